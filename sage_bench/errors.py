@@ -1,0 +1,55 @@
+"""Errors a user can act on: what went wrong, where, and what to do next.
+
+Every error that reaches the command line is a `SageBenchError`; the CLI prints it as one paragraph and exits with
+`exit_code` (the table of codes is in `sage_bench.cli.main`). Anything else is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SageBenchError(Exception):
+    """An error with a place and a remedy.
+
+    >>> print(SageBenchError("no `answer` in this row", where="train.jsonl:3", remedy="add the field"))
+    train.jsonl:3: no `answer` in this row. Remedy: add the field.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None):
+        self.what, self.where, self.remedy = what, where, remedy
+        text = f"{where}: {what}" if where else what
+        if remedy:
+            text = f"{text.rstrip('.')}{'' if text.endswith(('?', '!')) else '.'} Remedy: {remedy.rstrip('.')}."
+        super().__init__(text)
+
+
+class UsageError(SageBenchError):
+    """The command line, a name or a configuration key is wrong (exit code 2)."""
+
+    exit_code = 2
+
+
+class DataError(SageBenchError):
+    """A dataset, benchmark or store cannot be used as it is."""
+
+
+class ModelError(SageBenchError):
+    """A model folder cannot be loaded, or lacks what a run needs (a chat template, say)."""
+
+
+class TrainingError(SageBenchError):
+    """Training cannot go on (non-finite loss, no usable prompt left)."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint that names the closest known names, or an empty string.
+
+    >>> did_you_mean("grop", ["grpo", "sage"])
+    'did you mean `grpo`?'
+    """
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return "did you mean " + " or ".join(f"`{c}`" for c in close) + "?" if close else ""
