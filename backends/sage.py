@@ -1,0 +1,92 @@
+"""SAGE: when a whole group fails, the policy writes itself hints and rolls out again with them (arXiv 2602.03143).
+
+The reward is unchanged and hints are gone at test time. Training conditions on the prompt the tokens were sampled
+from, hint included, so the update stays on-policy (paper section 3).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from sage_bench.backends.grpo import GRPO, GRPOConfig
+from sage_bench.method import Hints, Program, switch
+from sage_bench.registry import register_backend
+from sage_bench.rollout import Problem
+
+
+class SAGEConfig(GRPOConfig):
+    levels: int = switch(3, help="hint levels, tried in order until one completion is right", ge=1, le=5)
+    hint_calls: Literal["per_level", "one"] = switch(
+        "per_level", paper="per_level", code="one", help="a fresh hint for every level, or one JSON whose levels are all used"
+    )
+    hint_temperature: float = switch(1.0, paper=1.0, code=0.0, help="hints are sampled (paper: h ~ q) or greedy (code)", ge=0)
+    hint_attempts: int = switch(2, paper=2, code=3, help="calls until hints parse and do not contain the answer", ge=1)
+    on_all_fail: Literal["last", "plain"] = switch(
+        "last", help="which failed group stays in the batch when all levels fail: the last one sampled, or the one without a hint"
+    )
+    fixed_level: int | None = switch(None, help="ablation (section 5.2): on failure try this level only", ge=1, le=5)
+    score_plain: bool = switch(False, help="ablation (section 5.2): sample with the hint, score without it (off-policy)")
+    hint_source: Literal["online", "offline", "data"] = switch(
+        "online", help="current policy; the initial policy, once, before training (ablation, section 5.2); column `hints` of the data"
+    )
+    offline_hints: int = switch(1, help="ablation (section 5.2): hints per prompt when offline; with 10, another one at every step", ge=1)
+
+
+@register_backend("sage")
+class SAGE(GRPO):
+    """Self-hinting: re-roll a failed group with progressively stronger hints the policy wrote from the solution."""
+
+    Config = SAGEConfig
+    source = "arXiv 2602.03143 algorithm 1; BaohaoLiao/SAGE @8722c1a, intended semantics (groups are never regrouped by position)"
+
+    def roll(self, problem: Problem) -> Program:
+        cfg = self.cfg
+        plain = group = yield from self.attempt(problem)
+        if group.solved:
+            return group
+        hints: list[str | None] | None = None
+        for level in [cfg.fixed_level] if cfg.fixed_level else range(1, cfg.levels + 1):
+            if hints is None or (cfg.hint_calls == "per_level" and cfg.hint_source == "online"):
+                hints = yield from self.hints(problem)
+            hint = self.usable(problem, hints, level)
+            if hint is None:
+                continue
+            group = yield from self.attempt(problem, level, hint, train_plain=cfg.score_plain)
+            if group.solved:
+                return group
+        return group if cfg.on_all_fail == "last" else plain
+
+    def hints(self, problem: Problem) -> Hints:
+        """Hints by level, or an empty list (`yield from` it)."""
+        if self.cfg.hint_source == "data":
+            return list(problem.extra.get("hints") or [])
+        if self.cfg.hint_source == "offline":
+            written = [h for h in self.prepared.get(problem.uid, []) if h]
+            return written[self.ctx.step % len(written)] if written else []
+        return (yield from self.write(problem))
+
+    def write(self, problem: Problem) -> Hints:
+        levels = max(self.cfg.levels, self.cfg.fixed_level or 0)
+        return (yield from self.ctx.write_hints(
+            problem, temperature=self.cfg.hint_temperature, attempts=self.cfg.hint_attempts, levels=levels
+        ))
+
+    def prepare(self, problem: Problem) -> Any:
+        """Offline hints: written by the initial policy before the first step."""
+        return self.write_offline(problem) if self.cfg.hint_source == "offline" else None
+
+    def write_offline(self, problem: Problem) -> Any:
+        written = []
+        for _ in range(self.cfg.offline_hints):
+            written.append((yield from self.write(problem)))
+        return written
+
+    def usable(self, problem: Problem, hints: list[str | None], level: int) -> str | None:
+        """The hint of a level if there is one and the hinted prompt fits; otherwise None, with the reason recorded."""
+        hint = hints[level - 1] if len(hints) >= level else None
+        if hint is None:
+            self.ctx.record(problem, "hint_level_missing")
+        elif len(self.ctx.prompt(problem, hint, lead=self.cfg.hint_lead, position=self.cfg.hint_position)) > self.ctx.max_prompt_tokens:
+            self.ctx.record(problem, "hinted_prompt_too_long")
+            return None
+        return hint
