@@ -1,0 +1,40 @@
+"""The engine protocol and what is checked against it before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from sage_bench.errors import UsageError
+from sage_bench.method import Method, Runner
+from sage_bench.objective import Objective
+from sage_bench.rollout import Row
+
+Stats = dict[str, float]
+
+
+class Engine(Runner, Protocol):
+    """Answers requests, applies rows, saves itself.
+
+    run(asks) is collective: every rank calls it, an empty list is allowed. any(flag) is an all-reduce OR (the identity
+    on one process). update(rows, objective) is one rollout batch: one or more optimiser steps; it returns means for
+    the log. save and load hold everything that decides the next step: weights, optimiser, schedule.
+    """
+
+    capabilities: frozenset[str]
+
+    def update(self, rows: Sequence[Row], objective: Objective) -> Stats: ...
+    def save(self, folder: Path) -> None: ...
+    def load(self, folder: Path) -> None: ...
+    def describe(self) -> dict[str, Any]: ...
+
+
+def check_needs(method: Method, engine: Engine, engine_name: str) -> None:
+    """Raise `UsageError` when the method asks for something the engine cannot answer."""
+    missing = method.needs - engine.capabilities
+    if missing:
+        raise UsageError(
+            f"backend `{type(method).__name__}` needs {sorted(missing)}, which engine `{engine_name}` does not offer",
+            remedy=f"choose another engine (`sage-bench ls engines`); this one offers {sorted(engine.capabilities)}",
+        )

@@ -1,0 +1,26 @@
+"""The local engine: our own sampler and learner on torch and transformers, on a CPU or one GPU."""
+
+from __future__ import annotations
+
+import torch
+
+from sage_bench.config import RunConfig
+from sage_bench.engines.local.engine import LocalEngine
+from sage_bench.engines.local.policy import load_policy
+from sage_bench.registry import register_engine
+
+
+@register_engine("local")
+def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
+    """Sampler and learner of our own, on a CPU or one GPU. optimizer_steps: of the whole run, for the schedule."""
+    model, engine = config.model, config.engine
+    if engine.threads:
+        torch.set_num_threads(engine.threads)
+    policy = load_policy(model.path, device=model.device, dtype=model.dtype, revision=model.revision)
+    if engine.gradient_checkpointing:
+        policy.model.gradient_checkpointing_enable()
+    return LocalEngine(
+        policy, config.optim, seed=config.train.seed, wave_tokens=engine.wave_tokens, kl_rows=config.log.kl_rows, updates=config.train.updates_per_step,
+        total=optimizer_steps, micro_tokens=engine.micro_tokens, temperature=config.sampling.temperature, skip_dead=engine.skip_dead,
+        prompt_once=engine.prompt_once and not engine.gradient_checkpointing, gradient_checkpointing=engine.gradient_checkpointing,
+    )

@@ -1,0 +1,67 @@
+"""A key-value cache that grows in blocks instead of being copied at every token, and whose rows can be dropped."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
+
+
+class GrowingLayer(DynamicLayer):
+    """transformers' dynamic layer with room to grow: `update` writes into a buffer and returns views of it.
+
+    Buffers are (rows, heads, capacity, head_dim); keys and values are views of the first `length` positions.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor, block: int = 64):
+        super().__init__()
+        self.block, self.length = block, keys.shape[-2]
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+        self._room = [self._with_room(keys), self._with_room(values)]
+        self._show()
+
+    def _with_room(self, x: Tensor) -> Tensor:
+        capacity = (x.shape[-2] // self.block + 2) * self.block
+        buffer = x.new_empty(*x.shape[:-2], capacity, x.shape[-1])
+        buffer[..., : x.shape[-2], :] = x
+        return buffer
+
+    def _show(self) -> None:
+        self.keys, self.values = (b[..., : self.length, :] for b in self._room)
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
+        end = self.length + key_states.shape[-2]
+        if end > self._room[0].shape[-2]:
+            # grow by half: the copies of a long completion then cost a constant times its length
+            self.block = max(self.block, (end - self.length + self.length // 2) // 2)
+            self._room = [self._with_room(self.keys), self._with_room(self.values)]
+        for buffer, new in zip(self._room, (key_states, value_states), strict=True):
+            buffer[..., self.length : end, :] = new
+        self.length = end
+        self._show()
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        self._room = [b.index_select(0, indices) for b in self._room]
+        self._show()
+
+
+def repeat_rows(cache: Cache, rows: Tensor) -> Cache:
+    """Turn the cache of P prompts into one of R rows, in place: row i continues prompt rows[i] ((R,) int64).
+
+    Full-attention layers become `GrowingLayer`s; other kinds (sliding windows) keep their own class.
+    """
+    for i, layer in enumerate(cache.layers):
+        if type(layer) is DynamicLayer:
+            cache.layers[i] = GrowingLayer(layer.keys.index_select(0, rows), layer.values.index_select(0, rows))
+        else:
+            layer.batch_select_indices(rows)
+    return cache
+
+
+def drop_rows(cache: Cache, keep: Tensor) -> None:
+    """Keep only the given rows ((K,) int64)."""
+    for layer in cache.layers:
+        layer.batch_select_indices(keep)
+
+
+__all__ = ["GrowingLayer", "drop_rows", "repeat_rows"]

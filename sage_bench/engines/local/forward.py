@@ -1,0 +1,99 @@
+"""Log-probabilities of given tokens: the learner's forward, and the answer to `Score`.
+
+Two ways give the same numbers. "rows" runs prompt + completion of every row, padded. "prompt once" runs each distinct
+prompt a single time, repeats its keys and values over the rows that continue it (gradients flow through), and runs the
+completions alone. The LM head sees completion tokens only, in chunks whose logits are recomputed in the backward when
+they would be large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from sage_bench.engines.local.policy import Policy
+from sage_bench.engines.local.sampler import pad_left
+from sage_bench.rollout import TokenIds
+
+Pair = tuple[TokenIds, TokenIds]  # (prompt, completion)
+HEAD_LOGITS = 1 << 26  # logits of one chunk of the LM head: 256 MiB in float32
+
+
+def hidden_states(policy: Policy, pairs: Sequence[Pair], *, prompt_once: bool = True) -> Tensor:
+    """Hidden states that predict each completion token: (N, H), rows end to end, N = sum of completion lengths."""
+    lengths = torch.tensor([len(c) for _, c in pairs], device=policy.device)
+    states = (_prompt_once if prompt_once else _rows)(policy, pairs, int(lengths.max()))
+    valid = torch.arange(states.shape[1], device=policy.device)[None] < lengths[:, None]
+    return states[valid]
+
+
+def _prompt_once(policy: Policy, pairs: Sequence[Pair], longest: int) -> Tensor:
+    prompts = list(dict.fromkeys(p for p, _ in pairs))
+    of = {p: i for i, p in enumerate(prompts)}
+    rows = torch.tensor([of[p] for p, _ in pairs], device=policy.device)
+    ids, mask = pad_left(prompts, policy.pad_id, policy.device)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    cache = policy.new_cache()
+    first = policy.hidden(ids, attention_mask=mask, position_ids=positions, cache=cache)[:, -1:][rows]
+    if longest == 1:
+        return first
+    for layer in cache.layers:
+        layer.batch_select_indices(rows)
+    completion, valid = _pad_right([c[:-1] for _, c in pairs], longest - 1, policy)
+    mask = torch.cat([mask[rows], valid], 1)
+    after = positions[rows, -1:] + 1 + torch.arange(longest - 1, device=policy.device)
+    rest = policy.hidden(completion, attention_mask=mask, position_ids=after, cache=cache)
+    return torch.cat([first, rest], 1)
+
+
+def _rows(policy: Policy, pairs: Sequence[Pair], longest: int) -> Tensor:
+    ids, mask = pad_left([p for p, _ in pairs], policy.pad_id, policy.device)
+    width = ids.shape[1]
+    completion, valid = _pad_right([c[:-1] for _, c in pairs], longest - 1, policy)
+    ids, mask = torch.cat([ids, completion], 1), torch.cat([mask, valid], 1)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    return policy.hidden(ids, attention_mask=mask, position_ids=positions)[:, width - 1 :]
+
+
+def _pad_right(tokens: Sequence[TokenIds], width: int, policy: Policy) -> tuple[Tensor, Tensor]:
+    ids = torch.full((len(tokens), width), policy.pad_id, dtype=torch.long)
+    mask = torch.zeros((len(tokens), width), dtype=torch.long)
+    for i, t in enumerate(tokens):
+        ids[i, : len(t)] = torch.tensor(t, dtype=torch.long)
+        mask[i, : len(t)] = 1
+    return ids.to(policy.device), mask.to(policy.device)
+
+
+def _score(policy: Policy, hidden: Tensor, target: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    logits = policy.logits(hidden)
+    if temperature != 1.0:
+        logits = logits / temperature
+    norm = logits.logsumexp(-1)
+    logp = logits.gather(-1, target[:, None])[:, 0] - norm
+    with torch.no_grad():
+        entropy = norm - (torch.exp(logits - norm[:, None]) * logits).sum(-1)
+    return logp, entropy
+
+
+def log_probs(policy: Policy, pairs: Sequence[Pair], *, temperature: float = 1.0, prompt_once: bool = True) -> tuple[Tensor, Tensor]:
+    """(logp (N,), entropy (N,) without gradient) of all completion tokens, rows end to end.
+
+    temperature divides the logits, as it did when the tokens were drawn. Gradients flow to the policy's weights unless
+    the caller turned them off.
+    """
+    hidden = hidden_states(policy, pairs, prompt_once=prompt_once)
+    target = torch.tensor([t for _, c in pairs for t in c], device=policy.device)
+    vocabulary = policy.model.config.get_text_config().vocab_size
+    chunk = max(1, HEAD_LOGITS // vocabulary)
+    if len(target) <= chunk:
+        return _score(policy, hidden, target, temperature)
+    parts = []
+    for h, t in zip(hidden.split(chunk), target.split(chunk), strict=True):
+        if torch.is_grad_enabled():
+            parts.append(checkpoint(_score, policy, h, t, temperature, use_reentrant=False))
+        else:
+            parts.append(_score(policy, h, t, temperature))
+    return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])

@@ -1,0 +1,149 @@
+"""The sampler: prefill a prompt once, repeat its cache over the samples, decode, drop rows as they finish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sage_bench.engines.local.cache import drop_rows, repeat_rows
+from sage_bench.engines.local.policy import Policy
+from sage_bench.engines.local.rng import uniform
+from sage_bench.errors import SageBenchError
+from sage_bench.rollout import Completion, Sampling, TokenIds
+
+DROP_AT = 0.25  # rows are dropped when this share of the wave has finished: compacting costs a copy of the cache
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One completion to draw: its prompt, how, and the seed that fixes every token."""
+
+    prompt: TokenIds
+    params: Sampling
+    seed: int
+
+
+def pad_left(prompts: Sequence[TokenIds], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(ids, mask), both (P, longest) int64; the last column is the last token of every prompt."""
+    width = max(map(len, prompts))
+    ids = torch.full((len(prompts), width), pad, dtype=torch.long)
+    mask = torch.zeros((len(prompts), width), dtype=torch.long)
+    for i, p in enumerate(prompts):
+        ids[i, width - len(p) :] = torch.tensor(p)
+        mask[i, width - len(p) :] = 1
+    return ids.to(device), mask.to(device)
+
+
+def choose(logits: Tensor, temperature: float, top_p: float, u: Tensor) -> tuple[Tensor, Tensor]:
+    """Pick one token a row by inverting the distribution function at u.
+
+    logits: (R, V) float32; u: (R,) in [0, 1). Returns (tokens (R,), log-probability (R,) at this temperature, before
+    top-p). Temperature 0 is the argmax, its log-probability taken at temperature 1.
+
+    >>> logits = torch.tensor([[0.0, 0.0, -30.0]])
+    >>> choose(logits, 1.0, 1.0, torch.tensor([0.4]))[0].item(), choose(logits, 1.0, 1.0, torch.tensor([0.6]))[0].item()
+    (0, 1)
+    """
+    logp = (logits / temperature if temperature > 0 else logits).log_softmax(-1)
+    if temperature == 0:
+        tokens = logp.argmax(-1)
+    else:
+        p, order = logp.exp(), None
+        if top_p < 1:
+            p, order = p.sort(-1, descending=True)
+            p = p.masked_fill(p.cumsum(-1) - p >= top_p, 0.0)  # keep the smallest head whose mass reaches top_p
+        cdf = p.double().cumsum(-1)
+        tokens = torch.searchsorted(cdf, (u.to(cdf.device) * cdf[:, -1])[:, None], right=True).clamp(max=p.shape[-1] - 1)
+        tokens = (tokens if order is None else order.gather(-1, tokens))[:, 0]
+    return tokens, logp.gather(-1, tokens[:, None])[:, 0]
+
+
+class Sampler:
+    """Draws completions from a policy. wave_tokens bounds rows x (prompt + max_tokens) of what is decoded together."""
+
+    def __init__(self, policy: Policy, *, wave_tokens: int = 1 << 18):
+        self.policy, self.wave_tokens = policy, wave_tokens
+        self.eos = torch.tensor(sorted(policy.eos_ids), device=policy.device)
+
+    def draw(self, draws: Sequence[Draw], on_wave: Callable[[int], None] | None = None) -> list[Completion]:
+        """One completion for each draw, in order. Waves are cut from the draws in a fixed way, so that the same call
+        repeats bit for bit. on_wave is told how many completions each wave finished."""
+        out: list[Completion | None] = [None] * len(draws)
+        for wave in self.waves(draws):
+            for i, completion in zip(wave, self._decode([draws[i] for i in wave]), strict=True):
+                out[i] = completion
+            if on_wave:
+                on_wave(len(wave))
+        return out  # type: ignore[return-value]
+
+    def waves(self, draws: Sequence[Draw]) -> Iterator[list[int]]:
+        """Indices of draws decoded together: same sampling parameters, prompts of similar length, bounded size."""
+        order = sorted(range(len(draws)), key=lambda i: (_params(draws[i].params), len(draws[i].prompt), draws[i].prompt))
+        wave: list[int] = []
+        for i in order:
+            size = len(draws[i].prompt) + draws[i].params.max_tokens
+            if wave and (draws[i].params != draws[wave[0]].params or (len(wave) + 1) * size > self.wave_tokens):
+                yield wave
+                wave = []
+            wave.append(i)
+        if wave:
+            yield wave
+
+    @torch.inference_mode()
+    def _decode(self, draws: Sequence[Draw]) -> list[Completion]:
+        policy, params = self.policy, draws[0].params
+        prompts = list(dict.fromkeys(d.prompt for d in draws))
+        longest = max(map(len, prompts))
+        limit = min(params.max_tokens, policy.context - longest)
+        if limit < 1:
+            raise SageBenchError(f"a prompt of {longest} tokens leaves no room in the model's context of {policy.context}", remedy="lower `limits.max_prompt_tokens`")
+        of = {p: i for i, p in enumerate(prompts)}
+        rows = torch.tensor([of[d.prompt] for d in draws], device=policy.device)
+        ids, mask = pad_left(prompts, policy.pad_id, policy.device)
+        cache = policy.new_cache()
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        logits = policy.logits(policy.hidden(ids, attention_mask=mask, position_ids=positions, cache=cache)[:, -1])[rows]
+        repeat_rows(cache, rows)
+        mask = torch.cat([mask[rows], mask.new_ones(len(draws), limit)], 1)
+        if policy.dense_masks:  # an additive mask, sliced at every token, is half the time of one that is derived anew
+            mask = torch.zeros(mask.shape, dtype=policy.dtype, device=mask.device).masked_fill(mask == 0, torch.finfo(policy.dtype).min)[:, None, None]
+        position = positions[rows, -1:]
+        seeds = torch.tensor([d.seed for d in draws], device=policy.device)
+        tokens = torch.zeros(len(draws), limit, dtype=torch.long, device=policy.device)
+        logps = torch.zeros(len(draws), limit, device=policy.device)
+        length = torch.full((len(draws),), limit, device=policy.device)
+        alive = torch.arange(len(draws), device=policy.device)  # original index of each row still decoded
+        ended = torch.zeros(len(draws), dtype=torch.bool, device=policy.device)  # of the rows still decoded
+        for t in range(limit):
+            token, logp = choose(logits, params.temperature, params.top_p, uniform(seeds[alive], t))
+            running = alive[~ended]
+            tokens[running, t], logps[running, t] = token[~ended], logp[~ended].to(logps.dtype)
+            now = torch.isin(token, self.eos) & ~ended
+            length[alive[now]] = t + 1
+            ended = ended | now
+            finished = int(ended.sum())
+            if finished == len(alive) or t + 1 == limit:
+                break
+            if finished >= DROP_AT * len(alive):
+                keep = (~ended).nonzero()[:, 0]
+                drop_rows(cache, keep)
+                alive, token, position, mask, ended = alive[keep], token[keep], position[keep], mask[keep], ended[keep]
+            position = position + 1
+            hidden = policy.hidden(token[:, None], attention_mask=mask[..., : longest + t + 1], position_ids=position, cache=cache)
+            logits = policy.logits(hidden[:, -1])
+        return _completions(tokens.cpu(), logps.cpu(), length.tolist(), policy.eos_ids)
+
+
+def _completions(tokens: Tensor, logps: Tensor, lengths: Iterable[int], eos: frozenset[int]) -> list[Completion]:
+    out = []
+    for row, logp, n in zip(tokens, logps, lengths, strict=True):
+        ids = tuple(row[:n].tolist())
+        out.append(Completion(ids, logp[:n].clone(), "stop" if ids[-1] in eos else "length"))
+    return out
+
+
+def _params(p: Sampling) -> tuple[float, float, int]:
+    return (p.temperature, p.top_p, p.max_tokens)
