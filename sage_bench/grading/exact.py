@@ -1,0 +1,48 @@
+"""Exact numbers and harmless spelling, compared without a computer algebra system."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+
+_DROP = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\[!,;:]|\\ |~|\$|\s+")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+_FRACTION = re.compile(r"([+-]?)\\frac\{([+-]?\d+)\}\{([+-]?\d+)\}|([+-]?\d+)/([+-]?\d+)")
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
+
+
+def spelled(text: str) -> str:
+    r"""One spelling for things that only differ in typesetting.
+
+    >>> spelled(r" $\dfrac{1}{2}$. ") == spelled(r"\frac12") == r"\frac{1}{2}"
+    True
+    """
+    text = _DROP.sub("", text.strip())
+    text = re.sub(r"\\[dt]frac(?![a-z])", r"\\frac", text)
+    text = re.sub(r"\\frac(\d)(\d)", r"\\frac{\1}{\2}", text)
+    return text.rstrip(".") if not re.fullmatch(r"[+-]?\d+\.", text) else text[:-1]
+
+
+def number(text: str) -> Fraction | None:
+    r"""The exact value of a plain integer, decimal or fraction (thousands commas allowed), or None.
+
+    >>> number("1,234.50"), number(r"-\frac{3}{4}"), number("33"), number("033"), number("x"), number("1,23")
+    (Fraction(2469, 2), Fraction(-3, 4), Fraction(33, 1), Fraction(33, 1), None, None)
+    """
+    text = spelled(text)
+    if _THOUSANDS.fullmatch(text):
+        text = text.replace(",", "")
+    if _DECIMAL.fullmatch(text):
+        try:
+            return Fraction(Decimal(text))
+        except (InvalidOperation, ValueError):
+            return None
+    m = _FRACTION.fullmatch(text)
+    if not m:
+        return None
+    sign, top, bottom = m[1] or "", m[2] or m[4], m[3] or m[5]
+    if int(bottom) == 0:
+        return None
+    value = Fraction(int(top), int(bottom))
+    return -value if sign == "-" else value

@@ -1,0 +1,1 @@
+"""Graders by name; one file a grader."""
