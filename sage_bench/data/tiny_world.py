@@ -1,0 +1,136 @@
+"""The tiny world: arithmetic modulo 10 in explicit steps, exactly verifiable, with a difficulty one can dial.
+
+A problem is a chain of operations from left to right, `3*9+6*8`; its solution computes one step at a time,
+`3*9=7 7+6=3 3*8=4 \\boxed{734}`; its answer is the string of all results. One wrong step fails the whole, and chance is
+10^-n for n steps: a sparse terminal reward, as in competition mathematics. The tiny policies know all of it but doubt the
+results of `*`, so the chance of a problem is about q^(number of stars).
+
+Benchmarks, training set and validation set are generated from fixed seeds and share no question.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from sage_bench.rollout import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One generated problem. steps: `3*9=7`, ...; answer: the results as one string of digits, never starting with 0."""
+
+    question: str
+    steps: tuple[str, ...]
+
+    @property
+    def answer(self) -> str:
+        return "".join(s[-1] for s in self.steps)
+
+    @property
+    def solution(self) -> str:
+        return " ".join(self.steps) + f" \\boxed{{{self.answer}}}"
+
+    @property
+    def hints(self) -> tuple[str, str, str]:
+        """Three progressive levels: how many steps, the first half of them, all but the last."""
+        n = len(self.steps)
+        return tuple(f"{n} steps" + (": " + " ".join(self.steps[:k]) if k else "") for k in (0, n // 2, n - 1))  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A distribution of chains. lengths: number of steps, inclusive; stars: share of `*` among the operators."""
+
+    name: str
+    lengths: tuple[int, int]
+    stars: float
+    form: str = "plain"
+    count: int = 100
+    note: str = ""
+
+
+BENCHMARKS: dict[str, Family] = {
+    f.name: f
+    for f in (
+        Family("tiny_short", (2, 2), 0.4, note="two steps"),
+        Family("tiny_mixed", (3, 3), 0.5, note="three steps, half of them `*`"),
+        Family("tiny_chain", (4, 5), 0.6, note="four or five steps"),
+        Family("tiny_long", (6, 8), 0.7, note="six to eight steps, most of them `*`"),
+        Family("tiny_spaced", (3, 4), 0.6, "spaced", note="out of distribution: blanks around the operators"),
+        Family("tiny_lines", (4, 6), 0.6, "lines", note="out of distribution: the chain goes on in a second line"),
+    )
+}
+TRAIN = Family("tiny", (3, 8), 0.85, count=256)
+VALIDATION = Family("tiny-val", (3, 8), 0.85, count=48)
+
+
+def surface(start: int, terms: list[str], form: str) -> str:
+    """The question's text in one of three forms.
+
+    >>> [surface(3, ["*9", "+6"], f) for f in ("plain", "spaced", "lines")]
+    ['3*9+6', '3 * 9 + 6', '3*9\\nthen +6']
+    """
+    if form == "spaced":
+        return f"{start} " + " ".join(f"{t[0]} {t[1]}" for t in terms)
+    if form == "lines":
+        half = (len(terms) + 1) // 2
+        return f"{start}{''.join(terms[:half])}" + (f"\nthen {''.join(terms[half:])}" if terms[half:] else "")
+    return f"{start}{''.join(terms)}"
+
+
+def chain(rng: random.Random, length: int, stars: float, form: str = "plain", noise: float = 0.0) -> Chain:
+    """Draw one chain. noise: share of `*` results replaced by a random digit (only to make a policy doubt them).
+
+    >>> chain(random.Random(1), 3, 0.5).solution
+    '2+5=7 7*8=6 6*4=4 \\\\boxed{764}'
+    """
+    while True:
+        start = value = rng.randrange(10)
+        terms, steps = [], []
+        for _ in range(length):
+            op, operand = "*" if rng.random() < stars else rng.choice("+-"), rng.randrange(1, 10)
+            result = {"+": value + operand, "-": value - operand, "*": value * operand}[op] % 10
+            if op == "*" and rng.random() < noise:
+                result = rng.randrange(10)
+            terms.append(f"{op}{operand}")
+            steps.append(f"{value}{op}{operand}={result}")
+            value = result
+        if steps[0][-1] != "0":  # an answer "073" would be the number 73
+            return Chain(surface(start, terms, form), tuple(steps))
+
+
+def draw(family: Family, seed: str) -> Iterator[Chain]:
+    rng = random.Random(seed)
+    low, high = family.lengths
+    i = 0
+    while True:
+        yield chain(rng, low + i % (high - low + 1), family.stars, family.form)
+        i += 1
+
+
+@cache
+def problems(name: str) -> tuple[Problem, ...]:
+    """The problems of a benchmark, of `tiny` (training) or of `tiny-val`. KeyError for other names.
+
+    Test sets are drawn first and never contain a question that training or validation would: those skip them.
+    """
+    family = {TRAIN.name: TRAIN, VALIDATION.name: VALIDATION, **BENCHMARKS}[name]
+    taken = {p.question for other in _before(name) for p in problems(other)}
+    found: dict[str, Chain] = {}
+    for c in draw(family, f"sage-bench {name}"):
+        if c.question not in taken:
+            found.setdefault(c.question, c)
+        if len(found) == family.count:
+            break
+    return tuple(
+        Problem(f"{name}-{i:04d}", c.question, c.solution, c.answer, {"steps": list(c.steps), "hints": list(c.hints)})
+        for i, c in enumerate(found.values())
+    )
+
+
+def _before(name: str) -> list[str]:
+    order = [*BENCHMARKS, VALIDATION.name, TRAIN.name]
+    return order[: order.index(name)]
