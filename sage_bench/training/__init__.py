@@ -1,0 +1,1 @@
+"""Training: the loop, checkpoints, and the ledger of what happened to every group."""

@@ -1,0 +1,37 @@
+"""Which problems a step takes: a pure function of (seed, step), so there is no cursor to lose."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TypeVar
+
+from sage_bench.errors import UsageError
+from sage_bench.seeds import derive_seed
+
+T = TypeVar("T")
+
+
+def steps_per_epoch(total: int, batch: int) -> int:
+    """Whole batches of one pass over the data; the rest is left for another order in the next pass (drop_last).
+
+    >>> steps_per_epoch(15000, 128)
+    117
+    """
+    if total < batch:
+        raise UsageError(f"{total} usable prompts are fewer than one batch of {batch}", where="train.prompts_per_step", remedy="lower it, or give more data")
+    return total // batch
+
+
+def batch_of(problems: Sequence[T], step: int, batch: int, seed: int) -> list[T]:
+    """The problems of a step (0-based). Every pass has its own order.
+
+    >>> first, second = batch_of(range(4), 0, 2, seed=1), batch_of(range(4), 1, 2, seed=1)
+    >>> sorted(first + second)
+    [0, 1, 2, 3]
+    """
+    per_epoch = steps_per_epoch(len(problems), batch)
+    epoch, position = divmod(step, per_epoch)
+    order = list(range(len(problems)))
+    random.Random(derive_seed(seed, "order", epoch)).shuffle(order)
+    return [problems[i] for i in order[position * batch : (position + 1) * batch]]

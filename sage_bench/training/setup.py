@@ -1,0 +1,95 @@
+"""From a resolved configuration to a `Run`: everything that can fail, fails here, before the first step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sage_bench import pretrained
+from sage_bench.config import RunConfig
+from sage_bench.data.problems import Loaded, load_problems
+from sage_bench.engines.base import check_needs
+from sage_bench.errors import UsageError
+from sage_bench.files import make_folder, write_json
+from sage_bench.layers import Resolved, flatten
+from sage_bench.method import Context, Method, make_config
+from sage_bench.progress import stderr
+from sage_bench.prompts import Prompts, Renderer
+from sage_bench.registry import BACKENDS, ENGINES, GRADERS
+from sage_bench.rollout import Problem, Sampling
+from sage_bench.training.batches import steps_per_epoch
+from sage_bench.training.loop import Run
+from sage_bench.versions import versions
+
+FREE = ("log.", "train.save_every", "train.keep", "engine.wave_tokens", "engine.micro_tokens", "validation.")  # may change when a run goes on
+
+
+def build(resolved: Resolved, folder: Path, *, quiet: bool = False) -> Run:
+    """Load everything, check it against each other, write what describes the run. Raises `SageBenchError`s only."""
+    config = resolved.config
+    method_class: type[Method] = BACKENDS.get(config.backend)
+    method_config = make_config(method_class, config.method, resolved.origins.get("method", "method"))
+    make_folder(folder)
+    path = pretrained.model_path(config.model.path)
+    renderer = Renderer(
+        pretrained.load_tokenizer(path, config.model.revision), Prompts.from_file(config.prompts) if config.prompts else None,
+        template_options=config.model.template_options,
+    )
+    grader = GRADERS.get(config.grader)()
+    limits = config.sampling
+    data = load_problems(config.data, grader, lambda p: len(renderer.answer(p.question)), limits.max_prompt_tokens)
+    data.write_quarantine(folder / "quarantine" / "train.jsonl")
+    if data.quarantine and not quiet:
+        reasons = ", ".join(f"{n} x {r}" for r, n in data.reasons().items())
+        stderr().print(f"{len(data.quarantine)} rows set aside ({reasons}): {folder / 'quarantine' / 'train.jsonl'}")
+    per_epoch = steps_per_epoch(len(data.problems), config.train.prompts_per_step)
+    steps = math.floor(config.train.epochs * per_epoch) if config.train.epochs else config.train.steps
+    check_same_run(resolved, folder, method_class)
+    config = config.model_copy(update={"model": config.model.model_copy(update={"path": path})})
+    engine = ENGINES.get(config.engine.name)(config, steps * config.train.updates_per_step)
+    context = Context(
+        renderer, grader, Sampling(limits.temperature, limits.top_p, limits.max_tokens), limits.hint_max_tokens, limits.max_prompt_tokens, seed=config.train.seed
+    )
+    method = method_class(context, method_config)
+    check_needs(method, engine, config.engine.name)
+    write_json(folder / "config.json", {"values": dict(flatten(resolved.config.model_dump())), "origins": dict(resolved.origins)})
+    write_json(folder / "manifest.json", {
+        "kind": "train", "backend": config.backend, "backend_place": BACKENDS.place(config.backend), "method": method_config.model_dump(), "model": resolved.config.model.path,
+        "engine": engine.describe(), "grader": grader.version, "data": describe_data(data), "steps": steps, "versions": versions(),
+    })
+    return Run(config, folder, context, method, engine, data, validation_problems(config, grader, renderer), steps, quiet)
+
+
+def validation_problems(config: RunConfig, grader: Any, renderer: Renderer) -> list[Problem]:
+    if not config.validation.source:
+        return []
+    settings = config.data.model_copy(update={"source": config.validation.source, "limit": config.validation.limit})
+    return load_problems(settings, grader, lambda p: len(renderer.answer(p.question)), config.sampling.max_prompt_tokens).problems
+
+
+def describe_data(data: Loaded) -> dict[str, Any]:
+    digest = hashlib.sha256("\n".join(f"{p.uid}\t{p.question}\t{p.answer}" for p in data.problems).encode()).hexdigest()
+    return {"problems": len(data.problems), "quarantined": len(data.quarantine), "sha256": digest}
+
+
+def check_same_run(resolved: Resolved, folder: Path, method_class: type[Method]) -> None:
+    """A folder holds one run. Raises `UsageError` naming the keys that differ from the run that lies there.
+
+    A longer `train.steps` goes on from the last checkpoint where nothing depends on the planned length.
+    """
+    file = folder / "config.json"
+    if not file.exists() or not any((folder / "checkpoints").glob("step_*")):
+        return
+    before: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))["values"]
+    now = json.loads(json.dumps(dict(flatten(resolved.config.model_dump()))))
+    free = FREE
+    if resolved.config.optim.schedule == "constant" and not method_class.uses_progress and now["train.steps"] >= before.get("train.steps", 0):
+        free = (*FREE, "train.steps")
+    differ = [k for k in sorted({*before, *now}) if before.get(k) != now.get(k) and not k.startswith(free)]
+    if differ:
+        shown = ", ".join(f"{k}: {before.get(k)} then, {now.get(k)} now" for k in differ[:5])
+        raise UsageError(f"the folder holds another run ({shown})", where=str(folder), remedy="choose another --out, or --overwrite (moves the old run to .trash)")

@@ -1,0 +1,60 @@
+"""Where the numbers of a run go: JSON lines always, TensorBoard when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sage_bench.files import Appender, keep_rows, write_json
+
+
+class Sinks:
+    """metrics.jsonl (a row a step), ledger.jsonl (a row a group), completions.jsonl (some texts), validation.jsonl, tensorboard/.
+
+    `step` is where the run goes on: rows of later steps, written before a kill, are dropped and will be written again.
+    """
+
+    def __init__(self, folder: Path, step: int, tensorboard: bool):
+        self.folder = folder
+        names = ("metrics", "ledger", "completions", "validation")
+        for name in names:
+            keep_rows(folder / f"{name}.jsonl", lambda row, name=name: row["step"] < step or (name == "validation" and row["step"] == step))
+        self.files = {name: Appender(folder / f"{name}.jsonl") for name in names}
+        self.board: Any = None
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+
+    def step(self, step: int, metrics: Mapping[str, Any], ledger: Sequence[Mapping[str, Any]], completions: Sequence[Mapping[str, Any]]) -> None:
+        self.files["ledger"].write(*ledger)
+        self.files["completions"].write(*completions)
+        self.files["metrics"].write({"step": step, **metrics})  # last: a step counts as logged when its metrics are
+        self._scalars("train", step, metrics)
+
+    def validation(self, step: int, row: Mapping[str, Any]) -> None:
+        self.files["validation"].write({"step": step, **row})
+        self._scalars("validation", step, row)
+
+    def status(self, **values: Any) -> None:
+        write_json(self.folder / "status.json", values)
+
+    def sync(self) -> None:
+        """Before a checkpoint: what it will build on must be on disk."""
+        for file in self.files.values():
+            file.sync()
+        if self.board:
+            self.board.flush()
+
+    def close(self) -> None:
+        for file in self.files.values():
+            file.close()
+        if self.board:
+            self.board.close()
+
+    def _scalars(self, group: str, step: int, values: Mapping[str, Any]) -> None:
+        if self.board:
+            for key, value in values.items():
+                if isinstance(value, (int, float)):
+                    self.board.add_scalar(f"{group}/{key}", value, step)
