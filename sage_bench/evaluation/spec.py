@@ -1,0 +1,93 @@
+"""`-t tiny:4,aime24:16`: which tasks, how many samples a question."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sage_bench.errors import UsageError, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFile:
+    """One of our YAML files, read without lm-eval (fast, for `ls` and checks). group: names of the members, empty for a task."""
+
+    name: str
+    path: Path
+    group: tuple[str, ...]
+    values: Mapping[str, Any]
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that keeps `!function` as text."""
+
+
+_Loader.add_constructor("!function", lambda loader, node: str(node.value))
+
+
+def tasks_folder() -> Path:
+    """The folder to give `lm_eval run --include_path`."""
+    return Path(str(files("sage_bench.tasks")))
+
+
+@cache
+def task_files(folder: Path | None = None) -> dict[str, TaskFile]:
+    """All tasks and groups by name. Raises `UsageError` naming file and key for a file that cannot be used (lm-eval
+    itself passes over broken YAML in silence)."""
+    out: dict[str, TaskFile] = {}
+    for path in sorted((folder or tasks_folder()).glob("*.yaml")):
+        values = _read(path)
+        name = values.get("group") or values.get("task")
+        if name is None and not path.name.startswith("_"):
+            raise UsageError("neither `task:` nor `group:` is given", where=str(path), remedy="name the task; files that are only included begin with _")
+        if isinstance(name, str):
+            out[name] = TaskFile(name, path, tuple(values["task"]) if "group" in values else (), values)
+    return out
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"is not readable YAML: {' '.join(str(error).split())}", where=str(path)) from error
+    if include := values.pop("include", None):
+        values = _read(path.parent / include) | values
+    return values
+
+
+def parse(spec: str | Sequence[str], samples: int | None = None, folder: Path | None = None) -> dict[str, int]:
+    """Task names with samples a question, in order. Groups and wildcards are expanded; `samples` overrides the files.
+
+    >>> parse("tiny_short:2,tiny_l*")
+    {'tiny_short': 2, 'tiny_lines': 4, 'tiny_long': 4}
+    """
+    known = task_files(folder)
+    wanted: dict[str, int] = {}
+    for word in (w.strip() for s in ([spec] if isinstance(spec, str) else spec) for w in s.split(",")):
+        if not word:
+            continue
+        name, colon, count = word.partition(":")
+        if colon and (not count.isdigit() or int(count) < 1):
+            raise UsageError(f"`{word}`: samples a question must be a positive number", where="--tasks", remedy="write e.g. tiny:4")
+        for task in _expand(name, known):
+            wanted[task] = int(count) if colon else samples or int(known[task].values.get("repeats", 1))
+    if not wanted:
+        raise UsageError("no task is named", where="--tasks", remedy="see `sage-bench ls tasks`")
+    return wanted
+
+
+def _expand(name: str, known: Mapping[str, TaskFile]) -> list[str]:
+    if any(c in name for c in "*?["):
+        found = [n for n in known if fnmatch.fnmatch(n, name) and not known[n].group]
+        if found:
+            return found
+    if name not in known:
+        raise UsageError(f"unknown task `{name}`; {did_you_mean(name, known)}".rstrip("; "), where="--tasks", remedy="see `sage-bench ls tasks`")
+    return [t for member in known[name].group for t in _expand(member, known)] if known[name].group else [name]
