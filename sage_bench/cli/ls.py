@@ -1,0 +1,87 @@
+"""`sage-bench ls`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+
+KINDS = ("backends", "tasks", "models", "engines", "graders", "datasets", "samplers")
+EXAMPLES = """
+Examples:
+
+`sage-bench ls backends --verbose`
+
+`sage-bench ls tasks --json`
+
+`sage-bench ls tasks --path` (the folder for `lm_eval run --include_path`)
+"""
+
+
+def ls(
+    kind: Annotated[str, typer.Argument(help=" | ".join(KINDS))],
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Sources, switches with defaults, where paper and code disagree.")] = False,
+    path: Annotated[bool, typer.Option("--path", help="With tasks: print their folder.")] = False,
+    backend_file: Annotated[Optional[list[str]], typer.Option("--backend-file", help="Python file that registers a backend of yours.")] = None,
+) -> None:
+    from sage_bench.errors import UsageError, did_you_mean
+    from sage_bench.registry import load_file
+
+    if kind not in KINDS:
+        raise UsageError(f"unknown kind `{kind}`; {did_you_mean(kind, KINDS)}".rstrip("; "), remedy="one of " + ", ".join(KINDS))
+    if path and kind == "tasks":
+        from sage_bench.evaluation.spec import tasks_folder
+
+        print(tasks_folder())
+        return
+    for file in backend_file or []:
+        load_file(file)
+    rows = _rows(kind)
+    if as_json:
+        import json
+
+        print(json.dumps(rows, indent=1, ensure_ascii=False, default=str))
+    else:
+        _print(rows, verbose)
+
+
+ls.__doc__ = "List what is registered, ours and yours.\n" + EXAMPLES
+
+
+def _rows(kind: str) -> list[dict[str, object]]:
+    if kind == "tasks":
+        from sage_bench.evaluation.spec import task_files
+
+        return [
+            {"name": t.name, "about": ", ".join(t.group) if t.group else t.values.get("metadata", {}).get("source", ""), "group": list(t.group),
+             "samples": t.values.get("repeats"), "file": str(t.path)} for t in task_files().values()
+        ]
+    if kind == "backends":
+        from sage_bench.describe import backends
+
+        return backends()
+    from sage_bench import registry
+
+    entries = {"models": registry.MODELS, "engines": registry.ENGINES, "graders": registry.GRADERS, "datasets": registry.DATASETS, "samplers": registry.SAMPLERS}[kind]
+    rows: list[dict[str, object]] = []
+    for name, thing in entries.items():
+        about = getattr(thing, "note", None) or (thing.__doc__ or "").strip().split("\n")[0]
+        rows.append({"name": name, "about": about, "place": getattr(thing, "file", None) or entries.place(name)})
+    return rows
+
+
+def _print(rows: list[dict[str, object]], verbose: bool) -> None:
+    width = max((len(str(r["name"])) for r in rows), default=0)
+    for row in rows:
+        print(f"{row['name']:<{width}}  {row['about']}")
+        if verbose:
+            for key, value in row.items():
+                if key in {"name", "about"} or value in (None, [], ""):
+                    continue
+                if key == "switches":
+                    for s in value:  # type: ignore[union-attr]
+                        differ = f"  [paper {s['paper']}, code {s['code']}]" if "paper" in s else ""
+                        print(f"{'':<{width}}    {s['name']} = {s['default']}: {s['help']}{differ}")
+                else:
+                    print(f"{'':<{width}}  {key}: {value}")

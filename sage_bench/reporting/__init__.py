@@ -1,0 +1,1 @@
+"""Statistics, tables, leaderboards and the HTML report: pure functions of run folders."""

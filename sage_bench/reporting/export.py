@@ -1,0 +1,62 @@
+"""Files people and programs read: per-question and summary tables of a run, leaderboards over runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from sage_bench.evaluation.grades import load_grades
+from sage_bench.files import write_text
+from sage_bench.reporting.runs import EvalRun, find_runs, kind_of, read_eval
+from sage_bench.reporting.tables import comparison, leaderboard, markdown
+
+
+def write_eval(folder: Path) -> EvalRun:
+    """summary.csv and per_question.csv in the run folder, leaderboard.csv over all runs beside it; prints the run's table."""
+    run = read_eval(folder)
+    board = leaderboard([run])
+    write_text(folder / "summary.csv", board.to_csv(index=False))
+    grades = load_grades(folder)
+    per_question = grades.groupby(["task", "doc_id", "uid"], sort=False).agg(n=("correct", "size"), correct=("correct", "sum"), tokens=("tokens", "mean")).reset_index()
+    write_text(folder / "per_question.csv", per_question.to_csv(index=False))
+    write_leaderboard(folder.parent.parent)
+    limited = ["LIMITED: only the first questions of each task were asked."] if run.manifest.get("limit") else []
+    print_markdown(markdown(comparison({run.method: run}).drop(columns="delta"), limited))
+    for task, r in run.tasks.items():
+        for share, what in ((r.truncated, "completions were cut at the token limit"), (r.no_answer, "completions have no boxed answer")):
+            if share > 0.05:
+                Console(stderr=True).print(f"warning: {task}: {share:.0%} of the {what}")
+    return run
+
+
+def write_leaderboard(out: Path) -> None:
+    """leaderboard.csv and leaderboard.md of all evaluations below a folder."""
+    runs = [read_eval(f) for f in find_runs(out) if kind_of(f) == "eval" and (f / "summary.csv").exists()]
+    if runs:
+        write_text(out / "leaderboard.csv", leaderboard(runs).to_csv(index=False))
+        write_text(out / "leaderboard.md", "\n".join(markdown(comparison(named(group))) for group in by_tasks(runs)))
+
+
+def named(runs: Sequence[EvalRun]) -> dict[str, EvalRun]:
+    """Distinct names for a table's rows: method, with step and folder where needed."""
+    out: dict[str, EvalRun] = {}
+    for run in runs:
+        name = run.method + (f" @{run.label['step']}" if run.label.get("step") is not None else "")
+        while name in out:
+            name += f" ({run.folder.name})" if not name.endswith(")") else "'"
+        out[name] = run
+    return out
+
+
+def by_tasks(runs: Sequence[EvalRun]) -> list[list[EvalRun]]:
+    """Runs that answered the same benchmarks: only those belong in one table."""
+    groups: dict[tuple[str, ...], list[EvalRun]] = {}
+    for run in runs:
+        groups.setdefault(tuple(run.tasks), []).append(run)
+    return list(groups.values())
+
+
+def print_markdown(text: str) -> None:
+    print(text.rstrip() + "\n")

@@ -1,0 +1,82 @@
+"""The report: one HTML file that opens without a server or a network, and the tables it shows as Markdown and CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sage_bench.files import make_folder, write_text
+from sage_bench.reporting.curves import figures, tidy
+from sage_bench.reporting.export import by_tasks, named
+from sage_bench.reporting.runs import EvalRun, TrainRun, find_runs, kind_of, read_eval, read_train
+from sage_bench.reporting.tables import compare, comparison, leaderboard, markdown
+
+NUMBER = "{:.1f}".format
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    frame: pd.DataFrame
+    notes: Sequence[str] = field(default_factory=tuple)
+
+
+def comparison_line(c: Mapping[str, Any]) -> str:
+    """`sage − grpo: +12.3 [9.1, 15.4], p = 0.0001`; says n.s. when the interval covers 0."""
+    verdict = "" if c["ci"][0] > 0 or c["ci"][1] < 0 else ", n.s."
+    return f"{c['a']} − {c['b']}: {c['diff']:+.1f} [{c['ci'][0]:.1f}, {c['ci'][1]:.1f}], p = {c['p']:.2g}{verdict}"
+
+
+def html(title: str, subtitle: str, tables: Sequence[Table], runs: Mapping[str, TrainRun]) -> str:
+    """The page, self-contained (plotly's script is inlined when there are curves)."""
+    import plotly
+    from jinja2 import Environment, PackageLoader, select_autoescape
+
+    panels = [
+        {"title": t, "caption": c, "html": f.to_html(full_html=False, include_plotlyjs=False, default_width="100%", config={"displaylogo": False})}
+        for t, c, f in figures(runs)
+    ]
+    template = Environment(loader=PackageLoader("sage_bench.reporting", "."), autoescape=select_autoescape(default=True, default_for_string=True)).get_template("report.html.jinja")
+    return template.render(
+        title=title, subtitle=subtitle, figures=panels, plotly=f"<script>{plotly.offline.get_plotlyjs()}</script>" if panels else "",
+        tables=[{"title": t.title, "html": t.frame.to_html(float_format=NUMBER, na_rep="–", border=0), "notes": t.notes} for t in tables],
+    )
+
+
+def report(folders: Sequence[Path], out: Path) -> list[Path]:
+    """Write report.html, table.md, leaderboard.csv and curves.csv for all runs in these folders; returns what was written."""
+    found = [f for folder in folders for f in find_runs(folder)] or list(folders)
+    evals = named([read_eval(f) for f in found if kind_of(f) == "eval"])
+    trains = unique({f: read_train(f) for f in found if kind_of(f) == "train"})
+    make_folder(out)
+    tables = [table for group in by_tasks(list(evals.values())) for table in [comparison_of({n: r for n, r in evals.items() if r in group})]]
+    title = "SAGE-Bench report"
+    files = {"report.html": html(title, f"{len(evals)} evaluations, {len(trains)} training runs", tables, trains)}
+    if evals:
+        files["table.md"] = "\n".join(markdown(t.frame, t.notes) for t in tables)
+        files["leaderboard.csv"] = leaderboard(list(evals.values())).to_csv(index=False)
+    if trains:
+        files["curves.csv"] = tidy(trains).to_csv(index=False)
+    for name, text in files.items():
+        write_text(out / name, text)
+    return [out / name for name in files]
+
+
+def comparison_of(runs: Mapping[str, EvalRun]) -> Table:
+    """The comparison table with every method tested against the first."""
+    names = list(runs)
+    same = [n for n in names[1:] if all(len(runs[n].scores[t]) == len(s) for t, s in runs[names[0]].scores.items())]
+    notes = ["Percent; ± is the standard error of the average, clustered by question. Evaluated without hints."]
+    notes += [comparison_line(compare(n, names[0], runs)) for n in same]
+    notes += [f"{n}: {t} {r.status}" for n in names for t, r in runs[n].tasks.items() if r.status != "ok"]
+    return Table("Comparison", comparison(runs), tuple(notes))
+
+
+def unique(runs: Mapping[Path, TrainRun]) -> dict[str, TrainRun]:
+    """Names for curves: the backend, or the folder where two runs share it."""
+    backends = [r.backend for r in runs.values()]
+    return {(r.backend if backends.count(r.backend) == 1 else f.name): r for f, r in runs.items()}

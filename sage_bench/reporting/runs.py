@@ -1,0 +1,116 @@
+"""Read run folders: what was trained, what it scored, question by question."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sage_bench.errors import DataError, UsageError
+from sage_bench.evaluation.grades import load_grades
+from sage_bench.evaluation.spec import task_files
+from sage_bench.files import read_jsonl
+from sage_bench.training.ledger import no_signal_share
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """One benchmark of one run. means: score of each question, (N,) in [0, 1]; the rest are shares and means over samples."""
+
+    means: NDArray[np.float64]
+    samples: int
+    tokens: float
+    truncated: float
+    no_answer: float
+    timeouts: int
+    status: str  # "ok", or "partial 412/480"
+
+
+@dataclass(frozen=True)
+class EvalRun:
+    """One evaluated model."""
+
+    folder: Path
+    model: str
+    method: str
+    label: Mapping[str, Any]
+    tasks: Mapping[str, TaskResult]
+    manifest: Mapping[str, Any]
+
+    @property
+    def scores(self) -> dict[str, NDArray[np.float64]]:
+        return {t: r.means for t, r in self.tasks.items()}
+
+
+@dataclass(frozen=True)
+class TrainRun:
+    """One training run: its numbers step by step and group by group."""
+
+    folder: Path
+    backend: str
+    config: Mapping[str, Any]
+    metrics: pd.DataFrame
+    validation: pd.DataFrame
+    ledger: list[dict[str, Any]] = field(repr=False)
+
+    def no_signal(self, until: int | None = None) -> float | None:
+        return no_signal_share(self.ledger, until)
+
+    def rollouts(self, until: int | None = None) -> int:
+        return sum(r["rollouts"] for r in self.ledger if until is None or r["step"] < until)
+
+    def extra_rollouts(self, until: int | None = None) -> int:
+        """Completions beyond one group a prompt."""
+        group = self.config.get("method.group_size", 8)
+        return sum(max(0, r["rollouts"] - group) for r in self.ledger if until is None or r["step"] < until)
+
+
+def kind_of(folder: Path) -> str:
+    """"train" or "eval". Raises `UsageError` for a folder that is no run."""
+    file = folder / "manifest.json"
+    if not file.is_file():
+        raise UsageError("this is no run folder: manifest.json is missing", where=str(folder), remedy="give the --out of a train run, or the folder eval printed")
+    return json.loads(file.read_text(encoding="utf-8"))["kind"]
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """The run folders at or below a folder, sorted."""
+    if (folder / "manifest.json").is_file():
+        return [folder]
+    return sorted(p.parent for p in folder.rglob("manifest.json") if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+
+
+def read_eval(folder: Path) -> EvalRun:
+    """Raises `DataError` when nothing is graded in it."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    grades = load_grades(folder)
+    if grades.empty:
+        raise DataError("no graded sample", where=str(folder), remedy="run the same `sage-bench eval` command again")
+    tasks = {t: _task_result(rows, manifest["tasks"][t]) for t in task_files() if t in manifest["tasks"] and len(rows := grades[grades.task == t])}
+    label = manifest["label"]
+    return EvalRun(folder, manifest["model"], label.get("method") or "base", label, tasks, manifest)
+
+
+def _task_result(rows: pd.DataFrame, n: int) -> TaskResult:
+    by_question = rows.groupby("doc_id")["correct"]
+    complete = by_question.count() == n
+    means = by_question.mean()[complete].sort_index().to_numpy(float)  # a question with missing samples is no question with wrong ones
+    asked = len(by_question)
+    status = "ok" if complete.all() else f"partial {len(rows)}/{asked * n}"
+    return TaskResult(
+        means, n, float(rows.tokens.mean()), float((rows.finish == "length").mean()), float((rows.status == "no_answer").mean()),
+        int((rows.status == "timeout").sum()), status,
+    )
+
+
+def read_train(folder: Path) -> TrainRun:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))["values"]
+    metrics = pd.DataFrame(list(read_jsonl(folder / "metrics.jsonl")))
+    validation = pd.DataFrame(list(read_jsonl(folder / "validation.jsonl")))
+    return TrainRun(folder, config["backend"], config, metrics, validation, list(read_jsonl(folder / "ledger.jsonl")))
