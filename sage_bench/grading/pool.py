@@ -20,6 +20,7 @@ from typing import Any
 
 Job = tuple[str, str | None]  # (gold, answer); answer None asks whether the gold itself can be read
 START_TIMEOUT = 120.0  # importing sympy on a loaded machine
+START_TRIES = 3  # processes that may die in a row before one was ready
 
 
 class Worker:
@@ -28,7 +29,7 @@ class Worker:
     def __init__(self) -> None:
         env = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "sage_bench.grading.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
+            [sys.executable, "-m", "sage_bench.grading.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, bufsize=0
         )
         self.ready = False
         self.job: int | None = None
@@ -40,7 +41,6 @@ class Worker:
         self.job, self.deadline = index, time.monotonic() + timeout
         with contextlib.suppress(BrokenPipeError):  # it died idle: reading from it says so, and the job becomes a crash
             self.process.stdin.write(json.dumps({"gold": job[0], "answer": job[1]}).encode() + b"\n")
-            self.process.stdin.flush()
 
     def read(self) -> dict[str, Any] | None:
         """A reply if one is whole, else None. Raises EOFError when the process died."""
@@ -69,6 +69,7 @@ class Pool:
         self.size, self.timeout = workers or max(1, os.cpu_count() or 1), timeout
         self._workers: list[Worker] = []
         self._lock = threading.Lock()
+        self._failed_starts = 0
         atexit.register(self.close)
 
     def compare(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
@@ -99,7 +100,8 @@ class Pool:
         try:
             reply = worker.read() if readable else None
         except EOFError:
-            if not worker.ready:
+            self._failed_starts += not worker.ready
+            if self._failed_starts >= START_TRIES:
                 self.close()
                 raise RuntimeError("the math-verify process does not start; run `python -m sage_bench.grading.worker` to see why") from None
             self._replace(worker, replies, "crash")
@@ -107,7 +109,7 @@ class Pool:
         if reply is not None:
             if worker.job is not None:
                 replies[worker.job] = reply
-            worker.ready, worker.job = True, None
+            worker.ready, worker.job, self._failed_starts = True, None, 0
         elif (worker.job is not None or not worker.ready) and time.monotonic() > worker.deadline:
             if not worker.ready:
                 self.close()

@@ -16,9 +16,21 @@ def equivalent(gold: str, answer: str) -> dict[str, object]:
     from math_verify import verify
 
     parsed_gold, parsed_answer = parse_boxed(gold), parse_boxed(answer)
-    if not parsed_gold or not parsed_answer:
-        return {"correct": False, "status": "parse_error"}
-    return {"correct": bool(verify(parsed_gold, parsed_answer, timeout_seconds=None)), "status": "ok"}
+    if parsed_gold and parsed_answer and verify(parsed_gold, parsed_answer, timeout_seconds=None):
+        return {"correct": True, "status": "ok"}
+    unread = not is_mathematics(parsed_answer) and is_mathematics(parsed_gold)
+    return {"correct": False, "status": "parse_error" if unread else "ok"}
+
+
+def is_mathematics(parsed: list[object]) -> bool:
+    """math-verify falls back to the bare text where it understands nothing."""
+    return any(not isinstance(x, str) for x in parsed)
+
+
+def is_gold(text: str) -> bool:
+    """Mathematics, or words (`Friday`, `D`); LaTeX that stayed text is neither."""
+    parsed = parse_boxed(text)
+    return is_mathematics(parsed) or any("\\" not in str(x) for x in parsed)
 
 
 def parse_boxed(text: str) -> list[object]:
@@ -38,7 +50,7 @@ def main() -> None:
         job = json.loads(line)
         try:
             if job["answer"] is None:
-                reply: dict[str, object] = {"correct": bool(parse_boxed(job["gold"])), "status": "ok"}
+                reply: dict[str, object] = {"correct": is_gold(job["gold"]), "status": "ok"}
             else:
                 reply = equivalent(job["gold"], job["answer"])
         except (KeyboardInterrupt, SystemExit):

@@ -1,0 +1,120 @@
+"""The verifier: what it extracts, when it says yes, and that nothing can hang or crash it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sage_bench.grading import last_boxed
+from sage_bench.grading.exact import number, spelled
+from sage_bench.grading.graders.math_verify import MathVerify
+from sage_bench.grading.pool import Pool
+
+
+@pytest.fixture(scope="module")
+def pool():
+    pool = Pool(workers=2, timeout=3.0)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="module")
+def grader(pool) -> MathVerify:
+    return MathVerify(pool)
+
+
+@pytest.mark.parametrize(
+    ("text", "box"),
+    [
+        (r"\boxed{5}", "5"), (r"\boxed{3} wait \boxed{4}", "4"), (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"), (r"\boxed{\{1,2\}}", r"\{1,2\}"), (r"\boxed {5}", "5"),
+        (r"\fbox{5}", "5"), (r"\boxed{7} then \boxed{8", "7"), (r"\boxed{", None), ("5", None), (r"\boxed 5", None), ("", None), (r"\boxed{}", ""), (r"\boxed{a\\}", r"a\\"),
+    ],
+)
+def test_the_last_balanced_box_is_the_answer(text, box):
+    assert last_boxed(text) == box
+
+
+@settings(max_examples=300)
+@given(st.text(st.sampled_from("\\{}boxed1 "), max_size=60))
+def test_extraction_survives_any_text(text):
+    assert last_boxed(text) is None or isinstance(last_boxed(text), str)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "right"),
+    [
+        ("734", "734", True), ("734", "735", False), ("0.5", r"\frac{1}{2}", True), ("1,234", "1234", True), ("33", "033", True), ("x+1", "1+x", True), ("x+1", "x+2", False),
+        (r"\frac{1}{3}", "0.333333", True), (r"\frac{1}{3}", "0.33", False), (r"3\sqrt{13}", r"\sqrt{117}", True), (r"(1,2)", "(1, 2)", True),
+        (r"50\%", "50", True), ("27", "27.0", True), ("-2", "2", False), (r"\dfrac{3}{4}", "3/4", True), ("10", "10.", True),
+    ],
+)
+def test_equivalence(gold, answer, right, grader):
+    (verdict,) = grader.grade(gold, [rf"so \boxed{{{answer}}}"])
+    assert (verdict.correct, verdict.status, verdict.extracted) == (right, "ok", answer)
+
+
+def test_statuses_say_how_it_went(grader):
+    texts = [r"\boxed{x}", "no box", r"\boxed{}", r"\boxed{\frac{}{}}"]
+    assert [v.status for v in grader.grade("x", texts)] == ["ok", "no_answer", "no_answer", "parse_error"]
+
+
+def test_a_hanging_comparison_is_killed_and_the_others_go_on(grader):
+    began = time.monotonic()
+    verdicts = grader.grade("3", [r"\boxed{9^{9^{9^9}}}", r"\boxed{\sqrt{9}}", r"\boxed{\sqrt{16}}", r"\boxed{3^1}"])
+    assert [(v.correct, v.status) for v in verdicts] == [(False, "timeout"), (True, "ok"), (False, "ok"), (True, "ok")]
+    assert time.monotonic() - began < 60
+    assert grader.grade("3", [r"\boxed{\sqrt{9}}"])[0].correct  # the pool is whole again
+
+
+def test_a_dying_process_is_a_crash_and_is_replaced(pool):
+    pool.compare([("1", "2")])
+    for worker in pool._workers:
+        worker.process.kill()
+        worker.process.wait()
+    assert "crash" in {r["status"] for r in pool.compare([("x", "y"), ("a", "b")])}
+    assert pool.compare([("x+1", "1+x")])[0]["correct"]
+
+
+def test_it_works_in_threads_and_in_asyncio(grader):
+    found: list[bool] = []
+    threads = [threading.Thread(target=lambda: found.append(grader.grade("x+1", [r"\boxed{1+x}"])[0].correct)) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+
+    async def main():
+        return grader.grade("2y", [r"\boxed{y+y}"])[0].correct
+
+    assert found == [True] * 4 and asyncio.run(main())
+
+
+@pytest.mark.parametrize(("gold", "good"), [("7", True), (r"\frac{1}{2}", True), ("(1,2]", True), ("D", True), (r"\text{Friday}", True), ("", False), ("???", False), (r"\frac{1}{", False), ("}", False), (r"\sqrt[", False), (r"\begin{cases}", False)])
+def test_golds_that_cannot_be_graded_against_are_named(gold, good, grader):
+    assert (grader.gold_error(gold) is None) is good
+
+
+@given(st.integers(-10**6, 10**6), st.integers(1, 10**4))
+def test_exact_numbers(a, b):
+    from fractions import Fraction
+
+    assert number(f"{a}/{b}") == number(rf"\frac{{{a}}}{{{b}}}") == Fraction(a, b) and number(f"{a:,}") == a and spelled(f" ${a}$. ") == str(a)
+
+
+def test_agreement_with_the_training_reward_of_the_authors(shared, grader):
+    """205 responses graded by SAGE's training reward. Every difference is one we stand by."""
+    differ = []
+    for row in map(json.loads, (shared / "specs/vectors/grader.jsonl").read_text().splitlines()):
+        if row["train_reward"] is None or not isinstance(row["gold"], str):
+            continue  # the authors' code raised; ours takes text
+        (verdict,) = grader.grade(row["gold"], [row["response"]])
+        if verdict.correct != bool(row["train_reward"]):
+            differ.append((row["category"], row["gold"], row["response"][-60:], verdict))
+    assert len(differ) <= 12, differ
+    print("\n".join(map(str, differ)))
