@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -81,6 +81,17 @@ def parse(spec: str | Sequence[str], samples: int | None = None, folder: Path | 
     if not wanted:
         raise UsageError("no task is named", where="--tasks", remedy="see `sage-bench ls tasks`")
     return wanted
+
+
+def in_order(tasks: Iterable[str]) -> list[str]:
+    """Task names as tables show them: in the order of the groups that list them, then the others.
+
+    >>> in_order(["tiny_long", "train_tiny", "tiny_short"])
+    ['tiny_short', 'tiny_long', 'train_tiny']
+    """
+    known = task_files()
+    order = [t for f in known.values() for t in f.group] + [n for n, f in known.items() if not f.group]
+    return sorted(tasks, key=lambda t: order.index(t) if t in order else len(order))
 
 
 def _expand(name: str, known: Mapping[str, TaskFile]) -> list[str]:

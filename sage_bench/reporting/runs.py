@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sage_bench.errors import DataError, UsageError
 from sage_bench.evaluation.grades import load_grades
-from sage_bench.evaluation.spec import task_files
+from sage_bench.evaluation.spec import in_order
 from sage_bench.files import read_jsonl
 from sage_bench.training.ledger import no_signal_share
 
@@ -92,7 +92,7 @@ def read_eval(folder: Path) -> EvalRun:
     grades = load_grades(folder)
     if grades.empty:
         raise DataError("no graded sample", where=str(folder), remedy="run the same `sage-bench eval` command again")
-    tasks = {t: _task_result(rows, manifest["tasks"][t]) for t in task_files() if t in manifest["tasks"] and len(rows := grades[grades.task == t])}
+    tasks = {t: _task_result(rows, manifest["tasks"][t]) for t in in_order(manifest["tasks"]) if len(rows := grades[grades.task == t])}
     label = manifest["label"]
     return EvalRun(folder, manifest["model"], label.get("method") or "base", label, tasks, manifest)
 

@@ -41,6 +41,8 @@ def markdown(table: pd.DataFrame, footer: Sequence[str] = ()) -> str:
             return f"**{value:.1f}**"
         if column == "delta":
             return f"{value:+.1f}"
+        if column.endswith("rollouts"):
+            return f"{value:.0f}"
         return f"{value:.1f}" if isinstance(value, float) else str(value)
 
     names = ["± se" if c == "se" else c for c in table.columns]

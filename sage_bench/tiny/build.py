@@ -55,7 +55,7 @@ class Recipe:
     seed: int = 0
 
 
-RECIPES = {r.name: r for r in (Recipe("tiny-llama", "llama", 0.9), Recipe("tiny-qwen2", "qwen2", 0.85), Recipe("tiny-qwen3", "qwen3", 0.75))}
+RECIPES = {r.name: r for r in (Recipe("tiny-llama", "llama", 0.9), Recipe("tiny-qwen2", "qwen2", 0.85), Recipe("tiny-qwen3", "qwen3", 0.85))}
 
 
 def hint_json(c: Chain) -> str:
