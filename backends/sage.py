@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from sage_bench.backends.grpo import GRPO, GRPOConfig
+
 from sage_bench.method import Hints, Program, switch
 from sage_bench.registry import register_backend
 from sage_bench.rollout import Problem

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from sage_bench.backends.sage import SAGE, SAGEConfig
+
 from sage_bench.method import Program, switch
 from sage_bench.registry import register_backend
 from sage_bench.rollout import Problem

@@ -47,7 +47,7 @@ def protect_latex(text: str) -> str:
 
     def fix(m: re.Match[str]) -> str:
         whole, word = m[0], m[2]
-        if m[1] or whole.startswith("\\u") and not word and len(whole) == 6:
+        if m[1] or (whole.startswith("\\u") and not word and len(whole) == 6):
             return whole  # \" \\ \/ and \u00e9 are JSON
         if m[3] == "'":
             return whole  # a quote inside a single-quoted string: the key-by-key reader knows it

@@ -69,7 +69,7 @@ def token_loss(logp: Tensor, old_logp: Tensor, advantage: Tensor, kind: Tensor, 
 
     >>> half = torch.tensor([0.5]).log()
     >>> loss, stats = token_loss(half + 1.0, half, torch.tensor([2.0]), torch.zeros(1, dtype=torch.long), Objective())
-    >>> round(loss.item(), 4), stats["clipped"].item()     # ratio e is clipped at 1.28
+    >>> round(loss.item(), 4), stats["clip_fraction"].item()     # ratio e is clipped at 1.28
     (-2.56, 1.0)
     """
     o = objective
@@ -88,7 +88,7 @@ def token_loss(logp: Tensor, old_logp: Tensor, advantage: Tensor, kind: Tensor, 
         on = (kind == Kind.PG).to(logp.dtype)
         stats = {
             "pg_tokens": on.sum(),
-            "clipped": (on * (clipped > plain)).sum(),
+            "clip_fraction": (on * (clipped > plain)).sum(),
             "ratio": (on * ratio).sum(),
             "kl_old": (on * (ratio - 1 - log_ratio)).sum(),  # k3 estimate of KL(old || current)
         }

@@ -117,7 +117,7 @@ class Registry(Generic[T]):
                 self._add(point.name, point.load(), f"{point.value} (entry point of {point.dist.name if point.dist else '?'})")
             except SageBenchError:
                 raise  # a name taken twice is for the user to settle
-            except Exception as error:  # a broken plugin must not take the rest of the program down; it is told on use
+            except Exception as error:  # noqa: BLE001  a broken plugin must not take the rest of the program down; it is told on use
                 self._broken[point.name] = f"{type(error).__name__}: {error}"
 
 

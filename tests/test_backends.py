@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from scripted import HINTS, ScriptedEngine, context, problem
-
 from sage_bench.backends.grpo import GRPO
 from sage_bench.backends.sage import SAGE
 from sage_bench.backends.sage_light import SAGELight
 from sage_bench.backends.sft import SFT
+from scripted import HINTS, ScriptedEngine, context, problem
+
 from sage_bench.method import collect, drive
 from sage_bench.rollout import Kind
 

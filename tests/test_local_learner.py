@@ -179,7 +179,7 @@ def test_nonfinite_gradients_stop_or_skip_the_step(what, random_policy):
     optimiser = MasterAdamW(policy.model.parameters(), OptimConfig(on_nonfinite=what))
     before = policy.model.get_input_embeddings().weight.clone()
     next(policy.model.parameters()).grad = torch.full_like(next(policy.model.parameters()), float("inf"))
-    norm, taken = optimiser.step(1e-3)
+    _, taken = optimiser.step(1e-3)
     assert not taken and torch.equal(before, policy.model.get_input_embeddings().weight)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from scripted import HINTS, ScriptedEngine, context, problem
-
 from sage_bench.backends.grpo import GRPO
 from sage_bench.backends.sage import SAGE, SAGEConfig
+from scripted import HINTS, ScriptedEngine, context, problem
+
 from sage_bench.engines.base import check_needs
 from sage_bench.errors import UsageError
 from sage_bench.method import Method, collect, make_config

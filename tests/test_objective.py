@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from sage_bench.objective import Objective, row_weights, token_loss
 from sage_bench.rollout import Kind
 
-O = Objective()
+OBJECTIVE = Objective()
 
 
-def loss_of(ratio: float, advantage: float, kind: Kind = Kind.PG, objective: Objective = O, old: float = -1.0) -> float:
+def loss_of(ratio: float, advantage: float, kind: Kind = Kind.PG, objective: Objective = OBJECTIVE, old: float = -1.0) -> float:
     old_logp = torch.tensor([old], dtype=torch.float64)
     loss, _ = token_loss(old_logp + torch.tensor([ratio], dtype=torch.float64).log(), old_logp, torch.tensor([advantage], dtype=torch.float64), torch.tensor([int(kind)]), objective)
     return loss.item()
@@ -47,7 +47,7 @@ def test_off_and_ce_ignore_the_old_policy():
     for kind, want in ((Kind.OFF, -0.5 * 0.2 / 0.3), (Kind.CE, -0.5 * torch.tensor(0.2, dtype=torch.float64).log().item())):
         logp = torch.tensor([0.2], dtype=torch.float64).log()
         for old in (-0.1, -9.0):
-            loss, _ = token_loss(logp, torch.tensor([old], dtype=torch.float64), torch.tensor([0.5], dtype=torch.float64), torch.tensor([int(kind)]), O)
+            loss, _ = token_loss(logp, torch.tensor([old], dtype=torch.float64), torch.tensor([0.5], dtype=torch.float64), torch.tensor([int(kind)]), OBJECTIVE)
             assert loss.item() == pytest.approx(want, rel=1e-12)
 
 
@@ -65,7 +65,7 @@ def test_vectors_sft_loss(shared):
 
     def loss(how):
         weights = row_weights([len(r) for r in rows], how)
-        return sum((w * token_loss(r.log(), r.log(), torch.ones_like(r), torch.full((len(r),), int(Kind.CE)), O)[0].sum() for w, r in zip(weights, rows, strict=True)), torch.tensor(0.0)).item()
+        return sum((w * token_loss(r.log(), r.log(), torch.ones_like(r), torch.full((len(r),), int(Kind.CE)), OBJECTIVE)[0].sum() for w, r in zip(weights, rows, strict=True)), torch.tensor(0.0)).item()
 
     assert loss("token-mean") == pytest.approx(v["token_mean"], abs=1e-9)
     assert loss("seq-mean") == pytest.approx(v["seq_mean_of_token_mean"], abs=1e-9)
@@ -80,14 +80,14 @@ def test_gradient_equals_finite_differences(rows):
     logp, old, adv, kind = (torch.tensor([r[i] for r in rows], dtype=torch.float64) for i in range(4))
     kind = kind.long()
     ratio = (logp - old).exp()
-    edges = torch.tensor([1 - O.clip_low, 1 + O.clip_high, 3.0], dtype=torch.float64)
+    edges = torch.tensor([1 - OBJECTIVE.clip_low, 1 + OBJECTIVE.clip_high, 3.0], dtype=torch.float64)
     if ((ratio[:, None] - edges).abs() < 1e-3).any():
         return  # the loss has a corner here; a difference quotient across it is no derivative
     logp.requires_grad_(True)
-    token_loss(logp, old, adv, kind, O)[0].sum().backward()
+    token_loss(logp, old, adv, kind, OBJECTIVE)[0].sum().backward()
     step = 1e-6
     with torch.no_grad():
-        numeric = (token_loss(logp + step, old, adv, kind, O)[0] - token_loss(logp - step, old, adv, kind, O)[0]) / (2 * step)
+        numeric = (token_loss(logp + step, old, adv, kind, OBJECTIVE)[0] - token_loss(logp - step, old, adv, kind, OBJECTIVE)[0]) / (2 * step)
     assert torch.allclose(logp.grad, numeric, rtol=1e-5, atol=1e-7)
 
 
@@ -108,5 +108,5 @@ def test_recipe_aggregation_is_the_mean_of_micro_batch_token_means():
 
 def test_statistics_count_policy_gradient_tokens_only():
     logp = torch.tensor([0.0, -1.0, -1.0])
-    _, stats = token_loss(logp, torch.tensor([-1.0, -1.0, -1.0]), torch.tensor([1.0, 1.0, 1.0]), torch.tensor([0, 0, 2]), O)
-    assert stats["pg_tokens"].item() == 2 and stats["clipped"].item() == 1
+    _, stats = token_loss(logp, torch.tensor([-1.0, -1.0, -1.0]), torch.tensor([1.0, 1.0, 1.0]), torch.tensor([0, 0, 2]), OBJECTIVE)
+    assert stats["pg_tokens"].item() == 2 and stats["clip_fraction"].item() == 1

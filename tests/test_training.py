@@ -163,6 +163,11 @@ def test_a_model_without_chat_template_is_refused(tmp_path, packaged):
         setup.build(config("grpo", model=str(tmp_path / "m")), tmp_path / "run", quiet=True)
 
 
+def test_a_context_that_is_too_small_is_refused_before_the_first_step(tmp_path):
+    with pytest.raises(UsageError, match="may take 1124 tokens, the model's context has 1024"):
+        setup.build(config("grpo", "sampling.max_prompt_tokens=1000", "sampling.max_tokens=124", "sampling.hint_max_tokens=8"), tmp_path, quiet=True)
+
+
 def test_a_nonfinite_loss_stops_the_run_and_leaves_the_last_checkpoint(tmp_path):
     done = subprocess.run(command(tmp_path, "sft", "train.steps=3", "train.save_every=1", "optim.lr=1e30"), capture_output=True, text=True, timeout=300)
     assert done.returncode == 1 and "Traceback" not in done.stderr and "Remedy: lower optim.lr" in done.stderr

@@ -45,7 +45,7 @@ class Loaded:
 
 
 def is_file(source: str) -> bool:
-    return source.endswith(FILES) or "/" in source and source not in DATASETS
+    return source.endswith(FILES) or ("/" in source and source not in DATASETS)
 
 
 def check_source(source: str) -> None:

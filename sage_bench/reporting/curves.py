@@ -18,7 +18,7 @@ PANELS: Sequence[tuple[str, str, tuple[str, ...]]] = (
     ("Rescued", "share of prompts of a step whose first right completion came under a hint", ("rescued",)),
     ("Length", "tokens of a completion", ("length",)),
     ("Entropy", "nats a token, over tokens trained on", ("learner/entropy",)),
-    ("KL to the initial policy", "nats a token (k3 estimate)", ("learner/kl_start",)),
+    ("KL to the initial policy", "nats a token, exact over the vocabulary, on some rows of each step", ("learner/kl_start",)),
     ("Rollouts", "completions sampled a step, re-rolls included", ("rollouts",)),
     ("Clip fraction", "share of tokens at the ratio clip", ("learner/clip_fraction",)),
 )
@@ -52,7 +52,7 @@ def figures(runs: Mapping[str, TrainRun]) -> list[tuple[str, str, Any]]:
         fig = go.Figure()
         for colour, (name, run) in zip(COLOURS, runs.items(), strict=False):
             if set(columns) <= set(run.metrics.columns):
-                fig.add_scatter(x=run.metrics.step, y=run.metrics[list(columns)].sum(axis=1), name=name, mode="lines", line_color=colour)
+                fig.add_scatter(x=run.metrics.step, y=run.metrics[list(columns)].sum(axis=1, min_count=1), name=name, mode="lines", line_color=colour)
         if fig.data and any(any(v for v in t.y) for t in fig.data):
             out.append((title, caption, fig))
     for name, run in runs.items():

@@ -37,13 +37,13 @@ def html(title: str, subtitle: str, tables: Sequence[Table], runs: Mapping[str, 
     from jinja2 import Environment, PackageLoader, select_autoescape
 
     panels = [
-        {"title": t, "caption": c, "html": f.to_html(full_html=False, include_plotlyjs=False, default_width="100%", config={"displaylogo": False})}
+        {"title": t, "caption": c, "html": f.to_html(full_html=False, include_plotlyjs=False, default_width="100%", config={"displayModeBar": False, "responsive": True})}
         for t, c, f in figures(runs)
     ]
     template = Environment(loader=PackageLoader("sage_bench.reporting", "."), autoescape=select_autoescape(default=True, default_for_string=True)).get_template("report.html.jinja")
     return template.render(
         title=title, subtitle=subtitle, figures=panels, plotly=f"<script>{plotly.offline.get_plotlyjs()}</script>" if panels else "",
-        tables=[{"title": t.title, "html": t.frame.to_html(float_format=NUMBER, na_rep="–", border=0), "notes": t.notes} for t in tables],
+        tables=[{"title": t.title, "html": t.frame.reset_index().to_html(float_format=NUMBER, na_rep="–", border=0, index=False), "notes": t.notes} for t in tables],
     )
 
 

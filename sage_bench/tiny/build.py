@@ -142,7 +142,7 @@ def teach(policy: Policy, mix: Mix, steps: int, optim: OptimConfig, seed: int, b
     """Cross-entropy on examples of a mix; yields the loss after every step."""
     rng, renderer = random.Random(seed), Renderer(policy.tokenizer)
     learner = Learner(policy, optim, total=steps, micro_tokens=1 << 15, prompt_once=False)
-    for step in range(steps):
+    for _ in range(steps):
         rows = []
         for i in range(batch):
             messages, answer = mix(rng, renderer)
@@ -160,9 +160,9 @@ def build(recipe: Recipe, out: Path, report: Callable[[str, int, int, float], No
         ("doubt", doubting(recipe.noise), recipe.doubt_steps, DOUBT, out),
     ]
     for stage, mix, steps, optim, folder in stages:
-        for step, loss in enumerate(teach(policy, mix, steps, optim, recipe.seed + 1), 1):
+        for done, loss in enumerate(teach(policy, mix, steps, optim, recipe.seed + 1), 1):
             if report:
-                report(stage, step, steps, loss)
+                report(stage, done, steps, loss)
         save(policy, recipe, folder)
     return policy
 

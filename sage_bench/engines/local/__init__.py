@@ -7,6 +7,7 @@ import torch
 from sage_bench.config import RunConfig
 from sage_bench.engines.local.engine import LocalEngine
 from sage_bench.engines.local.policy import load_policy
+from sage_bench.errors import UsageError
 from sage_bench.registry import register_engine
 
 
@@ -17,6 +18,12 @@ def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
     if engine.threads:
         torch.set_num_threads(engine.threads)
     policy = load_policy(model.path, device=model.device, dtype=model.dtype, revision=model.revision)
+    need = config.sampling.max_prompt_tokens + max(config.sampling.max_tokens, config.sampling.hint_max_tokens)
+    if need > policy.context:
+        raise UsageError(
+            f"prompts and completions may take {need} tokens, the model's context has {policy.context}", where="sampling",
+            remedy="lower sampling.max_prompt_tokens, sampling.max_tokens or sampling.hint_max_tokens",
+        )
     if engine.gradient_checkpointing:
         policy.model.gradient_checkpointing_enable()
     return LocalEngine(

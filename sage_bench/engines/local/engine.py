@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sage_bench.config import OptimConfig
 from sage_bench.engines.base import Stats
-from sage_bench.engines.local.forward import log_probs
+from sage_bench.engines.local.forward import kl_divergence, log_probs
 from sage_bench.engines.local.learner import Learner
 from sage_bench.engines.local.policy import Policy
 from sage_bench.engines.local.sampler import Draw, Sampler
@@ -68,13 +68,12 @@ class LocalEngine:
 
     @torch.no_grad()
     def _kl_to_start(self, rows: Sequence[Row]) -> Stats:
-        """k3 estimate of KL(policy || initial policy) per token, on evenly spaced sampled rows of the step."""
+        """Mean KL(policy || initial policy) a token, on evenly spaced sampled rows of the step."""
         sampled = [(r.prompt, r.tokens) for r in rows if r.sampler_logp is not None]
         if self.start is None or not sampled:
             return {}
         pairs = sampled[:: max(1, len(sampled) // self.kl_rows)][: self.kl_rows]
-        now, start = log_probs(self.policy, pairs)[0], log_probs(self.start, pairs)[0]
-        return {"kl_start": float((torch.exp(start - now) - 1 - (start - now)).mean())}
+        return {"kl_start": float(kl_divergence(self.policy, self.start, pairs).mean())}
 
     def save(self, folder: Path) -> None:
         """Write a folder `transformers` loads (weights, tokenizer, template) and `engine.json` + `optimizer.safetensors` beside it."""

@@ -97,3 +97,15 @@ def log_probs(policy: Policy, pairs: Sequence[Pair], *, temperature: float = 1.0
         else:
             parts.append(_score(policy, h, t, temperature))
     return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+
+
+@torch.no_grad()
+def kl_divergence(policy: Policy, other: Policy, pairs: Sequence[Pair]) -> Tensor:
+    """KL(policy || other) of the next-token distribution before every completion token, (N,), exact over the vocabulary."""
+    states = [hidden_states(p, pairs) for p in (policy, other)]
+    chunk = max(1, HEAD_LOGITS // policy.model.config.get_text_config().vocab_size)
+    parts = []
+    for ours, theirs in zip(states[0].split(chunk), states[1].split(chunk), strict=True):
+        logp, logq = policy.logits(ours).log_softmax(-1), other.logits(theirs).log_softmax(-1)
+        parts.append((logp.exp() * (logp - logq)).sum(-1))
+    return torch.cat(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ def split_updates(rows: Sequence[Row], updates: int) -> list[list[Row]]:
     """Cut a rollout batch into that many optimiser steps, whole groups each, as equal in number as they come."""
     groups = by_group(rows)
     bounds = [round(i * len(groups) / updates) for i in range(updates + 1)]
-    parts = [[row for group in groups[a:b] for row in group] for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [[row for group in groups[a:b] for row in group] for a, b in pairwise(bounds)]
     return [part for part in parts if part]
 
 
@@ -95,12 +96,10 @@ class Learner:
         totals: dict[str, float] = defaultdict(float)
         for batch in batches:
             self._one_step(batch, objective, totals)
-        pg, tokens, gaps = (max(totals[k], 1.0) for k in ("pg_tokens", "trained_tokens", "gap_tokens"))
-        return {
-            "loss": totals["loss"], "grad_norm": totals["grad_norm"] / len(batches), "lr": self.last_lr, "entropy": totals["entropy"] / tokens,
-            "clip_fraction": totals["clipped"] / pg, "ratio": totals["ratio"] / pg, "kl_old": totals["kl_old"] / pg, "logp_gap": totals["logp_gap"] / gaps,
-            **{k: totals[k] for k in ("trained_rows", "trained_tokens", "skipped_rows", "skipped_steps")},
-        }
+        out = {k: totals[k] for k in ("loss", "trained_rows", "trained_tokens", "skipped_rows", "skipped_steps")}
+        out |= {"grad_norm": totals["grad_norm"] / len(batches), "lr": self.last_lr}
+        means = {"entropy": "trained_tokens", "logp_gap": "gap_tokens", "ratio": "pg_tokens", "kl_old": "pg_tokens", "clip_fraction": "pg_tokens"}
+        return out | {k: totals[k] / totals[over] for k, over in means.items() if totals[over]}  # no mean over nothing
 
     def gradient(self, rows: Sequence[Row], objective: Objective, totals: dict[str, float] | None = None) -> float:
         """Add the gradient of one optimiser step's rows to the parameters' `.grad`. Returns the loss."""

@@ -5,7 +5,6 @@ No generator state exists, so batching, dropping finished rows, sharding and res
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 
@@ -23,6 +22,7 @@ def _shift(x: Tensor, bits: int) -> Tensor:
 def uniform(seeds: Tensor, index: int) -> Tensor:
     """Uniform numbers in [0, 1), one a row. seeds: (R,) int64. Returns (R,) float64. (splitmix64; int64 wraps in torch.)
 
+    >>> import torch
     >>> u = uniform(torch.arange(20000), 5)
     >>> bool((u >= 0).all() and (u < 1).all()), round(u.mean().item(), 2), round(u.var().item(), 3)
     (True, 0.5, 0.083)

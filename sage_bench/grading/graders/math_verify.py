@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from sage_bench.grading.extract import closing_brace, last_boxed
 from sage_bench.grading.exact import number, spelled
+from sage_bench.grading.extract import closing_brace, last_boxed
 from sage_bench.grading.pool import Pool, shared_pool
 from sage_bench.grading.verdict import Verdict
 from sage_bench.registry import register_grader
