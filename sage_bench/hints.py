@@ -131,3 +131,25 @@ def leaks_answer(hint: str, answer: str, question: str = "") -> bool:
 def _plain(text: str) -> str:
     text = re.sub(r"\$|\\[,!;]|\\left|\\right|\\[td]?frac(?=\{)", lambda m: r"\frac" if "frac" in m[0] else "", text)
     return re.sub(r"\s+", " ", text).strip().lower()
+
+
+def new_numbers(hint: str, question: str) -> list[str]:
+    """Numbers of the hint that are not in the question: intermediate results, most likely.
+
+    >>> new_numbers("use the 3 sides, then 12", "3 sides")
+    ['12']
+    """
+    asked = set(re.findall(r"\d+(?:\.\d+)?", question))
+    return [n for n in re.findall(r"\d+(?:\.\d+)?", hint) if n not in asked]
+
+
+def copies(hint: str, solution: str, n: int = 4) -> float:
+    """Share of the hint's runs of n words that also stand in the solution.
+
+    >>> copies("square both sides of it", "first square both sides of it, then")
+    0.5
+    """
+    runs = [tuple(w[i : i + n]) for w in [hint.lower().split()] for i in range(len(w) - n + 1)]
+    words = solution.lower().split()
+    known = {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
+    return sum(r in known for r in runs) / len(runs) if runs else 0.0

@@ -1,26 +1,28 @@
 """A method is a generator over one problem. This file is all a method needs to know of the world.
 
 `roll(problem)` yields lists of requests and is sent lists of answers; it returns a `Group`. `credit(group)` is pure and
-returns rows. `collect` drives many such generators at once: it advances every live one, puts all their requests into
-one engine call, and repeats. So level probing is batched for free, a round holds only prompts that are still failing,
-and all ranks of a distributed engine make the same sequence of collective calls.
+returns rows. `collect` (see `sage_bench.driver`) runs many such generators at once.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
+from sage_bench.driver import Collected, Runner, Usage, collect, drive
 from sage_bench.errors import SageBenchError, UsageError, did_you_mean
 from sage_bench.hints import leaks_answer, parse_hints
 from sage_bench.prompts import HintLead, HintPosition, Renderer
 from sage_bench.rollout import Answer, Completion, Group, Problem, Request, Row, Sample, Sampling, TokenIds
+
+__all__ = ["Attempt", "Collected", "Context", "Hints", "Method", "MethodConfig", "Program", "Runner", "Usage", "collect", "drive", "make_config", "switch"]
 
 Program = Generator[list[Request], list[Answer], Group]
 Hints = Generator[list[Request], list[Answer], "list[str | None]"]
@@ -76,7 +78,8 @@ class Context:
     """What the harness gives a method: rendering, rewards, hint writing. It holds no model and no device.
 
     events and trail: what happened on the way, per problem uid, for the ledger (`hint_leak`, ...; groups verified).
-    progress: share of the run that is done, 0..1, and step: optimisation step, both kept up to date by the loop.
+    progress: share of the run that is done, 0..1; step: 0-based; epoch: pass over the data, 1-based; all kept up to date by
+    the loop. folder: of the run, where services keep their files.
     """
 
     renderer: Renderer
@@ -87,6 +90,8 @@ class Context:
     step: int = 0
     progress: float = 0.0
     seed: int = 0
+    epoch: int = 1
+    folder: Path | None = None
     events: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     trail: dict[str, list[Attempt]] = field(default_factory=lambda: defaultdict(list))
 
@@ -184,6 +189,16 @@ class Method:
         """Pure: the rows of a group. Rows with zero advantage may be returned; the learner skips them."""
         raise NotImplementedError
 
+    refills = 0
+
+    def keep(self, group: Group) -> bool:
+        """Whether a group stays in the batch. Up to `refills` times, fresh prompts are rolled out for those that do not."""
+        return True
+
+    def rollout_budget(self) -> int | None:
+        """Completions after which training ends, before `train.steps`; None = no such limit. Asked once, at the start."""
+        return None
+
     def prepare(self, problem: Problem) -> Generator[list[Request], list[Answer], Any] | None:
         """Optional generator that runs once for every training problem before the first step, on the initial policy.
 
@@ -211,90 +226,3 @@ def make_config(method: type[Method], switches: dict[str, Any], where: str = "me
         raise UsageError(
             f"{first['msg']}{'; ' + hint if hint else ''}", where=f"{where}.{key}", remedy="switches: " + ", ".join(method.Config.model_fields)
         ) from error
-
-
-# ---- the driver ---------------------------------------------------------------------------------------------------
-class Runner(Protocol):
-    """What the driver needs of an engine (the whole protocol: `sage_bench.engines.base`)."""
-
-    def run(self, asks: list[Request]) -> list[Answer]: ...
-    def any(self, flag: bool) -> bool: ...
-
-
-@dataclass(slots=True)
-class Usage:
-    """What one problem cost: completions and tokens sampled, discarded attempts included."""
-
-    rollouts: int = 0
-    tokens: int = 0
-    truncated: int = 0
-    hint_calls: int = 0
-    hint_tokens: int = 0
-    judge_calls: int = 0
-    rounds: int = 0
-
-    def add(self, ask: Sample, completions: Sequence[Completion]) -> None:
-        tokens = sum(len(c.tokens) for c in completions)
-        if ask.purpose == "hint":
-            self.hint_calls, self.hint_tokens = self.hint_calls + len(completions), self.hint_tokens + tokens
-        elif ask.purpose == "judge":
-            self.judge_calls += len(completions)
-        else:
-            self.rollouts, self.tokens = self.rollouts + len(completions), self.tokens + tokens
-            self.truncated += sum(c.finish == "length" for c in completions)
-
-
-@dataclass(slots=True)
-class Collected:
-    """One problem's way through a step."""
-
-    group: Group
-    rows: list[Row]
-    usage: Usage
-
-
-def drive(programs: Sequence[Generator], problems: Sequence[Problem], engine: Runner, *, step: int = 0) -> tuple[list[Any], list[Usage]]:
-    """Run generators, one a problem, to their ends in batched rounds. Returns (what each returned, what each cost).
-
-    Sample requests are stamped with (step, problem uid, number of the request within its problem), from which the engine
-    derives seeds: what a problem draws does not depend on which others are in the batch. Every rank of a distributed
-    engine calls this with its own programs and leaves it together with the others.
-    """
-    live: dict[int, Generator] = dict(enumerate(programs))
-    asks: dict[int, list[Request]] = {}
-    done: dict[int, Any] = {}
-    usage = [Usage() for _ in problems]
-    asked: Counter[int] = Counter()
-
-    def advance(i: int, answers: list[Answer] | None) -> None:
-        try:
-            requests = live[i].send(answers)
-        except StopIteration as stop:
-            done[i] = stop.value
-            del live[i]
-            return
-        stamped: list[Request] = []
-        for ask in requests:
-            stamped.append(replace(ask, key=(step, problems[i].uid, asked[i])) if isinstance(ask, Sample) else ask)
-            asked[i] += 1
-        asks[i] = stamped
-
-    for i in list(live):
-        advance(i, None)
-    while engine.any(bool(live)):
-        order = list(live)
-        answers = iter(engine.run([ask for i in order for ask in asks[i]]))
-        for i in order:
-            mine = [next(answers) for _ in asks[i]]
-            usage[i].rounds += 1
-            for ask, answer in zip(asks[i], mine, strict=True):
-                if isinstance(ask, Sample):
-                    usage[i].add(ask, answer)  # type: ignore[arg-type]
-            advance(i, mine)
-    return [done[i] for i in range(len(problems))], usage
-
-
-def collect(method: Method, problems: Sequence[Problem], engine: Runner, *, step: int = 0) -> list[Collected]:
-    """Roll out and credit one batch of problems; their order is kept (see `drive`)."""
-    groups, usage = drive([method.roll(p) for p in problems], problems, engine, step=step)
-    return [Collected(group, method.credit(group), used) for group, used in zip(groups, usage, strict=True)]

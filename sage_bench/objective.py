@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sage_bench.rollout import Kind
 
-Aggregation = Literal["token-mean", "seq-mean", "micro-batch token-mean"]
+Aggregation = Literal["token-mean", "seq-mean", "micro-batch token-mean", "constant"]
 
 
 class Objective(BaseModel):
@@ -24,6 +24,7 @@ class Objective(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    clip: bool = Field(True, description="clip the ratio at all (LUFFY's final form does not)")
     clip_low: float = Field(0.2, gt=0, lt=1, description="ratio is clipped below at 1 - clip_low")
     clip_high: float = Field(0.28, gt=0, description="ratio is clipped above at 1 + clip_high (DAPO clip-higher)")
     dual_clip: float | None = Field(3.0, gt=1, description="loss of negative advantages is capped at dual_clip * |A|; null = off")
@@ -31,14 +32,20 @@ class Objective(BaseModel):
     aggregation: Aggregation = Field(
         "token-mean",
         description="token-mean: every completion token of the update counts the same; seq-mean: every completion counts the "
-        "same; micro-batch token-mean: the released recipe, token mean of `recipe_micro_batch` rows at a time, averaged",
+        "same; micro-batch token-mean: the released recipe, token mean of `recipe_micro_batch` rows at a time, averaged; constant: "
+        "sum of a completion's tokens over `constant_length`, averaged over completions (Dr. GRPO)",
     )
+    constant_length: int | None = Field(None, ge=1, description="denominator of `constant`; null = sampling.max_tokens")
+    entropy_coef: float = Field(0.0, ge=0, description="weight of the token-mean entropy, which is maximised")
     recipe_micro_batch: int = Field(4, ge=1, description="rows of a micro-batch in `micro-batch token-mean` (released recipe: 4)")
     off_gamma: float = Field(0.1, gt=0, description="gamma of the off-policy shaping p / (p + gamma)")
 
 
-def row_weights(lengths: Sequence[int], aggregation: Aggregation = "token-mean", recipe_micro_batch: int = 4) -> Tensor:
+def row_weights(
+    lengths: Sequence[int], aggregation: Aggregation = "token-mean", recipe_micro_batch: int = 4, constant_length: int | None = None
+) -> Tensor:
     """Weight of one token of each row in the loss. lengths: tokens of each of the R rows. Returns (R,) float64.
+    Raises `ValueError` for `constant` without a constant_length.
 
     >>> row_weights([1, 3]).tolist()                       # every token 1/4
     [0.25, 0.25]
@@ -46,6 +53,8 @@ def row_weights(lengths: Sequence[int], aggregation: Aggregation = "token-mean",
     [0.5, 0.16666666666666666]
     >>> row_weights([1, 3, 2], "micro-batch token-mean", 2).tolist()
     [0.125, 0.125, 0.25]
+    >>> row_weights([1, 3], "constant", constant_length=10).tolist()
+    [0.05, 0.05]
     """
     n = torch.tensor(lengths, dtype=torch.float64)
     if len(n) == 0:
@@ -54,6 +63,10 @@ def row_weights(lengths: Sequence[int], aggregation: Aggregation = "token-mean",
         return torch.full_like(n, 1.0) / n.sum().clamp(min=1)
     if aggregation == "seq-mean":
         return 1.0 / (len(n) * n.clamp(min=1))
+    if aggregation == "constant":
+        if not constant_length:
+            raise ValueError("aggregation `constant` needs constant_length")
+        return torch.full_like(n, 1.0 / (len(n) * constant_length))
     micro = n.split(recipe_micro_batch)
     return torch.cat([torch.full_like(m, 1.0) / (len(micro) * m.sum().clamp(min=1)) for m in micro])
 
@@ -75,7 +88,8 @@ def token_loss(logp: Tensor, old_logp: Tensor, advantage: Tensor, kind: Tensor, 
     o = objective
     log_ratio = (logp - old_logp).clamp(-o.log_ratio_clamp, o.log_ratio_clamp)
     ratio = log_ratio.exp()
-    plain, clipped = -advantage * ratio, -advantage * ratio.clamp(1 - o.clip_low, 1 + o.clip_high)
+    plain = -advantage * ratio
+    clipped = -advantage * ratio.clamp(1 - o.clip_low, 1 + o.clip_high) if o.clip else plain
     pg = torch.maximum(plain, clipped)
     if o.dual_clip is not None:
         pg = torch.where(advantage < 0, torch.minimum(pg, -o.dual_clip * advantage), pg)

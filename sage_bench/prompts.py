@@ -8,6 +8,7 @@ All of them can be replaced from a YAML file (`prompts: my_prompts.yaml`).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,12 +27,29 @@ end to the student.
 Each level builds on the one before. Never state the final answer. Reply with one JSON object and nothing else:
 {"level_1": "...", "level_2": "...", "level_3": "..."}"""
 
-HintLead = Literal["paper", "code"]
+JUDGE_SYSTEM = """\
+You grade the steps of a solution to a mathematical question. You get the question, a reference solution, and a student's \
+response cut into numbered steps. Go through the steps in order and find the first one that is wrong.
+A step is wrong when it computes wrongly, infers what does not follow, misreads the question or contradicts itself. It is \
+not wrong because it takes another valid route, repeats something, is badly written, or tries something it later takes back.
+An unfinished response without a wrong step has no wrong step. You need not solve the question yourself.
+Reply with one JSON object and nothing else:
+{"steps": [{"i": 1, "ok": true}], "first_error": null, "why": "..."}
+first_error is the number of the first wrong step, or null; why says in one sentence how it leads to the wrong answer."""
+
+META_HINT_SYSTEM = """\
+You are a teacher. You get a question and its solution. Write one hint of at most three sentences that names the concept, the \
+strategy or the pitfall that matters. Use no number and no expression that is not in the question, no intermediate result, \
+and never the answer. Reply with the hint and nothing else."""
+
+HintLead = Literal["paper", "code", "hint", "scaf"]
 HintPosition = Literal["user_end", "system"]
 HINT_LEAD = "Here is a hint to help you:"
 HINTED_USER: dict[HintLead, str] = {
     "paper": f"{{question}}\n{HINT_LEAD}\n{{hint}}",  # SAGE appendix B
     "code": f"Question:\n{{question}}\n\n{HINT_LEAD}\n{{hint}}",  # BaohaoLiao/SAGE @8722c1a
+    "hint": "{question}\nHere are some key pieces of information to assist your reasoning without revealing the solution directly:\n{hint}",  # HINT, code at HEAD
+    "scaf": "Question: {question}\n{hint}",  # Scaf-GRPO: the hint carries its own label
 }
 
 
@@ -45,6 +63,11 @@ class Prompts(BaseModel):
     hinted: str | None = Field(None, description="user message with a hint; null = the method's `hint_lead`")
     hint_system: str = Field(HINT_SYSTEM, description="system message when the policy writes hints")
     hint_user: str = Field("Question:\n{question}\n\nSolution:\n{solution}", description="user message when the policy writes hints")
+    meta_hint_system: str = Field(META_HINT_SYSTEM, description="system message when one abstract hint is asked for (HINT)")
+    judge_system: str = Field(JUDGE_SYSTEM, description="system message of the step judge (SGPO)")
+    judge_user: str = Field(
+        "Question:\n{question}\n\nReference solution:\n{solution}\n\nResponse:\n{steps}", description="user message of the step judge; {steps} are numbered lines"
+    )
 
     @classmethod
     def from_file(cls, path: str | Path) -> Prompts:
@@ -114,6 +137,15 @@ class Renderer:
     def hint_user(self, question: str, solution: str) -> tuple[str, str]:
         """(system, user) messages that ask for hints on three levels."""
         return self.prompts.hint_system, fill(self.prompts.hint_user, question=question.strip(), solution=solution.strip())
+
+    def meta_hint_user(self, question: str, solution: str) -> tuple[str, str]:
+        """(system, user) messages that ask for one abstract hint."""
+        return self.prompts.meta_hint_system, fill(self.prompts.hint_user, question=question.strip(), solution=solution.strip())
+
+    def judge_messages(self, question: str, reference: str, steps: Sequence[str]) -> tuple[str, str]:
+        """(system, user) messages that ask for the first wrong step."""
+        numbered = "\n".join(f"[{i}] {step}" for i, step in enumerate(steps, 1))
+        return self.prompts.judge_system, fill(self.prompts.judge_user, question=question.strip(), solution=reference.strip(), steps=numbered)
 
     def hint(self, question: str, solution: str) -> TokenIds:
         """Token ids that ask for hints on three levels, (P,)."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from torch import Tensor
 
@@ -77,15 +77,46 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Saliency:
-    """Ask for |<d log p(target | prompt + tokens) / d e_t, e_t>| of every token's input embedding e_t. Answer: Tensor (T,)."""
+    """Ask how much each token of a span matters for an outcome. Answer: Tensor (L,) for the L tokens of `tokens`.
+
+    The model reads prompt + tokens + bridge + target; the outcome is read where it predicts the A tokens of `target`:
+    "last" = distribution of the first target token, "answer_mean" = softmax of the mean of the A logit vectors,
+    "answer_joint" = mean log-probability of the target. bridge leads from the span to the target (may be empty).
+
+    how "gradient" (OAR-G): J is the KL between the outcome and the outcome under noise of standard deviation `noise` on the span's
+    embeddings (or phi(clean) - phi(noisy) for answer_joint); the answer is |<dJ/de_t, e_t>|. how "perturb" (OAR-P): token t is replaced
+    by `mask`, and the answer is the KL of the outcomes, or the signed drop of phi. At most `positions` tokens are perturbed,
+    evenly spaced; the others take the value of the nearest one.
+    """
 
     prompt: TokenIds
     tokens: TokenIds
+    bridge: TokenIds
     target: TokenIds
+    how: Literal["gradient", "perturb"] = "gradient"
+    outcome: Literal["last", "answer_mean", "answer_joint"] = "answer_mean"
+    noise: float = 1e-3
+    mask: int = 0
+    positions: int | None = None
+    key: tuple[str | int, ...] = ()
 
 
-Request: TypeAlias = Sample | Score | Saliency
-Answer: TypeAlias = "list[Completion] | Tensor"
+class Service(Protocol):
+    """Something outside the engine that answers (a judge's endpoint, a teacher). All payloads of a round come in one call."""
+
+    def answer(self, payloads: list[Any]) -> list[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Consult:
+    """Ask a service. Answer: whatever it answers to the payload. The driver sends all of a round together."""
+
+    service: Service
+    payload: Any
+
+
+Request: TypeAlias = Sample | Score | Saliency | Consult
+Answer: TypeAlias = "list[Completion] | Tensor | Any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +137,10 @@ class Group:
     """The G completions of one problem that are credited against each other; all share one context.
 
     prompt: what they were sampled from. train_prompt: what their log-probabilities are taken under in the update
-    (differs from prompt only where a method says so). rewards: (G,) float32. level: hint level they were sampled at,
-    0 = no hint. notes: facts for the ledger (`status` of each verdict, `hint` text, ...).
+    (differs from prompt only where a method says so). rewards: (G,) float32, what the verifier said. level: hint level they
+    were sampled at, 0 = no hint. scores: (G,) what the advantage is computed from where it is not the verifier's
+    rewards (partial credit). prompts: one prompt a completion where they differ within the group. notes: facts for the ledger
+    (`status` of each verdict, `hint` text, ...).
     """
 
     problem: Problem
@@ -117,6 +150,11 @@ class Group:
     rewards: Tensor
     level: int = 0
     notes: dict[str, Any] = field(default_factory=dict)
+    scores: Tensor | None = None
+    prompts: list[TokenIds] | None = None
+
+    def train_prompt_of(self, i: int) -> TokenIds:
+        return self.prompts[i] if self.prompts else self.train_prompt
 
     @property
     def solved(self) -> bool:
@@ -131,7 +169,8 @@ class Row:
     advantage: (T,) float32, one number a token; a scalar method broadcasts. group: rows with the same name are one
     group (for per-group weights). old_logp: (T,) log-probabilities of the policy that defines the ratio, taken under
     `prompt`; None lets the engine fill in the current weights. sampler_logp: (T,) what the sampler reported, only to
-    measure the gap between sampler and learner. affinity: scale the group's loss by its Affinity (HINT).
+    measure the gap between sampler and learner. affinity: power of the group's Affinity its loss is scaled by (HINT's lambda);
+    0 = not at all.
     """
 
     prompt: TokenIds
@@ -141,4 +180,4 @@ class Row:
     kind: Kind = Kind.PG
     old_logp: Tensor | None = None
     sampler_logp: Tensor | None = None
-    affinity: bool = False
+    affinity: float = 0.0
