@@ -86,6 +86,7 @@ class ValidationConfig(Section):
 class LogConfig(Section):
     tensorboard: bool = Field(True, description="write tensorboard event files")
     kl_rows: int = Field(0, ge=0, description="rows a step on which KL to the initial policy is measured; keeps a second copy of the weights")
+    gap_rows: int = Field(8, ge=0, description="hinted completions a step whose log-probability is also taken without the hint (0 = off)")
     completions: int = Field(2, ge=0, description="groups a step whose texts are kept in completions.jsonl")
 
 

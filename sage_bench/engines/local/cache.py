@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
@@ -58,10 +60,22 @@ def repeat_rows(cache: Cache, rows: Tensor) -> Cache:
     return cache
 
 
+def branch(cache: Cache, rows: Tensor, length: int | None = None) -> Cache:
+    """A new cache of R rows, row i a copy of row rows[i], cut to the first `length` positions; the old one stays as it is.
+
+    Only for full-attention layers: a window cannot be cut at the end.
+    """
+    new = copy.copy(cache)
+    new.layers = [copy.copy(layer) for layer in cache.layers]
+    for layer in new.layers:
+        layer.keys, layer.values = (x[..., :length, :].index_select(0, rows) for x in (layer.keys, layer.values))
+    return new
+
+
 def drop_rows(cache: Cache, keep: Tensor) -> None:
     """Keep only the given rows ((K,) int64)."""
     for layer in cache.layers:
         layer.batch_select_indices(keep)
 
 
-__all__ = ["GrowingLayer", "drop_rows", "repeat_rows"]
+__all__ = ["GrowingLayer", "branch", "drop_rows", "repeat_rows"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from sage_bench.engines.base import Stats
 from sage_bench.engines.local.forward import kl_divergence, log_probs
 from sage_bench.engines.local.learner import Learner
 from sage_bench.engines.local.policy import Policy
+from sage_bench.engines.local.saliency import gradient_saliency, perturbation_saliency
 from sage_bench.engines.local.sampler import Draw, Sampler
 from sage_bench.objective import Objective
-from sage_bench.rollout import Answer, Request, Row, Sample, Score
+from sage_bench.rollout import Answer, Request, Row, Saliency, Sample, Score
 from sage_bench.seeds import derive_seed
 
 
@@ -29,7 +30,7 @@ class LocalEngine:
     keeps a second copy of the weights).
     """
 
-    capabilities = frozenset({"sample", "score"})
+    capabilities = frozenset({"sample", "score", "saliency"})
 
     def __init__(self, policy: Policy, optim: OptimConfig, *, seed: int = 0, wave_tokens: int = 1 << 18, kl_rows: int = 0, **learner: Any):
         self.policy, self.seed, self.kl_rows = policy, seed, kl_rows
@@ -44,27 +45,47 @@ class LocalEngine:
         return flag
 
     def run(self, asks: list[Request]) -> list[Answer]:
-        draws, owners = [], []
         answers: list[Answer] = [[] for _ in asks]
+        draws, owners = [], []
         for i, ask in enumerate(asks):
             if isinstance(ask, Sample):
                 draws += [Draw(ask.prompt, ask.params, derive_seed(self.seed, *ask.key, k)) for k in range(ask.n)]
                 owners += [i] * ask.n
-            elif isinstance(ask, Score):
-                answers[i] = self._score(ask)
-            else:
+            elif not isinstance(ask, Score | Saliency):
                 raise NotImplementedError(f"the local engine does not answer {type(ask).__name__}")
         for i, completion in zip(owners, self.sampler.draw(draws, self.on_wave), strict=True):
-            answers[i].append(completion)  # type: ignore[union-attr]
+            answers[i].append(completion)
+        for kind, answer in ((Score, self._scores), (Saliency, self._saliencies)):
+            mine = [i for i, ask in enumerate(asks) if isinstance(ask, kind)]
+            for part in self._parts([asks[i] for i in mine]):
+                for i, tensor in zip(mine[part.start : part.stop], answer([asks[i] for i in mine[part.start : part.stop]]), strict=True):
+                    answers[i] = tensor
         return answers
 
     def update(self, rows: Sequence[Row], objective: Objective) -> Stats:
         kl = self._kl_to_start(rows)  # before the update: the rows were drawn from these weights
         return self.learner.update(rows, objective) | kl
 
+    def _parts(self, asks: Sequence[Score | Saliency]) -> Iterator[range]:
+        """Consecutive requests whose padded tokens fit the learner's budget."""
+        start = longest = 0
+        for i, ask in enumerate(asks):
+            longest = max(longest, len(ask.prompt) + len(ask.tokens))
+            if i > start and (i + 1 - start) * longest > self.learner.micro_tokens:
+                yield range(start, i)
+                start, longest = i, len(ask.prompt) + len(ask.tokens)
+        if start < len(asks):
+            yield range(start, len(asks))
+
     @torch.no_grad()
-    def _score(self, ask: Score) -> Tensor:
-        return log_probs(self.policy, [(ask.prompt, ask.tokens)])[0].cpu()
+    def _scores(self, asks: Sequence[Score]) -> list[Tensor]:
+        logp, _ = log_probs(self.policy, [(a.prompt, a.tokens) for a in asks])
+        return list(logp.cpu().split([len(a.tokens) for a in asks]))
+
+    def _saliencies(self, asks: Sequence[Saliency]) -> list[Tensor]:
+        gradient = [a for a in asks if a.how == "gradient" and a.tokens]
+        scores = iter(gradient_saliency(self.policy, gradient, self.seed) if gradient else [])
+        return [next(scores) if a.how == "gradient" and a.tokens else perturbation_saliency(self.policy, a) for a in asks]
 
     @torch.no_grad()
     def _kl_to_start(self, rows: Sequence[Row]) -> Stats:

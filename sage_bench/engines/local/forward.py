@@ -9,10 +9,12 @@ they would be large.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+from transformers.cache_utils import Cache
 
 from sage_bench.engines.local.policy import Policy
 from sage_bench.engines.local.sampler import pad_left
@@ -30,35 +32,53 @@ def hidden_states(policy: Policy, pairs: Sequence[Pair], *, prompt_once: bool = 
     return states[valid]
 
 
-def _prompt_once(policy: Policy, pairs: Sequence[Pair], longest: int) -> Tensor:
-    prompts = list(dict.fromkeys(p for p, _ in pairs))
-    of = {p: i for i, p in enumerate(prompts)}
-    rows = torch.tensor([of[p] for p, _ in pairs], device=policy.device)
-    ids, mask = pad_left(prompts, policy.pad_id, policy.device)
+@dataclass(slots=True)
+class Prefill:
+    """Distinct prompts, run once. last: hidden state of each prompt's last token, (P, 1, H). rows: (R,) which prompt each
+    asked-for row continues. mask: (P, width); after: (P, 1) position of the first token after the prompt."""
+
+    cache: Cache
+    last: Tensor
+    rows: Tensor
+    mask: Tensor
+    after: Tensor
+
+
+def prefill(policy: Policy, prompts: Sequence[TokenIds]) -> Prefill:
+    """Run each distinct prompt of `prompts` (one a row, repeats allowed) a single time."""
+    distinct = list(dict.fromkeys(prompts))
+    of = {p: i for i, p in enumerate(distinct)}
+    ids, mask = pad_left(distinct, policy.pad_id, policy.device)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     cache = policy.new_cache()
-    first = policy.hidden(ids, attention_mask=mask, position_ids=positions, cache=cache)[:, -1:][rows]
+    last = policy.hidden(ids, attention_mask=mask, position_ids=positions, cache=cache)[:, -1:]
+    return Prefill(cache, last, torch.tensor([of[p] for p in prompts], device=policy.device), mask, positions[:, -1:] + 1)
+
+
+def _prompt_once(policy: Policy, pairs: Sequence[Pair], longest: int) -> Tensor:
+    start = prefill(policy, [p for p, _ in pairs])
+    first = start.last[start.rows]
     if longest == 1:
         return first
-    for layer in cache.layers:
-        layer.batch_select_indices(rows)
-    completion, valid = _pad_right([c[:-1] for _, c in pairs], longest - 1, policy)
-    mask = torch.cat([mask[rows], valid], 1)
-    after = positions[rows, -1:] + 1 + torch.arange(longest - 1, device=policy.device)
-    rest = policy.hidden(completion, attention_mask=mask, position_ids=after, cache=cache)
+    for layer in start.cache.layers:
+        layer.batch_select_indices(start.rows)
+    completion, valid = pad_right([c[:-1] for _, c in pairs], longest - 1, policy)
+    mask = torch.cat([start.mask[start.rows], valid], 1)
+    positions = start.after[start.rows] + torch.arange(longest - 1, device=policy.device)
+    rest = policy.hidden(completion, attention_mask=mask, position_ids=positions, cache=start.cache)
     return torch.cat([first, rest], 1)
 
 
 def _rows(policy: Policy, pairs: Sequence[Pair], longest: int) -> Tensor:
     ids, mask = pad_left([p for p, _ in pairs], policy.pad_id, policy.device)
     width = ids.shape[1]
-    completion, valid = _pad_right([c[:-1] for _, c in pairs], longest - 1, policy)
+    completion, valid = pad_right([c[:-1] for _, c in pairs], longest - 1, policy)
     ids, mask = torch.cat([ids, completion], 1), torch.cat([mask, valid], 1)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     return policy.hidden(ids, attention_mask=mask, position_ids=positions)[:, width - 1 :]
 
 
-def _pad_right(tokens: Sequence[TokenIds], width: int, policy: Policy) -> tuple[Tensor, Tensor]:
+def pad_right(tokens: Sequence[TokenIds], width: int, policy: Policy) -> tuple[Tensor, Tensor]:
     ids = torch.full((len(tokens), width), policy.pad_id, dtype=torch.long)
     mask = torch.zeros((len(tokens), width), dtype=torch.long)
     for i, t in enumerate(tokens):
@@ -67,35 +87,37 @@ def _pad_right(tokens: Sequence[TokenIds], width: int, policy: Policy) -> tuple[
     return ids.to(policy.device), mask.to(policy.device)
 
 
-def _score(policy: Policy, hidden: Tensor, target: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def _score(policy: Policy, hidden: Tensor, target: Tensor, temperature: float, entropy_gradient: bool) -> tuple[Tensor, Tensor]:
     logits = policy.logits(hidden)
     if temperature != 1.0:
         logits = logits / temperature
     norm = logits.logsumexp(-1)
     logp = logits.gather(-1, target[:, None])[:, 0] - norm
-    with torch.no_grad():
+    with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
         entropy = norm - (torch.exp(logits - norm[:, None]) * logits).sum(-1)
     return logp, entropy
 
 
-def log_probs(policy: Policy, pairs: Sequence[Pair], *, temperature: float = 1.0, prompt_once: bool = True) -> tuple[Tensor, Tensor]:
-    """(logp (N,), entropy (N,) without gradient) of all completion tokens, rows end to end.
+def log_probs(
+    policy: Policy, pairs: Sequence[Pair], *, temperature: float = 1.0, prompt_once: bool = True, entropy_gradient: bool = False
+) -> tuple[Tensor, Tensor]:
+    """(logp (N,), entropy (N,)) of all completion tokens, rows end to end.
 
     temperature divides the logits, as it did when the tokens were drawn. Gradients flow to the policy's weights unless
-    the caller turned them off.
+    the caller turned them off; through the entropy only when asked for.
     """
     hidden = hidden_states(policy, pairs, prompt_once=prompt_once)
     target = torch.tensor([t for _, c in pairs for t in c], device=policy.device)
     vocabulary = policy.model.config.get_text_config().vocab_size
     chunk = max(1, HEAD_LOGITS // vocabulary)
     if len(target) <= chunk:
-        return _score(policy, hidden, target, temperature)
+        return _score(policy, hidden, target, temperature, entropy_gradient)
     parts = []
     for h, t in zip(hidden.split(chunk), target.split(chunk), strict=True):
         if torch.is_grad_enabled():
-            parts.append(checkpoint(_score, policy, h, t, temperature, use_reentrant=False))
+            parts.append(checkpoint(_score, policy, h, t, temperature, entropy_gradient, use_reentrant=False))
         else:
-            parts.append(_score(policy, h, t, temperature))
+            parts.append(_score(policy, h, t, temperature, entropy_gradient))
     return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
 

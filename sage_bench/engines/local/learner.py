@@ -10,6 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from sage_bench.affinity import affinity
 from sage_bench.config import OptimConfig
 from sage_bench.engines.local.forward import log_probs
 from sage_bench.engines.local.optim import MasterAdamW, learning_rate
@@ -83,6 +84,7 @@ class Learner:
         self.micro_tokens, self.temperature, self.prompt_once, self.skip_dead = micro_tokens, temperature, prompt_once, skip_dead
         self.gradient_checkpointing = gradient_checkpointing
         self.step, self.last_lr = 0, 0.0  # optimiser steps taken, rate of the last one
+        self.entropy_weight = 0.0
 
     def update(self, rows: Sequence[Row], objective: Objective) -> dict[str, float]:
         """Apply one rollout batch. Returns means for the log (`entropy`, `clip_fraction`, `grad_norm`, ...).
@@ -98,14 +100,21 @@ class Learner:
             self._one_step(batch, objective, totals)
         out = {k: totals[k] for k in ("loss", "trained_rows", "trained_tokens", "skipped_rows", "skipped_steps")}
         out |= {"grad_norm": totals["grad_norm"] / len(batches), "lr": self.last_lr}
-        means = {"entropy": "trained_tokens", "logp_gap": "gap_tokens", "ratio": "pg_tokens", "kl_old": "pg_tokens", "clip_fraction": "pg_tokens"}
+        means = {
+            "entropy": "trained_tokens", "logp_gap": "gap_tokens", "ratio": "pg_tokens", "kl_old": "pg_tokens", "clip_fraction": "pg_tokens",
+            "off_probability": "off_tokens", **dict.fromkeys(("affinity", "affinity_eur", "affinity_uc", "affinity_v1"), "affinity_groups"),
+        }
         return out | {k: totals[k] / totals[over] for k, over in means.items() if totals[over]}  # no mean over nothing
 
     def gradient(self, rows: Sequence[Row], objective: Objective, totals: dict[str, float] | None = None) -> float:
         """Add the gradient of one optimiser step's rows to the parameters' `.grad`. Returns the loss."""
         totals = defaultdict(float) if totals is None else totals
-        weights = row_weights([len(r.tokens) for r in rows], objective.aggregation, objective.recipe_micro_batch).tolist()
-        live = [(r, w) for r, w in zip(rows, weights, strict=True) if is_live(r) or (not self.skip_dead and len(r.tokens))]
+        lengths = [len(r.tokens) for r in rows]
+        weights = row_weights(lengths, objective.aggregation, objective.recipe_micro_batch, objective.constant_length).tolist()
+        every = not self.skip_dead or objective.entropy_coef > 0  # dead rows have entropy too
+        live = [(r, w) for r, w in zip(rows, weights, strict=True) if len(r.tokens) and (every or is_live(r))]
+        live = self._weigh_by_affinity(live, objective)
+        self.entropy_weight = objective.entropy_coef / max(sum(lengths), 1)
         loss_sum = 0.0
         self.policy.model.train(self.gradient_checkpointing)  # transformers checkpoints in train mode only
         for micro in micro_batches(live, self.micro_tokens):
@@ -140,7 +149,10 @@ class Learner:
     def _loss(self, micro: Sequence[Weighted], objective: Objective, totals: dict[str, float]) -> Tensor:
         rows = [r for r, _ in micro]
         device = self.policy.device
-        logp, entropy = log_probs(self.policy, [(r.prompt, r.tokens) for r in rows], temperature=self.temperature, prompt_once=self.prompt_once)
+        logp, entropy = log_probs(
+            self.policy, [(r.prompt, r.tokens) for r in rows], temperature=self.temperature, prompt_once=self.prompt_once,
+            entropy_gradient=objective.entropy_coef > 0,
+        )
         lengths = torch.tensor([len(r.tokens) for r in rows], device=device)
 
         def flat(values: Sequence[Tensor | None], default: Tensor) -> Tensor:
@@ -156,9 +168,39 @@ class Learner:
             gap = (flat([r.sampler_logp for r in rows], logp.detach()) - logp).abs()
             stats["entropy"], stats["logp_gap"] = entropy.sum(), gap.sum()
             stats["gap_tokens"] = lengths[[i for i, r in enumerate(rows) if r.sampler_logp is not None]].sum()
+            off = kind == Kind.OFF
+            stats["off_probability"], stats["off_tokens"] = (logp.exp() * off).sum(), off.sum()
+            self._log_affinity(rows, (logp - old).exp().split(lengths.tolist()), objective, totals)
         for name, value in stats.items():
             totals[name] += float(value)
-        return (loss * weight).sum()
+        return (loss * weight).sum() - self.entropy_weight * entropy.sum()
+
+    def _log_affinity(self, rows: Sequence[Row], ratios: Sequence[Tensor], objective: Objective, totals: dict[str, float]) -> None:
+        """Affinity of every policy-gradient group, hinted or not: a diagnostic for all methods (rows of one micro-batch)."""
+        groups: dict[str, list[int]] = defaultdict(list)
+        for i, row in enumerate(rows):
+            if row.kind == Kind.PG:
+                groups[row.group].append(i)
+        for members in groups.values():
+            a = affinity(torch.cat([ratios[i] for i in members]), torch.cat([rows[i].advantage for i in members]).to(ratios[0].device), objective.clip_low)
+            for name, value in (("affinity", a.value), ("affinity_eur", a.eur), ("affinity_uc", a.uc), ("affinity_v1", a.first), ("affinity_groups", 1.0)):
+                totals[name] += value
+
+    @torch.no_grad()
+    def _weigh_by_affinity(self, rows: list[Weighted], objective: Objective) -> list[Weighted]:
+        """Multiply the weights of groups that ask for it by stopgrad(Affinity ** lambda) (HINT's AAPO).
+
+        A group without old log-probabilities is scored at the weights that define them: its ratio and its Affinity are 1.
+        """
+        asking = {r.group for r, _ in rows if r.affinity and r.old_logp is not None}
+        factors: dict[str, float] = {}
+        for name in asking:
+            members = [r for r, _ in rows if r.group == name]
+            logp, _ = log_probs(self.policy, [(r.prompt, r.tokens) for r in members], temperature=self.temperature, prompt_once=self.prompt_once)
+            old = torch.cat([r.old_logp for r in members if r.old_logp is not None]).to(logp)
+            value = affinity((logp - old).exp(), torch.cat([r.advantage for r in members]).to(logp.device), objective.clip_low).value
+            factors[name] = value ** members[0].affinity
+        return [(r, w * factors.get(r.group, 1.0)) for r, w in rows]
 
     @torch.no_grad()
     def _with_old(self, batch: list[Row]) -> list[Row]:

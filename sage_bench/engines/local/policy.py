@@ -52,11 +52,12 @@ class Policy:
     def new_cache(self) -> Cache:
         return DynamicCache(config=self.model.config)
 
-    def hidden(self, input_ids: Tensor, *, attention_mask: Tensor, position_ids: Tensor, cache: Cache | None = None) -> Tensor:
-        """(R, T, H) of the last layer, or logits when `split` is off. attention_mask: (R, past + T), or additive (R, 1, T, past + T)."""
+    def hidden(self, input_ids: Tensor | None, *, embeddings: Tensor | None = None, attention_mask: Tensor, position_ids: Tensor, cache: Cache | None = None) -> Tensor:
+        """(R, T, H) of the last layer, or logits when `split` is off. attention_mask: (R, past + T), or additive (R, 1, T, past + T).
+        embeddings: (R, T, H) instead of ids, for gradients with respect to the input."""
         module = self.model.base_model if self.split else self.model
         out = module(
-            input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=cache, use_cache=cache is not None
+            input_ids=input_ids, inputs_embeds=embeddings, attention_mask=attention_mask, position_ids=position_ids, past_key_values=cache, use_cache=cache is not None
         )
         return out.last_hidden_state if self.split else out.logits
 
