@@ -19,10 +19,10 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sage_bench.errors import SageBenchError, UsageError, did_you_mean
 
@@ -79,6 +79,15 @@ class Registry(Generic[T]):
             raise SageBenchError(f"the {self.kind} `{name}` is installed but does not load: {self._broken[name]}")
         hint = did_you_mean(name, self._entries)
         raise UsageError(f"unknown {self.kind} `{name}`" + (f"; {hint}" if hint else ""), remedy="known: " + ", ".join(self.names()))
+
+    def make(self, name: str, options: Mapping[str, Any], where: str) -> Any:
+        """Call the entry with options a user gave. Raises `UsageError` naming the place when they do not fit."""
+        entry: Any = self.get(name)
+        try:
+            inspect.signature(entry).bind(**options)
+        except TypeError as error:
+            raise UsageError(f"{self.kind} `{name}`: {error}", where=where, remedy=f"options: {inspect.signature(entry)}") from error
+        return entry(**options)
 
     def names(self) -> list[str]:
         self._load()
@@ -152,6 +161,7 @@ ENGINES: Registry = Registry("engine", package="sage_bench.engines", group="sage
 GRADERS: Registry = Registry("grader", package="sage_bench.grading.graders", group="sage_bench.graders")
 SAMPLERS: Registry = Registry("sampler", package="sage_bench.evaluation.samplers", group="sage_bench.samplers")
 DATASETS: Registry = Registry("dataset", package="sage_bench.data", group="sage_bench.datasets")
+JUDGES: Registry = Registry("judge", package="sage_bench.judges", group="sage_bench.judges")
 MODELS: Registry = Registry("model preset", package="sage_bench.presets", group="sage_bench.models")
 
 register_backend = BACKENDS.register
@@ -159,4 +169,5 @@ register_engine = ENGINES.register
 register_grader = GRADERS.register
 register_sampler = SAMPLERS.register
 register_dataset = DATASETS.register
+register_judge = JUDGES.register
 register_model = MODELS.register

@@ -1,0 +1,66 @@
+"""The protocol of judges, and reading what a language model answers as one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Generator, Sequence
+from typing import Any, Protocol
+
+from sage_bench.hints import protect_latex
+from sage_bench.method import Context
+from sage_bench.rollout import Answer, Problem, Request
+
+Votes = list["int | None"]  # valid judgements of one response: the first wrong step (1-based), or None for no error
+Judging = Generator[list[Request], list[Answer], list[Votes]]
+
+
+class Judge(Protocol):
+    """Registered with `@register_judge("name")`; made with the options of `method.judge_options`."""
+
+    def judge(self, ctx: Context, problem: Problem, responses: Sequence[Sequence[str]], votes: int) -> Judging:
+        """A generator over the steps of some responses to one problem; returns the valid votes of each, an empty list
+        where no judgement could be had. Never a default in place of a judgement."""
+        ...
+
+
+def read_judgement(text: str, steps: int) -> tuple[bool, int | None]:
+    """(valid, first wrong step) from a judge's reply; the object may stand anywhere in the text.
+
+    `first_error` counts; where it is missing, the first step marked not ok; a number outside 1..steps is moved to the
+    nearest end.
+
+    >>> read_judgement('Sure: {"steps": [], "first_error": 9, "why": "x"}', 3), read_judgement('{"steps": [{"i": 2, "ok": false}]}', 3)
+    ((True, 3), (True, 2))
+    >>> read_judgement("I cannot", 3)
+    (False, None)
+    """
+    safe, decoder = protect_latex(text), json.JSONDecoder(strict=False)
+    for start in (m.start() for m in re.finditer("{", safe)):
+        try:
+            value, _ = decoder.raw_decode(safe, start)
+        except ValueError:
+            continue  # a brace in prose; the object may come later
+        if isinstance(value, dict) and ("first_error" in value or "steps" in value):
+            return _first_error(value, steps)
+    return False, None
+
+
+def _first_error(value: dict[str, Any], steps: int) -> tuple[bool, int | None]:
+    first = value.get("first_error")
+    if "first_error" not in value:
+        marks = [s for s in value["steps"] if isinstance(s, dict)] if isinstance(value["steps"], list) else []
+        wrong = [s.get("i") for s in marks if s.get("ok") is False]
+        if not marks or (wrong and not isinstance(wrong[0], int)):
+            return False, None
+        first = wrong[0] if wrong else None
+    if first is None:
+        return True, None
+    if isinstance(first, bool) or not isinstance(first, int):
+        return False, None
+    return True, min(max(first, 1), steps)
+
+
+def reference_text(problem: Problem) -> str:
+    """What a judge is shown as reference: the solution, or the bare answer where there is none."""
+    return problem.solution or f"The answer is {problem.answer}."

@@ -1,0 +1,1 @@
+"""Services outside the engine that methods consult (`Consult`): OpenAI-compatible endpoints."""
