@@ -1,0 +1,76 @@
+"""HINT: an all-wrong group is replaced by one rolled out under an abstract hint, trained without it (arXiv 2510.09388)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+from sage_bench.backends.grpo import GRPO, GRPOConfig
+
+from sage_bench.hints import copies, leaks_answer, new_numbers
+from sage_bench.method import Program, switch
+from sage_bench.prompts import HintLead
+from sage_bench.registry import register_backend
+from sage_bench.rollout import Group, Problem, Row, Sample, Sampling
+from sage_bench.services.teacher import Teacher
+
+
+class HINTConfig(GRPOConfig):
+    hint_lead: HintLead = switch("hint", help="wording of the user turn that carries the hint (`hint`: the authors')")
+    affinity_power: float = switch(1.0, help="lambda of AAPO: the group's loss is scaled by Affinity ** lambda; 0 = off (ablation)", ge=0)
+    hint_source: Literal["data", "policy", "teacher"] = switch("data", help="column of the data set, the policy itself, or an OpenAI-compatible endpoint")
+    hint_column: str = switch("meta_hint", help="column with the abstract hint (the authors' files: abstract_hint)")
+    teacher_options: dict[str, Any] = switch({}, help="with teacher: {base_url: ..., model: ..., key_env: ...}")
+    leak_check: bool = switch(True, help="refuse hints with the answer, with numbers that are not in the question, or that copy the solution")
+    max_overlap: float = switch(0.3, help="largest share of the hint's four-word runs that may stand in the solution", ge=0, le=1)
+
+
+@register_backend("hint")
+class HINT(GRPO):
+    """Two-stage rollout with affinity-aware optimisation: hinted completions, un-hinted log-probabilities on both sides of the ratio."""
+
+    Config = HINTConfig
+    source = "arXiv 2510.09388 (v2), code at HEAD: whole-group replacement, Affinity version 2 (version 1 is logged)"
+
+    def __init__(self, *args: Any, **switches: Any):
+        super().__init__(*args, **switches)
+        self.teacher = Teacher(**self.cfg.teacher_options) if self.cfg.hint_source == "teacher" else None
+
+    def roll(self, problem: Problem) -> Program:
+        group = yield from self.attempt(problem)
+        if group.solved:
+            return group
+        hint = yield from self.meta_hint(problem)
+        if hint is None:
+            return group
+        return (yield from self.attempt(problem, 1, hint, train_plain=True))
+
+    def meta_hint(self, problem: Problem) -> Any:
+        """The hint, or None with the reason recorded (`yield from` it)."""
+        ctx, cfg = self.ctx, self.cfg
+        if cfg.hint_source == "data":
+            hint = problem.extra.get(cfg.hint_column)
+        elif self.teacher is not None:
+            hint = yield from self.teacher.ask(ctx.renderer.meta_hint_user(problem.question, problem.solution or problem.answer), ctx.folder)
+        else:
+            prompt = ctx.renderer.ids(ctx.renderer.text(*ctx.renderer.meta_hint_user(problem.question, problem.solution or problem.answer)))
+            ((completion,),) = yield [Sample(prompt, 1, Sampling(1.0, 1.0, ctx.hint_max_tokens), purpose="hint")]
+            hint = ctx.text(completion.tokens).strip()
+        if not hint:
+            ctx.record(problem, "hint_failed")
+            return None
+        if cfg.leak_check and (reason := self.leak(problem, hint)):
+            ctx.record(problem, reason)
+            return None
+        return hint
+
+    def leak(self, problem: Problem, hint: str) -> str | None:
+        if leaks_answer(hint, problem.answer, problem.question):
+            return "hint_leak"
+        if new_numbers(hint, problem.question):
+            return "hint_new_numbers"
+        return "hint_copies_solution" if copies(hint, problem.solution or "") > self.cfg.max_overlap else None
+
+    def credit(self, group: Group) -> list[Row]:
+        rows = super().credit(group)
+        return [replace(r, affinity=self.cfg.affinity_power) for r in rows] if group.level else rows

@@ -1,0 +1,91 @@
+"""Scaf-GRPO: an all-wrong group gets one right answer, found under the least hint of a scaffold (arXiv 2510.19807)."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Literal
+
+from sage_bench.backends.grpo import GRPO, GRPOConfig
+
+from sage_bench.method import Program, switch
+from sage_bench.prompts import HintLead
+from sage_bench.registry import register_backend
+from sage_bench.rollout import Group, Problem
+from sage_bench.seeds import derive_seed
+
+TIERS = {"paper12": ("knowledge", "planning", "solution"), "released8": ("knowledge", "solution")}
+
+
+class ScafConfig(GRPOConfig):
+    hint_lead: HintLead = switch("scaf", help="wording of the user turn that carries a hint (`scaf`: the authors')")
+    tiers: Literal["paper12", "released8"] = switch("paper12", paper="paper12", code="released8", help="knowledge, planning, solution; or without planning, as released")
+    levels: int = switch(4, help="cumulative levels inside a tier: level k shows its first k items", ge=1)
+    exempt_share: float = switch(0.15, help="plain GRPO in this first share of the steps (paper)", ge=0, le=1)
+    exempt_steps: int | None = switch(None, paper=None, code=50, help="instead: plain GRPO in this many first steps (code)", ge=0)
+    search: Literal["sequential", "wave", "parallel"] = switch("sequential", paper="sequential", code="parallel", help="one level after the other; a tier at once; all at once (same distribution of what is found)")
+    replace: Literal["random", "first"] = switch("random", paper="random", code="first", help="which failure gives way to the right answer")
+    train_prompt: Literal["hinted", "plain"] = switch("hinted", help="prompt of the right answer in both log-probabilities (plain: replace_hint_prompt of the code)")
+
+
+@register_backend("scaf_grpo")
+class ScafGRPO(GRPO):
+    """Scaffolded GRPO: after an exemption phase, failed prompts search tiers of ready-made hints for one success."""
+
+    Config = ScafConfig
+    source = "arXiv 2510.19807 (ICLR 2026); JIA-Lab-research/Scaf-GRPO @ac9f99e"
+    uses_progress = True
+
+    def roll(self, problem: Problem) -> Program:
+        group = yield from self.attempt(problem)
+        if group.solved or self.exempt():
+            return group
+        hints = self.ladder(problem)
+        if not hints:
+            self.ctx.record(problem, "no_scaffold")
+        size = {"sequential": 1, "wave": self.cfg.levels, "parallel": max(len(hints), 1)}[self.cfg.search]
+        for start in range(0, len(hints), size):
+            programs = hints[start : start + size]
+            found = yield from self.try_levels(problem, programs)
+            if found is not None:
+                return self.replaced(group, found)
+        return group
+
+    def exempt(self) -> bool:
+        cfg, ctx = self.cfg, self.ctx
+        return ctx.step < cfg.exempt_steps if cfg.exempt_steps is not None else ctx.progress < cfg.exempt_share
+
+    def ladder(self, problem: Problem) -> list[tuple[int, str]]:
+        """(level 1..12 or 1..8, hint text) from the columns `knowledge`, `planning`, `solution_parts`; empty, repeated and overlong hints are skipped."""
+        out: list[tuple[int, str]] = []
+        for t, tier in enumerate(TIERS[self.cfg.tiers]):
+            items = [str(x).strip() for x in problem.extra.get("solution_parts" if tier == "solution" else tier) or []]
+            for k in range(1, self.cfg.levels + 1):
+                hint = " ".join(x for x in items[:k] if x)
+                if self.cfg.hint_lead == "scaf" and hint:
+                    hint = f"{tier.capitalize()} Hints: {hint}"
+                if hint and (not out or out[-1][1] != hint) and len(self.ctx.prompt(problem, hint, lead=self.cfg.hint_lead)) <= self.ctx.max_prompt_tokens:
+                    out.append((t * self.cfg.levels + k, hint))
+        return out
+
+    def try_levels(self, problem: Problem, hints: list[tuple[int, str]]) -> Any:
+        """One sample at each of these levels, all in one round; the group of the least that is right, or None."""
+        programs = [self.attempt(problem, level, hint, n=1) for level, hint in hints]
+        answers = yield [ask for program in programs for ask in next(program)]
+        groups: list[Group] = []
+        for program, answer in zip(programs, answers, strict=True):
+            try:
+                program.send([answer])
+            except StopIteration as stop:
+                groups.append(stop.value)
+        return next((g for g in groups if g.solved), None)
+
+    def replaced(self, group: Group, found: Group) -> Group:
+        """One failure gives way to the right answer, which keeps the prompt it was sampled from."""
+        rng = random.Random(derive_seed(self.ctx.seed, "scaf", self.ctx.step, group.problem.uid))
+        i = rng.randrange(len(group.completions)) if self.cfg.replace == "random" else 0
+        group.completions[i], group.rewards[i] = found.completions[0], found.rewards[0]
+        group.prompts = [group.prompt] * len(group.completions)
+        if self.cfg.train_prompt == "hinted":
+            group.prompts[i] = found.prompt
+        group.level, group.notes["hint"], group.notes["replaced"] = found.level, found.notes["hint"], i
+        return group
