@@ -38,6 +38,8 @@ def training_config(
     if preset:
         origin = f"preset {preset}" if preset == asked else f"preset {preset} (named by {asked}/sage_bench.json)"
         layers += file_layers(dict(MODELS.get(preset).values), origin, name)
+    if name and BACKENDS.get(name).objective:
+        layers.append(Layer(f"backend {name}", {"objective": BACKENDS.get(name).objective}))
     for origin, values in files:
         layers += file_layers(values, origin, name)
     layers.append(env_layer())

@@ -1,4 +1,4 @@
-"""Which problems a step takes: a pure function of (seed, step), so there is no cursor to lose."""
+"""Which problems a batch takes: a pure function of (seed, number of the batch)."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def steps_per_epoch(total: int, batch: int) -> int:
     return total // batch
 
 
-def batch_of(problems: Sequence[T], step: int, batch: int, seed: int) -> list[T]:
-    """The problems of a step (0-based). Every pass has its own order.
+def batch_of(problems: Sequence[T], number: int, batch: int, seed: int) -> list[T]:
+    """Batch `number` (0-based) of an endless stream. Every pass over the data has its own order.
 
     >>> first, second = batch_of(range(4), 0, 2, seed=1), batch_of(range(4), 1, 2, seed=1)
     >>> sorted(first + second)
     [0, 1, 2, 3]
     """
     per_epoch = steps_per_epoch(len(problems), batch)
-    epoch, position = divmod(step, per_epoch)
+    epoch, position = divmod(number, per_epoch)
     order = list(range(len(problems)))
     random.Random(derive_seed(seed, "order", epoch)).shuffle(order)
     return [problems[i] for i in order[position * batch : (position + 1) * batch]]

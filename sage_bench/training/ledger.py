@@ -7,35 +7,38 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, Literal
 
-from sage_bench.method import Attempt, Collected
+from sage_bench.method import Attempt, Collected, Context
 from sage_bench.rollout import Group
 
-Outcome = Literal["mixed", "rescued", "dead_wrong", "dead_right", "no_rollout"]
+Outcome = Literal["mixed", "rescued", "graded", "dead_wrong", "dead_right", "no_rollout"]
 
 
-def outcome(group: Group) -> Outcome:
-    """mixed: right and wrong completions without a hint; rescued: the first right one came under a hint; dead_wrong and
-    dead_right: all rewards equal, hence no signal; no_rollout: the method does not sample (SFT)."""
+def outcome(group: Group, live: bool) -> Outcome:
+    """mixed: right and wrong completions without a hint; rescued: the first right one came under a hint; graded: all wrong, but
+    partial credit or a trace gave a signal (`live`); dead_wrong and dead_right: all rewards equal, no signal; no_rollout: the
+    method does not sample (SFT)."""
     if not len(group.rewards):
         return "no_rollout"
     if bool(group.rewards.max() <= 0):
-        return "dead_wrong"
+        return "graded" if live else "dead_wrong"
     if group.level > 0:
         return "rescued"
     return "dead_right" if bool(group.rewards.min() == group.rewards.max()) else "mixed"
 
 
-def ledger_row(step: int, item: Collected, attempts: Sequence[Attempt], events: Mapping[str, int]) -> dict[str, Any]:
-    """One JSON row a group and step."""
+def ledger_row(step: int, item: Collected, context: Context, *, dropped: bool = False) -> dict[str, Any]:
+    """One JSON row a group and step. dropped: rolled out, but left out of the update (dynamic sampling)."""
     group, usage = item.group, item.usage
+    attempts: Sequence[Attempt] = context.trail.get(group.problem.uid, [])
+    events: Mapping[str, int] = context.events.get(group.problem.uid, {})
     trained = sum(len(r.tokens) for r in item.rows if bool((r.advantage != 0).any()))
     return {
-        "step": step, "uid": group.problem.uid, "outcome": outcome(group), "level": group.level,
+        "step": step, "uid": group.problem.uid, "outcome": outcome(group, trained > 0), "level": group.level,
         "reward": round(float(group.rewards.mean()), 6) if len(group.rewards) else None,
         "plain_reward": round(attempts[0].reward, 6) if attempts and attempts[0].level == 0 else None,
         "trail": [[a.level, round(a.reward, 6)] for a in attempts],
-        "rollouts": usage.rollouts, "tokens": usage.tokens, "truncated": usage.truncated, "trained_tokens": trained,
-        "hint_calls": usage.hint_calls, "hint_tokens": usage.hint_tokens, "rounds": usage.rounds,
+        "rollouts": usage.rollouts, "tokens": usage.tokens, "truncated": usage.truncated, "trained_tokens": 0 if dropped else trained, "dropped": dropped,
+        "hint_calls": usage.hint_calls, "hint_tokens": usage.hint_tokens, "judge_calls": usage.judge_calls, "rounds": usage.rounds,
         "status": dict(Counter(group.notes.get("status", []))), "events": dict(events),
     }
 
@@ -54,10 +57,11 @@ def step_metrics(rows: Sequence[Mapping[str, Any]], groups: Sequence[Group], sta
     return {
         "reward": _mean(r["reward"] for r in rows), "plain_reward": _mean(plain), "length": _mean(lengths),
         "dead_wrong": counts["dead_wrong"] / n, "dead_right": counts["dead_right"] / n, "rescued": counts["rescued"] / n, "mixed": counts["mixed"] / n,
+        "graded": counts["graded"] / n, "dropped": sum(r["dropped"] for r in rows) / n, "groups": len(rows),
         "hinted": sum(r["level"] > 0 for r in rows) / n, **{f"rescued_level_{k}": v / n for k, v in sorted(levels.items())},
         "rollouts": rollouts, "extra_rollouts": rollouts - len(lengths), "tokens": sum(r["tokens"] + r["hint_tokens"] for r in rows),
         "trained_tokens": sum(r["trained_tokens"] for r in rows), "truncated": sum(r["truncated"] for r in rows) / max(rollouts, 1),
-        "hint_calls": sum(r["hint_calls"] for r in rows), "hint_failures": events["hint_failed"] + events["hint_level_missing"],
+        "hint_calls": sum(r["hint_calls"] for r in rows), "judge_calls": sum(r["judge_calls"] for r in rows), "hint_failures": events["hint_failed"] + events["hint_level_missing"],
         **{f"events/{k}": v for k, v in sorted(events.items())}, **{f"learner/{k}": v for k, v in stats.items()},
         **{f"seconds/{k}": round(v, 3) for k, v in seconds.items()},
     }

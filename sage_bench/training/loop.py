@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,9 +18,9 @@ from sage_bench.files import locked
 from sage_bench.method import Collected, Context, Method, collect, drive
 from sage_bench.pretrained import preset_of
 from sage_bench.progress import Bar
-from sage_bench.rollout import Problem, Sample, Sampling
+from sage_bench.rollout import Problem, Sample, Sampling, Score
 from sage_bench.training import checkpoint
-from sage_bench.training.batches import batch_of
+from sage_bench.training.batches import batch_of, steps_per_epoch
 from sage_bench.training.ledger import ledger_row, step_metrics
 from sage_bench.training.sinks import Sinks
 
@@ -66,6 +66,15 @@ class Stop:
             signal.signal(signal.SIGINT, self.before)
 
 
+@dataclass
+class Place:
+    """Where a run stands: steps done, batches of prompts taken (more than steps when groups are replaced), completions sampled."""
+
+    step: int = 0
+    batches: int = 0
+    rollouts: int = 0
+
+
 def train(run: Run) -> Path:
     """Train to the end, from the newest checkpoint if there is one. Returns the last checkpoint's folder.
 
@@ -75,32 +84,34 @@ def train(run: Run) -> Path:
     config, folder = run.config, run.folder
     with locked(folder), Stop() as stop:
         state = checkpoint.load_latest(folder, run.engine, run.method)
-        step = state["step"] if state else 0
-        sinks = Sinks(folder, step, config.log.tensorboard)
+        at = Place(**state["place"]) if state else Place()
+        budget = run.method.rollout_budget()
+        done = lambda: at.step >= run.steps or (budget is not None and at.rollouts >= budget)  # noqa: E731
+        sinks = Sinks(folder, at.step, config.log.tensorboard)
         try:
             if state is None:
                 prepare(run)
-                save(run, sinks, 0)
+                save(run, sinks, at)
                 validate(run, sinks, 0)
-            with Bar(f"train {config.backend}", run.steps, step, quiet=run.quiet) as bar:
-                while step < run.steps and not stop.asked:
-                    metrics = one_step(run, sinks, step)
-                    step += 1
-                    bar.advance(note=f"reward {metrics['reward'] or 0:.3f}  no signal {metrics['dead_wrong']:.0%}  {metrics['seconds/step']:.1f} s/step")
-                    sinks.status(state="running", step=step, steps=run.steps, pid=os.getpid(), reward=metrics["reward"], time=time.time())
-                    if step % config.validation.every == 0 or step == run.steps:
-                        validate(run, sinks, step)
-                    if step % config.train.save_every == 0 or step == run.steps or stop.asked:
-                        save(run, sinks, step)
-            sinks.status(state="interrupted" if step < run.steps else "done", step=step, steps=run.steps)
+            with Bar(f"train {config.backend}", run.steps, at.step, quiet=run.quiet) as bar:
+                while not done() and not stop.asked:
+                    metrics = one_step(run, sinks, at)
+                    note = f"reward {metrics['reward'] or 0:.3f}  no signal {metrics['dead_wrong']:.0%}  {metrics['seconds/step']:.1f} s/step"
+                    bar.set(at.step, at.step if done() else None, note)
+                    sinks.status(state="running", step=at.step, steps=run.steps, pid=os.getpid(), reward=metrics["reward"], time=time.time())
+                    if at.step % config.validation.every == 0 or done():
+                        validate(run, sinks, at.step)
+                    if at.step % config.train.save_every == 0 or done() or stop.asked:
+                        save(run, sinks, at)
+            sinks.status(state="done" if done() else "interrupted", step=at.step, steps=run.steps, rollouts=at.rollouts)
         except BaseException as error:
-            sinks.status(state="failed", step=step, steps=run.steps, error=f"{type(error).__name__}: {error}")
+            sinks.status(state="failed", step=at.step, steps=run.steps, error=f"{type(error).__name__}: {error}")
             raise
         finally:
             sinks.close()
-    if step < run.steps:
+    if not done():
         raise KeyboardInterrupt
-    return folder / "checkpoints" / checkpoint.name(step)
+    return folder / "checkpoints" / checkpoint.name(at.step)
 
 
 def prepare(run: Run) -> None:
@@ -116,23 +127,52 @@ def prepare(run: Run) -> None:
             bar.advance(len(part))
 
 
-def one_step(run: Run, sinks: Sinks, step: int) -> dict[str, Any]:
-    """Roll out, credit, update, log."""
-    config, context = run.config, run.context
+def one_step(run: Run, sinks: Sinks, at: Place) -> dict[str, Any]:
+    """Roll out, credit, update, log; moves `at` on."""
+    config, context, step = run.config, run.context, at.step
     began = time.perf_counter()
     context.step, context.progress = step, step / run.steps
     context.events.clear()
     context.trail.clear()
-    problems = batch_of(run.data.problems, step, config.train.prompts_per_step, config.train.seed)
-    items = collect(run.method, problems, run.engine, step=step)
+    items = roll_batch(run, at)
+    kept = [item for item in items if run.method.keep(item.group)]
+    for _ in range(run.method.refills):
+        if len(kept) >= config.train.prompts_per_step:
+            break
+        more = roll_batch(run, at)
+        items, kept = items + more, kept + [item for item in more if run.method.keep(item.group)]
+    kept = kept[: config.train.prompts_per_step]
     rolled = time.perf_counter()
-    stats = run.engine.update([row for item in items for row in item.rows], config.objective)
+    gap = hint_gap(run, kept)
+    stats = run.engine.update([row for item in kept for row in item.rows], config.objective)
     ended = time.perf_counter()
-    rows = [ledger_row(step, item, context.trail.get(item.group.problem.uid, []), context.events.get(item.group.problem.uid, {})) for item in items]
+    trained = {id(item) for item in kept}
+    rows = [ledger_row(step, item, context, dropped=id(item) not in trained) for item in items]
     seconds = {"rollout": rolled - began, "update": ended - rolled, "step": ended - began}
-    metrics = step_metrics(rows, [item.group for item in items], stats, seconds)
+    metrics = step_metrics(rows, [item.group for item in items], {**stats, **gap}, seconds)
     sinks.step(step, metrics, rows, [texts(context, step, item) for item in items[: config.log.completions]])
+    at.step, at.rollouts = step + 1, at.rollouts + metrics["rollouts"]
     return metrics
+
+
+def roll_batch(run: Run, at: Place) -> list[Collected]:
+    """Roll out the next batch of prompts. Seeds hang on the batch's number, which is the step unless groups are replaced."""
+    config, number = run.config, at.batches
+    run.context.epoch = number // steps_per_epoch(len(run.data.problems), config.train.prompts_per_step) + 1
+    at.batches += 1
+    return collect(run.method, batch_of(run.data.problems, number, config.train.prompts_per_step, config.train.seed), run.engine, step=number)
+
+
+def hint_gap(run: Run, items: Sequence[Collected]) -> dict[str, float]:
+    """Mean of log pi(o|q) - log pi(o|q, h) a token over some hinted completions: how far hinted answers are from what the
+    policy says without the hint (spec hint-oar.md A4). A diagnostic for every method that uses hints."""
+    hinted = [(item.group, c) for item in items if item.group.level and not item.group.prompts for c in item.group.completions[:1]]
+    chosen = hinted[: run.config.log.gap_rows]
+    if not chosen or "score" not in run.engine.capabilities:
+        return {}
+    asks = [Score(prompt, c.tokens) for g, c in chosen for prompt in (run.context.prompt(g.problem), g.prompt)]
+    scores = run.engine.run(list(asks))
+    return {"hint_gap": sum(float((plain - hint).mean()) for plain, hint in zip(scores[::2], scores[1::2], strict=True)) / len(chosen)}
 
 
 def texts(context: Context, step: int, item: Collected) -> dict[str, Any]:
@@ -141,8 +181,15 @@ def texts(context: Context, step: int, item: Collected) -> dict[str, Any]:
     tokenizer = context.renderer.tokenizer
     return {
         "step": step, "uid": group.problem.uid, "level": group.level, "prompt": tokenizer.decode(list(group.prompt)), "hint": group.notes.get("hint"),
-        "answer": group.problem.answer, "completions": [{"text": context.text(c.tokens), "finish": c.finish, "reward": float(r)} for c, r in zip(group.completions, group.rewards, strict=False)],
+        "answer": group.problem.answer,
+        "completions": [{"text": context.text(c.tokens), "finish": c.finish, "reward": float(r)} for c, r in zip(group.completions, group.rewards, strict=False)],
+        **({"weights": [spelled_weights(context, c.tokens, w) for c, w in zip(group.completions, group.notes["weights"], strict=True)]} if "weights" in group.notes else {}),
     }
+
+
+def spelled_weights(context: Context, tokens: Sequence[int], weights: Any) -> list[tuple[str, float]]:
+    """(text of the token, its weight in the advantage), for the report's coloured text."""
+    return [(context.renderer.tokenizer.decode([t]), round(float(w), 4)) for t, w in zip(tokens, weights, strict=True)]
 
 
 def validate(run: Run, sinks: Sinks, step: int) -> None:
@@ -159,7 +206,7 @@ def validate(run: Run, sinks: Sinks, step: int) -> None:
     sinks.validation(step, {"reward": sum(rewards) / len(rewards), "solved": sum(r > 0 for r in rewards) / len(rewards), "questions": len(rewards)})
 
 
-def save(run: Run, sinks: Sinks, step: int) -> None:
+def save(run: Run, sinks: Sinks, at: Place) -> None:
     sinks.sync()
     label = {"backend": run.config.backend, "seed": run.config.train.seed, "preset": preset_of(run.config.model.path)}
-    checkpoint.save(run.folder, step, run.engine, run.method, state={"steps": run.steps}, label=label, keep=run.config.train.keep)
+    checkpoint.save(run.folder, at.step, run.engine, run.method, state={"place": asdict(at), "steps": run.steps}, label=label, keep=run.config.train.keep)

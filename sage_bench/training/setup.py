@@ -49,10 +49,12 @@ def build(resolved: Resolved, folder: Path, *, quiet: bool = False) -> Run:
     per_epoch = steps_per_epoch(len(data.problems), config.train.prompts_per_step)
     steps = math.floor(config.train.epochs * per_epoch) if config.train.epochs else config.train.steps
     check_same_run(resolved, folder, method_class)
-    config = config.model_copy(update={"model": config.model.model_copy(update={"path": path})})
+    objective = config.objective.model_copy(update={"constant_length": config.objective.constant_length or limits.max_tokens})
+    config = config.model_copy(update={"model": config.model.model_copy(update={"path": path}), "objective": objective})
     engine = ENGINES.get(config.engine.name)(config, steps * config.train.updates_per_step)
     context = Context(
-        renderer, grader, Sampling(limits.temperature, limits.top_p, limits.max_tokens), limits.hint_max_tokens, limits.max_prompt_tokens, seed=config.train.seed
+        renderer, grader, Sampling(limits.temperature, limits.top_p, limits.max_tokens), limits.hint_max_tokens, limits.max_prompt_tokens, seed=config.train.seed,
+        folder=folder,
     )
     method = method_class(context, method_config)
     check_needs(method, engine, config.engine.name)
