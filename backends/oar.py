@@ -44,7 +44,8 @@ class OAR(GRPO):
         for i, score in zip(asked, scores, strict=True):
             cfg = self.cfg
             group.notes["weights"][i][: len(score)] = token_weights(score, quantile=cfg.quantile, boost=cfg.boost, floor=cfg.floor, preserve=cfg.preserve)
-        self.ctx.record(problem, "no_answer_to_probe", len(spans) - len(asked))
+        if len(asked) < len(spans):
+            self.ctx.record(problem, "no_answer_to_probe", len(spans) - len(asked))
         return group
 
     def span(self, problem: Problem, completion: Completion) -> AnswerSpan | None:

@@ -113,6 +113,28 @@ def _answers(asks: list[Request], engine: Runner) -> list[Answer]:
     return out
 
 
+def together(programs: Sequence[Generator]) -> Generator[list[Request], list[Answer], list[Any]]:
+    """Run several programs of one problem side by side, their requests in shared rounds: `groups = yield from together([...])`."""
+    returned: list[Any] = [None] * len(programs)
+    pending: dict[int, list[Request]] = {}
+
+    def advance(i: int, answers: list[Answer] | None) -> None:
+        pending.pop(i, None)
+        try:
+            pending[i] = programs[i].send(answers)
+        except StopIteration as stop:
+            returned[i] = stop.value
+
+    for i in range(len(programs)):
+        advance(i, None)
+    while pending:
+        order = sorted(pending)
+        answers = iter((yield [ask for i in order for ask in pending[i]]))
+        for i in order:
+            advance(i, [next(answers) for _ in pending[i]])
+    return returned
+
+
 def collect(method: Method, problems: Sequence[Problem], engine: Runner, *, step: int = 0) -> list[Collected]:
     """Roll out and credit one batch of problems; their order is kept (see `drive`)."""
     groups, usage = drive([method.roll(p) for p in problems], problems, engine, step=step)

@@ -16,13 +16,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
-from sage_bench.driver import Collected, Runner, Usage, collect, drive
+from sage_bench.driver import Collected, Runner, Usage, collect, drive, together
 from sage_bench.errors import SageBenchError, UsageError, did_you_mean
 from sage_bench.hints import leaks_answer, parse_hints
 from sage_bench.prompts import HintLead, HintPosition, Renderer
 from sage_bench.rollout import Answer, Completion, Group, Problem, Request, Row, Sample, Sampling, TokenIds
 
-__all__ = ["Attempt", "Collected", "Context", "Hints", "Method", "MethodConfig", "Program", "Runner", "Usage", "collect", "drive", "make_config", "switch"]
+__all__ = ["Attempt", "Collected", "Context", "Hints", "Method", "MethodConfig", "Program", "Runner", "Usage", "collect", "drive", "make_config", "switch", "together"]
 
 Program = Generator[list[Request], list[Answer], Group]
 Hints = Generator[list[Request], list[Answer], "list[str | None]"]
