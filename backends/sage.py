@@ -63,21 +63,21 @@ class SAGE(GRPO):
 
     def at_level(self, problem: Problem, level: int, hints: list[str | None] | None) -> Generator[list[Request], list[Answer], Group | None]:
         """The group sampled at a hint level; hints are written now unless given. None without a usable hint."""
-        hint = self.usable(problem, (yield from self.hints(problem)) if hints is None else hints, level)
+        hint = self.usable(problem, (yield from self.hints(problem, level)) if hints is None else hints, level)
         return None if hint is None else (yield from self.attempt(problem, level, hint, train_plain=self.cfg.score_plain))
 
-    def hints(self, problem: Problem) -> Hints:
-        """Hints by level, or an empty list (`yield from` it)."""
+    def hints(self, problem: Problem, only: int | None = None) -> Hints:
+        """Hints by level, or an empty list (`yield from` it). only: the one level that is needed of them."""
         if self.cfg.hint_source == "data":
             return list(problem.extra.get("hints") or [])
         if self.cfg.hint_source == "offline":
             written = [h for h in self.prepared.get(problem.uid, []) if h]
             return written[self.ctx.step % len(written)] if written else []
-        return (yield from self.write(problem))
+        return (yield from self.write(problem, only))
 
-    def write(self, problem: Problem) -> Hints:
-        c = self.cfg
-        return (yield from self.ctx.write_hints(problem, temperature=c.hint_temperature, attempts=c.hint_attempts, levels=max(c.levels, c.fixed_level or 0)))
+    def write(self, problem: Problem, only: int | None = None) -> Hints:
+        c, levels = self.cfg, max(self.cfg.levels, self.cfg.fixed_level or 0)
+        return (yield from self.ctx.write_hints(problem, temperature=c.hint_temperature, attempts=c.hint_attempts, levels=levels, only=only))
 
     def prepare(self, problem: Problem) -> Any:
         """Offline hints: written by the initial policy before the first step."""

@@ -49,7 +49,7 @@ class SAGELight(SAGE):
     def roll(self, problem: Problem) -> Program:
         level, hint = self.next_level(problem.uid), None
         if level:
-            hints = yield from self.hints(problem)
+            hints = yield from self.hints(problem, level if self.cfg.hint_fallback == "none" else None)  # what may be used later is written whole
             if not hints and self.cfg.hint_fallback == "last":
                 hints = self.last_hints.get(problem.uid, [])
             elif hints and self.cfg.hint_fallback == "last":

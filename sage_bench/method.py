@@ -124,12 +124,13 @@ class Context:
             return None
         return self.renderer.ids(text) + (self.renderer.tokenizer.eos_token_id,)
 
-    def write_hints(self, problem: Problem, *, temperature: float = 0.0, attempts: int = 2, levels: int = 3) -> Hints:
+    def write_hints(self, problem: Problem, *, temperature: float = 0.0, attempts: int = 2, levels: int = 3, only: int | None = None) -> Hints:
         """The policy writes itself hints from the reference solution: `hints = yield from ctx.write_hints(problem)`.
 
-        Returns one hint a level (None where a level is missing or was refused), or an empty list. A text that does not
-        parse, or whose hint contains the final answer, is asked for once more (`attempts` in all; at temperature 0
-        the repeat is drawn at 1, since greedy would repeat itself). Every failure is recorded with its reason.
+        Returns one hint a level (None where a level is missing or was refused), or an empty list. only: the one level that will be used;
+        writing ends where the next one begins, and the others are None. A text that does not parse, or whose hint contains the
+        final answer, is asked for once more (`attempts` in all; at temperature 0 the repeat is drawn at 1, since greedy would repeat
+        itself). Every failure is recorded with its reason.
         """
         if not problem.solution:
             self.record(problem, "hint_no_solution")
@@ -138,17 +139,19 @@ class Context:
         if len(prompt) > self.max_prompt_tokens:
             self.record(problem, "hint_prompt_too_long")
             return []
+        wanted = range(levels) if only is None else (only - 1,)
+        stop = () if only is None or only == levels else (f'"level_{only + 1}"',)
         best: list[str | None] = []
         for attempt in range(attempts):
-            sampling = Sampling(temperature if attempt == 0 else max(temperature, 1.0), 1.0, self.hint_max_tokens)
+            sampling = Sampling(temperature if attempt == 0 else max(temperature, 1.0), 1.0, self.hint_max_tokens, stop)
             ((completion,),) = yield [Sample(prompt, 1, sampling, purpose="hint")]
             parsed = parse_hints(self.text(completion.tokens), levels)
-            hints = [self._refuse_leak(problem, h) for h in parsed.levels]
-            if parsed.status != "ok":
+            hints = [self._refuse_leak(problem, h) if i in wanted else None for i, h in enumerate(parsed.levels)]
+            if parsed.status != "ok" and (only is None or parsed.levels[only - 1] is None):
                 self.record(problem, f"hint_{parsed.status}")
             if sum(h is not None for h in hints) > sum(h is not None for h in best):
                 best = hints
-            if best and None not in best:
+            if best and all(best[i] for i in wanted):
                 break
         if not any(best):
             self.record(problem, "hint_failed")

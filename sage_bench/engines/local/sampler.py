@@ -14,6 +14,7 @@ from sage_bench.engines.local.rng import uniform
 from sage_bench.errors import SageBenchError
 from sage_bench.rollout import Completion, Sampling, TokenIds
 
+STOP_WINDOW = 24  # last tokens of a completion in which a stop text is looked for
 DROP_AT = 0.25  # rows are dropped when this share of the wave has finished: compacting costs a copy of the cache
 
 
@@ -115,6 +116,7 @@ class Sampler:
         tokens = torch.zeros(len(draws), limit, dtype=torch.long, device=policy.device)
         logps = torch.zeros(len(draws), limit, device=policy.device)
         length = torch.full((len(draws),), limit, device=policy.device)
+        stopped = torch.zeros(len(draws), dtype=torch.bool, device=policy.device)
         alive = torch.arange(len(draws), device=policy.device)  # original index of each row still decoded
         ended = torch.zeros(len(draws), dtype=torch.bool, device=policy.device)  # of the rows still decoded
         for t in range(limit):
@@ -122,7 +124,9 @@ class Sampler:
             running = alive[~ended]
             tokens[running, t], logps[running, t] = token[~ended], logp[~ended].to(logps.dtype)
             now = torch.isin(token, self.eos) & ~ended
-            length[alive[now]] = t + 1
+            if params.stop:
+                now |= self._stopped(tokens[alive, max(0, t + 1 - STOP_WINDOW) : t + 1], ended, params.stop)
+            length[alive[now]], stopped[alive[now]] = t + 1, True
             ended = ended | now
             finished = int(ended.sum())
             if finished == len(alive) or t + 1 == limit:
@@ -134,16 +138,19 @@ class Sampler:
             position = position + 1
             hidden = policy.hidden(token[:, None], attention_mask=mask[..., : longest + t + 1], position_ids=position, cache=cache)
             logits = policy.logits(hidden[:, -1])
-        return _completions(tokens.cpu(), logps.cpu(), length.tolist(), policy.eos_ids)
+        return _completions(tokens.cpu(), logps.cpu(), length.tolist(), stopped.tolist())
+
+    def _stopped(self, recent: Tensor, ended: Tensor, stop: Sequence[str]) -> Tensor:
+        """Which rows have just written one of the texts. recent: (R, W) their last tokens."""
+        texts = self.policy.tokenizer.batch_decode(recent.tolist())
+        return torch.tensor([any(s in text for s in stop) for text in texts], device=ended.device) & ~ended
 
 
-def _completions(tokens: Tensor, logps: Tensor, lengths: Iterable[int], eos: frozenset[int]) -> list[Completion]:
-    out = []
-    for row, logp, n in zip(tokens, logps, lengths, strict=True):
-        ids = tuple(row[:n].tolist())
-        out.append(Completion(ids, logp[:n].clone(), "stop" if ids[-1] in eos else "length"))
-    return out
+def _completions(tokens: Tensor, logps: Tensor, lengths: Iterable[int], stopped: Iterable[bool]) -> list[Completion]:
+    return [
+        Completion(tuple(row[:n].tolist()), logp[:n].clone(), "stop" if stop else "length") for row, logp, n, stop in zip(tokens, logps, lengths, stopped, strict=True)
+    ]
 
 
-def _params(p: Sampling) -> tuple[float, float, int]:
-    return (p.temperature, p.top_p, p.max_tokens)
+def _params(p: Sampling) -> tuple[float, float, int, tuple[str, ...]]:
+    return (p.temperature, p.top_p, p.max_tokens, p.stop)
