@@ -9,7 +9,7 @@ from scripted import HINTS, ScriptedEngine, context, problem
 
 from sage_bench.engines.base import check_needs
 from sage_bench.errors import UsageError
-from sage_bench.method import Method, collect, make_config
+from sage_bench.method import Method, collect, drive, make_config
 from sage_bench.rollout import Sample
 
 
