@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from vectors import Given, load
 
 from sage_bench.engines.local.policy import Policy
 from sage_bench.pretrained import model_path
@@ -62,3 +63,9 @@ def random_policy(tokenizer) -> Callable[..., Policy]:
 def packaged() -> str:
     """Path of the packaged tiny Llama policy."""
     return model_path("package:tiny/assets/llama")
+
+
+@pytest.fixture(scope="session")
+def given(shared, renderer, random_policy) -> Given:
+    """What the consumers of the recorded vectors work with (see `vectors.py`)."""
+    return Given(load(shared), renderer, random_policy)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 
@@ -105,16 +104,3 @@ def test_exact_numbers(a, b):
     from fractions import Fraction
 
     assert number(f"{a}/{b}") == number(rf"\frac{{{a}}}{{{b}}}") == Fraction(a, b) and number(f"{a:,}") == a and spelled(f" ${a}$. ") == str(a)
-
-
-def test_agreement_with_the_training_reward_of_the_authors(shared, grader):
-    """205 responses graded by SAGE's training reward. Every difference is one we stand by."""
-    differ = []
-    for row in map(json.loads, (shared / "specs/vectors/grader.jsonl").read_text().splitlines()):
-        if row["train_reward"] is None or not isinstance(row["gold"], str):
-            continue  # the authors' code raised; ours takes text
-        (verdict,) = grader.grade(row["gold"], [row["response"]])
-        if verdict.correct != bool(row["train_reward"]):
-            differ.append((row["category"], row["gold"], row["response"][-60:], verdict))
-    assert len(differ) <= 12, differ
-    print("\n".join(map(str, differ)))
