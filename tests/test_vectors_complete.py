@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-import test_vectors_grader
 import test_vectors_hint
 import test_vectors_luffy
 import test_vectors_oar
 import test_vectors_scaf
 import test_vectors_sgpo
+import test_vectors_verifier
 from vectors import COLUMNS, CONSUMERS, agrees, changed, graded, leaves
 
 from sage_bench.registry import GRADERS
 
-MODULES = (test_vectors_grader, test_vectors_hint, test_vectors_luffy, test_vectors_oar, test_vectors_scaf, test_vectors_sgpo)
+MODULES = (test_vectors_hint, test_vectors_luffy, test_vectors_oar, test_vectors_scaf, test_vectors_sgpo, test_vectors_verifier)
+RELEASED = Path(__file__).with_name("test_vectors_grader.py")  # the released graders against the columns they define
 
 
 def test_every_group_has_a_consumer_and_every_consumer_a_group(given):
     assert CONSUMERS.keys() == given.groups.keys()
-    assert {c.check.__module__ for c in CONSUMERS.values()} == {m.__name__ for m in MODULES} - {"test_vectors_grader"}
+    assert {c.check.__module__ for c in CONSUMERS.values()} == {m.__name__ for m in MODULES} - {test_vectors_verifier.__name__}
 
 
 def test_every_column_of_graded_responses_has_a_consumer(shared):
     columns = {name for row in graded(shared) for name in row}
+    released = RELEASED.read_text() if RELEASED.exists() else ""
+    consumed = COLUMNS.keys() | {name for name in columns if f'"{name}"' in released}
     if "oat" not in GRADERS:
         columns -= {"oat", "oat_fast", "formatted"}  # verdicts of a grader that is not there yet
-    assert columns == COLUMNS.keys(), f"no consumer: {sorted(columns - COLUMNS.keys())}; no such column: {sorted(COLUMNS.keys() - columns)}"
+    assert columns == consumed, f"no consumer: {sorted(columns - consumed)}; no such column: {sorted(consumed - columns)}"
 
 
 @pytest.mark.parametrize("group", sorted(CONSUMERS))

@@ -1,4 +1,4 @@
-"""The verifier against 205 responses graded by the authors' code: where ours says something else, why."""
+"""Our default verifier against 205 responses graded by the authors' code: where ours says something else, why."""
 
 from __future__ import annotations
 
