@@ -282,6 +282,13 @@ def test_affinity_on_policy_is_one(advantage, clip):
     assert affinity(torch.ones_like(advantage), advantage, clip).value == pytest.approx(1.0, abs=1e-4)
 
 
+@pytest.mark.parametrize(("ratio", "eur"), [(1.2, 1), (0.8, 1), (1.2001, 0), (0.7999, 0)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_band_of_affinity_includes_its_ends_whatever_the_sign(ratio, eur, sign):
+    found = affinity(torch.tensor([ratio], dtype=torch.float64), torch.tensor([float(sign)]), 0.2)
+    assert found.eur == pytest.approx(eur) and found.first == eur
+
+
 # ---- weights of rows ----------------------------------------------------------------------------------------------------
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 4)), min_size=1, max_size=12), st.integers(1, 400), st.sampled_from(["token-mean", "seq-mean", "constant"]))
 def test_a_rows_weight_does_not_depend_on_the_batches_it_is_run_in(rows, budget, aggregation):
