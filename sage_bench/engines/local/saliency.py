@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from sage_bench.engines.local.cache import branch
-from sage_bench.engines.local.forward import pad_right, prefill
+from sage_bench.engines.local.forward import pad_right
 from sage_bench.engines.local.policy import Policy
+from sage_bench.engines.local.prefill import prefill
 from sage_bench.rollout import Saliency, TokenIds
 from sage_bench.seeds import derive_seed
 
