@@ -40,16 +40,19 @@ class JudgeConfig:
     retry: bool = False
 
 
-class NoPolicy:
-    """The engine of judges that ask no policy."""
+class NoPolicy(Messages):
+    """Renderer and engine of judges that ask no policy: whoever wants tokens or samples of one is told to name it."""
 
     def any(self, flag: bool) -> bool:
         return flag
 
     def run(self, asks: list[Request]) -> list[Answer]:
-        if asks:
-            raise UsageError("this judge asks the policy, and there is none", where="--judge", remedy="give --model")
-        return []
+        return self.ids() if asks else []
+
+    def ids(self, *_: object) -> Any:
+        raise UsageError("this judge asks the policy, and there is none", where="--judge", remedy="give --model")
+
+    chat = text = ids
 
 
 class PolicyOnly:
@@ -76,13 +79,16 @@ def judge_rows(config: JudgeConfig, make: Callable[[], Judge], found: Rows, *, q
     """
     folder = make_folder(config.out)
     with locked(folder):
-        check_settings(config, folder)
-        write_text(folder / "quarantine.jsonl", "".join(json.dumps(q, ensure_ascii=False, default=str) + "\n" for q in found.quarantine))
         done = stored(folder)
+        settings = {"judge": config.judge, "options": dict(config.options), "votes": config.votes, "model": config.model}
+        if done and (folder / SETTINGS).exists():
+            check_settings(settings, folder)
+        write_text(folder / "quarantine.jsonl", "".join(json.dumps(q, ensure_ascii=False, default=str) + "\n" for q in found.quarantine))
         todo = [r for r in found.rows if (d := done.get((r.name, r.digest()))) is None or (config.retry and d["judgement"] is None)]
         if todo:
-            judge = make()
+            judge = make()  # first: options it refuses (a key in the open) must not be written down
             context, runner = setting(config, judge)
+            write_json(folder / SETTINGS, {**settings, "versions": versions()})
             with Bar(f"judge-eval {config.judge}", len(found.rows), len(found.rows) - len(todo), quiet=quiet) as bar, closing(Appender(folder / STORE)) as store:
                 for batch in in_batches(todo, config.batch):
                     new = judge_batch(judge, context, runner, batch, config.votes)
@@ -97,7 +103,8 @@ def setting(config: JudgeConfig, judge: Judge) -> tuple[Context, Runner]:
     """The context judges see in training, with a model in it only where one was given."""
     grader = memo.grader()
     if config.model is None:
-        return Context(Messages(), grader, folder=config.out), NoPolicy()  # type: ignore[arg-type]
+        nobody = NoPolicy()
+        return Context(nobody, grader, folder=config.out), nobody  # type: ignore[arg-type]
     runner = PolicyOnly(config.model)
     room = runner.local.policy.context - getattr(judge, "max_tokens", 1024)
     return Context(runner.local.renderer, grader, max_prompt_tokens=room, folder=config.out), runner
@@ -135,14 +142,10 @@ def stored(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
     return rows
 
 
-def check_settings(config: JudgeConfig, folder: Path) -> None:
+def check_settings(settings: Mapping[str, Any], folder: Path) -> None:
     """A folder holds one judge. Raises `UsageError` naming what differs."""
-    now = json.loads(json.dumps({"judge": config.judge, "options": dict(config.options), "votes": config.votes, "model": config.model}))
-    file = folder / SETTINGS
-    if file.exists():
-        before = json.loads(file.read_text(encoding="utf-8"))
-        differ = [k for k in now if before.get(k) != now[k]]
-        if differ:
-            shown = ", ".join(f"{k}: {before.get(k)} then, {now[k]} now" for k in differ)
-            raise UsageError(f"the folder holds the work of another judge ({shown})", where=str(folder), remedy="choose another --out")
-    write_json(file, {**now, "versions": versions()})
+    now, before = json.loads(json.dumps(settings)), json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    differ = [k for k in now if before.get(k) != now[k]]
+    if differ:
+        shown = ", ".join(f"{k}: {before.get(k)} then, {now[k]} now" for k in differ)
+        raise UsageError(f"the folder holds the work of another judge ({shown})", where=str(folder), remedy="choose another --out")

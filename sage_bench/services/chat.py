@@ -29,7 +29,7 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    base_url: str = Field(pattern="^https?://", description="up to and including `/v1`")
+    base_url: str = Field(pattern=r"^https?://[^@\s]+$", description="up to and including `/v1`, without a name and password")
     key_env: str = Field("OPENAI_API_KEY", description="environment variable that holds the key; unset = no key is sent")
     timeout: float = Field(60.0, gt=0, description="seconds for one try")
     tries: int = Field(4, ge=1, description="of one call; after timeouts, broken replies and statuses that may pass")
