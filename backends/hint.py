@@ -10,7 +10,7 @@ from sage_bench.backends.grpo import GRPO, GRPOConfig
 from sage_bench.hints import copies, leaks_answer, new_numbers
 from sage_bench.method import Program, switch
 from sage_bench.prompts import HintLead
-from sage_bench.registry import register_backend
+from sage_bench.registry import call, register_backend
 from sage_bench.rollout import Group, Problem, Row, Sample, Sampling
 from sage_bench.services.teacher import Teacher
 
@@ -34,7 +34,7 @@ class HINT(GRPO):
 
     def __init__(self, *args: Any, **switches: Any):
         super().__init__(*args, **switches)
-        self.teacher = Teacher(**self.cfg.teacher_options) if self.cfg.hint_source == "teacher" else None
+        self.teacher = call(Teacher, self.cfg.teacher_options, "method.teacher_options") if self.cfg.hint_source == "teacher" else None
 
     def roll(self, problem: Problem) -> Program:
         group = yield from self.attempt(problem)

@@ -49,11 +49,13 @@ class SGPO(GRPO):
         if not self.judging() or not wrong or (group.solved and self.cfg.scope == "all_negative"):
             return group
         steps = [split_steps(self.ctx.text(group.completions[i].tokens), self.cfg.max_steps, self.cfg.step_pattern) for i in wrong]
-        votes = yield from self.judge.judge(self.ctx, problem, steps, self.cfg.votes)
-        self.ctx.record(problem, "judged", len(wrong))
+        asked = [s for s in steps if s]  # an empty response needs no judge: its score is 0
+        judged = iter((yield from self.judge.judge(self.ctx, problem, asked, self.cfg.votes)) if asked else [])
+        votes = [next(judged) if s else [None] for s in steps]
         if not all(votes):  # never a default score for one sample beside judged ones: the group stays as the verifier left it
             self.ctx.record(problem, "judge_failed")
             return group
+        self.ctx.record(problem, "judged", len(asked))
         self.grade(group, wrong, steps, [majority(v) for v in votes])
         return group
 

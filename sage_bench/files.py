@@ -75,6 +75,7 @@ class Appender:
     """Appends JSON lines, each flushed as it is written; a torn last line of an earlier writer is closed first."""
 
     def __init__(self, path: Path):
+        self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         torn = path.exists() and path.stat().st_size > 0 and not _ends_with_newline(path)
         self.file = path.open("a", encoding="utf-8")

@@ -96,30 +96,11 @@ def fill(template: str, **values: str) -> str:
     return re.sub(pattern, lambda m: values[m[0][1:-1]], template)
 
 
-class Renderer:
-    """Chats to token ids with the tokenizer's own template.
+class Messages:
+    """What is said to a model, as (system, user) pairs: all a service needs that renders chats itself."""
 
-    tokenizer: any transformers tokenizer with a chat template; `ModelError` when it has none. The rendered text is
-    tokenised without adding special tokens again (a second BOS changed published Llama scores, SAGE spec 5).
-    """
-
-    def __init__(self, tokenizer: Any, prompts: Prompts | None = None, *, template_options: dict[str, Any] | None = None):
-        if not getattr(tokenizer, "chat_template", None):
-            raise ModelError(
-                "the tokenizer has no chat template", where=str(getattr(tokenizer, "name_or_path", "tokenizer")),
-                remedy="use an instruct model, or put a `chat_template.jinja` beside its tokenizer files",
-            )
-        self.tokenizer, self.prompts, self.template_options = tokenizer, prompts or Prompts(), template_options or {}
-
-    def text(self, system: str, user: str) -> str:
-        """The chat up to where the assistant begins to speak."""
-        return self.chat(([{"role": "system", "content": system}] if system else []) + [{"role": "user", "content": user}])
-
-    def chat(self, messages: list[dict[str, str]]) -> str:
-        return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **self.template_options)
-
-    def ids(self, text: str) -> TokenIds:
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+    def __init__(self, prompts: Prompts | None = None):
+        self.prompts = prompts or Prompts()
 
     def answer_user(self, question: str, hint: str | None = None, *, lead: HintLead = "paper", position: HintPosition = "user_end") -> tuple[str, str]:
         """(system, user) messages that ask for an answer; the hint stands at the end of the user turn unless told otherwise."""
@@ -129,10 +110,6 @@ class Renderer:
         if position == "system":
             return f"{p.system}\n{HINT_LEAD}\n{hint}", fill(p.question, question=question)
         return p.system, fill(p.hinted or HINTED_USER[lead], question=question, hint=hint)
-
-    def answer(self, question: str, hint: str | None = None, *, lead: HintLead = "paper", position: HintPosition = "user_end") -> TokenIds:
-        """Token ids that ask for an answer, (P,)."""
-        return self.ids(self.text(*self.answer_user(question, hint, lead=lead, position=position)))
 
     def hint_user(self, question: str, solution: str) -> tuple[str, str]:
         """(system, user) messages that ask for hints on three levels."""
@@ -146,6 +123,37 @@ class Renderer:
         """(system, user) messages that ask for the first wrong step."""
         numbered = "\n".join(f"[{i}] {step}" for i, step in enumerate(steps, 1))
         return self.prompts.judge_system, fill(self.prompts.judge_user, question=question.strip(), solution=reference.strip(), steps=numbered)
+
+
+class Renderer(Messages):
+    """Chats to token ids with the tokenizer's own template.
+
+    tokenizer: any transformers tokenizer with a chat template; `ModelError` when it has none. The rendered text is
+    tokenised without adding special tokens again (a second BOS changed published Llama scores, SAGE spec 5).
+    """
+
+    def __init__(self, tokenizer: Any, prompts: Prompts | None = None, *, template_options: dict[str, Any] | None = None):
+        if not getattr(tokenizer, "chat_template", None):
+            raise ModelError(
+                "the tokenizer has no chat template", where=str(getattr(tokenizer, "name_or_path", "tokenizer")),
+                remedy="use an instruct model, or put a `chat_template.jinja` beside its tokenizer files",
+            )
+        super().__init__(prompts)
+        self.tokenizer, self.template_options = tokenizer, template_options or {}
+
+    def text(self, system: str, user: str) -> str:
+        """The chat up to where the assistant begins to speak."""
+        return self.chat(([{"role": "system", "content": system}] if system else []) + [{"role": "user", "content": user}])
+
+    def chat(self, messages: list[dict[str, str]]) -> str:
+        return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **self.template_options)
+
+    def ids(self, text: str) -> TokenIds:
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def answer(self, question: str, hint: str | None = None, *, lead: HintLead = "paper", position: HintPosition = "user_end") -> TokenIds:
+        """Token ids that ask for an answer, (P,)."""
+        return self.ids(self.text(*self.answer_user(question, hint, lead=lead, position=position)))
 
     def hint(self, question: str, solution: str) -> TokenIds:
         """Token ids that ask for hints on three levels, (P,)."""

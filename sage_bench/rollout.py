@@ -111,10 +111,12 @@ class Service(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Consult:
-    """Ask a service. Answer: whatever it answers to the payload. The driver sends all of a round together."""
+    """Ask a service. Answer: whatever it answers to the payload. The driver sends all of a round together. purpose: what the ledger
+    counts the call as."""
 
     service: Service
     payload: Any
+    purpose: Literal["hint", "judge", "other"] = "other"
 
 
 Request: TypeAlias = Sample | Score | Saliency | Consult

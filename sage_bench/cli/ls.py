@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-KINDS = ("backends", "tasks", "models", "engines", "graders", "datasets", "samplers")
+KINDS = ("backends", "tasks", "models", "engines", "graders", "datasets", "samplers", "judges")
 EXAMPLES = """
 Examples:
 
@@ -63,7 +63,10 @@ def _rows(kind: str) -> list[dict[str, object]]:
         return backends()
     from sage_bench import registry
 
-    entries = {"models": registry.MODELS, "engines": registry.ENGINES, "graders": registry.GRADERS, "datasets": registry.DATASETS, "samplers": registry.SAMPLERS}[kind]
+    entries = {
+        "models": registry.MODELS, "engines": registry.ENGINES, "graders": registry.GRADERS, "datasets": registry.DATASETS, "samplers": registry.SAMPLERS,
+        "judges": registry.JUDGES,
+    }[kind]
     rows: list[dict[str, object]] = []
     for name, thing in entries.items():
         about = getattr(thing, "note", None) or (thing.__doc__ or "").strip().split("\n")[0]

@@ -7,86 +7,130 @@ import json
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import httpx
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sage_bench.errors import UsageError
+from sage_bench.errors import UsageError, did_you_mean
 from sage_bench.files import Appender, read_jsonl
+from sage_bench.progress import stderr
 
-RETRY = {408, 409, 425, 429, 500, 502, 503, 504}
+RETRY = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 
 
-def endpoint(
-    base_url: str, *, key_env: str = "OPENAI_API_KEY", timeout: float = 60.0, tries: int = 4, parallel: int = 16, cache: str | None = None,
-    prices: Sequence[float] = (0.0, 0.0), name: str = "service",
-) -> Endpoint:
-    """An endpoint from the options a user gives. base_url: up to and including `/v1`. The key is read from the environment
-    variable `key_env` and never written anywhere. prices: per million prompt and completion tokens. Raises `UsageError`."""
-    if not base_url.startswith(("http://", "https://")):
-        raise UsageError(f"`{base_url}` is no base_url", where=name, remedy="it begins with http:// or https:// and ends in /v1")
-    return Endpoint(
-        base_url.rstrip("/") + "/chat/completions", os.environ.get(key_env, ""), timeout=timeout, tries=tries, parallel=parallel,
-        cache=Path(cache) if cache else None, prices=tuple(prices), name=name,
-    )
+class Options(BaseModel):
+    """What a user may say about an endpoint. The key is read from an environment variable and never written anywhere."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: str = Field(pattern=r"^https?://[^@\s]+$", description="up to and including `/v1`, without a name and password")
+    key_env: str = Field("OPENAI_API_KEY", description="environment variable that holds the key; unset = no key is sent")
+    timeout: float = Field(60.0, gt=0, description="seconds for one try")
+    tries: int = Field(4, ge=1, description="of one call; after timeouts, broken replies and statuses that may pass")
+    parallel: int = Field(16, ge=1, description="calls under way together")
+    pause: float = Field(0.5, ge=0, description="seconds before the second try, doubled for each further one; a Retry-After is honoured up to `timeout`")
+    patience: int = Field(32, ge=1, description="calls in a row that may fail for good before the rest of a round is not tried")
+    cache: str | None = Field(None, description="file of the cache, instead of one in the run folder")
+    prices: tuple[float, float] = Field((0.0, 0.0), description="per million prompt and completion tokens, for the ledger")
+    body: dict[str, Any] = Field(default_factory=dict, description="further fields of the request; null takes one away")
+
+
+def endpoint(options: Mapping[str, Any], *, name: str) -> Endpoint:
+    """An endpoint from the options a user gave (`Options`). name: of its files, and in errors. Raises `UsageError` naming the option."""
+    known = Options.model_fields
+    try:
+        chosen = Options.model_validate(dict(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        what = f"unknown option; {did_you_mean(key, known)}".rstrip("; ") if first["type"] == "extra_forbidden" else first["msg"]
+        secret = "the key belongs into the environment variable that `key_env` names; " if "key" in key and key != "key_env" else ""
+        raise UsageError(what, where=f"{name}: {key}", remedy=f"{secret}options: {', '.join(known)}") from None  # the cause would show the value
+    if "key_env" in options and not os.environ.get(chosen.key_env):
+        raise UsageError(f"the environment variable `{chosen.key_env}` is not set", where=f"{name}: key_env", remedy="export the key, or leave key_env out where none is needed")
+    return Endpoint(chosen, os.environ.get(chosen.key_env, ""), name)
 
 
 class Endpoint:
-    """The service. answer(payloads) returns each reply's text, or None for a call that failed for good."""
+    """The service. Files in the run folder: `<name>_calls.jsonl`, one row a try (time, key of the payload, status, attempt, gave_up,
+    seconds, tokens, cost), and `<name>_cache.jsonl`, the replies, from which a second run is answered without a call."""
 
-    def __init__(self, url: str, key: str, *, timeout: float, tries: int, parallel: int, cache: Path | None, prices: tuple[float, ...], name: str = "service", pause: float = 0.5):
-        self.url, self.timeout, self.tries, self.parallel, self.prices, self.pause = url, timeout, tries, parallel, prices, pause
-        self.name = name
+    def __init__(self, options: Options, key: str, name: str = "service"):
+        self.options, self.name = options, name
+        self.url = options.base_url.rstrip("/") + "/chat/completions"
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self.cache_file, self.known, self.lock = cache, {}, threading.Lock()
+        self.known: dict[str, str] = {}
+        self.lock = threading.Lock()
+        self.failed_in_a_row = 0
+        self.told: set[str] = set()
         self.ledger: Appender | None = None
         self.cache: Appender | None = None
 
     def open(self, folder: Path | None) -> None:
         """Ledger and cache go to the run folder (the cache elsewhere if a path was given)."""
-        if self.ledger is not None or (folder is None and self.cache_file is None):
+        if self.ledger is not None or (folder is None and self.options.cache is None):
             return
-        file = self.cache_file or folder / f"{self.name}_cache.jsonl"  # type: ignore[operator]
-        self.known = {row["key"]: row["text"] for row in read_jsonl(file)}
+        file = Path(self.options.cache) if self.options.cache else folder / f"{self.name}_cache.jsonl"  # type: ignore[operator]
+        self.known |= {row["key"]: row["text"] for row in read_jsonl(file)}
         self.cache, self.ledger = Appender(file), Appender((folder or file.parent) / f"{self.name}_calls.jsonl")
 
     def answer(self, payloads: list[dict[str, Any]]) -> list[str | None]:
-        with ThreadPoolExecutor(self.parallel) as pool, httpx.Client(timeout=self.timeout, headers=self.headers) as client:
-            return list(pool.map(lambda p: self._call(client, p), payloads))
+        """Each reply's text, or None for a call that failed for good. Equal payloads are asked once."""
+        self.failed_in_a_row = 0
+        bodies = {self.key(p): p for p in payloads}
+        with ThreadPoolExecutor(self.options.parallel) as pool, httpx.Client(timeout=self.options.timeout, headers=self.headers) as client:
+            replies = dict(zip(bodies, pool.map(lambda item: self._call(client, *item), bodies.items()), strict=True))
+        return [replies[self.key(p)] for p in payloads]
 
-    def _call(self, client: httpx.Client, payload: dict[str, Any]) -> str | None:
-        key = hashlib.sha256(json.dumps([self.url, payload], sort_keys=True).encode()).hexdigest()
+    def key(self, payload: Mapping[str, Any]) -> str:
+        """What the cache knows a call by: address, payload, further fields."""
+        return hashlib.sha256(json.dumps([self.url, payload, self.options.body] if self.options.body else [self.url, payload], sort_keys=True).encode()).hexdigest()
+
+    def _call(self, client: httpx.Client, key: str, payload: dict[str, Any]) -> str | None:
         if key in self.known:
             self._write(key, status="cached")
             return self.known[key]
-        for attempt in range(1, self.tries + 1):
-            began, wait = time.monotonic(), self.pause * 2 ** (attempt - 1)
-            try:
-                response = client.post(self.url, json=payload)
-                if response.status_code == 200:
-                    body = response.json()
-                    text = str(body["choices"][0]["message"]["content"])
-                    usage = body.get("usage") or {}
-                    tokens = (int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0)))
-                    self._write(key, text, status="ok", attempt=attempt, seconds=time.monotonic() - began, tokens=tokens)
-                    return text
-                status, retry = f"http {response.status_code}", response.status_code in RETRY
-                wait = max(wait, _retry_after(response))
-            except httpx.TimeoutException:
-                status, retry = "timeout", True
-            except httpx.HTTPError as error:
-                status, retry = f"{type(error).__name__}: {error}", True
-            except (ValueError, KeyError, IndexError, TypeError) as error:
-                status, retry = f"garbage ({type(error).__name__})", True
-            last = attempt == self.tries or not retry
-            self._write(key, status=status, attempt=attempt, seconds=time.monotonic() - began, gave_up=last)
-            if last:
-                return None
-            time.sleep(min(wait, self.timeout))
-        return None
+        if self.failed_in_a_row >= self.options.patience:
+            self._write(key, status="not tried", gave_up=True)
+            return None
+        body = {k: v for k, v in {**payload, **self.options.body}.items() if v is not None}
+        for attempt in range(1, self.options.tries + 1):
+            began = time.monotonic()
+            text, status, retry, wait, tokens = self._try(client, body)
+            last = text is None and (attempt == self.options.tries or not retry)
+            if text is not None or last:
+                with self.lock:
+                    self.failed_in_a_row = self.failed_in_a_row + 1 if last else 0
+            self._write(key, text, status=status, attempt=attempt, seconds=time.monotonic() - began, gave_up=last, tokens=tokens)
+            if text is not None or last:
+                return text
+            time.sleep(min(max(wait, self.options.pause * 2 ** (attempt - 1)), self.options.timeout))
+        raise AssertionError("unreachable: the last try returns")
+
+    def _try(self, client: httpx.Client, body: dict[str, Any]) -> tuple[str | None, str, bool, float, tuple[int, int]]:
+        """(text, status, whether to try again, seconds the server asks to wait, tokens)."""
+        try:
+            response = client.post(self.url, json=body)
+        except httpx.TimeoutException:
+            return None, "timeout", True, 0.0, (0, 0)
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict) as error:
+            return None, f"{type(error).__name__}: {error}", True, 0.0, (0, 0)
+        if response.status_code != 200:
+            return None, f"http {response.status_code}", response.status_code in RETRY, retry_after(response.headers.get("retry-after")), (0, 0)
+        try:
+            reply = response.json()
+            text = reply["choices"][0]["message"]["content"]
+        except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+            return None, f"garbage ({type(error).__name__})", True, 0.0, (0, 0)
+        if not isinstance(text, str):
+            return None, f"garbage (content is {type(text).__name__})", True, 0.0, (0, 0)
+        return text, "ok", False, 0.0, token_counts(reply.get("usage"))
 
     def _write(self, key: str, text: str | None = None, *, tokens: tuple[int, int] = (0, 0), seconds: float = 0.0, **row: Any) -> None:
         with self.lock:
@@ -95,14 +139,40 @@ class Endpoint:
                 if self.cache:
                     self.cache.write({"key": key, "text": text})
             if self.ledger:
-                cost = sum(t * p for t, p in zip(tokens, self.prices, strict=False)) / 1e6
+                cost = sum(t * p for t, p in zip(tokens, self.options.prices, strict=True)) / 1e6
                 self.ledger.write({
                     "time": round(time.time(), 3), "key": key[:12], **row, "seconds": round(seconds, 3), "prompt_tokens": tokens[0], "completion_tokens": tokens[1], "cost": cost,
                 })
+            if row.get("gave_up") and row["status"] not in self.told:
+                self.told.add(row["status"])
+                place = f", see {self.ledger.path}" if self.ledger else ""
+                stderr().print(f"warning: {self.name}: a call failed for good ({row['status']}){place}; told once for each reason", markup=False)
 
 
-def _retry_after(response: httpx.Response) -> float:
+def token_counts(usage: Any) -> tuple[int, int]:
+    """(prompt, completion) tokens as the server counted them; 0 where it does not say.
+
+    >>> token_counts({"prompt_tokens": 7, "completion_tokens": 2.0}), token_counts({"prompt_tokens": None}), token_counts("many")
+    ((7, 2), (0, 0), (0, 0))
+    """
+    found = [usage.get(k) if isinstance(usage, dict) else None for k in ("prompt_tokens", "completion_tokens")]
+    prompt, completion = (int(n) if isinstance(n, int | float) and isfinite(n) and n >= 0 else 0 for n in found)
+    return prompt, completion
+
+
+def retry_after(value: str | None, now: float | None = None) -> float:
+    """Seconds a `Retry-After` header asks for: a number or a date. 0 where it is missing or neither.
+
+    >>> retry_after("3"), retry_after(None), retry_after("soon"), retry_after("Thu, 01 Jan 1970 00:00:09 GMT", now=2.0)
+    (3.0, 0.0, 0.0, 7.0)
+    """
+    if not value:
+        return 0.0
     try:
-        return float(response.headers.get("retry-after", 0))
+        seconds = float(value)
     except ValueError:
-        return 0.0  # a date: our own back-off will do
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - (time.time() if now is None else now)
+        except (ValueError, OverflowError):
+            return 0.0  # neither a number nor a date: our own back-off will do
+    return seconds if isfinite(seconds) and seconds > 0 else 0.0

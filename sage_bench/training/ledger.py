@@ -27,7 +27,8 @@ def outcome(group: Group, live: bool) -> Outcome:
 
 
 def ledger_row(step: int, item: Collected, context: Context, *, dropped: bool = False) -> dict[str, Any]:
-    """One JSON row a group and step. dropped: rolled out, but left out of the update (dynamic sampling)."""
+    """One JSON row a group and step. dropped: rolled out, but left out of the update (dynamic sampling). scores: only where they are
+    not the verifier's rewards (partial credit)."""
     group, usage = item.group, item.usage
     attempts: Sequence[Attempt] = context.trail.get(group.problem.uid, [])
     events: Mapping[str, int] = context.events.get(group.problem.uid, {})
@@ -40,6 +41,7 @@ def ledger_row(step: int, item: Collected, context: Context, *, dropped: bool = 
         "rollouts": usage.rollouts, "tokens": usage.tokens, "truncated": usage.truncated, "trained_tokens": 0 if dropped else trained, "dropped": dropped,
         "hint_calls": usage.hint_calls, "hint_tokens": usage.hint_tokens, "judge_calls": usage.judge_calls, "rounds": usage.rounds,
         "status": dict(Counter(group.notes.get("status", []))), "events": dict(events),
+        **({"scores": [round(float(s), 6) for s in group.scores]} if group.scores is not None else {}),
     }
 
 
