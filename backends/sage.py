@@ -23,7 +23,7 @@ class SAGEConfig(GRPOConfig):
     )
     probe: Literal["sequential", "speculative"] = switch("sequential", help="level after level; or all at once, keeping the lowest that solves (more rollouts)")
     hint_temperature: float = switch(1.0, paper=1.0, code=0.0, help="hints are sampled (paper: h ~ q) or greedy (code)", ge=0)
-    hint_attempts: int = switch(2, paper=2, code=3, help="calls until hints parse and do not contain the answer", ge=1)
+    hint_attempts: int = switch(2, paper="not stated", code=3, help="calls until hints parse and do not contain the answer", ge=1)
     on_all_fail: Literal["last", "plain"] = switch(
         "last", help="which failed group stays in the batch when all levels fail: the last one sampled, or the one without a hint"
     )
@@ -41,6 +41,12 @@ class SAGE(GRPO):
 
     Config = SAGEConfig
     source = "arXiv 2602.03143 algorithm 1; BaohaoLiao/SAGE @8722c1a, intended semantics (groups are never regrouped by position)"
+    columns = ("`solution`: hints are written from it (a problem without one is never hinted)", "`hints` with `hint_source=data`: a list, least hint first")
+    notes = (
+        "The released code sorts rows by length before it reads groups by position, so that it hints and replaces rows of other prompts (trainer.balance_batch); here a group is one object.",
+        "Hints come from the current weights, as in the code; the paper also speaks of a lagged copy. A call after the first is drawn at temperature 1, since a greedy one would repeat itself. The wording of the hint prompt is ours.",
+        "A hint that contains the answer is refused (neither paper nor code looks); a hinted prompt over the limit is not used (as in the code). Completions: 8096 tokens in section 5, 8192 in appendix and code.",
+    )
 
     def roll(self, problem: Problem) -> Program:
         cfg = self.cfg

@@ -34,6 +34,11 @@ class ScafGRPO(GRPO):
 
     Config = ScafConfig
     source = "arXiv 2510.19807 (ICLR 2026); JIA-Lab-research/Scaf-GRPO @ac9f99e"
+    columns = ("`knowledge`, `planning`, `solution_parts`: lists of hint items, in order (the authors have them written by DeepSeek-R1)",)
+    notes = (
+        "The code has no monitor for the plateau of unsolved prompts (paper, section 3.2); its `replace_num=2` is not offered. SAGE's row for this method most likely is `tiers=released8 exempt_steps=50`.",
+        "Paper and code clip at 0.2 on both sides; here the objective is that of the comparison (`objective.clip_high=0.2` is theirs).",
+    )
     uses_progress = True
 
     def roll(self, problem: Problem) -> Program:

@@ -31,7 +31,8 @@ Hints = Generator[list[Request], list[Answer], "list[str | None]"]
 # ---- switches -----------------------------------------------------------------------------------------------------
 def switch(default: Any, *, paper: Any = None, code: Any = None, help: str, **constraints: Any) -> Any:
     """A switch of a method. Where paper and released code disagree, `paper` and `code` name both values and
-    `variant` chooses between them unless the switch is set by itself (`default` is then the paper's value)."""
+    `variant` chooses between them unless the switch is set by itself (`default` is then the paper's value; where the
+    paper says nothing, `paper` is "not stated" and the default ours)."""
     extra = {"paper": paper, "code": code} if paper is not None or code is not None else {}
     return Field(default, description=help, json_schema_extra=extra, **constraints)
 
@@ -41,7 +42,7 @@ class MethodConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    group_size: int = Field(8, ge=1, description="completions a prompt (G; the paper uses 4 for Qwen3-4B); methods without rollouts ignore it")
+    group_size: int = Field(8, ge=1, description="completions a prompt (G; SAGE takes 8, and 4 for Qwen3-4B); methods without rollouts ignore it")
     variant: str = Field("paper", pattern="^(paper|code)$", description="where paper and released code disagree: follow the paper or the code")
 
     @model_validator(mode="before")
@@ -168,13 +169,17 @@ class Context:
 class Method:
     """Base of all backends: implement `roll` and `credit`.
 
-    needs: engine capabilities, checked before the first step. source: paper, equation and code commit, for
-    `sage-bench ls backends --verbose`. Config: the switches. objective: constants of `Objective` this method changes.
-    uses_progress: it reads `ctx.progress`, so the planned number of steps is part of what it does.
+    needs: engine capabilities, checked before the first step. Config: the switches. objective: constants of `Objective`
+    this method changes. uses_progress: it reads `ctx.progress`, so the planned number of steps is part of what it does.
+
+    For `sage-bench ls backends --verbose` and docs/methods.md: source: paper, equation and code commit. columns: of the data it
+    reads besides question and answer. notes: what differs between paper, code and this backend and no switch says.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"sample"})
     source: ClassVar[str] = ""
+    columns: ClassVar[tuple[str, ...]] = ()
+    notes: ClassVar[tuple[str, ...]] = ()
     objective: ClassVar[dict[str, Any]] = {}
     uses_progress: ClassVar[bool] = False
     Config: ClassVar[type[MethodConfig]] = MethodConfig
