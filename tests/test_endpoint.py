@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from chat_server import GOOD, ChatServer, chat
@@ -27,7 +28,7 @@ KEY = "sk-very-secret-0123"
 
 def ask(server: ChatServer, folder: Path | None, payloads: list[dict], **options):
     """(replies, ledger rows) of one round."""
-    made = endpoint({"base_url": server.url, "pause": 0.01, "timeout": 0.4, **options}, name="judge")
+    made = endpoint({"base_url": server.url, "pause": 0.01, "timeout": 20, **options}, name="judge")
     made.open(folder)
     replies = made.answer(payloads)
     return replies, list(read_jsonl(folder / "judge_calls.jsonl")) if folder else []
@@ -40,14 +41,14 @@ def in_turn(*replies):
 @pytest.mark.parametrize(
     ("bad", "status"),
     [
-        (("wait", 1.0), "timeout"), (b"<html>busy</html>", "garbage (JSONDecodeError)"), (b'{"choices": [', "garbage (JSONDecodeError)"), ({"error": "no"}, "garbage (KeyError)"), ({"choices": []}, "garbage (IndexError)"),
+        (("wait", 3.0), "timeout"), (b"<html>busy</html>", "garbage (JSONDecodeError)"), (b'{"choices": [', "garbage (JSONDecodeError)"), ({"error": "no"}, "garbage (KeyError)"), ({"choices": []}, "garbage (IndexError)"),
         ([1], "garbage (TypeError)"), (b"\xff\xfe\x00", "garbage (UnicodeDecodeError)"), (b"[" * 100_000, "garbage (RecursionError)"), (chat(None), "garbage (content is NoneType)"), (500, "http 500"), (503, "http 503"),
         ((429, {"Retry-After": "0"}), "http 429"), ("hang up", "RemoteProtocolError: Server disconnected without sending a response."),
     ],
 )
 def test_what_may_pass_is_tried_again(bad, status, tmp_path):
     with ChatServer(in_turn(bad, chat("fine"))) as server:
-        replies, rows = ask(server, tmp_path, [{"messages": []}])
+        replies, rows = ask(server, tmp_path, [{"messages": []}], timeout=0.5 if status == "timeout" else 20)
     assert replies == ["fine"] and [(r["status"], r["attempt"], r["gave_up"]) for r in rows] == [(status, 1, False), ("ok", 2, False)]
 
 
@@ -65,15 +66,14 @@ def test_tries_end_and_the_back_off_doubles(tmp_path):
         times = [r["time"] for r in server.requests]
     assert replies == [None] and [r["gave_up"] for r in rows] == [False, False, False, True]
     gaps = [b - a for a, b in pairwise(times)]
-    assert all(want <= gap < want + 0.5 for gap, want in zip(gaps, (0.1, 0.2, 0.4), strict=True)), gaps
+    assert all(gap >= want for gap, want in zip(gaps, (0.1, 0.2, 0.4), strict=True)), gaps
 
 
 def test_retry_after_is_honoured_up_to_the_timeout(tmp_path):
     with ChatServer(in_turn((429, {"Retry-After": "1"}), (429, {"Retry-After": "3600"}), chat("fine"))) as server:
-        began = time.monotonic()
         replies, _ = ask(server, tmp_path, [{}], timeout=1.2)
         times = [r["time"] for r in server.requests]
-    assert replies == ["fine"] and 1.0 <= times[1] - times[0] < 1.19 and 1.2 <= times[2] - times[1] and time.monotonic() - began < 10
+    assert replies == ["fine"] and times[1] - times[0] >= 1.0 and 1.2 <= times[2] - times[1] < 60
 
 
 def test_nobody_listens(tmp_path):
@@ -98,15 +98,15 @@ def test_a_dead_server_is_given_up_on_for_the_rest_of_a_round(tmp_path):
 
 def test_calls_run_in_parallel_and_replies_keep_their_order(tmp_path):
     def script(n, body):
-        time.sleep(0.15)
+        time.sleep(0.4)
         return chat(f"reply to {body['n']}")
 
     with ChatServer(script) as server:
         began = time.monotonic()
-        replies, rows = ask(server, tmp_path, [{"n": i % 12} for i in range(24)], parallel=6, timeout=20)
+        replies, rows = ask(server, tmp_path, [{"n": i % 12} for i in range(24)], parallel=6)
         took = time.monotonic() - began
         assert 2 <= server.most_at_once <= 6 and len(server.requests) == 12 == len(rows)  # equal payloads are asked once
-    assert replies == [f"reply to {i % 12}" for i in range(24)] and took < 12 * 0.15
+    assert replies == [f"reply to {i % 12}" for i in range(24)] and took < 12 * 0.4
 
 
 def test_the_second_run_makes_no_calls(tmp_path):
@@ -172,7 +172,7 @@ def test_a_judge_without_its_address_is_a_usage_error(renderer):
 
 # --- the judge on top of it -----------------------------------------------------------------------------------------
 def judged(server: ChatServer, folder: Path, renderer, responses, votes=1, **options):
-    judge = JUDGES.make("openai", {"base_url": server.url, "model": "m", "pause": 0.0, "timeout": 0.4, "tries": 2, **options}, "x")
+    judge = JUDGES.make("openai", {"base_url": server.url, "model": "m", "pause": 0.0, "timeout": 20, "tries": 2, **options}, "x")
     ctx = context(renderer, folder=folder)
     (said,), (usage,) = drive([judge.judge(ctx, problem(), responses, votes)], [problem()], ScriptedEngine(renderer.tokenizer, lambda p, k: ""))
     return said, ctx.events["p"], usage
@@ -224,19 +224,16 @@ def train(folder: Path, backend: str, *words: str, **env: str) -> subprocess.Com
 
 
 def misbehaving(n, body):
-    """Each question has its fate, so that groups meet all kinds of trouble: by a number that does not depend on the order of calls."""
+    """A third of the questions is answered well, a third only after some trouble, and in a third each response has its own fate, so that
+    one of a group fails for good beside others that are judged. Nothing of it depends on the order of calls but the transient trouble."""
     user = body["messages"][1]["content"]
-    question, steps = user.split("Reference solution:")[0], user.split("Response:")[1]
-    fate = sum(map(ord, question)) % 6
-    if fate == 0:
-        return ("wait", 1.5)
-    if fate == 1:
-        return 401
-    if fate == 2:
-        return chat("I would say it looks fine to me.")
-    if fate == 3 and body["seed"] < 1000:
-        return [b"<html>", (429, {"Retry-After": "0"}), 500][n % 3] if n % 2 else chat("{first_error: one}")
-    return chat(json.dumps({"steps": [], "first_error": 1 + sum(map(ord, steps)) % 4 if steps else None, "why": "so"}))
+    question, response = user.split("Reference solution:")[0], user.split("Response:")[1]
+    kind, fate = crc32(question.encode()) % 3, crc32(response.encode()) % 8
+    if kind == 0 and fate < 3:
+        return [("wait", 1.5), 401, chat("I would say it looks fine to me.")][fate]
+    if kind == 1 and n % 3 == 0:
+        return [b"<html>", (429, {"Retry-After": "0"}), 500, chat("{first_error: one}")][n // 3 % 4]
+    return chat(json.dumps({"steps": [], "first_error": 1 + fate % 4, "why": "so"}))
 
 
 def test_training_goes_on_with_a_judge_that_times_out_talks_nonsense_and_refuses(tmp_path):
@@ -263,6 +260,8 @@ def test_training_goes_on_with_a_judge_that_times_out_talks_nonsense_and_refuses
     for row in failed:
         assert "scores" not in row and row["outcome"] == "dead_wrong" and row["trained_tokens"] == 0
         assert row["events"].get("judge_call_failed", 0) + row["events"].get("judge_unparsable", 0) > 0
+    lost = [r["events"].get("judge_call_failed", 0) + r["events"].get("judge_unparsable", 0) for r in failed]
+    assert min(lost) < 8, "no group had a judged response beside one that was not"
     assert all("scores" not in r and not r["judge_calls"] for r in rows if r["plain_reward"]) and any(r["outcome"] == "graded" for r in judged)
     assert len(judged) + len(failed) == sum(r["plain_reward"] == 0 for r in rows)
     for event in ("judge_failed", "judge_call_failed", "judge_unparsable"):

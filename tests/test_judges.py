@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sage_bench.backends.sgpo import SGPO
 from scripted import ScriptedEngine, context, problem
 
 from sage_bench.driver import drive
@@ -27,6 +28,7 @@ from sage_bench.judges.arithmetic import equations
 from sage_bench.judges.base import read_judgement, reference_text
 from sage_bench.judges.policy import PolicyJudge
 from sage_bench.judges.reference import Known, Reference, first_wrong, wrong_answers
+from sage_bench.method import collect
 from sage_bench.registry import JUDGES
 from sage_bench.reporting.judges import f1_interval, score, summary
 from sage_bench.reporting.statistics import clustered_se, wilson
@@ -232,6 +234,34 @@ def test_a_second_model_draws_something_else_when_asked_again(packaged):
     one, same, again = (Sample(prompt, 4, Sampling(1.0, 1.0, 12), purpose="judge", key=("judge", n)) for n in (0, 0, 1))
     a, b, c = model.answer([one, same, again])
     assert [x.tokens for x in a] == [x.tokens for x in b] != [x.tokens for x in c]
+
+
+# --- what SGPO makes of a judge --------------------------------------------------------------------------------------
+class Says:
+    """A judge that answers from a list; [] = no valid vote."""
+
+    def __init__(self, *votes):
+        self.votes, self.asked = list(votes), []
+
+    def judge(self, ctx, prob, responses, votes):
+        self.asked += responses
+        return self.votes[: len(responses)]
+        yield
+
+
+def test_sgpo_scores_a_whole_group_or_none_of_it(renderer):
+    texts = ["3*4=1 and more. Then so on.", "one step only here", "3*4=2 and more. Then that is it."]
+    engine = ScriptedEngine(renderer.tokenizer, lambda prompt, k: ["", *texts][k])
+    for votes, scored in (([[1], [None], [2]], True), ([[1], [], [2]], False)):
+        ctx = context(renderer)
+        method = SGPO(ctx, group_size=4, judge_share=1.0, reward="raw")
+        method.judge = Says(*votes)
+        (item,) = collect(method, [problem(answer="7")], engine)
+        assert len(method.judge.asked) == 3 and all(method.judge.asked)  # the empty response is worth 0 and needs no judge
+        if scored:
+            assert item.group.scores.tolist() == [0.0, 0.0, 1.0, 0.5] and ctx.events["p"] == {"judged": 3}
+        else:
+            assert item.group.scores is None and ctx.events["p"] == {"judge_failed": 1} and all((r.advantage == 0).all() for r in item.rows)
 
 
 # --- how good a judge is --------------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ _TENTATIVE = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?<=[.?;])\s+|(?<=[a-z][a-z]!)\s+|\n(?!\s*&?\s*=)")
+_SIMPLE = re.compile(r" *(\d{1,15}) *([-+*/]) *(\d{1,15}) *= *(\d{1,15}) *")
+_LINE = re.compile(r"(?:\s*\d{1,15}[-+*]\d{1,15}=\d{1,15}(?=\s|$)){2,}\s*(?:\\boxed\{\d*\})?\s*")
 _MEASURE = re.compile(
     r"(?:hour|minute|second|day|week|month|year|hr|min|sec|cent|dollar|penn|dime|nickel|quarter|inch|f[eo]+t|ft|yard|mile|[ckm]?met(?:er|re)|centimet|kilomet|millimet"
     r"|[ckm]m|gram|kilo|kg|pound|lb|ounce|oz|ton|lit(?:er|re)|m?l|gallon|quart|pint|cup|spoon|degree|radian|hz|volt|joule|newton|watt|pair|dozen|thousand|million|billion)",
@@ -59,6 +61,13 @@ def equations(text: str) -> tuple[Equation, ...]:
     >>> equations(r"2x + 3 = 7; f(3) = 10; 3 + 4 \approx 8; if 2 + 2 = 5 then ...; 7 + 5 = 2 (mod 10); $-x - 3*4 = 5$")
     ()
     """
+    if simple := _SIMPLE.fullmatch(text):  # what a step of the tiny world is
+        a, sign, b, result = simple.groups()
+        if sign != "/" or int(b):
+            value = Fraction(int(a), int(b)) if sign == "/" else Fraction({"+": int.__add__, "-": int.__sub__, "*": int.__mul__}[sign](int(a), int(b)))
+            return (Equation(f"{a}{sign}{b}", result, Fraction(int(result)), agree(Value(value), Value(Fraction(int(result)), decimals=0))),)
+    if _LINE.fullmatch(text):  # and what its solutions are
+        return tuple(e for word in text.split() if "=" in word for e in equations(word))
     found: list[Equation] = []
     inner = " ; ".join(re.findall(r"<<([^<>]*)>>", text))  # calculator marks of GSM8K
     sentences = [s for s in _SENTENCE.split(f"{text} ; {inner}" if inner else text) if s.strip()]

@@ -24,10 +24,9 @@ COMMON = frozenset(map(Fraction, (0, 1, 2, 100)))  # numbers that say nothing ab
 
 @register_judge("reference")
 class Reference:
-    """Deterministic, needs no model: compares stated equations and the final answer with the reference solution.
+    """Deterministic, needs no model: stated arithmetic, the numbers of the reference solution, the final answer.
 
     A step is wrong when
-
     - an equation it states is false and the reference does not state it, or has another result than the reference's equation with the same
       left side, or is none of the reference's where that has an arithmetic of its own (the tiny world counts modulo 10);
     - the final answer of the response is wrong, and this step is the first with a number that neither question nor reference solution knows;
