@@ -23,6 +23,10 @@ NAMES = {
 }
 
 
+class OtherRowsError(DataError):
+    """The rows are there, but they are not those of this benchmark."""
+
+
 @dataclass
 class Report:
     """What became of the rows. found: rows of the source; expected: row counts of the known editions; the lists name uids."""
@@ -102,9 +106,9 @@ def load(
 def _check_count(benchmark: str, report: Report) -> None:
     if not report.asked:
         reasons = "; ".join(sorted({q["reason"] for q in report.quarantine})) or "no rows"
-        raise DataError(f"no usable row ({reasons})", where=f"{benchmark}: {report.source}", remedy="rows need `question` (or `problem`) and `answer`")
+        raise OtherRowsError(f"no usable row ({reasons})", where=f"{benchmark}: {report.source}", remedy="rows need `question` (or `problem`) and `answer`")
     if report.expected and report.found > max(report.expected):
-        raise DataError(
+        raise OtherRowsError(
             f"{report.found} rows where the benchmark has {' or '.join(map(str, report.expected))}: this is another set under that name", where=f"{benchmark}: {report.source}",
             remedy="give the file of this benchmark (AMC 2023 has 40 problems; the set of 83 is AMC12 of 2022 and 2023)",
         )

@@ -23,9 +23,9 @@ def go_offline() -> None:
     """No network from here on in this process and its children; only what is cached is used."""
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
     import datasets
-    import huggingface_hub
+    from huggingface_hub import constants
 
-    datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = True  # both read the variables on import only
+    datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True  # both read the variables on import only
 
 
 def is_offline() -> bool:

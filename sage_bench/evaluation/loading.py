@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sage_bench.data.hub import GatedError
-from sage_bench.errors import DataError
+from sage_bench.errors import DataError, PartialError
 from sage_bench.evaluation.spec import task_files, tasks_folder
 from sage_bench.grading import memo
 
@@ -84,7 +84,19 @@ def own_grader(task: str) -> str:
     return task_files()[task].values.get("metadata", {}).get("grader") or memo.DEFAULT
 
 
+def shown(task: Any, prompt: str) -> str:
+    """A prompt as it may be printed and written: the authors of gated data ask that examples are not published in plain text."""
+    return "(not shown: the terms of these data ask for it)" if (task.config.metadata or {}).get("gated") else prompt
+
+
 def report_of(task: Any) -> dict[str, Any] | None:
     """What became of the rows of a published benchmark (`data.benchmarks.Report`), None for generated ones."""
     report = getattr(task.dataset, "report", None)
     return report.as_dict() if report else None
+
+
+def check_complete(skipped: Skipped, where: str) -> None:
+    """Raise `PartialError` when tasks that were asked for had no data. Gated ones may be missing: the table says so."""
+    failed = {t: s["why"] for t, s in skipped.items() if s["status"] == "failed"}
+    if failed:
+        raise PartialError(f"not evaluated: {'; '.join(failed.values())}", where=where, remedy="mend the cause and run the same command again")

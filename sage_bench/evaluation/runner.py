@@ -86,12 +86,15 @@ def evaluate(config: EvalConfig, sampler: Sampler, *, quiet: bool = False) -> Pa
         tasks = {**before.get("tasks", {}), **{t: max(n, before.get("tasks", {}).get(t, 0)) for t, n in config.tasks.items()}}
         print_of["tasks"] = {**before.get("fingerprint", {}).get("tasks", {}), **print_of["tasks"]}
         loaded, skipped = load(tasks, config.data, grader=config.grader, sampling=config.sampling)
-        graders = {name: grader_of(task) for name, task in loaded.items()}
+        kept = {k: before.get(k, {}) for k in ("tasks", "sampling", "golds", "graders")}  # an earlier call had the data of tasks this one lacks
+        graders = {**kept["graders"], **{name: grader_of(task) for name, task in loaded.items()}}
         write_json(folder / "manifest.json", {
-            "kind": "eval", "model": config.model, "label": {**read_label(config.model), **config.label}, "tasks": {t: n for t, n in tasks.items() if t in loaded},
-            "skipped": skipped, "seed": config.seed, "limit": config.limit, "sampling": {name: describe(task) for name, task in loaded.items()},
-            "golds": {name: report for name, task in loaded.items() if (report := report_of(task))}, "gold_corrections": "on" if config.data.gold_corrections else "off",
-            "grader": ", ".join(dict.fromkeys(graders.values())), "graders": graders, "fingerprint": print_of, "versions": versions(),
+            "kind": "eval", "model": config.model, "label": {**read_label(config.model), **config.label}, "seed": config.seed, "limit": config.limit,
+            "tasks": {t: n for t, n in tasks.items() if t in loaded or t in kept["tasks"]}, "skipped": {t: s for t, s in skipped.items() if t not in kept["tasks"]},
+            "sampling": {**kept["sampling"], **{name: describe(task) for name, task in loaded.items()}},
+            "golds": {**kept["golds"], **{name: report for name, task in loaded.items() if (report := report_of(task))}},
+            "gold_corrections": "on" if config.data.gold_corrections else "off", "grader": ", ".join(dict.fromkeys(graders.values())), "graders": graders,
+            "fingerprint": print_of, "versions": versions(),
         })
         write_json(folder / "results.json", run_lm_eval(config, sampler, folder, loaded, quiet=quiet))
         grade_run(folder, graders)

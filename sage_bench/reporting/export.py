@@ -9,6 +9,7 @@ from rich.console import Console
 
 from sage_bench.evaluation.grades import load_grades
 from sage_bench.files import write_text
+from sage_bench.reporting.footers import data_notes
 from sage_bench.reporting.runs import EvalRun, find_runs, kind_of, read_eval
 from sage_bench.reporting.tables import comparison, leaderboard, markdown
 
@@ -22,8 +23,7 @@ def write_eval(folder: Path) -> EvalRun:
     per_question = grades.groupby(["task", "doc_id", "uid"], sort=False).agg(n=("correct", "size"), correct=("correct", "sum"), tokens=("tokens", "mean")).reset_index()
     write_text(folder / "per_question.csv", per_question.to_csv(index=False))
     write_leaderboard(folder.parent.parent)
-    limited = ["LIMITED: only the first questions of each task were asked."] if run.manifest.get("limit") else []
-    print_markdown(markdown(comparison({run.method: run}).drop(columns="delta"), limited))
+    print_markdown(markdown(comparison({run.method: run}).drop(columns="delta"), data_notes({run.method: run})))
     for task, r in run.tasks.items():
         for share, what in ((r.truncated, "completions were cut at the token limit"), (r.no_answer, "completions have no boxed answer")):
             if share > 0.05:
@@ -36,7 +36,7 @@ def write_leaderboard(out: Path) -> None:
     runs = [read_eval(f) for f in find_runs(out) if kind_of(f) == "eval" and (f / "summary.csv").exists()]
     if runs:
         write_text(out / "leaderboard.csv", leaderboard(runs).to_csv(index=False))
-        write_text(out / "leaderboard.md", "\n".join(markdown(comparison(named(group))) for group in by_tasks(runs)))
+        write_text(out / "leaderboard.md", "\n".join(markdown(comparison(rows), data_notes(rows)) for group in by_tasks(runs) for rows in [named(group)]))
 
 
 def named(runs: Sequence[EvalRun]) -> dict[str, EvalRun]:

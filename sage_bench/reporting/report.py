@@ -12,6 +12,7 @@ import pandas as pd
 from sage_bench.files import make_folder, write_text
 from sage_bench.reporting.curves import figures, tidy
 from sage_bench.reporting.export import by_tasks, named
+from sage_bench.reporting.footers import data_notes
 from sage_bench.reporting.runs import EvalRun, TrainRun, find_runs, kind_of, read_eval, read_train
 from sage_bench.reporting.tables import compare, comparison, leaderboard, markdown
 
@@ -73,7 +74,7 @@ def comparison_of(runs: Mapping[str, EvalRun]) -> Table:
     notes = ["Percent; ± is the standard error of the average, clustered by question. Evaluated without hints."]
     notes += [comparison_line(compare(n, names[0], runs)) for n in same]
     notes += [f"{n}: {t} {r.status}" for n in names for t, r in runs[n].tasks.items() if r.status != "ok"]
-    return Table("Comparison", comparison(runs), tuple(notes))
+    return Table("Comparison", comparison(runs), (*notes, *data_notes(runs)))
 
 
 def unique(runs: Mapping[Path, TrainRun]) -> dict[str, TrainRun]:

@@ -67,20 +67,28 @@ def leaderboard(runs: Sequence[EvalRun], select_rule: str = "fixed step") -> pd.
             "model": run.model, "method": run.method, "train_seed": label.get("train_seed"), "step": label.get("step"), "select_rule": select_rule,
             "metric": "avg@n", "grader": run.manifest["grader"], "fingerprint": run.folder.name,
         }
+        graders = run.manifest.get("graders", {})
         for task, r in run.tasks.items():
             mean, se = mean_se(r.means)
             low, high = t_interval(mean, se, len(r.means))
             how = sampling[task]
             rows.append({
-                **common, "task": task, "n_questions": len(r.means), "n_samples": r.samples, "value": 100 * mean, "se_question": 100 * se,
+                **common, "task": task, "grader": graders.get(task, common["grader"]), "n_questions": len(r.means), "n_samples": r.samples, "value": 100 * mean, "se_question": 100 * se,
                 "se_seed": 100 * sampling_se(r.means, r.samples), "ci_lo": 100 * low, "ci_hi": 100 * high, "tokens_mean": r.tokens, "trunc_pct": 100 * r.truncated,
                 "noans_pct": 100 * r.no_answer, "timeouts": r.timeouts, "prompt_id": how["prompt_id"], "temp": how["temperature"], "top_p": how["top_p"],
-                "max_tokens": how["max_gen_toks"], "data_rev": how["data_rev"], "status": r.status,
+                "max_tokens": how["max_gen_toks"], "data_rev": how["data_rev"], "status": watermarked(run, task),
             })
         average, se = macro(run.scores)
         rows.append({
             **common, "task": "avg", "n_questions": sum(len(r.means) for r in run.tasks.values()), "n_samples": None, "value": 100 * average, "se_question": 100 * se,
             "ci_lo": 100 * max(0.0, average - 1.96 * se), "ci_hi": 100 * min(1.0, average + 1.96 * se),
-            "status": "ok" if all(r.status == "ok" for r in run.tasks.values()) else "partial",
+            "status": next((s for t in run.tasks if (s := watermarked(run, t)) != "ok"), "ok").partition(" ")[0],
         })
     return pd.DataFrame(rows, columns=LEADERBOARD)
+
+
+def watermarked(run: EvalRun, task: str) -> str:
+    """The status of a task's numbers; LIMITED where not all questions of the benchmark were asked."""
+    report = (run.manifest.get("golds") or {}).get(task, {})
+    asked = f"first {run.manifest['limit']}" if run.manifest.get("limit") else f"{report['found']} of {min(report['expected'])}" if report.get("partial") else ""
+    return run.tasks[task].status if not asked or run.tasks[task].status != "ok" else f"LIMITED {asked}"
