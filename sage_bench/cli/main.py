@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from sage_bench.cli import demo, doctor, evaluate, ls, report, tiny, train, validate
+from sage_bench.cli import demo, doctor, evaluate, ls, report, status, tiny, train, validate
 from sage_bench.errors import SageBenchError
 from sage_bench.version import VERSION
 
@@ -23,6 +23,7 @@ app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("report")(report.report)
 app.command("validate")(validate.validate)
+app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.command("ls")(ls.ls)
 app.add_typer(tiny.app, name="tiny")

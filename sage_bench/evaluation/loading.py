@@ -37,6 +37,14 @@ class DataOptions:
         return hashlib.sha256(Path(self.data[task]).read_bytes()).hexdigest()[:16]
 
 
+def task_manager(metadata: Mapping[str, Any] | None = None) -> Any:
+    """lm-eval's index of our task files alone; with its own 14,000 files an index takes seconds."""
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_path=str(tasks_folder()), include_defaults=False, metadata=dict(metadata or {}))
+
+
 def load(
     tasks: Mapping[str, int], options: DataOptions, *, grader: str | None = None, sampling: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, Any], Skipped]:
@@ -45,10 +53,7 @@ def load(
     One task without data does not stop the others. Raises the error of the first one when no task can be loaded, and
     `GatedError` at once when gated data are to be a failure.
     """
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    from lm_eval.tasks import TaskManager
-
-    manager = TaskManager(include_path=str(tasks_folder()), include_defaults=False, metadata=options.metadata(grader))
+    manager = task_manager(options.metadata(grader))
     loaded: dict[str, Any] = {}
     skipped: Skipped = {}
     first: DataError | None = None

@@ -14,7 +14,7 @@ from sage_bench import pretrained
 from sage_bench.errors import UsageError
 from sage_bench.evaluation.grades import grade_run
 from sage_bench.evaluation.lm import StoreLM
-from sage_bench.evaluation.loading import DataOptions, grader_of, load, report_of
+from sage_bench.evaluation.loading import DataOptions, grader_of, load, report_of, task_manager
 from sage_bench.evaluation.samplers.base import Sampler
 from sage_bench.evaluation.spec import task_files
 from sage_bench.files import locked, make_folder, write_json
@@ -125,7 +125,8 @@ def run_lm_eval(config: EvalConfig, sampler: Sampler, folder: Path, tasks: Mappi
     with Bar(f"eval {slug(config.model)}", 0, quiet=quiet) as bar:
         lm = StoreLM(sampler, folder, seed=config.seed, on_progress=bar.set)
         results = evaluator.simple_evaluate(
-            model=lm, tasks=list(tasks.values()), apply_chat_template=True, limit=config.limit, bootstrap_iters=0, log_samples=True, confirm_run_unsafe_code=True
+            model=lm, tasks=list(tasks.values()), task_manager=task_manager(), apply_chat_template=True, limit=config.limit, bootstrap_iters=0, log_samples=True,
+            confirm_run_unsafe_code=True,
         )
     write_questions(folder, results["samples"])
     return {k: v for k, v in results.items() if k != "samples"}
