@@ -96,9 +96,6 @@ class ScriptedLM(LM):
 
 if __name__ == "__main__":
     KEY.update(json.loads(Path(sys.argv.pop(1)).read_text()))
-    import scripted_lm  # the registered class is that of the imported module
-
-    scripted_lm.KEY.update(KEY)
     from lm_eval.__main__ import cli_evaluate
 
     cli_evaluate()
