@@ -21,7 +21,8 @@ from sage_bench.prompts import Renderer
 from sage_bench.tiny.build import RECIPES, make_model, make_tokenizer
 
 torch.set_num_threads(1)
-SHARED = Path(os.environ.get("SAGE_BENCH_SHARED_MATERIAL", Path(__file__).resolve().parents[2] / "shared"))
+# taken out of the environment: the programs that tests start read SAGE_BENCH_* as configuration and refuse unknown keys
+SHARED = Path(os.environ.pop("SAGE_BENCH_SHARED_MATERIAL", Path(__file__).resolve().parents[2] / "shared"))
 ARCHITECTURES = ("tiny-llama", "tiny-qwen2", "tiny-qwen3")
 
 
