@@ -45,6 +45,18 @@ class TrainingError(SageBenchError):
     """Training cannot go on (non-finite loss, no usable prompt left)."""
 
 
+class PartialError(SageBenchError):
+    """What could be done is done and kept, but not all that was asked for (exit code 3)."""
+
+    exit_code = 3
+
+
+class ValidationError(SageBenchError):
+    """A check of data, golds or versions failed (exit code 4)."""
+
+    exit_code = 4
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint that names the closest known names, or an empty string.
 

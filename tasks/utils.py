@@ -1,10 +1,11 @@
-"""What the YAML files call. The only import of the harness is its grading."""
+"""What the YAML files call. Of the harness they need the data and the grading, nothing else."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sage_bench.grading.memo import grade
+from sage_bench.grading.memo import DEFAULT
+from sage_bench.grading.question import grade_question
 
 
 def keep_all(resps: list[list[str]], docs: Any) -> list[list[str]]:
@@ -14,7 +15,7 @@ def keep_all(resps: list[list[str]], docs: Any) -> list[list[str]]:
 
 def process_results(doc: dict[str, Any], results: list[list[str]]) -> dict[str, float]:
     """Metrics of one question from all its completions; lm-eval averages them over questions."""
-    verdicts = grade(str(doc["answer"]), results[0])
+    verdicts = grade_question(str(doc["answer"]), results[0], doc.get("grader") or DEFAULT, doc.get("options"))
     right = [float(v.correct) for v in verdicts]
     return {
         "avg_at_n": sum(right) / len(right), "pass_at_n": max(right),
@@ -22,10 +23,28 @@ def process_results(doc: dict[str, Any], results: list[list[str]]) -> dict[str, 
     }
 
 
-def tiny(benchmark: str, **metadata: Any) -> dict[str, Any]:
+class Splits(dict[str, Any]):
+    """Split name to `datasets.Dataset`, as lm-eval wants it. report: what became of the rows of the source."""
+
+    report: Any = None
+
+
+def benchmark(benchmark: str, **metadata: Any) -> Splits:
+    """A published benchmark, as its task file describes it."""
+    import datasets
+
+    from sage_bench.data.benchmarks import load
+
+    loaded = load(benchmark, **metadata)
+    splits = Splits(test=datasets.Dataset.from_list(loaded.questions))
+    splits.report = loaded.report
+    return splits
+
+
+def tiny(benchmark: str, grader: str = DEFAULT, **metadata: Any) -> dict[str, Any]:
     """A generated benchmark of the tiny world, as lm-eval wants datasets: split name to `datasets.Dataset`."""
     import datasets
 
     from sage_bench.data.tiny_world import problems
 
-    return {"test": datasets.Dataset.from_list([{"uid": p.uid, "question": p.question, "answer": p.answer} for p in problems(benchmark)])}
+    return {"test": datasets.Dataset.from_list([{"uid": p.uid, "question": p.question, "answer": p.answer, "grader": grader} for p in problems(benchmark)])}

@@ -39,6 +39,15 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def benchmark_files(shared) -> Path:
+    """Folder of the published benchmarks (aime24.jsonl, ...) and of what is known to be wrong in them."""
+    folder = shared / "data" / "benchmarks"
+    if not folder.is_dir():
+        pytest.skip(f"no benchmark files at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tokenizer():
     return make_tokenizer(examples=400)
 

@@ -165,7 +165,7 @@ def test_outputs_people_read(sampler, tmp_path, capsys):
     board = pd.read_csv(tmp_path / "leaderboard.csv")
     assert list(board.columns[:6]) == ["model", "method", "train_seed", "step", "select_rule", "task"] and set(board.task) == {"tiny_short", "tiny_long", "avg"}
     row = board[board.task == "tiny_short"].iloc[0]
-    assert (row.n_questions, row.n_samples, row.temp, row.max_tokens, row.status) == (12, 2, 0.6, 96, "ok") and 0 <= row.ci_lo <= row.value <= row.ci_hi <= 100
+    assert (row.n_questions, row.n_samples, row.temp, row.max_tokens, row.status) == (12, 2, 0.6, 96, "LIMITED first 12") and 0 <= row.ci_lo <= row.value <= row.ci_hi <= 100
     assert len(pd.read_csv(folder / "per_question.csv")) == 24
 
 

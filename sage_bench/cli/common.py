@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sage_bench.layers import Layer, Resolved
+
+if TYPE_CHECKING:
+    from sage_bench.evaluation.loading import DataOptions
 
 
 def quiet_libraries() -> None:
@@ -15,6 +20,29 @@ def quiet_libraries() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("DATASETS_VERBOSITY", "error")
     os.environ.setdefault("TQDM_DISABLE", "1")
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Aligned text on stdout: nothing is cut, and it reads the same on a terminal, in a file and in a pipe."""
+    cells = [[str(c) if c is not None else "" for c in row] for row in (header, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    for row in (cells[0], ["-" * w for w in widths], *cells[1:]):
+        print("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+
+
+def data_options(wanted: Iterable[str], data: list[str] | None, *, offline: bool, gated: str, gold_corrections: str) -> DataOptions:
+    """--data, --offline, --gated and --gold-corrections of the verbs that read benchmarks. Raises `UsageError`."""
+    from sage_bench.errors import UsageError
+
+    for flag, value, known in (("--gated", gated, ("skip", "fail")), ("--gold-corrections", gold_corrections, ("on", "off"))):
+        if value not in known:
+            raise UsageError(f"`{value}` is neither {known[0]} nor {known[1]}", where=flag)
+    if offline:  # before any library that reads these variables is imported
+        os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
+    from sage_bench.data.benchmarks import data_files
+    from sage_bench.evaluation.loading import DataOptions
+
+    return DataOptions(data_files(data or [], wanted), offline, gold_corrections == "on", "fail" if gated == "fail" else "skip")
 
 
 def training_config(

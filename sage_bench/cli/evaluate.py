@@ -14,21 +14,30 @@ Examples:
 
 `sage-bench eval --model tiny-llama --tasks tiny_short:16,tiny_long --out runs/eval`
 
-`sage-bench eval --model Qwen/Qwen2.5-7B-Instruct --tasks 'tiny_*:2' --limit 5 --out runs/eval`
+`sage-bench eval --model Qwen/Qwen2.5-7B-Instruct --tasks sb_math6 --dry-run` (what it would ask and cost)
+
+`sage-bench eval --model Qwen/Qwen2.5-7B-Instruct --tasks sb_math500:4 --data sb_math500=math500.jsonl --offline --out runs/eval`
 """
 
 
 def evaluate(
     model: Annotated[str, typer.Option("--model", "-m", help="Checkpoint folder, preset or Hub id.")],
     tasks: Annotated[list[str], typer.Option("--tasks", "-t", help="Tasks and groups with samples a question, e.g. tiny:4,tiny_long:16 (`sage-bench ls tasks`).")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of all evaluations; each model gets its own run folder in it.")],
+    out: Annotated[Optional[Path], typer.Option("--out", "-o", help="Folder of all evaluations; each model gets its own run folder in it.")] = None,
     n: Annotated[Optional[int], typer.Option("-n", min=1, help="Samples a question where --tasks does not say.")] = None,
     temperature: Annotated[Optional[float], typer.Option(min=0.0, help="Instead of the tasks' own.")] = None,
     top_p: Annotated[Optional[float], typer.Option(min=0.0, max=1.0, help="Instead of the tasks' own.")] = None,
     max_tokens: Annotated[Optional[int], typer.Option(min=1, help="Longest completion, instead of the tasks' own.")] = None,
     seed: Annotated[int, typer.Option(help="Base of the sampling seeds.")] = 0,
     limit: Annotated[Optional[int], typer.Option("--limit", "-L", min=1, help="First questions of each task only.")] = None,
-    grader: Annotated[str, typer.Option(help="Verifier (`sage-bench ls graders`).")] = "math_verify",
+    grader: Annotated[Optional[str], typer.Option(help="Verifier for all tasks, instead of the one each of them names (`sage-bench ls graders`).")] = None,
+    data: Annotated[Optional[list[str]], typer.Option("--data", metavar="TASK=FILE", help="A file instead of the Hub, or a folder of files called like the tasks. Repeatable.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="No network: the cache of this machine and --data only.")] = False,
+    gated: Annotated[str, typer.Option("--gated", help="skip or fail: what to do about data whose terms are not accepted.")] = "skip",
+    gold_corrections: Annotated[str, typer.Option("--gold-corrections", help="on: listed corrections apply; off: golds exactly as the source has them.")] = "on",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print first prompts, counts and cost; load no weights, write nothing.")] = False,
+    tokens_per_second: Annotated[float, typer.Option("--tokens-per-second", min=1.0, help="With --dry-run: what one GPU is taken to generate.")] = 2000.0,
+    gpu_price: Annotated[Optional[float], typer.Option("--gpu-price", min=0.0, help="With --dry-run: price of one GPU hour.")] = None,
     label: Annotated[Optional[str], typer.Option(help="Method name for the tables; checkpoints of ours know theirs.")] = None,
     sampler: Annotated[str, typer.Option(help="Who draws the samples.")] = "local",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
@@ -36,19 +45,32 @@ def evaluate(
     threads: Annotated[Optional[int], typer.Option(min=1, help="Torch threads.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    from sage_bench.cli.common import quiet_libraries
+    from sage_bench.cli.common import data_options, quiet_libraries
 
     quiet_libraries()
     from sage_bench.errors import UsageError
+    from sage_bench.evaluation.loading import check_complete, own_grader
     from sage_bench.evaluation.spec import parse
     from sage_bench.pretrained import check_folder, model_path
     from sage_bench.registry import GRADERS, MODELS, SAMPLERS
 
     wanted = parse(tasks, n)
-    GRADERS.get(grader)
+    options = data_options(wanted, data, offline=offline, gated=gated, gold_corrections=gold_corrections)
+    for name in [grader] if grader else {own_grader(t) for t in wanted}:
+        GRADERS.get(name)
     if temperature == 0 and max(wanted.values()) > 1:
         raise UsageError("at temperature 0 all samples of a question are equal copies", where="--temperature", remedy="use one sample, e.g. -n 1")
     path = model_path(MODELS.get(model).values["model"]["path"] if model in MODELS else model)
+    sampling = {k: v for k, v in {"temperature": temperature, "top_p": top_p, "max_gen_toks": max_tokens}.items() if v is not None}
+    if temperature == 0:
+        sampling["do_sample"] = False
+    if dry_run:
+        from sage_bench.evaluation.plan import plan
+
+        print(plan(path, wanted, options, grader=grader, sampling=sampling, limit=limit, tokens_per_second=tokens_per_second, gpu_price=gpu_price))
+        return
+    if out is None:
+        raise UsageError("no --out", remedy="give the folder of all evaluations, e.g. --out runs/eval")
     check_folder(path)
     import torch
 
@@ -57,13 +79,11 @@ def evaluate(
 
     if threads:
         torch.set_num_threads(threads)
-    sampling = {k: v for k, v in {"temperature": temperature, "top_p": top_p, "max_gen_toks": max_tokens}.items() if v is not None}
-    if temperature == 0:
-        sampling["do_sample"] = False
-    config = runner.EvalConfig(path, wanted, out, {"method": label} if label else {}, sampling, seed, limit, grader)
+    config = runner.EvalConfig(path, wanted, out, {"method": label} if label else {}, sampling, seed, limit, grader, options)
     folder = runner.evaluate(config, SAMPLERS.get(sampler)(path, device=device, dtype=dtype), quiet=quiet)
-    write_eval(folder)
+    run = write_eval(folder)
     print(folder)
+    check_complete(run.manifest["skipped"], str(folder))
 
 
 evaluate.__doc__ = "Evaluate a model without hints. Run the same command again to go on: only missing samples are generated.\n" + EXAMPLES

@@ -64,7 +64,7 @@ def _rows(kind: str) -> list[dict[str, object]]:
         from sage_bench.evaluation.spec import task_files
 
         return [
-            {"name": t.name, "about": ", ".join(t.group) if t.group else t.values.get("metadata", {}).get("source", ""), "group": list(t.group),
+            {"name": t.name, "about": ", ".join(t.group) if t.group else _about(t.values.get("metadata", {})), "group": list(t.group),
              "samples": t.values.get("repeats"), "file": str(t.path)} for t in task_files().values()
         ]
     if kind in {"backends", "judges"}:
@@ -81,6 +81,10 @@ def _rows(kind: str) -> list[dict[str, object]]:
         about = getattr(thing, "note", None) or (thing.__doc__ or "").strip().split("\n")[0]
         rows.append({"name": name, "about": about, "place": getattr(thing, "file", None) or entries.place(name)})
     return rows
+
+
+def _about(metadata: dict[str, object]) -> object:
+    return metadata.get("about") or metadata.get("source", "")
 
 
 def _print(rows: list[dict[str, object]], verbose: bool) -> None:

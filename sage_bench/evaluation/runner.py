@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,10 +14,10 @@ from sage_bench import pretrained
 from sage_bench.errors import UsageError
 from sage_bench.evaluation.grades import grade_run
 from sage_bench.evaluation.lm import StoreLM
+from sage_bench.evaluation.loading import DataOptions, grader_of, load, report_of, task_manager
 from sage_bench.evaluation.samplers.base import Sampler
-from sage_bench.evaluation.spec import task_files, tasks_folder
+from sage_bench.evaluation.spec import task_files
 from sage_bench.files import locked, make_folder, write_json
-from sage_bench.grading import memo
 from sage_bench.progress import Bar
 from sage_bench.versions import versions
 
@@ -27,7 +26,8 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """What to evaluate. tasks: name to samples a question. sampling: overrides of the task files' generation_kwargs."""
+    """What to evaluate. tasks: name to samples a question. sampling: overrides of the task files' generation_kwargs.
+    grader: for all tasks, instead of the one each of them names. data: where rows come from and how golds are read."""
 
     model: str
     tasks: Mapping[str, int]
@@ -36,7 +36,8 @@ class EvalConfig:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     limit: int | None = None
-    grader: str = memo.DEFAULT
+    grader: str | None = None
+    data: DataOptions = field(default_factory=DataOptions)
 
 
 def slug(model: str) -> str:
@@ -60,12 +61,14 @@ def fingerprint(config: EvalConfig, sampler: Sampler) -> dict[str, Any]:
     """Everything that decides the samples, except how many there are."""
     return {
         "schema": SCHEMA, "sampler": sampler.fingerprint(), "seed": config.seed, "limit": config.limit, "sampling": dict(config.sampling),
-        "tasks": {t: _task_hash(t) for t in config.tasks},
+        "tasks": {t: _task_hash(t, config.data) for t in config.tasks}, **({} if config.data.gold_corrections else {"gold_corrections": "off"}),
     }
 
 
-def _task_hash(task: str) -> str:
+def _task_hash(task: str, data: DataOptions) -> str:
     values = {k: v for k, v in task_files()[task].values.items() if k != "repeats"}
+    if task in data.data:
+        values["data"] = data.digest(task)
     return _sha(json.dumps(values, sort_keys=True, default=str))
 
 
@@ -82,34 +85,33 @@ def evaluate(config: EvalConfig, sampler: Sampler, *, quiet: bool = False) -> Pa
             raise UsageError(f"tasks changed since this run began: {', '.join(changed)}", where=str(folder), remedy="choose another --out")
         tasks = {**before.get("tasks", {}), **{t: max(n, before.get("tasks", {}).get(t, 0)) for t, n in config.tasks.items()}}
         print_of["tasks"] = {**before.get("fingerprint", {}).get("tasks", {}), **print_of["tasks"]}
-        loaded = load_tasks(config, tasks)
+        loaded, skipped = load(tasks, config.data, grader=config.grader, sampling=config.sampling)
+        kept = {k: before.get(k, {}) for k in ("tasks", "sampling", "golds", "graders")}  # an earlier call had the data of tasks this one lacks
+        graders = {**kept["graders"], **{name: grader_of(task) for name, task in loaded.items()}}
         write_json(folder / "manifest.json", {
-            "kind": "eval", "model": config.model, "label": {**read_label(config.model), **config.label}, "tasks": tasks, "seed": config.seed, "limit": config.limit,
-            "sampling": {name: describe(task) for name, task in loaded.items()}, "grader": config.grader, "fingerprint": print_of, "versions": versions(),
+            "kind": "eval", "model": config.model, "label": {**read_label(config.model), **config.label}, "seed": config.seed, "limit": config.limit,
+            "tasks": {t: n for t, n in tasks.items() if t in loaded or t in kept["tasks"]}, "skipped": {t: s for t, s in skipped.items() if t not in kept["tasks"]},
+            "sampling": {**kept["sampling"], **{name: describe(task) for name, task in loaded.items()}},
+            "golds": {**kept["golds"], **{name: report for name, task in loaded.items() if (report := report_of(task))}},
+            "gold_corrections": "on" if config.data.gold_corrections else "off", "grader": ", ".join(dict.fromkeys(graders.values())), "graders": graders,
+            "fingerprint": print_of, "versions": versions(),
         })
         write_json(folder / "results.json", run_lm_eval(config, sampler, folder, loaded, quiet=quiet))
-        grade_run(folder, config.grader)
+        grade_run(folder, graders)
     return folder
 
 
 def load_tasks(config: EvalConfig, tasks: Mapping[str, int]) -> dict[str, Any]:
-    """lm-eval's task objects, with our number of repeats and the overridden sampling."""
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    from lm_eval.tasks import TaskManager
-
-    loaded = TaskManager(include_path=str(tasks_folder()), include_defaults=False).load(list(tasks))["tasks"]
-    for name, n in tasks.items():
-        loaded[name].set_config("repeats", n)
-        if config.sampling:
-            loaded[name].set_config("generation_kwargs", dict(config.sampling), update=True)
-    return loaded
+    """lm-eval's task objects, with our number of repeats and the overridden sampling. Raises `DataError` when none can be loaded."""
+    return load(tasks, config.data, grader=config.grader, sampling=config.sampling)[0]
 
 
 def describe(task: Any) -> dict[str, Any]:
     """How a task is asked: sampling, and hashes of its prompt and its data."""
     kwargs = task.config.generation_kwargs
-    docs = json.dumps([list(d.values()) for d in task.eval_docs], default=str)
+    docs = json.dumps([[v for k, v in d.items() if k != "grader"] for d in task.eval_docs], default=str)
     return {
+        "questions": len(task.eval_docs),
         "temperature": kwargs.get("temperature"), "top_p": kwargs.get("top_p", 1.0), "max_gen_toks": kwargs.get("max_gen_toks"),
         "prompt_id": _sha(f"{task.config.description}\x1f{task.config.doc_to_text}"), "data_rev": _sha(docs),
     }
@@ -123,17 +125,20 @@ def run_lm_eval(config: EvalConfig, sampler: Sampler, folder: Path, tasks: Mappi
     with Bar(f"eval {slug(config.model)}", 0, quiet=quiet) as bar:
         lm = StoreLM(sampler, folder, seed=config.seed, on_progress=bar.set)
         results = evaluator.simple_evaluate(
-            model=lm, tasks=list(tasks.values()), apply_chat_template=True, limit=config.limit, bootstrap_iters=0, log_samples=True, confirm_run_unsafe_code=True
+            model=lm, tasks=list(tasks.values()), task_manager=task_manager(), apply_chat_template=True, limit=config.limit, bootstrap_iters=0, log_samples=True,
+            confirm_run_unsafe_code=True,
         )
     write_questions(folder, results["samples"])
     return {k: v for k, v in results.items() if k != "samples"}
 
 
 def write_questions(folder: Path, samples: Mapping[str, list[dict[str, Any]]]) -> None:
-    """questions/<task>.json: gold of every question, so that a run can be graded again from its folder alone."""
+    """questions/<task>.json: gold (and options) of every question, so that a run can be graded again from its folder alone."""
     (folder / "questions").mkdir(exist_ok=True)
     for task, rows in samples.items():
-        write_json(folder / "questions" / f"{task}.json", [{"doc_id": r["doc_id"], "uid": r["doc"].get("uid", r["doc_id"]), "gold": str(r["target"])} for r in rows])
+        write_json(folder / "questions" / f"{task}.json", [
+            {"doc_id": r["doc_id"], "uid": r["doc"].get("uid", r["doc_id"]), "gold": str(r["target"]), **{k: r["doc"][k] for k in ("options",) if k in r["doc"]}} for r in rows
+        ])
 
 
 def _sha(text: str) -> str:

@@ -14,6 +14,18 @@ import yaml
 
 from sage_bench.errors import UsageError, did_you_mean
 
+# what lm-eval 0.4.12 to 0.5 read; a test compares. lm-eval names neither file nor near misses when a key is wrong
+TASK_KEYS = frozenset(
+    "task task_alias tag custom_dataset dataset_path dataset_name dataset_kwargs training_split validation_split test_split fewshot_split process_docs doc_to_text "
+    "doc_to_target doc_to_image doc_to_audio unsafe_code doc_to_choice process_results use_prompt description target_delimiter fewshot_delimiter fewshot_config num_fewshot "
+    "metric_list output_type generation_kwargs repeats filter_list should_decontaminate doc_to_decontamination_query gen_prefix metadata class".split()
+)
+GROUP_KEYS = frozenset("group group_alias task aggregate_metric_list metadata".split())
+# what our loader reads (`data.benchmarks.load`), then what is only for people
+METADATA_KEYS = frozenset(
+    "hub fields gold rows gated options grader data offline gold_corrections version about revision_note paper_copy released license source".split()
+)
+
 
 @dataclass(frozen=True, slots=True)
 class TaskFile:
@@ -47,9 +59,19 @@ def task_files(folder: Path | None = None) -> dict[str, TaskFile]:
         name = values.get("group") or values.get("task")
         if name is None and not path.name.startswith("_"):
             raise UsageError("neither `task:` nor `group:` is given", where=str(path), remedy="name the task; files that are only included begin with _")
+        _check_keys(path, values)
         if isinstance(name, str):
             out[name] = TaskFile(name, path, tuple(values["task"]) if "group" in values else (), values)
     return out
+
+
+def _check_keys(path: Path, values: Mapping[str, Any]) -> None:
+    keys = GROUP_KEYS if "group" in values else TASK_KEYS
+    metadata = values.get("metadata") or {}
+    for place, found, known in (("", values, keys), ("metadata.", metadata if "hub" in metadata else {}, METADATA_KEYS)):
+        for key in found:
+            if key not in known:
+                raise UsageError(f"unknown key `{place}{key}`; {did_you_mean(key, known)}".rstrip("; "), where=f"{path}:{place}{key}", remedy="mend the task file")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -63,7 +85,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def parse(spec: str | Sequence[str], samples: int | None = None, folder: Path | None = None) -> dict[str, int]:
-    """Task names with samples a question, in order. Groups and wildcards are expanded; `samples` overrides the files.
+    """Task names with samples a question, in order. Groups, wildcards and `all` are expanded; `samples` overrides the files.
 
     >>> parse("tiny_short:2,tiny_l*")
     {'tiny_short': 2, 'tiny_lines': 4, 'tiny_long': 4}
@@ -95,6 +117,8 @@ def in_order(tasks: Iterable[str]) -> list[str]:
 
 
 def _expand(name: str, known: Mapping[str, TaskFile]) -> list[str]:
+    if name == "all":
+        return in_order(n for n, f in known.items() if not f.group)
     if any(c in name for c in "*?["):
         found = [n for n in known if fnmatch.fnmatch(n, name) and not known[n].group]
         if found:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,6 +10,7 @@ from rich.console import Console
 from sage_bench.errors import UsageError
 from sage_bench.evaluation.grades import load_grades
 from sage_bench.files import write_text
+from sage_bench.reporting.footers import data_notes
 from sage_bench.reporting.runs import EvalRun, find_runs, kind_of, read_eval
 from sage_bench.reporting.tables import comparison, leaderboard, markdown
 
@@ -25,7 +26,7 @@ def write_eval(folder: Path) -> EvalRun:
         per_question["limited"] = run.limited
     write_text(folder / "per_question.csv", per_question.to_csv(index=False))
     write_leaderboard(folder.parent.parent)
-    print_markdown(markdown(comparison({run.method: run}).drop(columns="delta"), watermarks({run.method: run})))
+    print_markdown(markdown(comparison({run.method: run}).drop(columns="delta"), data_notes({run.method: run})))
     for task, r in run.tasks.items():
         for share, what in ((r.truncated, "completions were cut at the token limit"), (r.no_answer, "completions have no boxed answer")):
             if share > 0.05:
@@ -38,7 +39,7 @@ def write_leaderboard(out: Path) -> None:
     runs = [read_eval(f) for f in find_runs(out) if kind_of(f) == "eval" and (f / "summary.csv").exists()]
     if runs:
         write_text(out / "leaderboard.csv", leaderboard(runs, passes=True).to_csv(index=False))
-        write_text(out / "leaderboard.md", "\n".join(markdown(comparison(names := named(group)), watermarks(names)) for group in by_tasks(runs)))
+        write_text(out / "leaderboard.md", "\n".join(markdown(comparison(rows), data_notes(rows)) for group in by_tasks(runs) for rows in [named(group)]))
 
 
 def named(runs: Sequence[EvalRun]) -> dict[str, EvalRun]:
@@ -60,10 +61,6 @@ def by_tasks(runs: Sequence[EvalRun]) -> list[list[EvalRun]]:
     for run in runs:
         groups.setdefault(tuple((t, run.manifest["sampling"][t]["data_rev"]) for t in run.tasks), []).append(run)
     return list(groups.values())
-
-
-def watermarks(runs: Mapping[str, EvalRun]) -> list[str]:
-    return [f"{name}: {run.limited}." for name, run in runs.items() if run.limited]
 
 
 def eval_runs(folders: Sequence[Path]) -> dict[str, EvalRun]:

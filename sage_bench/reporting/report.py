@@ -12,7 +12,8 @@ import pandas as pd
 from sage_bench.files import make_folder, write_text
 from sage_bench.reporting.compare import differences
 from sage_bench.reporting.curves import figures, tidy
-from sage_bench.reporting.export import by_tasks, named, watermarks
+from sage_bench.reporting.export import by_tasks, named
+from sage_bench.reporting.footers import data_notes
 from sage_bench.reporting.runs import EvalRun, TrainRun, find_runs, kind_of, read_eval, read_train
 from sage_bench.reporting.statistics import holm
 from sage_bench.reporting.tables import answers, compare, comparison, leaderboard, markdown, seed_table
@@ -82,13 +83,13 @@ def comparison_of(runs: Mapping[str, EvalRun]) -> Table:
     notes += [comparison_line(c | ({"holm": adjusted[i]} if adjusted else {})) for i, c in enumerate(tested)]
     notes += [f"{n} is not compared with {names[0]}: {'; '.join(line for lines in found.values() for line in lines[:2])}" for n, found in differ.items()]
     notes += [f"{n}: {t} {r.status}" for n in names for t, r in runs[n].tasks.items() if r.status != "ok"]
-    return Table("Comparison", comparison(runs), tuple(notes + watermarks(runs)))
+    return Table("Comparison", comparison(runs), (*notes, *data_notes(runs)))
 
 
 def tables_of(runs: Mapping[str, EvalRun]) -> list[Table]:
     """The comparison, how the answers ended, and methods over their training seeds where there are several."""
     tables = [comparison_of(runs)]
-    tables += [Table("How the answers ended", answers(runs), ("Means over benchmarks; tokens of a completion; pass@k is unbiased, over all samples of a question.", *watermarks(runs)))]
+    tables += [Table("How the answers ended", answers(runs), ("Means over benchmarks; tokens of a completion; pass@k is unbiased, over all samples of a question.", *data_notes(runs)))]
     seeds = seed_table(list(runs.values()))
     if seeds is not None:
         tables.append(Table("Over training seeds", seeds, ("Percent; ± and the 95 % interval (low, high) contain training seeds and questions.",)))

@@ -116,10 +116,10 @@ def leaderboard(runs: Sequence[EvalRun], select_rule: str = "fixed step", *, pas
 
 
 def _board_rows(run: EvalRun, metric: Metric, select_rule: str) -> list[dict[str, Any]]:
-    label, sampling, rows = run.label, run.manifest["sampling"], []
+    label, sampling, graders, rows = run.label, run.manifest["sampling"], run.manifest.get("graders", {}), []
     common = {
         "model": run.model, "method": run.method, "train_seed": label.get("train_seed"), "step": label.get("step"), "select_rule": select_rule,
-        "metric": metric.name, "grader": run.manifest["grader"], "fingerprint": run.folder.name, "limited": run.limited or None,
+        "metric": metric.name, "fingerprint": run.folder.name, "limited": run.limited or None,
     }
     scores = {t: s for t, s in metric.scores(run).items() if not pd.isna(s).any()}
     for task, values in scores.items():
@@ -127,20 +127,27 @@ def _board_rows(run: EvalRun, metric: Metric, select_rule: str) -> list[dict[str
         mean, se = mean_se(values)
         low, high = share_interval(mean, se, len(values))
         rows.append({
-            **common, "task": task, "n_questions": len(values), "n_samples": r.samples, "value": 100 * mean, "se_question": 100 * se,
+            **common, "task": task, "grader": graders.get(task, run.manifest["grader"]), "n_questions": len(values), "n_samples": r.samples, "value": 100 * mean, "se_question": 100 * se,
             "se_seed": 100 * sampling_se(r.means, r.samples) if metric.kind == "avg" else None, "ci_lo": 100 * low, "ci_hi": 100 * high, "tokens_mean": r.tokens,
             "trunc_pct": 100 * r.truncated, "noans_pct": 100 * r.no_answer, "timeouts": r.timeouts, "prompt_id": how["prompt_id"], "temp": how["temperature"],
-            "top_p": how["top_p"], "max_tokens": how["max_gen_toks"], "data_rev": how["data_rev"], "status": r.status,
+            "top_p": how["top_p"], "max_tokens": how["max_gen_toks"], "data_rev": how["data_rev"], "status": watermarked(run, task),
         })
     if len(scores) == len(run.tasks):
         average, se = macro(scores)
         low, high = macro_interval(scores)
         rows.append({
-            **common, "task": "avg", "n_questions": sum(map(len, scores.values())), "n_samples": None, "value": 100 * average, "se_question": 100 * se,
-            "ci_lo": 100 * low, "ci_hi": 100 * high, "status": "partial" if run.partial else "ok",
+            **common, "task": "avg", "grader": run.manifest["grader"], "n_questions": sum(map(len, scores.values())), "n_samples": None, "value": 100 * average, "se_question": 100 * se,
+            "ci_lo": 100 * low, "ci_hi": 100 * high, "status": next((s for t in run.tasks if (s := watermarked(run, t)) != "ok"), "ok").partition(" ")[0],
         })
     return rows
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+def watermarked(run: EvalRun, task: str) -> str:
+    """The status of a task's numbers; LIMITED where not all questions of the benchmark were asked."""
+    report = (run.manifest.get("golds") or {}).get(task, {})
+    asked = f"first {run.manifest['limit']}" if run.manifest.get("limit") else f"{report['found']} of {min(report['expected'])}" if report.get("partial") else ""
+    return run.tasks[task].status if not asked or run.tasks[task].status != "ok" else f"LIMITED {asked}"
