@@ -111,6 +111,11 @@ class Renderer:
             )
         self.tokenizer, self.prompts, self.template_options = tokenizer, prompts or Prompts(), template_options or {}
 
+    @property
+    def template(self) -> str:
+        """What decides the rendering, for fingerprints."""
+        return self.tokenizer.chat_template
+
     def text(self, system: str, user: str) -> str:
         """The chat up to where the assistant begins to speak."""
         return self.chat(([{"role": "system", "content": system}] if system else []) + [{"role": "user", "content": user}])

@@ -1,42 +1,47 @@
-"""The local sampler: the one training uses, on a CPU or one GPU."""
+"""The local sampler: the one training uses, on transformers weights, on a CPU or one GPU."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sage_bench.engines.local.policy import load_policy
 from sage_bench.engines.local.sampler import Draw
 from sage_bench.engines.local.sampler import Sampler as LocalSampler
 from sage_bench.errors import UsageError
-from sage_bench.evaluation.samplers.base import Ask, Text
-from sage_bench.prompts import Renderer
+from sage_bench.evaluation.samplers.base import Ask, Sampler, Text
+from sage_bench.evaluation.templates import chat_renderer
+from sage_bench.evaluation.weights import hash_weights, short_sha
 from sage_bench.registry import register_sampler
 
-WHOLE = 1 << 26  # weight files up to this size are hashed whole, larger ones by size and their first and last part
 
-
-@register_sampler("local")
-class Local:
-    """Our own sampler on a transformers model. Use `vllm` for long completions of large models."""
+@register_sampler("local")  # its name before there were others
+@register_sampler("hf")
+class Hf(Sampler):
+    """Our own sampler on a transformers model: every token is a pure function of seed and position. `vllm` is for long completions of large models."""
 
     block = 128
 
-    def __init__(self, model: str, *, dtype: str = "auto", device: str = "auto", revision: str | None = None, wave_tokens: int = 1 << 18, **template: Any):
+    def __init__(
+        self, model: str, *, dtype: str = "auto", device: str = "auto", revision: str | None = None, wave_tokens: int = 1 << 18,
+        chat_template: str = "auto", template: Mapping[str, Any] | None = None,
+    ):
         self.path = model
         self.policy = load_policy(model, dtype=dtype, device=device, revision=revision)
-        self.renderer = Renderer(self.policy.tokenizer, template_options=template)
+        self.renderer = chat_renderer(self.policy.tokenizer, chat_template, template)
+        self.context = self.policy.context
         self.sampler = LocalSampler(self.policy, wave_tokens=wave_tokens)
 
     def render(self, messages: list[dict[str, str]]) -> str:
         return self.renderer.chat(messages)
 
+    def count(self, prompt: str) -> int:
+        return len(self.renderer.ids(prompt))
+
     def draw(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Text]]:
         prompts = [self.renderer.ids(a.prompt) for a in asks]
         for prompt, ask in zip(prompts, asks, strict=True):
-            if len(prompt) + ask.params.max_tokens > self.policy.context:
+            if len(prompt) + ask.params.max_tokens > self.policy.context:  # never a silent cut; `StoreLM` says it earlier and names the question
                 raise UsageError(
                     f"a prompt of {len(prompt)} tokens and {ask.params.max_tokens} new ones do not fit the model's context of {self.policy.context}",
                     where=self.path, remedy="lower --max-tokens",
@@ -53,27 +58,6 @@ class Local:
         """What decides the texts: weights, tokenizer, template, number type."""
         tokenizer = self.policy.tokenizer
         return {
-            "weights": hash_weights(self.path), "template": _sha(tokenizer.chat_template), "vocabulary": _sha(repr(sorted(tokenizer.get_vocab().items()))),
+            "weights": hash_weights(self.path, getattr(self.policy.model.config, "_commit_hash", None)), "template": short_sha(self.renderer.template), "vocabulary": short_sha(repr(sorted(tokenizer.get_vocab().items()))),
             "dtype": str(self.policy.dtype), "template_options": self.renderer.template_options,
         }
-
-
-def hash_weights(path: str) -> str:
-    """Hash of the weight files of a folder; of the name for a Hub id."""
-    files = sorted(Path(path).glob("*.safetensors")) if Path(path).is_dir() else []
-    digest = hashlib.sha256(b"" if files else path.encode())
-    for file in files:
-        size = file.stat().st_size
-        digest.update(f"{file.name} {size}\n".encode())
-        with file.open("rb") as f:
-            if size <= WHOLE:
-                digest.update(f.read())
-            else:
-                digest.update(f.read(WHOLE // 2))
-                f.seek(-WHOLE // 2, 2)
-                digest.update(f.read())
-    return digest.hexdigest()[:16]
-
-
-def _sha(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
