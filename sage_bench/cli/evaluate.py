@@ -15,11 +15,15 @@ Examples:
 `sage-bench eval --model tiny-llama --tasks tiny_short:16,tiny_long --out runs/eval`
 
 `sage-bench eval --model Qwen/Qwen2.5-7B-Instruct --tasks 'tiny_*:2' --limit 5 --out runs/eval`
+
+`sage-bench eval --model fake:0.6 --tasks tiny:4 --out runs/eval` (no model: right with probability 0.6)
+
+`sage-bench eval --model my-model --sampler openai --sampler-option base_url=http://host:8000/v1 --tasks tiny:4 --out runs/eval`
 """
 
 
 def evaluate(
-    model: Annotated[str, typer.Option("--model", "-m", help="Checkpoint folder, preset or Hub id.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Checkpoint folder, preset, Hub id, a server's name for it, or fake:P.")],
     tasks: Annotated[list[str], typer.Option("--tasks", "-t", help="Tasks and groups with samples a question, e.g. tiny:4,tiny_long:16 (`sage-bench ls tasks`).")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of all evaluations; each model gets its own run folder in it.")],
     n: Annotated[Optional[int], typer.Option("-n", min=1, help="Samples a question where --tasks does not say.")] = None,
@@ -30,7 +34,9 @@ def evaluate(
     limit: Annotated[Optional[int], typer.Option("--limit", "-L", min=1, help="First questions of each task only.")] = None,
     grader: Annotated[str, typer.Option(help="Verifier (`sage-bench ls graders`).")] = "math_verify",
     label: Annotated[Optional[str], typer.Option(help="Method name for the tables; checkpoints of ours know theirs.")] = None,
-    sampler: Annotated[str, typer.Option(help="Who draws the samples.")] = "local",
+    sampler: Annotated[str, typer.Option(help="Who draws the samples (`sage-bench ls samplers`); auto: vllm where it runs on a GPU, else hf.")] = "auto",
+    options: Annotated[Optional[list[str]], typer.Option("--sampler-option", metavar="KEY=VALUE", help="An option of the sampler, e.g. tensor_parallel=2. Repeatable.")] = None,
+    chat_template: Annotated[str, typer.Option(help="auto: the tokenizer's own, an error without one; none: plain text, for base models; or a Jinja file.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16.")] = "auto",
     threads: Annotated[Optional[int], typer.Option(min=1, help="Torch threads.")] = None,
@@ -40,19 +46,22 @@ def evaluate(
 
     quiet_libraries()
     from sage_bench.errors import UsageError
+    from sage_bench.evaluation import models
     from sage_bench.evaluation.spec import parse
-    from sage_bench.pretrained import check_folder, model_path
-    from sage_bench.registry import GRADERS, MODELS, SAMPLERS
+    from sage_bench.layers import override_layer
+    from sage_bench.registry import GRADERS
 
     wanted = parse(tasks, n)
     GRADERS.get(grader)
     if temperature == 0 and max(wanted.values()) > 1:
         raise UsageError("at temperature 0 all samples of a question are equal copies", where="--temperature", remedy="use one sample, e.g. -n 1")
-    path = model_path(MODELS.get(model).values["model"]["path"] if model in MODELS else model)
-    check_folder(path)
+    flags = {k: v for k, v in {"device": device, "dtype": dtype, "chat_template": chat_template}.items() if v != "auto"}
+    more = flags | dict(override_layer(options or []).values)
+    path, sampler = models.resolve(model, sampler)
     import torch
 
     from sage_bench.evaluation import runner
+    from sage_bench.evaluation.lm import PartialError
     from sage_bench.reporting.export import write_eval
 
     if threads:
@@ -61,7 +70,15 @@ def evaluate(
     if temperature == 0:
         sampling["do_sample"] = False
     config = runner.EvalConfig(path, wanted, out, {"method": label} if label else {}, sampling, seed, limit, grader)
-    folder = runner.evaluate(config, SAMPLERS.get(sampler)(path, device=device, dtype=dtype), quiet=quiet)
+    drawing = models.make(path, sampler, more)
+    try:
+        folder = runner.evaluate(config, drawing, quiet=quiet)
+    except PartialError as error:
+        write_eval(Path(str(error.where)))
+        print(error.where)
+        raise
+    finally:
+        drawing.close()
     write_eval(folder)
     print(folder)
 
