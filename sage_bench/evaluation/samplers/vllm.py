@@ -132,12 +132,13 @@ def split_gpus(gpus: Sequence[str], tensor_parallel: int, workers: int | None) -
     >>> split_gpus(["0", "1", "2", "3"], 2, None), split_gpus([], 1, 2)
     ([['0', '1'], ['2', '3']], [[], []])
     """
-    if not gpus:
-        return [[] for _ in range(workers or 1)]
-    room = len(gpus) // tensor_parallel
-    if tensor_parallel < 1 or not 1 <= (workers or 1) <= room:
-        raise UsageError(f"{workers or 1} workers of {tensor_parallel} GPUs each do not fit {len(gpus)} GPUs", where="sampler vllm", remedy="lower workers or tensor_parallel")
-    return [list(gpus[i * tensor_parallel : (i + 1) * tensor_parallel]) for i in range(workers or room)]
+    room = len(gpus) // tensor_parallel if tensor_parallel > 0 else 0
+    workers = (room or 1) if workers is None else workers
+    if not gpus and workers > 0 and tensor_parallel == 1:
+        return [[] for _ in range(workers)]
+    if not 1 <= workers <= room:
+        raise UsageError(f"{workers} workers of {tensor_parallel} GPUs each do not fit {len(gpus)} GPUs", where="sampler vllm", remedy="lower workers or tensor_parallel")
+    return [list(gpus[i * tensor_parallel : (i + 1) * tensor_parallel]) for i in range(workers)]
 
 
 def read_config(path: str, revision: str | None, tokenizer: Any) -> tuple[Any, list[int]]:
