@@ -473,9 +473,5 @@ def test_the_command_line_takes_a_fake_and_options(tmp_path):
 
     done = run("-m", "fake:0.5", "-t", "tiny_short:2", "-L", "5")
     assert done.returncode == 0 and Path(done.stdout.split()[-1]).parent.name == "fake-0.5", done.stderr
-    for words, said in (
-        (("-m", "fake:2", "-t", "tiny_short"), "fake:P"), (("-m", "m", "--sampler", "openai", "-t", "tiny_short"), "base_url="),
-        (("-m", "fake:0.5", "-t", "tiny_short", "--sampler-option", "colour=red"), "colour"), (("-m", "fake:0.5", "-t", "tiny_short", "--sampler", "vlm"), "did you mean `vllm`"),
-    ):
-        done = run(*words)
-        assert done.returncode == 2 and said in done.stderr, (words, done.stderr)
+    done = run("-m", "fake:0.5", "-t", "tiny_short", "--sampler-option", "colour=red")
+    assert done.returncode == 2 and "colour" in done.stderr and "options:" in done.stderr
