@@ -44,7 +44,7 @@ class GRPOMore(GRPO):
     """GRPO given as many rollouts as another method used: equal compute instead of equal steps (train.steps is the upper limit)."""
 
     Config = GRPOMoreConfig
-    source = "control"
+    source = "a control of ours"
 
     def rollout_budget(self) -> int | None:
         if self.cfg.like is None:
@@ -65,6 +65,7 @@ class DAPO(GRPO):
 
     Config = DAPOConfig
     source = "arXiv 2503.14476 (dynamic sampling, clip-higher, token-mean loss; without overlong reward shaping)"
+    notes = ("The paper samples until the batch is full; here `refills` bounds the cost, and a batch may stay smaller.",)
 
     def keep(self, group: Group) -> bool:
         return bool(group.rewards.max() != group.rewards.min())
@@ -84,4 +85,5 @@ class DrGRPO(GRPO):
 
     Config = DrGRPOConfig
     source = "arXiv 2503.20783"
+    notes = ("The constant is `objective.constant_length`, the longest completion unless set.",)
     objective: dict[str, Any] = {"aggregation": "constant"}

@@ -13,7 +13,7 @@ class GRPOConfig(MethodConfig):
     std_ddof: int = switch(0, paper=0, code=1, help="standard deviation of the group: population (0) or sample (1)", ge=0, le=1)
     std_eps: float = switch(1e-6, help="added to the standard deviation", ge=0)
     use_std: bool = switch(True, help="divide by the standard deviation; off = Dr. GRPO's mean-only advantage")
-    hint_lead: HintLead = switch("paper", paper="paper", code="code", help="wording of the user turn that carries a hint")
+    hint_lead: HintLead = switch("paper", paper="paper", code="code", help="wording of the user turn that carries a hint: of SAGE's paper, of its code, of HINT, of Scaf-GRPO")
     hint_position: HintPosition = switch("user_end", help="where a hint stands: end of the user turn, or system message")
 
 
@@ -23,6 +23,10 @@ class GRPO(Method):
 
     Config = GRPOConfig
     source = "arXiv 2402.03300; settings of SAGE (arXiv 2602.03143 eq. 2; BaohaoLiao/SAGE @8722c1a)"
+    notes = (
+        "GRPO's paper averages over the tokens of a completion first and has a KL term; here, as in SAGE, every token of an update counts the same, the upper clip is 0.28 and no KL is taken (`objective.*`).",
+        "SAGE's code averages token means of 4 completions at a time (`objective.aggregation=micro-batch token-mean`). It makes two updates a batch, the second slightly off-policy, where the paper says on-policy (`train.updates_per_step`).",
+    )
 
     def attempt(self, problem: Problem, level: int = 0, hint: str | None = None, *, train_plain: bool = False, n: int | None = None) -> Program:
         """Sample one group, with a hint if there is one, and verify it. Returns the `Group`.

@@ -10,13 +10,14 @@ from sage_bench.backends.grpo import GRPO, GRPOConfig
 from sage_bench.hints import copies, leaks_answer, new_numbers
 from sage_bench.method import Program, switch
 from sage_bench.prompts import HintLead
-from sage_bench.registry import register_backend
+from sage_bench.registry import call, register_backend
 from sage_bench.rollout import Group, Problem, Row, Sample, Sampling
 from sage_bench.services.teacher import Teacher
 
 
 class HINTConfig(GRPOConfig):
     hint_lead: HintLead = switch("hint", help="wording of the user turn that carries the hint (`hint`: the authors')")
+    std_eps: float = switch(1e-6, paper="not stated", code=1e-4, help="added to the standard deviation", ge=0)
     affinity_power: float = switch(1.0, help="lambda of AAPO: the group's loss is scaled by Affinity ** lambda; 0 = off (ablation)", ge=0)
     hint_source: Literal["data", "policy", "teacher"] = switch("data", help="column of the data set, the policy itself, or an OpenAI-compatible endpoint")
     hint_column: str = switch("meta_hint", help="column with the abstract hint (the authors' files: abstract_hint)")
@@ -31,10 +32,17 @@ class HINT(GRPO):
 
     Config = HINTConfig
     source = "arXiv 2510.09388 (v2), code at HEAD: whole-group replacement, Affinity version 2 (version 1 is logged)"
+    columns = ("`meta_hint` (`hint_column` names it): one abstract hint a problem, with `hint_source=data`", "`solution`: what the policy or the teacher writes a hint from")
+    notes = (
+        "The paper's text was not at hand; equations are those of the code at HEAD. In its first version UC grew with consistency and nothing was weighed by Affinity: that value is only logged (`affinity_v1`).",
+        "The hint stands on neither side of the ratio, so Affinity sees stale weights and engine mismatch only. Where the policy that sampled is the one updated it is 1 and changes nothing: see `affinity` and `hint_gap` in the report.",
+        "The authors' loss takes the mean of each completion's tokens first, clips at 0.2 on both sides and has no dual clip; here the objective is that of the comparison (`objective.aggregation=seq-mean objective.clip_high=0.2 objective.dual_clip=null` is theirs). They sample at temperature 0.9 and score at 1.",
+        "Teacher, prompt and length of the hints are not published: ours, with a leak check.",
+    )
 
     def __init__(self, *args: Any, **switches: Any):
         super().__init__(*args, **switches)
-        self.teacher = Teacher(**self.cfg.teacher_options) if self.cfg.hint_source == "teacher" else None
+        self.teacher = call(Teacher, self.cfg.teacher_options, "method.teacher_options") if self.cfg.hint_source == "teacher" else None
 
     def roll(self, problem: Problem) -> Program:
         group = yield from self.attempt(problem)

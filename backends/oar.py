@@ -31,7 +31,11 @@ class OAR(GRPO):
 
     Config = OARConfig
     needs = frozenset({"sample", "saliency"})
-    source = "arXiv 2601.07408; Valsure/OAR at HEAD (not runnable as released, see the spec's list of defects)"
+    source = "arXiv 2601.07408; Valsure/OAR at HEAD (not runnable as released)"
+    notes = (
+        "The paper's text was not at hand, and the code misses helpers: `quantile` and `boost` are from a sister repository, the probe text `\\boxed{` is the response's own, and rescaling, a flag there, is on.",
+        "Repaired here: gradients of embeddings only (theirs mix into the policy's), the sampled token ids (theirs are tokenised again), outcomes read where the answer is predicted, negative importance counted as 0, no work on groups without advantage.",
+    )
 
     def roll(self, problem: Problem) -> Program:
         group = yield from self.attempt(problem)
@@ -44,7 +48,8 @@ class OAR(GRPO):
         for i, score in zip(asked, scores, strict=True):
             cfg = self.cfg
             group.notes["weights"][i][: len(score)] = token_weights(score, quantile=cfg.quantile, boost=cfg.boost, floor=cfg.floor, preserve=cfg.preserve)
-        self.ctx.record(problem, "no_answer_to_probe", len(spans) - len(asked))
+        if len(asked) < len(spans):
+            self.ctx.record(problem, "no_answer_to_probe", len(spans) - len(asked))
         return group
 
     def span(self, problem: Problem, completion: Completion) -> AnswerSpan | None:
@@ -72,6 +77,7 @@ class OARP(OAR):
     """Outcome-aware reshaping by perturbation: how the answer changes when a token is replaced by the pad token."""
 
     Config = OARPConfig
+    notes = ("`positions=12` is ours, to bound the cost; the paper replaces every token. The code can read `last` only.",)
 
     def ask(self, group: Group, span: AnswerSpan) -> Saliency:
         mask = self.ctx.renderer.tokenizer.pad_token_id

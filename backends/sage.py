@@ -6,13 +6,14 @@ from, hint included, so the update stays on-policy (paper section 3).
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any, Literal
 
 from sage_bench.backends.grpo import GRPO, GRPOConfig
 
-from sage_bench.method import Hints, Program, switch
+from sage_bench.method import Hints, Program, switch, together
 from sage_bench.registry import register_backend
-from sage_bench.rollout import Problem
+from sage_bench.rollout import Answer, Group, Problem, Request
 
 
 class SAGEConfig(GRPOConfig):
@@ -20,8 +21,9 @@ class SAGEConfig(GRPOConfig):
     hint_calls: Literal["per_level", "one"] = switch(
         "per_level", paper="per_level", code="one", help="a fresh hint for every level, or one JSON whose levels are all used"
     )
+    probe: Literal["sequential", "speculative"] = switch("sequential", help="level after level; or all at once, keeping the lowest that solves (more rollouts)")
     hint_temperature: float = switch(1.0, paper=1.0, code=0.0, help="hints are sampled (paper: h ~ q) or greedy (code)", ge=0)
-    hint_attempts: int = switch(2, paper=2, code=3, help="calls until hints parse and do not contain the answer", ge=1)
+    hint_attempts: int = switch(2, paper="not stated", code=3, help="calls until hints parse and do not contain the answer", ge=1)
     on_all_fail: Literal["last", "plain"] = switch(
         "last", help="which failed group stays in the batch when all levels fail: the last one sampled, or the one without a hint"
     )
@@ -39,38 +41,49 @@ class SAGE(GRPO):
 
     Config = SAGEConfig
     source = "arXiv 2602.03143 algorithm 1; BaohaoLiao/SAGE @8722c1a, intended semantics (groups are never regrouped by position)"
+    columns = ("`solution`: hints are written from it (a problem without one is never hinted)", "`hints` with `hint_source=data`: a list, least hint first")
+    notes = (
+        "The released code sorts rows by length before it reads groups by position, so that it hints and replaces rows of other prompts (trainer.balance_batch); here a group is one object.",
+        "Hints come from the current weights, as in the code; the paper also speaks of a lagged copy. A call after the first is drawn at temperature 1, since a greedy one would repeat itself. The wording of the hint prompt is ours.",
+        "A hint that contains the answer is refused (neither paper nor code looks); a hinted prompt over the limit is not used (as in the code). Completions: 8096 tokens in section 5, 8192 in appendix and code.",
+    )
 
     def roll(self, problem: Problem) -> Program:
         cfg = self.cfg
-        plain = group = yield from self.attempt(problem)
-        if group.solved:
-            return group
-        hints: list[str | None] | None = None
-        for level in [cfg.fixed_level] if cfg.fixed_level else range(1, cfg.levels + 1):
-            if hints is None or (cfg.hint_calls == "per_level" and cfg.hint_source == "online"):
-                hints = yield from self.hints(problem)
-            hint = self.usable(problem, hints, level)
-            if hint is None:
-                continue
-            group = yield from self.attempt(problem, level, hint, train_plain=cfg.score_plain)
-            if group.solved:
-                return group
-        return group if cfg.on_all_fail == "last" else plain
+        plain = yield from self.attempt(problem)
+        if plain.solved:
+            return plain
+        fresh = cfg.hint_calls == "per_level" and cfg.hint_source == "online"
+        hints = None if fresh else (yield from self.hints(problem))
+        programs = [self.at_level(problem, level, hints) for level in ([cfg.fixed_level] if cfg.fixed_level else range(1, cfg.levels + 1))]
+        tried: list[Group | None] = []
+        if cfg.probe == "speculative":
+            tried = yield from together(programs)
+        else:
+            for program in programs:
+                tried.append((yield from program))
+                if tried[-1] is not None and tried[-1].solved:
+                    break
+        groups = [g for g in tried if g is not None]
+        return next((g for g in groups if g.solved), groups[-1] if groups and cfg.on_all_fail == "last" else plain)
 
-    def hints(self, problem: Problem) -> Hints:
-        """Hints by level, or an empty list (`yield from` it)."""
+    def at_level(self, problem: Problem, level: int, hints: list[str | None] | None) -> Generator[list[Request], list[Answer], Group | None]:
+        """The group sampled at a hint level; hints are written now unless given. None without a usable hint."""
+        hint = self.usable(problem, (yield from self.hints(problem, level)) if hints is None else hints, level)
+        return None if hint is None else (yield from self.attempt(problem, level, hint, train_plain=self.cfg.score_plain))
+
+    def hints(self, problem: Problem, only: int | None = None) -> Hints:
+        """Hints by level, or an empty list (`yield from` it). only: the one level that is needed of them."""
         if self.cfg.hint_source == "data":
             return list(problem.extra.get("hints") or [])
         if self.cfg.hint_source == "offline":
             written = [h for h in self.prepared.get(problem.uid, []) if h]
             return written[self.ctx.step % len(written)] if written else []
-        return (yield from self.write(problem))
+        return (yield from self.write(problem, only))
 
-    def write(self, problem: Problem) -> Hints:
-        levels = max(self.cfg.levels, self.cfg.fixed_level or 0)
-        return (yield from self.ctx.write_hints(
-            problem, temperature=self.cfg.hint_temperature, attempts=self.cfg.hint_attempts, levels=levels
-        ))
+    def write(self, problem: Problem, only: int | None = None) -> Hints:
+        c, levels = self.cfg, max(self.cfg.levels, self.cfg.fixed_level or 0)
+        return (yield from self.ctx.write_hints(problem, temperature=c.hint_temperature, attempts=c.hint_attempts, levels=levels, only=only))
 
     def prepare(self, problem: Problem) -> Any:
         """Offline hints: written by the initial policy before the first step."""

@@ -18,7 +18,7 @@ class SAGELightConfig(SAGEConfig):
         None, paper=None, code=0.35, help="level goes down when accuracy at the last visit is above this; null = never", ge=0, le=1
     )
     hint_fallback: Literal["none", "last"] = switch(
-        "none", paper="none", code="last", help="when no hint can be had: none, or the last hints written for this prompt"
+        "none", paper="not stated", code="last", help="when no hint can be had: none, or the last hints written for this prompt"
     )
 
 
@@ -28,6 +28,11 @@ class SAGELight(SAGE):
 
     Config = SAGELightConfig
     source = "arXiv 2602.03143 section 4 (SAGE-light); BaohaoLiao/SAGE @8722c1a trainer.method=sage-light"
+    columns = SAGE.columns
+    notes = (
+        "One hint level a visit: the switches `hint_calls`, `on_all_fail` and `fixed_level` of `sage` do nothing here.",
+        "The code's threshold 0.1 means 0 right of at most 9 completions; with 4 a level falls from 2 right on, with 8 from 3.",
+    )
 
     def __init__(self, *args: Any, **switches: Any):
         super().__init__(*args, **switches)
@@ -49,7 +54,7 @@ class SAGELight(SAGE):
     def roll(self, problem: Problem) -> Program:
         level, hint = self.next_level(problem.uid), None
         if level:
-            hints = yield from self.hints(problem)
+            hints = yield from self.hints(problem, level if self.cfg.hint_fallback == "none" else None)  # what may be used later is written whole
             if not hints and self.cfg.hint_fallback == "last":
                 hints = self.last_hints.get(problem.uid, [])
             elif hints and self.cfg.hint_fallback == "last":

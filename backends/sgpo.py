@@ -34,6 +34,12 @@ class SGPO(GRPO):
 
     Config = SGPOConfig
     source = "arXiv 2505.11595 (text of March 2026) eqs. 1-2; no code is public: judge prompt and step splitter are ours"
+    columns = ("`solution`: what the judge compares with (the bare answer where it is missing)",)
+    notes = (
+        "The text names beta and gamma as \"10 and 0.5\" without saying which is which: `reward` has both readings, and the default is the one that gives a half-right response one half. The first version had the opposite sign in eq. 2.",
+        "Not in the paper, so ours: a response without a wrong step scores 1 and an empty one 0; a group of which one response could not be judged keeps its rewards.",
+        "The paper judges in epochs 1 to 3 of 12, which is the default share of the steps. Its KL weight and learning rate are `verl`'s defaults (not printed); here there is no KL.",
+    )
     uses_progress = True
 
     def __init__(self, *args: Any, **switches: Any):
@@ -49,11 +55,13 @@ class SGPO(GRPO):
         if not self.judging() or not wrong or (group.solved and self.cfg.scope == "all_negative"):
             return group
         steps = [split_steps(self.ctx.text(group.completions[i].tokens), self.cfg.max_steps, self.cfg.step_pattern) for i in wrong]
-        votes = yield from self.judge.judge(self.ctx, problem, steps, self.cfg.votes)
-        self.ctx.record(problem, "judged", len(wrong))
+        asked = [s for s in steps if s]  # an empty response needs no judge: its score is 0
+        judged = iter((yield from self.judge.judge(self.ctx, problem, asked, self.cfg.votes)) if asked else [])
+        votes = [next(judged) if s else [None] for s in steps]
         if not all(votes):  # never a default score for one sample beside judged ones: the group stays as the verifier left it
             self.ctx.record(problem, "judge_failed")
             return group
+        self.ctx.record(problem, "judged", len(asked))
         self.grade(group, wrong, steps, [majority(v) for v in votes])
         return group
 

@@ -18,7 +18,8 @@ from sage_bench.config import OptimConfig
 from sage_bench.data.tiny_world import problems
 from sage_bench.engines.local.learner import Learner
 from sage_bench.engines.local.policy import Policy, load_policy
-from sage_bench.engines.local.sampler import Draw, Sampler, pad_left
+from sage_bench.engines.local.prefill import pad_left
+from sage_bench.engines.local.sampler import Draw, Sampler
 from sage_bench.objective import Objective
 from sage_bench.pretrained import model_path
 from sage_bench.prompts import Renderer

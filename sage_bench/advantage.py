@@ -52,7 +52,7 @@ def token_weights(importance: Tensor, *, quantile: float = 0.25, boost: float = 
     high = 1 + boost * (scaled - cut) / (1 - cut + 1e-8)
     weights = torch.where(scaled < cut, low, high)
     if preserve:
-        weights = weights * (len(weights) / (weights.sum() + 1e-8))
+        weights = weights * (len(weights) / weights.sum())  # the largest weighs at least 1: nothing to guard against
     return weights.to(importance.dtype)
 
 

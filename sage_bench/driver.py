@@ -26,7 +26,8 @@ class Runner(Protocol):
 
 @dataclass(slots=True)
 class Usage:
-    """What one problem cost: completions and tokens sampled, discarded attempts included."""
+    """What one problem cost: completions and tokens sampled, discarded attempts included. Calls of services count as hint or judge
+    calls; their tokens are in the service's own ledger."""
 
     rollouts: int = 0
     tokens: int = 0
@@ -45,6 +46,11 @@ class Usage:
         else:
             self.rollouts, self.tokens = self.rollouts + len(completions), self.tokens + tokens
             self.truncated += sum(c.finish == "length" for c in completions)
+
+    def consulted(self, ask: Consult) -> None:
+        calls = ask.payload.n if isinstance(ask.payload, Sample) else 1
+        self.hint_calls += calls * (ask.purpose == "hint")
+        self.judge_calls += calls * (ask.purpose == "judge")
 
 
 @dataclass(slots=True)
@@ -93,6 +99,8 @@ def drive(programs: Sequence[Generator], problems: Sequence[Problem], engine: Ru
             for ask, answer in zip(asks[i], mine, strict=True):
                 if isinstance(ask, Sample):
                     usage[i].add(ask, answer)  # type: ignore[arg-type]
+                elif isinstance(ask, Consult):
+                    usage[i].consulted(ask)
             advance(i, mine)
     return [done[i] for i in range(len(problems))], usage
 
@@ -111,6 +119,28 @@ def _answers(asks: list[Request], engine: Runner) -> list[Answer]:
         for i, answer in zip(indices, consults[0].service.answer([c.payload for c in consults]), strict=True):
             out[i] = answer
     return out
+
+
+def together(programs: Sequence[Generator]) -> Generator[list[Request], list[Answer], list[Any]]:
+    """Run several programs of one problem side by side, their requests in shared rounds: `groups = yield from together([...])`."""
+    returned: list[Any] = [None] * len(programs)
+    pending: dict[int, list[Request]] = {}
+
+    def advance(i: int, answers: list[Answer] | None) -> None:
+        pending.pop(i, None)
+        try:
+            pending[i] = programs[i].send(answers)
+        except StopIteration as stop:
+            returned[i] = stop.value
+
+    for i in range(len(programs)):
+        advance(i, None)
+    while pending:
+        order = sorted(pending)
+        answers = iter((yield [ask for i in order for ask in pending[i]]))
+        for i in order:
+            advance(i, [next(answers) for _ in pending[i]])
+    return returned
 
 
 def collect(method: Method, problems: Sequence[Problem], engine: Runner, *, step: int = 0) -> list[Collected]:

@@ -16,13 +16,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
-from sage_bench.driver import Collected, Runner, Usage, collect, drive
+from sage_bench.driver import Collected, Runner, Usage, collect, drive, together
 from sage_bench.errors import SageBenchError, UsageError, did_you_mean
 from sage_bench.hints import leaks_answer, parse_hints
 from sage_bench.prompts import HintLead, HintPosition, Renderer
 from sage_bench.rollout import Answer, Completion, Group, Problem, Request, Row, Sample, Sampling, TokenIds
 
-__all__ = ["Attempt", "Collected", "Context", "Hints", "Method", "MethodConfig", "Program", "Runner", "Usage", "collect", "drive", "make_config", "switch"]
+__all__ = ["Attempt", "Collected", "Context", "Hints", "Method", "MethodConfig", "Program", "Runner", "Usage", "collect", "drive", "make_config", "switch", "together"]
 
 Program = Generator[list[Request], list[Answer], Group]
 Hints = Generator[list[Request], list[Answer], "list[str | None]"]
@@ -31,7 +31,8 @@ Hints = Generator[list[Request], list[Answer], "list[str | None]"]
 # ---- switches -----------------------------------------------------------------------------------------------------
 def switch(default: Any, *, paper: Any = None, code: Any = None, help: str, **constraints: Any) -> Any:
     """A switch of a method. Where paper and released code disagree, `paper` and `code` name both values and
-    `variant` chooses between them unless the switch is set by itself (`default` is then the paper's value)."""
+    `variant` chooses between them unless the switch is set by itself (`default` is then the paper's value; where the
+    paper says nothing, `paper` is "not stated" and the default ours)."""
     extra = {"paper": paper, "code": code} if paper is not None or code is not None else {}
     return Field(default, description=help, json_schema_extra=extra, **constraints)
 
@@ -41,7 +42,7 @@ class MethodConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    group_size: int = Field(8, ge=1, description="completions a prompt (G; the paper uses 4 for Qwen3-4B); methods without rollouts ignore it")
+    group_size: int = Field(8, ge=1, description="completions a prompt (G; SAGE takes 8, and 4 for Qwen3-4B); methods without rollouts ignore it")
     variant: str = Field("paper", pattern="^(paper|code)$", description="where paper and released code disagree: follow the paper or the code")
 
     @model_validator(mode="before")
@@ -124,12 +125,13 @@ class Context:
             return None
         return self.renderer.ids(text) + (self.renderer.tokenizer.eos_token_id,)
 
-    def write_hints(self, problem: Problem, *, temperature: float = 0.0, attempts: int = 2, levels: int = 3) -> Hints:
+    def write_hints(self, problem: Problem, *, temperature: float = 0.0, attempts: int = 2, levels: int = 3, only: int | None = None) -> Hints:
         """The policy writes itself hints from the reference solution: `hints = yield from ctx.write_hints(problem)`.
 
-        Returns one hint a level (None where a level is missing or was refused), or an empty list. A text that does not
-        parse, or whose hint contains the final answer, is asked for once more (`attempts` in all; at temperature 0
-        the repeat is drawn at 1, since greedy would repeat itself). Every failure is recorded with its reason.
+        Returns one hint a level (None where a level is missing or was refused), or an empty list. only: the one level that will be used;
+        writing ends where the next one begins, and the others are None. A text that does not parse, or whose hint contains the
+        final answer, is asked for once more (`attempts` in all; at temperature 0 the repeat is drawn at 1, since greedy would repeat
+        itself). Every failure is recorded with its reason.
         """
         if not problem.solution:
             self.record(problem, "hint_no_solution")
@@ -138,17 +140,19 @@ class Context:
         if len(prompt) > self.max_prompt_tokens:
             self.record(problem, "hint_prompt_too_long")
             return []
+        wanted = range(levels) if only is None else (only - 1,)
+        stop = () if only is None or only == levels else (f'"level_{only + 1}"',)
         best: list[str | None] = []
         for attempt in range(attempts):
-            sampling = Sampling(temperature if attempt == 0 else max(temperature, 1.0), 1.0, self.hint_max_tokens)
+            sampling = Sampling(temperature if attempt == 0 else max(temperature, 1.0), 1.0, self.hint_max_tokens, stop)
             ((completion,),) = yield [Sample(prompt, 1, sampling, purpose="hint")]
             parsed = parse_hints(self.text(completion.tokens), levels)
-            hints = [self._refuse_leak(problem, h) for h in parsed.levels]
-            if parsed.status != "ok":
+            hints = [self._refuse_leak(problem, h) if i in wanted else None for i, h in enumerate(parsed.levels)]
+            if parsed.status != "ok" and (only is None or parsed.levels[only - 1] is None):
                 self.record(problem, f"hint_{parsed.status}")
             if sum(h is not None for h in hints) > sum(h is not None for h in best):
                 best = hints
-            if best and None not in best:
+            if best and all(best[i] for i in wanted):
                 break
         if not any(best):
             self.record(problem, "hint_failed")
@@ -165,13 +169,17 @@ class Context:
 class Method:
     """Base of all backends: implement `roll` and `credit`.
 
-    needs: engine capabilities, checked before the first step. source: paper, equation and code commit, for
-    `sage-bench ls backends --verbose`. Config: the switches. objective: constants of `Objective` this method changes.
-    uses_progress: it reads `ctx.progress`, so the planned number of steps is part of what it does.
+    needs: engine capabilities, checked before the first step. Config: the switches. objective: constants of `Objective`
+    this method changes. uses_progress: it reads `ctx.progress`, so the planned number of steps is part of what it does.
+
+    For `sage-bench ls backends --verbose` and docs/methods.md: source: paper, equation and code commit. columns: of the data it
+    reads besides question and answer. notes: what differs between paper, code and this backend and no switch says.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"sample"})
     source: ClassVar[str] = ""
+    columns: ClassVar[tuple[str, ...]] = ()
+    notes: ClassVar[tuple[str, ...]] = ()
     objective: ClassVar[dict[str, Any]] = {}
     uses_progress: ClassVar[bool] = False
     Config: ClassVar[type[MethodConfig]] = MethodConfig

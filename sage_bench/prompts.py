@@ -96,7 +96,36 @@ def fill(template: str, **values: str) -> str:
     return re.sub(pattern, lambda m: values[m[0][1:-1]], template)
 
 
-class Renderer:
+class Messages:
+    """What is said to a model, as (system, user) pairs: all a service needs that renders chats itself."""
+
+    def __init__(self, prompts: Prompts | None = None):
+        self.prompts = prompts or Prompts()
+
+    def answer_user(self, question: str, hint: str | None = None, *, lead: HintLead = "paper", position: HintPosition = "user_end") -> tuple[str, str]:
+        """(system, user) messages that ask for an answer; the hint stands at the end of the user turn unless told otherwise."""
+        p, question = self.prompts, question.strip()
+        if not hint:
+            return p.system, fill(p.question, question=question)
+        if position == "system":
+            return f"{p.system}\n{HINT_LEAD}\n{hint}", fill(p.question, question=question)
+        return p.system, fill(p.hinted or HINTED_USER[lead], question=question, hint=hint)
+
+    def hint_user(self, question: str, solution: str) -> tuple[str, str]:
+        """(system, user) messages that ask for hints on three levels."""
+        return self.prompts.hint_system, fill(self.prompts.hint_user, question=question.strip(), solution=solution.strip())
+
+    def meta_hint_user(self, question: str, solution: str) -> tuple[str, str]:
+        """(system, user) messages that ask for one abstract hint."""
+        return self.prompts.meta_hint_system, fill(self.prompts.hint_user, question=question.strip(), solution=solution.strip())
+
+    def judge_messages(self, question: str, reference: str, steps: Sequence[str]) -> tuple[str, str]:
+        """(system, user) messages that ask for the first wrong step."""
+        numbered = "\n".join(f"[{i}] {step}" for i, step in enumerate(steps, 1))
+        return self.prompts.judge_system, fill(self.prompts.judge_user, question=question.strip(), solution=reference.strip(), steps=numbered)
+
+
+class Renderer(Messages):
     """Chats to token ids with the tokenizer's own template.
 
     tokenizer: any transformers tokenizer with a chat template; `ModelError` when it has none. The rendered text is
@@ -109,7 +138,8 @@ class Renderer:
                 "the tokenizer has no chat template", where=str(getattr(tokenizer, "name_or_path", "tokenizer")),
                 remedy="use an instruct model, or put a `chat_template.jinja` beside its tokenizer files",
             )
-        self.tokenizer, self.prompts, self.template_options = tokenizer, prompts or Prompts(), template_options or {}
+        super().__init__(prompts)
+        self.tokenizer, self.template_options = tokenizer, template_options or {}
 
     @property
     def template(self) -> str:
@@ -126,31 +156,9 @@ class Renderer:
     def ids(self, text: str) -> TokenIds:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def answer_user(self, question: str, hint: str | None = None, *, lead: HintLead = "paper", position: HintPosition = "user_end") -> tuple[str, str]:
-        """(system, user) messages that ask for an answer; the hint stands at the end of the user turn unless told otherwise."""
-        p, question = self.prompts, question.strip()
-        if not hint:
-            return p.system, fill(p.question, question=question)
-        if position == "system":
-            return f"{p.system}\n{HINT_LEAD}\n{hint}", fill(p.question, question=question)
-        return p.system, fill(p.hinted or HINTED_USER[lead], question=question, hint=hint)
-
     def answer(self, question: str, hint: str | None = None, *, lead: HintLead = "paper", position: HintPosition = "user_end") -> TokenIds:
         """Token ids that ask for an answer, (P,)."""
         return self.ids(self.text(*self.answer_user(question, hint, lead=lead, position=position)))
-
-    def hint_user(self, question: str, solution: str) -> tuple[str, str]:
-        """(system, user) messages that ask for hints on three levels."""
-        return self.prompts.hint_system, fill(self.prompts.hint_user, question=question.strip(), solution=solution.strip())
-
-    def meta_hint_user(self, question: str, solution: str) -> tuple[str, str]:
-        """(system, user) messages that ask for one abstract hint."""
-        return self.prompts.meta_hint_system, fill(self.prompts.hint_user, question=question.strip(), solution=solution.strip())
-
-    def judge_messages(self, question: str, reference: str, steps: Sequence[str]) -> tuple[str, str]:
-        """(system, user) messages that ask for the first wrong step."""
-        numbered = "\n".join(f"[{i}] {step}" for i, step in enumerate(steps, 1))
-        return self.prompts.judge_system, fill(self.prompts.judge_user, question=question.strip(), solution=reference.strip(), steps=numbered)
 
     def hint(self, question: str, solution: str) -> TokenIds:
         """Token ids that ask for hints on three levels, (P,)."""

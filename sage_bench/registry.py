@@ -38,6 +38,15 @@ def place_of(obj: object) -> str:
         return getattr(obj, "__module__", None) or type(obj).__module__
 
 
+def call(entry: Any, options: Mapping[str, Any], where: str, what: str = "") -> Any:
+    """`entry(**options)` with options a user gave. Raises `UsageError` naming the place when they do not fit its signature."""
+    try:
+        inspect.signature(entry).bind(**options)
+    except TypeError as error:
+        raise UsageError(f"{what}{error}", where=where, remedy=f"options: {inspect.signature(entry)}") from error
+    return entry(**options)
+
+
 class Registry(Generic[T]):
     """Names to things of one kind.
 
@@ -82,12 +91,7 @@ class Registry(Generic[T]):
 
     def make(self, name: str, options: Mapping[str, Any], where: str) -> Any:
         """Call the entry with options a user gave. Raises `UsageError` naming the place when they do not fit."""
-        entry: Any = self.get(name)
-        try:
-            inspect.signature(entry).bind(**options)
-        except TypeError as error:
-            raise UsageError(f"{self.kind} `{name}`: {error}", where=where, remedy=f"options: {inspect.signature(entry)}") from error
-        return entry(**options)
+        return call(self.get(name), options, where, f"{self.kind} `{name}`: ")
 
     def names(self) -> list[str]:
         self._load()

@@ -44,11 +44,13 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are drawn. temperature 0 is greedy; top_p 1 keeps the whole distribution; max_tokens counts completion tokens."""
+    """How tokens are drawn. temperature 0 is greedy; top_p 1 keeps the whole distribution; max_tokens counts completion tokens; a
+    completion also ends, without an end token, when one of the texts of `stop` has appeared in it."""
 
     temperature: float = 1.0
     top_p: float = 1.0
     max_tokens: int = 1024
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +111,12 @@ class Service(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Consult:
-    """Ask a service. Answer: whatever it answers to the payload. The driver sends all of a round together."""
+    """Ask a service. Answer: whatever it answers to the payload. The driver sends all of a round together. purpose: what the ledger
+    counts the call as."""
 
     service: Service
     payload: Any
+    purpose: Literal["hint", "judge", "other"] = "other"
 
 
 Request: TypeAlias = Sample | Score | Saliency | Consult
@@ -121,10 +125,10 @@ Answer: TypeAlias = "list[Completion] | Tensor | Any"
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One sampled answer. tokens include the end token when finish is "stop".
+    """One sampled answer. tokens include the end token when finish is "stop" (or the text that was asked to end it).
 
     logp (T,): log-probability of each token under the policy at the sampling temperature, before top-p cuts the tail
-    (the quantity the ratio needs). finish: "stop" (an end token was drawn) or "length" (cut at max_tokens: truncated).
+    (the quantity the ratio needs). finish: "stop" (an end token was drawn, or a text of `Sampling.stop`) or "length" (cut at max_tokens: truncated).
     """
 
     tokens: TokenIds

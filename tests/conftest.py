@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+from vectors import Given, load
 
 from sage_bench.engines.local.policy import Policy
 from sage_bench.pretrained import model_path
@@ -21,7 +23,10 @@ from sage_bench.prompts import Renderer
 from sage_bench.tiny.build import RECIPES, make_model, make_tokenizer
 
 torch.set_num_threads(1)
-SHARED = Path(os.environ.get("SAGE_BENCH_SHARED_MATERIAL", Path(__file__).resolve().parents[2] / "shared"))
+settings.register_profile("no deadline", deadline=None)  # a machine that is shared by many makes any example slow
+settings.load_profile("no deadline")
+# taken out of the environment: a command that a test starts would take it for a configuration key
+SHARED = Path(os.environ.pop("SAGE_BENCH_SHARED_MATERIAL", Path(__file__).resolve().parents[2] / "shared"))
 ARCHITECTURES = ("tiny-llama", "tiny-qwen2", "tiny-qwen3")
 
 
@@ -62,3 +67,9 @@ def random_policy(tokenizer) -> Callable[..., Policy]:
 def packaged() -> str:
     """Path of the packaged tiny Llama policy."""
     return model_path("package:tiny/assets/llama")
+
+
+@pytest.fixture(scope="session")
+def given(shared, renderer, random_policy) -> Given:
+    """What the consumers of the recorded vectors work with (see `vectors.py`)."""
+    return Given(load(shared), renderer, random_policy)

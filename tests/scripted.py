@@ -10,7 +10,7 @@ import torch
 from sage_bench.grading import Verdict
 from sage_bench.method import Context
 from sage_bench.prompts import Renderer
-from sage_bench.rollout import Answer, Completion, Problem, Request, Sample, Sampling, Score
+from sage_bench.rollout import Answer, Completion, Problem, Request, Saliency, Sample, Sampling, Score
 
 HINTS = json.dumps({"level_1": "weak", "level_2": "medium", "level_3": "strong"})
 
@@ -30,7 +30,7 @@ class EqualText:
 class ScriptedEngine:
     """Answers `Sample` with say(prompt text, k); keeps every round it was asked."""
 
-    capabilities = frozenset({"sample", "score"})
+    capabilities = frozenset({"sample", "score", "saliency"})
 
     def __init__(self, tokenizer, say: Callable[[str, int], str]):
         self.tokenizer, self.say = tokenizer, say
@@ -46,6 +46,8 @@ class ScriptedEngine:
     def _answer(self, ask: Request) -> Answer:
         if isinstance(ask, Score):
             return torch.zeros(len(ask.tokens))
+        if isinstance(ask, Saliency):
+            return torch.arange(len(ask.tokens), dtype=torch.float32)  # later tokens matter more
         assert isinstance(ask, Sample)
         prompt = self.tokenizer.decode(list(ask.prompt))
         out = []

@@ -1,8 +1,6 @@
-"""Group advantages against vectors and properties."""
+"""Group advantages: properties (recorded values: `test_vectors_*.py`)."""
 
 from __future__ import annotations
-
-import json
 
 import pytest
 import torch
@@ -12,28 +10,6 @@ from hypothesis import strategies as st
 from sage_bench.advantage import group_advantage
 
 rewards = st.lists(st.floats(0, 1, allow_subnormal=False), min_size=1, max_size=16).map(lambda r: torch.tensor(r, dtype=torch.float64))
-
-
-def vectors(shared):
-    return json.loads((shared / "specs/vectors/sgpo_luffy_scaf_sft.json").read_text()), json.loads((shared / "specs/vectors/hint_oar.json").read_text())
-
-
-def close(got, want):
-    assert torch.allclose(got, torch.tensor(want, dtype=torch.float64), rtol=0, atol=1e-9)
-
-
-def test_vectors_scaf_augmented_advantage(shared):
-    ours = vectors(shared)[0]
-    v = ours["scaf_augmented_advantage_G8"]
-    close(group_advantage(torch.tensor(v["rewards"], dtype=torch.float64), ddof=1), v["ddof1_eps1e-6_(code)"])
-    one = torch.tensor([1.0, 0, 0, 0], dtype=torch.float64)
-    close(group_advantage(one, ddof=1), ours["scaf_augmented_advantage_G4"]["ddof1"])
-    close(group_advantage(one, ddof=0), ours["scaf_augmented_advantage_G4"]["ddof0"])
-
-
-def test_vectors_hint_group_advantage(shared):
-    for case in vectors(shared)[1]["hint.H1_group_advantage"]["cases"]:
-        close(group_advantage(torch.tensor(case["rewards"], dtype=torch.float64), ddof=1, eps=1e-4), case["adv"])
 
 
 def test_the_codes_advantage_is_the_papers_times_sqrt_seven_eighths():

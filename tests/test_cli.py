@@ -18,7 +18,7 @@ def run(*words: str, cwd: Path | None = None, **env: str) -> subprocess.Complete
     )
 
 
-VERBS = ("demo", "train", "eval", "report", "ls", "tiny build")
+VERBS = ("demo", "train", "eval", "judge-eval", "report", "ls", "tiny build")
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])
@@ -83,7 +83,7 @@ def test_a_folder_that_is_no_model_says_what_is_missing(tmp_path):
     assert done.returncode == 1 and "config.json is missing" in done.stderr
 
 
-@pytest.mark.parametrize("kind", ["backends", "tasks", "models", "engines", "graders", "datasets", "samplers"])
+@pytest.mark.parametrize("kind", ["backends", "judges", "tasks", "models", "engines", "graders", "datasets", "samplers"])
 def test_listings_are_readable_by_people_and_programs(kind):
     rows = json.loads(run("ls", kind, "--json").stdout)
     text = run("ls", kind).stdout

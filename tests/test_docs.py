@@ -67,7 +67,7 @@ def test_arrows_run_one_way(rule):
 def test_modules_stay_under_300_lines_and_methods_under_two_screens():
     long = {str(f.relative_to(ROOT)): n for f in below("sage_bench", "backends", "tasks") if (n := len(f.read_text().splitlines())) > 300}
     assert not long
-    assert not {f.name: n for f in below("backends") if (n := len(f.read_text().splitlines())) > 100}
+    assert not {f.name: n for f in below("backends") if (n := len(f.read_text().splitlines())) > 110}
 
 
 def test_no_exception_is_swallowed():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 
@@ -52,6 +51,7 @@ def test_extraction_survives_any_text(text):
         ("734", "734", True), ("734", "735", False), ("0.5", r"\frac{1}{2}", True), ("1,234", "1234", True), ("33", "033", True), ("x+1", "1+x", True), ("x+1", "x+2", False),
         (r"\frac{1}{3}", "0.333333", True), (r"\frac{1}{3}", "0.33", False), (r"3\sqrt{13}", r"\sqrt{117}", True), (r"(1,2)", "(1, 2)", True),
         (r"50\%", "50", True), ("27", "27.0", True), ("-2", "2", False), (r"\dfrac{3}{4}", "3/4", True), ("10", "10.", True),
+        ("11/2", "1 1/2", False), ("12", "1 2", False), ("23", r"2\ 3", False), ("12345", "12 345", True), ("12345", r"12\,345", True), ("1234567", "1 234 567", True), ("1, 2", "1,2", True),
     ],
 )
 def test_equivalence(gold, answer, right, grader):
@@ -105,16 +105,3 @@ def test_exact_numbers(a, b):
     from fractions import Fraction
 
     assert number(f"{a}/{b}") == number(rf"\frac{{{a}}}{{{b}}}") == Fraction(a, b) and number(f"{a:,}") == a and spelled(f" ${a}$. ") == str(a)
-
-
-def test_agreement_with_the_training_reward_of_the_authors(shared, grader):
-    """205 responses graded by SAGE's training reward. Every difference is one we stand by."""
-    differ = []
-    for row in map(json.loads, (shared / "specs/vectors/grader.jsonl").read_text().splitlines()):
-        if row["train_reward"] is None or not isinstance(row["gold"], str):
-            continue  # the authors' code raised; ours takes text
-        (verdict,) = grader.grade(row["gold"], [row["response"]])
-        if verdict.correct != bool(row["train_reward"]):
-            differ.append((row["category"], row["gold"], row["response"][-60:], verdict))
-    assert len(differ) <= 12, differ
-    print("\n".join(map(str, differ)))

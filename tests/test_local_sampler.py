@@ -50,6 +50,19 @@ def test_the_same_call_repeats_bit_for_bit_and_seeds_matter(random_policy, rende
     assert len({c.tokens for c in first[:3]}) > 1  # samples of one prompt differ
 
 
+def test_a_stop_text_ends_a_completion_where_it_has_appeared(random_policy, renderer):
+    policy = random_policy(dtype=torch.float64)
+    whole = Sampler(policy).draw(draws(renderer, Sampling(1.0, 1.0, 24)))
+    text = lambda tokens: policy.tokenizer.decode(list(tokens))  # noqa: E731
+    stop = text(whole[0].tokens[9:11])
+    for cut, full in zip(Sampler(policy).draw(draws(renderer, Sampling(1.0, 1.0, 24, (stop,)))), whole, strict=True):
+        n = len(cut.tokens)
+        assert cut.tokens == full.tokens[:n] and torch.allclose(cut.logp, full.logp[:n])
+        assert (stop in text(cut.tokens)) == (stop in text(full.tokens)) and stop not in text(cut.tokens[:-1])
+        assert cut.finish == ("stop" if stop in text(cut.tokens) else full.finish)
+    assert len(Sampler(policy).draw(draws(renderer, Sampling(1.0, 1.0, 24, (stop,))))[0].tokens) <= 11
+
+
 def test_a_completion_does_not_depend_on_its_neighbours(random_policy, renderer):
     """In float64, where the shape of a batch does not reach the drawn token."""
     policy = random_policy(dtype=torch.float64)

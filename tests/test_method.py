@@ -9,7 +9,7 @@ from scripted import HINTS, ScriptedEngine, context, problem
 
 from sage_bench.engines.base import check_needs
 from sage_bench.errors import UsageError
-from sage_bench.method import Method, collect, make_config
+from sage_bench.method import Method, collect, drive, make_config
 from sage_bench.rollout import Sample
 
 
@@ -71,10 +71,20 @@ def test_variant_code_turns_every_disputed_switch_unless_it_is_set_by_itself():
 
 def test_an_engine_that_cannot_answer_is_refused_before_the_first_step(renderer):
     class NeedsMore(Method):
-        needs = frozenset({"sample", "saliency"})
+        needs = frozenset({"sample", "attention_maps"})
 
-    with pytest.raises(UsageError, match="saliency"):
+    with pytest.raises(UsageError, match="attention_maps"):
         check_needs(NeedsMore(context(renderer)), ScriptedEngine(renderer.tokenizer, lambda p, k: ""), "scripted")
+
+
+def test_only_the_level_that_is_needed_is_written_judged_and_asked_for_again(renderer):
+    said = iter(['{"level_1": "weak", "level_2"', '{"level_1": "it is 42", "level_2"', '{"level_1": "better", "level_2"', '{"level_1": "it is 42", "level_2": "fine", "level_3"'])
+    engine, ctx = ScriptedEngine(renderer.tokenizer, lambda p, k: next(said)), context(renderer)
+    written, _ = drive([ctx.write_hints(problem(), only=1), ctx.write_hints(problem(), only=1)], [problem("a"), problem("b")], engine)
+    assert written == [["weak", None, None], ["better", None, None]] and ctx.events["p"] == {"hint_leak": 1}
+    assert all(a.params.stop == ('"level_2"',) for r in engine.rounds for a in r)
+    (second,), _ = drive([ctx.write_hints(problem(), only=2)], [problem()], engine)
+    assert second == [None, "fine", None] and engine.rounds[-1][0].params.stop == ('"level_3"',) and ctx.events["p"]["hint_leak"] == 1
 
 
 def test_hints_are_a_generator_that_records_why_there_are_none(renderer):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -49,26 +47,6 @@ def test_off_and_ce_ignore_the_old_policy():
         for old in (-0.1, -9.0):
             loss, _ = token_loss(logp, torch.tensor([old], dtype=torch.float64), torch.tensor([0.5], dtype=torch.float64), torch.tensor([int(kind)]), OBJECTIVE)
             assert loss.item() == pytest.approx(want, rel=1e-12)
-
-
-def test_vectors_scaf_ratio(shared):
-    v = json.loads((shared / "specs/vectors/sgpo_luffy_scaf_sft.json").read_text())["scaf_ratio"]
-    clip = Objective(clip_high=0.2)
-    ratio = v["r_scaf=exp(-1.0+1.1)"]
-    key = next(k for k in v if k.startswith("clipped_obj"))
-    assert loss_of(ratio, 2.474874, objective=clip) == pytest.approx(-v[key], abs=1e-5)
-
-
-def test_vectors_sft_loss(shared):
-    v = json.loads((shared / "specs/vectors/sgpo_luffy_scaf_sft.json").read_text())["sft_loss"]
-    rows = [torch.tensor(v["p_tokens_seq1"], dtype=torch.float64), torch.tensor(v["p_tokens_seq2"], dtype=torch.float64)]
-
-    def loss(how):
-        weights = row_weights([len(r) for r in rows], how)
-        return sum((w * token_loss(r.log(), r.log(), torch.ones_like(r), torch.full((len(r),), int(Kind.CE)), OBJECTIVE)[0].sum() for w, r in zip(weights, rows, strict=True)), torch.tensor(0.0)).item()
-
-    assert loss("token-mean") == pytest.approx(v["token_mean"], abs=1e-9)
-    assert loss("seq-mean") == pytest.approx(v["seq_mean_of_token_mean"], abs=1e-9)
 
 
 tokens = st.lists(st.tuples(st.floats(-3, -0.05), st.floats(-3, -0.05), st.floats(-2, 2), st.sampled_from(list(Kind))), min_size=1, max_size=12)

@@ -59,8 +59,12 @@ def test_a_name_finds_its_sampler(packaged):
     assert models.resolve("some/model-of-a-server", "openai") == ("some/model-of-a-server", "openai")
     with pytest.raises(ModelError, match="no such model folder"):
         models.resolve("./no/such/folder", "vllm")
-    with pytest.raises(UsageError, match=r"base_ulr.*options: .*base_url"):
-        models.make("m", "openai", {"base_ulr": "x"})
+    for sampler, options, said in (
+        ("openai", {"base_ulr": "x"}, "base_url="), ("openai", {"base_url": "http://x/v1", "tires": 3}, "did you mean `tries`"), ("openai", {"base_url": "http://x/v1", "api_key": "k"}, "environment variable"),
+        ("hf", {"devise": "cpu"}, "devise.*options: .*device"), ("fake", {"p": 1}, "options: "),
+    ):
+        with pytest.raises(UsageError, match=said):
+            models.make("fake:0.5" if sampler == "fake" else "m", sampler, options)
     with pytest.raises(UsageError, match="did you mean `vllm`"):
         models.make("m", "vlm", {})
 
@@ -289,9 +293,7 @@ def test_vllm_where_it_is_not_installed_says_what_to_do(packaged):
 
 
 def openai(server: Server, **options) -> OpenAI:
-    sampler = OpenAI("the-model", base_url=server.url, **{"parallel": 8, "tries": 3, **options})
-    sampler.endpoint.pause = 0.01
-    return sampler
+    return OpenAI("the-model", base_url=server.url, **{"parallel": 8, "tries": 3, "pause": 0.01, **options})
 
 
 def serve_policy(hf: Hf):
@@ -325,7 +327,7 @@ def test_a_policy_behind_a_server_is_the_policy(hf, tmp_path):
 def test_the_body_of_a_call_says_everything(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_KEY", "sk-very-secret")
     with Server(lambda body, n: (200, completion("\\boxed{1}", "length"))) as server:
-        folder = evaluate(openai(server, key_env="MY_KEY", extra={"min_p": 0.1}), tmp_path, "tiny_short:3", limit=2)
+        folder = evaluate(openai(server, key_env="MY_KEY", body={"min_p": 0.1}), tmp_path, "tiny_short:3", limit=2)
     assert len(server.calls) == 6 and {p for p, _, _ in server.calls} == {"/v1/chat/completions"}
     bodies = [b for _, b, _ in server.calls]
     assert {k: bodies[0][k] for k in ("model", "max_tokens", "temperature", "top_p", "min_p")} == {"model": "the-model", "max_tokens": 96, "temperature": 0.6, "top_p": 0.95, "min_p": 0.1}
@@ -409,7 +411,7 @@ def test_a_server_that_answers_nobody_ends_the_run_early(tmp_path):
 def test_no_server_at_all_and_a_wrong_address(tmp_path):
     with pytest.raises(UsageError, match="base_url"):
         OpenAI("m")
-    with pytest.raises(UsageError, match="http://"):
+    with pytest.raises(UsageError, match=r"openai: base_url: .*https\?://"):
         OpenAI("m", base_url="localhost:8000")
     sampler = OpenAI("m", base_url="http://127.0.0.1:9/v1", tries=1, parallel=2)
     with pytest.raises(SageBenchError, match=r"4 calls in a row failed.*ConnectError"):

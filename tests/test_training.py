@@ -84,6 +84,34 @@ def test_a_longer_run_goes_on_from_the_shorter_one(tmp_path):
     assert weights(straight) == weights(train(tmp_path / "b", "grpo", "train.steps=4"))
 
 
+@pytest.mark.parametrize("backend", ["dapo", "dr_grpo", "hint", "luffy", "oar_g", "oar_p", "random_reward", "scaf_grpo", "sgpo"])
+def test_every_method_trains_the_packaged_policy_and_goes_on_where_it_stopped(backend, tmp_path, monkeypatch):
+    words = ["train.steps=3", "train.save_every=1", "method.group_size=8", *(["method.exempt_share=0"] if backend == "scaf_grpo" else [])]
+    last = train(tmp_path / "straight", backend, *words)
+    first = weights(tmp_path / "straight/checkpoints/step_000000")
+    rows, metrics = (list(read_jsonl(tmp_path / f"straight/{name}.jsonl")) for name in ("ledger", "metrics"))
+    assert len(metrics) == 3 and sum(r["rollouts"] for r in rows) == sum(m["rollouts"] for m in metrics) >= 3 * 4 * 7
+    assert (weights(last) != first) == any(m.get("learner/trained_rows", 0) > 0 for m in metrics)
+    if backend in {"luffy", "random_reward"}:
+        assert all(m["learner/trained_rows"] > 0 for m in metrics)
+    if backend in {"hint", "scaf_grpo"}:
+        assert any(r["level"] > 0 for r in rows)
+    whole = loop.one_step
+
+    def dies(run, sinks, at):
+        if at.step == 2:
+            raise MemoryError("in the middle of step 2")
+        return whole(run, sinks, at)
+
+    monkeypatch.setattr(loop, "one_step", dies)
+    with pytest.raises(MemoryError):
+        train(tmp_path / "died", backend, *words)
+    monkeypatch.undo()
+    again = train(tmp_path / "died", backend, *words)
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        assert (again / name).read_bytes() == (last / name).read_bytes(), name
+
+
 def test_a_folder_holds_one_run(tmp_path):
     train(tmp_path, "grpo", "train.steps=1")
     with pytest.raises(UsageError, match=r"optim\.lr: 0\.00015 then, 0\.001 now"):

@@ -6,11 +6,13 @@ from typing import Annotated, Optional
 
 import typer
 
-KINDS = ("backends", "tasks", "models", "engines", "graders", "datasets", "samplers")
+KINDS = ("backends", "judges", "tasks", "models", "engines", "graders", "datasets", "samplers")
 EXAMPLES = """
 Examples:
 
 `sage-bench ls backends --verbose`
+
+`sage-bench ls backends --markdown > docs/methods.md`
 
 `sage-bench ls tasks --json`
 
@@ -22,6 +24,7 @@ def ls(
     kind: Annotated[str, typer.Argument(help=" | ".join(KINDS))],
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Sources, switches with defaults, where paper and code disagree.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="With backends: the text of docs/methods.md.")] = False,
     path: Annotated[bool, typer.Option("--path", help="With tasks: print their folder.")] = False,
     backend_file: Annotated[Optional[list[str]], typer.Option("--backend-file", help="Python file that registers a backend of yours.")] = None,
 ) -> None:
@@ -37,6 +40,13 @@ def ls(
         return
     for file in backend_file or []:
         load_file(file)
+    if markdown:
+        if kind != "backends":
+            raise UsageError(f"there is no document of {kind}", where="--markdown", remedy="`sage-bench ls backends --markdown`")
+        from sage_bench import describe
+
+        print(describe.markdown(all_registered=bool(backend_file)), end="")
+        return
     rows = _rows(kind)
     if as_json:
         import json
@@ -57,13 +67,15 @@ def _rows(kind: str) -> list[dict[str, object]]:
             {"name": t.name, "about": ", ".join(t.group) if t.group else t.values.get("metadata", {}).get("source", ""), "group": list(t.group),
              "samples": t.values.get("repeats"), "file": str(t.path)} for t in task_files().values()
         ]
-    if kind == "backends":
-        from sage_bench.describe import backends
+    if kind in {"backends", "judges"}:
+        from sage_bench import describe
 
-        return backends()
+        return describe.backends() if kind == "backends" else describe.judges()
     from sage_bench import registry
 
-    entries = {"models": registry.MODELS, "engines": registry.ENGINES, "graders": registry.GRADERS, "datasets": registry.DATASETS, "samplers": registry.SAMPLERS}[kind]
+    entries = {
+        "models": registry.MODELS, "engines": registry.ENGINES, "graders": registry.GRADERS, "datasets": registry.DATASETS, "samplers": registry.SAMPLERS,
+    }[kind]
     rows: list[dict[str, object]] = []
     for name, thing in entries.items():
         about = getattr(thing, "note", None) or (thing.__doc__ or "").strip().split("\n")[0]
@@ -77,11 +89,16 @@ def _print(rows: list[dict[str, object]], verbose: bool) -> None:
         print(f"{row['name']:<{width}}  {row['about']}")
         if verbose:
             for key, value in row.items():
-                if key in {"name", "about"} or value in (None, [], ""):
+                if key in {"name", "about", "module"} or value in (None, [], "", {}, False):
                     continue
                 if key == "switches":
                     for s in value:  # type: ignore[union-attr]
                         differ = f"  [paper {s['paper']}, code {s['code']}]" if "paper" in s else ""
-                        print(f"{'':<{width}}    {s['name']} = {s['default']}: {s['help']}{differ}")
+                        print(f"{'':<{width}}    {s['name']} = {s['default']} ({s['values']}): {s['help']}{differ}")
+                elif key == "notes":
+                    for note in value:  # type: ignore[union-attr]
+                        print(f"{'':<{width}}  note: {note}")
+                elif isinstance(value, list):
+                    print(f"{'':<{width}}  {key}: {'; '.join(map(str, value))}")
                 else:
                     print(f"{'':<{width}}  {key}: {value}")

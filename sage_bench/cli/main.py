@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from sage_bench.cli import demo, evaluate, ls, report, tiny, train
+from sage_bench.cli import demo, evaluate, judge_eval, ls, report, tiny, train
 from sage_bench.errors import SageBenchError
 from sage_bench.version import VERSION
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
+app.command("judge-eval")(judge_eval.judge_eval)
 app.command("report")(report.report)
 app.command("ls")(ls.ls)
 app.add_typer(tiny.app, name="tiny")

@@ -14,6 +14,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 from sage_bench.rollout import Problem
 
@@ -38,6 +39,16 @@ class Chain:
         """Three progressive levels: how many steps, the first half of them, all but the last."""
         n = len(self.steps)
         return tuple(f"{n} steps" + (": " + " ".join(self.steps[:k]) if k else "") for k in (0, n // 2, n - 1))  # type: ignore[return-value]
+
+
+    @property
+    def scaffold(self) -> dict[str, list[str]]:
+        """Ready-made hints in the columns of Scaf-GRPO's data: how many steps; the first of them; all but the last, in up to four parts."""
+        n, count = len(self.steps), self.hints[0]
+        shown = self.steps[: n - 1]
+        cuts = [round(i * len(shown) / min(4, len(shown))) for i in range(min(4, len(shown)) + 1)] if shown else [0]
+        parts = [" ".join(shown[a:b]) for a, b in pairwise(cuts)]
+        return {"knowledge": [count], "planning": [f"{count}: {self.steps[0]}"] if shown else [], "solution_parts": [f"{count}: {p}" if i == 0 else p for i, p in enumerate(parts)]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +137,7 @@ def problems(name: str) -> tuple[Problem, ...]:
         if len(found) == family.count:
             break
     return tuple(
-        Problem(f"{name}-{i:04d}", c.question, c.solution, c.answer, {"steps": list(c.steps), "hints": list(c.hints)})
+        Problem(f"{name}-{i:04d}", c.question, c.solution, c.answer, {"steps": list(c.steps), "hints": list(c.hints), "meta_hint": c.hints[1], **c.scaffold})
         for i, c in enumerate(found.values())
     )
 

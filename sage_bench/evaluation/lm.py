@@ -49,7 +49,7 @@ def sampling_of(kwargs: dict[str, Any]) -> tuple[Sampling, tuple[str, ...]]:
     """lm-eval's generation_kwargs, read strictly: nothing is sampled greedily or cut by a default nobody wrote.
 
     >>> sampling_of({"until": [], "do_sample": True, "temperature": 0.6, "top_p": 0.95, "max_gen_toks": 8192})
-    (Sampling(temperature=0.6, top_p=0.95, max_tokens=8192), ())
+    (Sampling(temperature=0.6, top_p=0.95, max_tokens=8192, stop=()), ())
     """
     if "max_gen_toks" not in kwargs or "temperature" not in kwargs:
         raise ValueError(f"generation_kwargs must give max_gen_toks and temperature, got {sorted(kwargs)}")

@@ -7,6 +7,9 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
 _DROP = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\[!,;:]|\\ |~|\$|\s+")
+_GAP = r"(?:\\[,;:]|\\ |~|\s)+"  # a blank that is seen; between digits it parts two numbers unless it groups thousands
+_GROUPED = re.compile(rf"(?<![\d.,])\d{{1,3}}(?:{_GAP}\d{{3}})+(?![\d/])")
+_APART = re.compile(rf"(?<=\d)(?<!frac\d)(?<!frac\s\d){_GAP}(?=\d)")  # `\frac 1 2` is one half
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
 _FRACTION = re.compile(r"([+-]?)\\frac\{([+-]?\d+)\}\{([+-]?\d+)\}|([+-]?\d+)/([+-]?\d+)")
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
@@ -17,8 +20,11 @@ def spelled(text: str) -> str:
 
     >>> spelled(r" $\dfrac{1}{2}$. ") == spelled(r"\frac12") == r"\frac{1}{2}"
     True
+    >>> spelled("12 345"), spelled("1 1/2"), spelled("1, 2"), spelled(r"\frac 1 2")
+    ('12345', '1 1/2', '1,2', '\\frac{1}{2}')
     """
-    text = _DROP.sub("", text.strip())
+    text = _GROUPED.sub(lambda m: re.sub(_GAP, "", m[0]), text.strip())
+    text = " ".join(_DROP.sub("", part) for part in _APART.split(text))
     text = re.sub(r"\\[dt]frac(?![a-z])", r"\\frac", text)
     text = re.sub(r"\\frac(\d)(\d)", r"\\frac{\1}{\2}", text)
     return text.rstrip(".") if not re.fullmatch(r"[+-]?\d+\.", text) else text[:-1]

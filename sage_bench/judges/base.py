@@ -12,6 +12,7 @@ from sage_bench.method import Context
 from sage_bench.rollout import Answer, Problem, Request
 
 Votes = list["int | None"]  # valid judgements of one response: the first wrong step (1-based), or None for no error
+MOST_BRACES = 2000  # tried as the beginning of an object
 Judging = Generator[list[Request], list[Answer], list[Votes]]
 
 
@@ -25,25 +26,32 @@ class Judge(Protocol):
 
 
 def read_judgement(text: str, steps: int) -> tuple[bool, int | None]:
-    """(valid, first wrong step) from a judge's reply; the object may stand anywhere in the text.
+    """(valid, first wrong step) from a judge's reply; the object may stand anywhere in the text, and the last one counts (a model that
+    thinks aloud may repeat the form it was given). A reply that breaks off within a later object is not valid.
 
-    `first_error` counts; where it is missing, the first step marked not ok; a number outside 1..steps is moved to the
-    nearest end.
+    `first_error` counts; where it is missing, the first step marked not ok; a number outside 1..steps is moved to the nearest end.
+    Never raises.
 
     >>> read_judgement('Sure: {"steps": [], "first_error": 9, "why": "x"}', 3), read_judgement('{"steps": [{"i": 2, "ok": false}]}', 3)
     ((True, 3), (True, 2))
-    >>> read_judgement("I cannot", 3)
-    (False, None)
+    >>> read_judgement("I cannot", 3), read_judgement('as {"first_error": null}: {"first_error": 2, "why": "bec', 3)
+    ((False, None), (False, None))
     """
     safe, decoder = protect_latex(text), json.JSONDecoder(strict=False)
-    for start in (m.start() for m in re.finditer("{", safe)):
+    verdict: dict[str, Any] | None = None
+    end = 0
+    for start in [m.start() for m in re.finditer("{", safe)][:MOST_BRACES]:
+        if start < end:
+            continue  # inside the object before
         try:
-            value, _ = decoder.raw_decode(safe, start)
-        except ValueError:
+            value, stop = decoder.raw_decode(safe, start)
+        except (ValueError, RecursionError):
             continue  # a brace in prose; the object may come later
-        if isinstance(value, dict) and ("first_error" in value or "steps" in value):
-            return _first_error(value, steps)
-    return False, None
+        if "first_error" in value or "steps" in value:
+            verdict, end = value, stop
+    if verdict is None or '"first_error"' in safe[end:] or steps < 1:
+        return False, None
+    return _first_error(verdict, steps)
 
 
 def _first_error(value: dict[str, Any], steps: int) -> tuple[bool, int | None]:
@@ -51,16 +59,20 @@ def _first_error(value: dict[str, Any], steps: int) -> tuple[bool, int | None]:
     if "first_error" not in value:
         marks = [s for s in value["steps"] if isinstance(s, dict)] if isinstance(value["steps"], list) else []
         wrong = [s.get("i") for s in marks if s.get("ok") is False]
-        if not marks or (wrong and not isinstance(wrong[0], int)):
+        if not marks or any(not isinstance(s.get("ok"), bool) for s in marks) or (wrong and wrong[0] is None):
             return False, None
         first = wrong[0] if wrong else None
+    if isinstance(first, str):
+        first = None if first.strip().lower() in {"null", "none"} else int(first) if re.fullmatch(r"\s*-?[0-9]{1,9}\s*", first) else first
     if first is None:
         return True, None
+    if isinstance(first, float) and first.is_integer():
+        first = int(first)
     if isinstance(first, bool) or not isinstance(first, int):
         return False, None
     return True, min(max(first, 1), steps)
 
 
 def reference_text(problem: Problem) -> str:
-    """What a judge is shown as reference: the solution, or the bare answer where there is none."""
-    return problem.solution or f"The answer is {problem.answer}."
+    """What a judge is shown as reference: the solution, or the bare answer where there is none, or that there is neither."""
+    return problem.solution or (f"The answer is {problem.answer}." if problem.answer else "(none is known)")

@@ -14,14 +14,14 @@ from sage_bench.services.chat import endpoint
 
 @register_judge("openai")
 class OpenAIJudge:
-    """A chat-completions endpoint (options: `sage_bench.services.chat.endpoint`), with votes and unreadable replies as the policy judge.
+    """A chat-completions endpoint (options: `sage_bench.services.chat.Options`), with votes and unreadable replies as the policy judge.
 
     A call that fails for good leaves its response without a vote; training goes on, and `judge_calls.jsonl` in the run
     folder says what happened.
     """
 
     def __init__(self, base_url: str, model: str, max_tokens: int = 1024, temperature: float = 0.6, **options: Any):
-        self.endpoint = endpoint(base_url, name="judge", **options)
+        self.endpoint = endpoint({"base_url": base_url, **options}, name="judge")
         self.model, self.max_tokens, self.temperature = model, max_tokens, temperature
 
     def judge(self, ctx: Context, problem: Problem, responses: Sequence[Sequence[str]], votes: int) -> Judging:
@@ -30,7 +30,7 @@ class OpenAIJudge:
         missing = [(i, v) for i in range(len(responses)) for v in range(votes)]
         for attempt in range(2):
             payloads = [self._payload(ctx, problem, responses[i], v, attempt, votes) for i, v in missing]
-            replies = yield [Consult(self.endpoint, p) for p in payloads]
+            replies = yield [Consult(self.endpoint, p, purpose="judge") for p in payloads]
             still = []
             for (i, v), reply in zip(missing, replies, strict=True):
                 valid, first = read_judgement(reply, len(responses[i])) if reply is not None else (False, None)

@@ -28,16 +28,18 @@ class PolicyJudge:
         prompts = [renderer.ids(renderer.text(*renderer.judge_messages(problem.question, reference_text(problem), steps))) for steps in responses]
         params = Sampling(self.temperature if votes > 1 else 0.0, 1.0, self.max_tokens)
         out: list[Votes] = [[] for _ in responses]
-        fits = [i for i, p in enumerate(prompts) if self.other or len(p) <= ctx.max_prompt_tokens]
-        ctx.record(problem, "judge_prompt_too_long", len(prompts) - len(fits)) if len(fits) < len(prompts) else None
+        limit = self.other.policy.context - self.max_tokens if self.other else ctx.max_prompt_tokens
+        fits = [i for i, p in enumerate(prompts) if len(p) <= limit]
+        if len(fits) < len(prompts):
+            ctx.record(problem, "judge_prompt_too_long", len(prompts) - len(fits))
         missing = {i: votes for i in fits}
         for attempt in range(2):
             if not missing:
                 break
             again = Sampling(max(params.temperature, self.temperature), 1.0, self.max_tokens) if attempt else params
             order = list(missing)
-            asks = [Sample(prompts[i], missing[i], again, purpose="judge") for i in order]
-            answers = yield [Consult(self.other, a) for a in asks] if self.other else list(asks)
+            asks = [Sample(prompts[i], missing[i], again, purpose="judge", key=("judge", attempt)) for i in order]
+            answers = yield [Consult(self.other, a, purpose="judge") for a in asks] if self.other else list(asks)
             missing = {}
             for i, completions in zip(order, answers, strict=True):
                 for completion in completions:
@@ -52,7 +54,7 @@ class PolicyJudge:
 
 
 class LocalModel:
-    """A second model as a service: one call draws all samples of a round."""
+    """A second model as a service: one call draws all samples of a round. Seeds hang on prompt and key, not on the batch."""
 
     def __init__(self, model: str):
         from sage_bench.engines.local.policy import load_policy
@@ -67,7 +69,7 @@ class LocalModel:
         from sage_bench.engines.local.sampler import Draw
         from sage_bench.seeds import derive_seed
 
-        draws = [Draw(a.prompt, a.params, derive_seed("judge", _text(a.prompt), k)) for a in payloads for k in range(a.n)]
+        draws = [Draw(a.prompt, a.params, derive_seed(*a.key, _text(a.prompt), k)) for a in payloads for k in range(a.n)]
         drawn = iter(self.sampler.draw(draws))
         return [[next(drawn) for _ in range(a.n)] for a in payloads]
 

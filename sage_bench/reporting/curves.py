@@ -16,6 +16,9 @@ PANELS: Sequence[tuple[str, str, tuple[str, ...]]] = (
     ("No signal", "share of prompts of a step whose group is all wrong at every level", ("dead_wrong",)),
     ("Hint use", "share of prompts of a step that were trained under a hint", ("hinted",)),
     ("Rescued", "share of prompts of a step whose first right completion came under a hint", ("rescued",)),
+    ("Partial credit", "share of prompts of a step whose all-wrong group still gave a signal (step judge, trace)", ("graded",)),
+    ("Hint gap", "nats a token by which a hinted completion is less likely without its hint: log p(o|q) − log p(o|q, h)", ("learner/hint_gap",)),
+    ("Affinity", "of the groups trained on to the policy under update, 1 = all ratios at 1 (HINT); a diagnostic for every method", ("learner/affinity",)),
     ("Length", "tokens of a completion", ("length",)),
     ("Entropy", "nats a token, over tokens trained on", ("learner/entropy",)),
     ("KL to the initial policy", "nats a token, exact over the vocabulary, on some rows of each step", ("learner/kl_start",)),
@@ -52,7 +55,9 @@ def figures(runs: Mapping[str, TrainRun]) -> list[tuple[str, str, Any]]:
         fig = go.Figure()
         for colour, (name, run) in zip(COLOURS, runs.items(), strict=False):
             if set(columns) <= set(run.metrics.columns):
-                fig.add_scatter(x=run.metrics.step, y=run.metrics[list(columns)].sum(axis=1, min_count=1), name=name, mode="lines", line_color=colour)
+                y = run.metrics[list(columns)].sum(axis=1, min_count=1)
+                # a diagnostic that some steps lack keeps its line, with marks where it was measured
+                fig.add_scatter(x=run.metrics.step, y=y, name=name, mode="lines+markers" if y.isna().any() else "lines", connectgaps=True, line_color=colour)
         if fig.data and any(any(v for v in t.y) for t in fig.data):
             out.append((title, caption, fig))
     for name, run in runs.items():

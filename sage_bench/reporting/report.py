@@ -14,6 +14,7 @@ from sage_bench.reporting.curves import figures, tidy
 from sage_bench.reporting.export import by_tasks, named
 from sage_bench.reporting.runs import EvalRun, TrainRun, find_runs, kind_of, read_eval, read_train
 from sage_bench.reporting.tables import compare, comparison, leaderboard, markdown
+from sage_bench.reporting.weights import LEGEND, responses, span
 
 NUMBER = "{:.1f}".format
 
@@ -40,9 +41,11 @@ def html(title: str, subtitle: str, tables: Sequence[Table], runs: Mapping[str, 
         {"title": t, "caption": c, "html": f.to_html(full_html=False, include_plotlyjs=False, default_width="100%", config={"displayModeBar": False, "responsive": True})}
         for t, c, f in figures(runs)
     ]
+    weighted = [(name, found) for name, run in runs.items() if (found := responses(run.folder))]
     template = Environment(loader=PackageLoader("sage_bench.reporting", "."), autoescape=select_autoescape(default=True, default_for_string=True)).get_template("report.html.jinja")
     return template.render(
         title=title, subtitle=subtitle, figures=panels, plotly=f"<script>{plotly.offline.get_plotlyjs()}</script>" if panels else "",
+        weighted=weighted, legend=[span(f"{w:g}", w) for w in LEGEND],
         tables=[{"title": t.title, "html": t.frame.reset_index().to_html(float_format=NUMBER, na_rep="–", border=0, index=False), "notes": t.notes} for t in tables],
     )
 

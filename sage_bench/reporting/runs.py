@@ -66,9 +66,9 @@ class TrainRun:
         return sum(r["rollouts"] for r in self.ledger if until is None or r["step"] < until)
 
     def extra_rollouts(self, until: int | None = None) -> int:
-        """Completions beyond one group a prompt."""
+        """Completions beyond one group for every prompt that was trained on."""
         group = self.config.get("method.group_size", 8)
-        return sum(max(0, r["rollouts"] - group) for r in self.ledger if until is None or r["step"] < until)
+        return sum(max(0, r["rollouts"] - (0 if r.get("dropped") else group)) for r in self.ledger if until is None or r["step"] < until)
 
 
 def kind_of(folder: Path) -> str:

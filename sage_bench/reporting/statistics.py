@@ -6,7 +6,7 @@ score of each of its questions, (N,) in [0, 1]; the order of questions is the sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -43,6 +43,33 @@ def t_interval(mean: float, se: float, n: int, level: float = 0.95) -> tuple[flo
         return float("nan"), float("nan")
     half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * se
     return max(0.0, mean - half), min(1.0, mean + half)
+
+
+def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's score interval of a proportion, (low, high); NaN for n = 0. It stays within [0, 1] and has a width at 0 of n.
+
+    >>> [round(x, 4) for x in wilson(0, 10)], [round(x, 4) for x in wilson(8, 10)]
+    ([0.0, 0.2775], [0.4902, 0.9433])
+    """
+    if n == 0:
+        return float("nan"), float("nan")
+    p, scale = hits / n, 1 + z * z / n
+    middle, half = p + z * z / (2 * n), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def clustered_se(values: NDArray[np.float64], clusters: Sequence[object]) -> float:
+    """Standard error of the mean of `values` (N,) when those of one cluster are not independent; NaN for a single cluster.
+    With clusters of one it is that of `mean_se`.
+
+    >>> round(clustered_se(np.array([0.0, 0.5, 1.0, 0.5]), "abcd"), 6), round(clustered_se(np.array([0.0, 0.0, 1.0, 1.0]), "aabb"), 6)
+    (0.204124, 0.5)
+    """
+    values = np.asarray(values, float)
+    _, which = np.unique(np.array([str(c) for c in clusters]), return_inverse=True)
+    sums = np.bincount(which, weights=values - values.mean()) if len(values) else np.zeros(0)
+    g = len(sums)
+    return float(sqrt(g / (g - 1) * float(np.sum(sums**2))) / len(values)) if g > 1 else float("nan")
 
 
 def macro(scores: Scores) -> tuple[float, float]:

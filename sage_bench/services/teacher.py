@@ -11,10 +11,10 @@ from sage_bench.services.chat import endpoint
 
 
 class Teacher:
-    """One question, one text, from an OpenAI-compatible endpoint (options: `sage_bench.services.chat.endpoint`)."""
+    """One question, one text, from an OpenAI-compatible endpoint (options: `sage_bench.services.chat.Options`)."""
 
     def __init__(self, base_url: str, model: str, max_tokens: int = 256, temperature: float = 0.6, **options: Any):
-        self.endpoint = endpoint(base_url, name="teacher", **options)
+        self.endpoint = endpoint({"base_url": base_url, **options}, name="teacher")
         self.model, self.max_tokens, self.temperature = model, max_tokens, temperature
 
     def ask(self, messages: tuple[str, str], folder: Path | None) -> Generator[list[Consult], list[Any], str | None]:
@@ -22,5 +22,6 @@ class Teacher:
         self.endpoint.open(folder)
         system, user = messages
         chat = [{"role": "system", "content": system}, {"role": "user", "content": user}]
-        (reply,) = yield [Consult(self.endpoint, {"model": self.model, "max_tokens": self.max_tokens, "temperature": self.temperature, "messages": chat})]
+        payload = {"model": self.model, "max_tokens": self.max_tokens, "temperature": self.temperature, "messages": chat}
+        (reply,) = yield [Consult(self.endpoint, payload, purpose="hint")]
         return reply.strip() if reply else None

@@ -19,6 +19,8 @@ from sage_bench.study.jobs import Job, Jobs
 from sage_bench.training.checkpoint import name as step_name
 
 EQUAL = "grpo, equal rollouts"
+MORE = "grpo_more"  # the same control as a backend of its own, where it is among the methods
+MORE_STEPS = 20  # upper limit of its steps, in budgets
 START_SAMPLES = 8  # samples a training prompt for the base policy's no-signal share: one group
 
 
@@ -57,6 +59,9 @@ def jobs_of(config: DemoConfig) -> list[Job]:
 
     def train(method: str, steps: int) -> list[str]:
         words = ["train", "--backend", method, *files, "--model", config.model, "--data", config.data, "--out", str(out / method)]
+        if method == MORE and "sage" in config.methods:
+            words += [f"method.like={out / 'sage'}", f"method.like_steps={steps}"]
+            steps *= MORE_STEPS
         return [*words, f"train.steps={steps}", f"train.seed={config.seed}", *config.overrides]
 
     def evaluate(model: str, label: str, tasks: str = config.tasks, *more: str) -> list[str]:
@@ -65,14 +70,18 @@ def jobs_of(config: DemoConfig) -> list[Job]:
     def checkpoint(method: str, steps: int) -> str:
         return str(out / method / "checkpoints" / step_name(steps))
 
-    equal = config.equal_rollouts and {"grpo", "sage"} <= set(config.methods)
+    def newest(method: str) -> str:
+        return str(max((out / method / "checkpoints").glob("step_*")))
+
+    equal = config.equal_rollouts and {"grpo", "sage"} <= set(config.methods) and MORE not in config.methods
+    needs = {MORE: ("train sage",)} if "sage" in config.methods else {}
     # the longest chain first: it decides when everything ends
-    jobs = [Job(f"train {m}", train(m, config.steps), weight=1.0 if m == "grpo" else 1.6) for m in sorted(config.methods, key=lambda m: m != "sage")]
+    jobs = [Job(f"train {m}", train(m, config.steps), needs.get(m, ()), weight=1.0 if m == "grpo" else 1.6) for m in sorted(config.methods, key=lambda m: m != "sage")]
     jobs += [
         Job("eval base", evaluate(config.model, "base"), weight=0.4),
         Job("base on training set", ["eval", "--model", config.model, "--tasks", f"train_tiny:{START_SAMPLES}", "--temperature", "1", "--top-p", "1", "--out", str(out / "start"), "--label", "base", "--threads", "1"], weight=0.4),
     ]
-    jobs += [Job(f"eval {m}", evaluate(checkpoint(m, config.steps), m), (f"train {m}",), weight=0.4) for m in config.methods]
+    jobs += [Job(f"eval {m}", lambda m=m: evaluate(newest(m) if m in needs else checkpoint(m, config.steps), m), (f"train {m}",), weight=0.4) for m in config.methods]
     if equal:
         steps: list[int] = []
 
@@ -99,20 +108,20 @@ def write(config: DemoConfig, evals: Mapping[str, EvalRun], trains: Mapping[str,
     longest = {EQUAL: trains["grpo"]} if EQUAL in evals else {}
     columns: dict[str, dict[str, Any]] = {"base": {"no signal %": 100 * unsolved_share(start), "rollouts": 0, "extra rollouts": 0}}
     for method, train in trains.items():
-        columns[method] = training_columns(train, steps)
+        columns[method] = training_columns(train, max(steps, int(evals[method].label["step"])))
     for method, train in longest.items():
         columns[method] = training_columns(train, int(evals[EQUAL].label["step"]))
     pairs = [(m, "base") for m in config.methods]
     if "grpo" in config.methods:
         pairs = [(m, "grpo") for m in config.methods if m != "grpo"] + pairs
-    if EQUAL in evals:
-        pairs.append(("sage", EQUAL))
+    pairs += [("sage", other) for other in (EQUAL, MORE) if other in evals and "sage" in evals]
     comparisons = [compare(a, b, evals) for a, b in pairs]
     table = comparison(evals, columns)
     notes = [
         f"Averages in percent over {len(evals['base'].tasks)} benchmarks, {next(iter(evals['base'].tasks.values())).samples} samples a question, without hints; ± is the standard error clustered by question.",
         f"All methods start from {config.model} and stop after {steps} steps, before the curves saturate (report.html shows the whole curves); one training seed ({config.seed}).",
-        "no signal: share of training prompts that never had a right completion, for base in one group of 8; extra rollouts: beyond one group a prompt.",
+        "no signal: share of training prompts that never had a right completion, partial credit or trace, for base in one group of 8; extra rollouts: beyond one group a prompt.",
+        *([f"{MORE} goes on past the budget of steps, until it has sampled as many completions as sage did."] if MORE in trains and "sage" in trains else []),
         *[comparison_line(c) for c in comparisons],
         f"Wall time {seconds:.0f} s.",
     ]

@@ -27,7 +27,8 @@ def outcome(group: Group, live: bool) -> Outcome:
 
 
 def ledger_row(step: int, item: Collected, context: Context, *, dropped: bool = False) -> dict[str, Any]:
-    """One JSON row a group and step. dropped: rolled out, but left out of the update (dynamic sampling)."""
+    """One JSON row a group and step. dropped: rolled out, but left out of the update (dynamic sampling). scores: only where they are
+    not the verifier's rewards (partial credit)."""
     group, usage = item.group, item.usage
     attempts: Sequence[Attempt] = context.trail.get(group.problem.uid, [])
     events: Mapping[str, int] = context.events.get(group.problem.uid, {})
@@ -40,6 +41,7 @@ def ledger_row(step: int, item: Collected, context: Context, *, dropped: bool = 
         "rollouts": usage.rollouts, "tokens": usage.tokens, "truncated": usage.truncated, "trained_tokens": 0 if dropped else trained, "dropped": dropped,
         "hint_calls": usage.hint_calls, "hint_tokens": usage.hint_tokens, "judge_calls": usage.judge_calls, "rounds": usage.rounds,
         "status": dict(Counter(group.notes.get("status", []))), "events": dict(events),
+        **({"scores": [round(float(s), 6) for s in group.scores]} if group.scores is not None else {}),
     }
 
 
@@ -59,7 +61,7 @@ def step_metrics(rows: Sequence[Mapping[str, Any]], groups: Sequence[Group], sta
         "dead_wrong": counts["dead_wrong"] / n, "dead_right": counts["dead_right"] / n, "rescued": counts["rescued"] / n, "mixed": counts["mixed"] / n,
         "graded": counts["graded"] / n, "dropped": sum(r["dropped"] for r in rows) / n, "groups": len(rows),
         "hinted": sum(r["level"] > 0 for r in rows) / n, **{f"rescued_level_{k}": v / n for k, v in sorted(levels.items())},
-        "rollouts": rollouts, "extra_rollouts": rollouts - len(lengths), "tokens": sum(r["tokens"] + r["hint_tokens"] for r in rows),
+        "rollouts": rollouts, "extra_rollouts": rollouts - sum(len(g.completions) for g, r in zip(groups, rows, strict=True) if not r["dropped"]), "tokens": sum(r["tokens"] + r["hint_tokens"] for r in rows),
         "trained_tokens": sum(r["trained_tokens"] for r in rows), "truncated": sum(r["truncated"] for r in rows) / max(rollouts, 1),
         "hint_calls": sum(r["hint_calls"] for r in rows), "judge_calls": sum(r["judge_calls"] for r in rows), "hint_failures": events["hint_failed"] + events["hint_level_missing"],
         **{f"events/{k}": v for k, v in sorted(events.items())}, **{f"learner/{k}": v for k, v in stats.items()},
@@ -68,7 +70,8 @@ def step_metrics(rows: Sequence[Mapping[str, Any]], groups: Sequence[Group], sta
 
 
 def no_signal_share(rows: Iterable[Mapping[str, Any]], until: int | None = None) -> float | None:
-    """Share of the prompts seen that never had a right completion, hinted ones included (SAGE table 2). None when none was seen.
+    """Share of the prompts seen that never gave a signal: no right completion, hinted ones included (SAGE table 2), and no partial
+    credit or trace in its place. None when none was seen.
 
     >>> no_signal_share([{"step": 0, "uid": "a", "reward": 0.0}, {"step": 1, "uid": "a", "reward": 0.1}, {"step": 1, "uid": "b", "reward": 0.0}])
     0.5
@@ -76,7 +79,7 @@ def no_signal_share(rows: Iterable[Mapping[str, Any]], until: int | None = None)
     best: dict[str, float] = {}
     for row in rows:
         if row["reward"] is not None and (until is None or row["step"] < until):
-            best[row["uid"]] = max(best.get(row["uid"], 0.0), row["reward"])
+            best[row["uid"]] = max(best.get(row["uid"], 0.0), row["reward"], float(row.get("outcome") == "graded"))
     return sum(b <= 0 for b in best.values()) / len(best) if best else None
 
 

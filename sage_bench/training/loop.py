@@ -150,7 +150,8 @@ def one_step(run: Run, sinks: Sinks, at: Place) -> dict[str, Any]:
     rows = [ledger_row(step, item, context, dropped=id(item) not in trained) for item in items]
     seconds = {"rollout": rolled - began, "update": ended - rolled, "step": ended - began}
     metrics = step_metrics(rows, [item.group for item in items], {**stats, **gap}, seconds)
-    sinks.step(step, metrics, rows, [texts(context, step, item) for item in items[: config.log.completions]])
+    shown = sorted(items, key=lambda item: "weights" not in item.group.notes)[: config.log.completions]  # groups with token weights are rare: first
+    sinks.step(step, metrics, rows, [texts(context, step, item) for item in shown])
     at.step, at.rollouts = step + 1, at.rollouts + metrics["rollouts"]
     return metrics
 

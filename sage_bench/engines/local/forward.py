@@ -9,15 +9,13 @@ they would be large.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-from transformers.cache_utils import Cache
 
 from sage_bench.engines.local.policy import Policy
-from sage_bench.engines.local.sampler import pad_left
+from sage_bench.engines.local.prefill import pad_left, prefill
 from sage_bench.rollout import TokenIds
 
 Pair = tuple[TokenIds, TokenIds]  # (prompt, completion)
@@ -30,29 +28,6 @@ def hidden_states(policy: Policy, pairs: Sequence[Pair], *, prompt_once: bool = 
     states = (_prompt_once if prompt_once else _rows)(policy, pairs, int(lengths.max()))
     valid = torch.arange(states.shape[1], device=policy.device)[None] < lengths[:, None]
     return states[valid]
-
-
-@dataclass(slots=True)
-class Prefill:
-    """Distinct prompts, run once. last: hidden state of each prompt's last token, (P, 1, H). rows: (R,) which prompt each
-    asked-for row continues. mask: (P, width); after: (P, 1) position of the first token after the prompt."""
-
-    cache: Cache
-    last: Tensor
-    rows: Tensor
-    mask: Tensor
-    after: Tensor
-
-
-def prefill(policy: Policy, prompts: Sequence[TokenIds]) -> Prefill:
-    """Run each distinct prompt of `prompts` (one a row, repeats allowed) a single time."""
-    distinct = list(dict.fromkeys(prompts))
-    of = {p: i for i, p in enumerate(distinct)}
-    ids, mask = pad_left(distinct, policy.pad_id, policy.device)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    cache = policy.new_cache()
-    last = policy.hidden(ids, attention_mask=mask, position_ids=positions, cache=cache)[:, -1:]
-    return Prefill(cache, last, torch.tensor([of[p] for p in prompts], device=policy.device), mask, positions[:, -1:] + 1)
 
 
 def _prompt_once(policy: Policy, pairs: Sequence[Pair], longest: int) -> Tensor:

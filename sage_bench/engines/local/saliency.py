@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from sage_bench.engines.local.cache import branch
-from sage_bench.engines.local.forward import pad_right, prefill
+from sage_bench.engines.local.forward import pad_right
 from sage_bench.engines.local.policy import Policy
+from sage_bench.engines.local.prefill import prefill
 from sage_bench.rollout import Saliency, TokenIds
 from sage_bench.seeds import derive_seed
 
@@ -80,11 +81,13 @@ def gradient_saliency(policy: Policy, asks: Sequence[Saliency], seed: int) -> li
             generator = torch.Generator().manual_seed(derive_seed(seed, *ask.key))
             noise[i, : len(ask.tokens)] = (ask.noise * torch.randn(len(ask.tokens), embeddings.shape[-1], generator=generator)).to(embeddings)
 
+    sizes = [len(outcome_positions(a)) for a in asks]
+
     def readings(x: Tensor) -> list[Tensor]:
         hidden = policy.hidden(None, embeddings=x, attention_mask=mask, position_ids=positions, cache=branch(start.cache, start.rows))
-        return [
-            reading(policy.logits(_at(hidden[i], start.last[start.rows[i]], a)), torch.tensor(a.target, device=device), a.outcome) for i, a in enumerate(asks)
-        ]
+        # one call of the LM head for all rows: on a large vocabulary reading its weights is the cost
+        logits = policy.logits(torch.cat([_at(hidden[i], start.last[start.rows[i]], a) for i, a in enumerate(asks)])).split(sizes)
+        return [reading(own, torch.tensor(a.target, device=device), a.outcome) for own, a in zip(logits, asks, strict=True)]
 
     with torch.no_grad():
         clean = readings(embeddings)

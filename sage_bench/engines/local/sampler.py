@@ -10,10 +10,12 @@ from torch import Tensor
 
 from sage_bench.engines.local.cache import drop_rows, repeat_rows
 from sage_bench.engines.local.policy import Policy
+from sage_bench.engines.local.prefill import prefill
 from sage_bench.engines.local.rng import uniform
 from sage_bench.errors import SageBenchError
 from sage_bench.rollout import Completion, Sampling, TokenIds
 
+STOP_WINDOW = 24  # last tokens of a completion in which a stop text is looked for
 DROP_AT = 0.25  # rows are dropped when this share of the wave has finished: compacting costs a copy of the cache
 
 
@@ -24,17 +26,6 @@ class Draw:
     prompt: TokenIds
     params: Sampling
     seed: int
-
-
-def pad_left(prompts: Sequence[TokenIds], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(ids, mask), both (P, longest) int64; the last column is the last token of every prompt."""
-    width = max(map(len, prompts))
-    ids = torch.full((len(prompts), width), pad, dtype=torch.long)
-    mask = torch.zeros((len(prompts), width), dtype=torch.long)
-    for i, p in enumerate(prompts):
-        ids[i, width - len(p) :] = torch.tensor(p)
-        mask[i, width - len(p) :] = 1
-    return ids.to(device), mask.to(device)
 
 
 def choose(logits: Tensor, temperature: float, top_p: float, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,26 +86,23 @@ class Sampler:
     @torch.inference_mode()
     def _decode(self, draws: Sequence[Draw]) -> list[Completion]:
         policy, params = self.policy, draws[0].params
-        prompts = list(dict.fromkeys(d.prompt for d in draws))
-        longest = max(map(len, prompts))
+        longest = max(len(d.prompt) for d in draws)
         limit = min(params.max_tokens, policy.context - longest)
         if limit < 1:
             raise SageBenchError(f"a prompt of {longest} tokens leaves no room in the model's context of {policy.context}", remedy="lower `limits.max_prompt_tokens`")
-        of = {p: i for i, p in enumerate(prompts)}
-        rows = torch.tensor([of[d.prompt] for d in draws], device=policy.device)
-        ids, mask = pad_left(prompts, policy.pad_id, policy.device)
-        cache = policy.new_cache()
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        logits = policy.logits(policy.hidden(ids, attention_mask=mask, position_ids=positions, cache=cache)[:, -1])[rows]
-        repeat_rows(cache, rows)
-        mask = torch.cat([mask[rows], mask.new_ones(len(draws), limit)], 1)
+        start = prefill(policy, [d.prompt for d in draws])
+        logits = policy.logits(start.last[:, -1])[start.rows]
+        cache = repeat_rows(start.cache, start.rows)
+        width = start.mask.shape[1]
+        mask = torch.cat([start.mask[start.rows], start.mask.new_ones(len(draws), limit)], 1)
         if policy.dense_masks:  # an additive mask, sliced at every token, is half the time of one that is derived anew
             mask = torch.zeros(mask.shape, dtype=policy.dtype, device=mask.device).masked_fill(mask == 0, torch.finfo(policy.dtype).min)[:, None, None]
-        position = positions[rows, -1:]
+        position = start.after[start.rows] - 1
         seeds = torch.tensor([d.seed for d in draws], device=policy.device)
         tokens = torch.zeros(len(draws), limit, dtype=torch.long, device=policy.device)
         logps = torch.zeros(len(draws), limit, device=policy.device)
         length = torch.full((len(draws),), limit, device=policy.device)
+        stopped = torch.zeros(len(draws), dtype=torch.bool, device=policy.device)
         alive = torch.arange(len(draws), device=policy.device)  # original index of each row still decoded
         ended = torch.zeros(len(draws), dtype=torch.bool, device=policy.device)  # of the rows still decoded
         for t in range(limit):
@@ -122,7 +110,9 @@ class Sampler:
             running = alive[~ended]
             tokens[running, t], logps[running, t] = token[~ended], logp[~ended].to(logps.dtype)
             now = torch.isin(token, self.eos) & ~ended
-            length[alive[now]] = t + 1
+            if params.stop:
+                now |= self._stopped(tokens[alive, max(0, t + 1 - STOP_WINDOW) : t + 1], ended, params.stop)
+            length[alive[now]], stopped[alive[now]] = t + 1, True
             ended = ended | now
             finished = int(ended.sum())
             if finished == len(alive) or t + 1 == limit:
@@ -132,18 +122,21 @@ class Sampler:
                 drop_rows(cache, keep)
                 alive, token, position, mask, ended = alive[keep], token[keep], position[keep], mask[keep], ended[keep]
             position = position + 1
-            hidden = policy.hidden(token[:, None], attention_mask=mask[..., : longest + t + 1], position_ids=position, cache=cache)
+            hidden = policy.hidden(token[:, None], attention_mask=mask[..., : width + t + 1], position_ids=position, cache=cache)
             logits = policy.logits(hidden[:, -1])
-        return _completions(tokens.cpu(), logps.cpu(), length.tolist(), policy.eos_ids)
+        return _completions(tokens.cpu(), logps.cpu(), length.tolist(), stopped.tolist())
+
+    def _stopped(self, recent: Tensor, ended: Tensor, stop: Sequence[str]) -> Tensor:
+        """Which rows have just written one of the texts. recent: (R, W) their last tokens."""
+        texts = self.policy.tokenizer.batch_decode(recent.tolist())
+        return torch.tensor([any(s in text for s in stop) for text in texts], device=ended.device) & ~ended
 
 
-def _completions(tokens: Tensor, logps: Tensor, lengths: Iterable[int], eos: frozenset[int]) -> list[Completion]:
-    out = []
-    for row, logp, n in zip(tokens, logps, lengths, strict=True):
-        ids = tuple(row[:n].tolist())
-        out.append(Completion(ids, logp[:n].clone(), "stop" if ids[-1] in eos else "length"))
-    return out
+def _completions(tokens: Tensor, logps: Tensor, lengths: Iterable[int], stopped: Iterable[bool]) -> list[Completion]:
+    return [
+        Completion(tuple(row[:n].tolist()), logp[:n].clone(), "stop" if stop else "length") for row, logp, n, stop in zip(tokens, logps, lengths, stopped, strict=True)
+    ]
 
 
-def _params(p: Sampling) -> tuple[float, float, int]:
-    return (p.temperature, p.top_p, p.max_tokens)
+def _params(p: Sampling) -> tuple[float, float, int, tuple[str, ...]]:
+    return (p.temperature, p.top_p, p.max_tokens, p.stop)
