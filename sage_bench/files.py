@@ -36,10 +36,19 @@ def to_trash(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write all or nothing: a reader sees the old file or the new one."""
+    """Write all or nothing: a reader sees the old file or the new one. Raises `SageBenchError` when it cannot (disk full)."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise no_space(path, error) from error
+
+
+def no_space(path: Path, error: OSError) -> SageBenchError:
+    """The error of a write that failed: disk full, quota, file size limit, read-only."""
+    return SageBenchError(f"cannot be written: {error.strerror or error}; what was written before is kept", where=str(path), remedy="make room and run the same command again")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -72,24 +81,40 @@ def keep_rows(path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> None:
 
 
 class Appender:
-    """Appends JSON lines, each flushed as it is written; a torn last line of an earlier writer is closed first."""
+    """Appends JSON lines, each handed to the system as it is written; a torn last line of an earlier writer is closed first.
+
+    Raises `SageBenchError` when the disk is full, and takes the torn part of what it was writing back out.
+    """
 
     def __init__(self, path: Path):
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         torn = path.exists() and path.stat().st_size > 0 and not _ends_with_newline(path)
-        self.file = path.open("a", encoding="utf-8")
+        self.file = path.open("ab", buffering=0)
         if torn:
-            self.file.write("\n")
+            self._put(b"\n")
 
     def write(self, *rows: Mapping[str, Any]) -> None:
         """All rows in one write: a kill loses whole rows or tears the last one, nothing else."""
         if rows:
-            self.file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-            self.file.flush()
+            self._put("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+
+    def _put(self, data: bytes) -> None:
+        before = os.fstat(self.file.fileno()).st_size
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[self.file.write(left) :]  # a nearly full disk takes a part
+        except OSError as error:
+            if os.fstat(self.file.fileno()).st_size == before + len(data) - len(left):  # nobody else wrote meanwhile
+                os.ftruncate(self.file.fileno(), before)
+            raise no_space(self.path, error) from error
 
     def sync(self) -> None:
-        os.fsync(self.file.fileno())
+        try:
+            os.fsync(self.file.fileno())
+        except OSError as error:
+            raise no_space(self.path, error) from error
 
     def close(self) -> None:
         self.file.close()

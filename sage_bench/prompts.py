@@ -141,6 +141,11 @@ class Renderer(Messages):
         super().__init__(prompts)
         self.tokenizer, self.template_options = tokenizer, template_options or {}
 
+    @property
+    def template(self) -> str:
+        """What decides the rendering, for fingerprints."""
+        return self.tokenizer.chat_template
+
     def text(self, system: str, user: str) -> str:
         """The chat up to where the assistant begins to speak."""
         return self.chat(([{"role": "system", "content": system}] if system else []) + [{"role": "user", "content": user}])

@@ -17,11 +17,16 @@ Examples:
 `sage-bench eval --model Qwen/Qwen2.5-7B-Instruct --tasks sb_math6 --dry-run` (what it would ask and cost)
 
 `sage-bench eval --model Qwen/Qwen2.5-7B-Instruct --tasks sb_math500:4 --data sb_math500=math500.jsonl --offline --out runs/eval`
+`sage-bench eval --model Qwen/Qwen2.5-7B-Instruct --tasks 'tiny_*:2' --limit 5 --out runs/eval`
+
+`sage-bench eval --model fake:0.6 --tasks tiny:4 --out runs/eval` (no model: right with probability 0.6)
+
+`sage-bench eval --model my-model --sampler openai --sampler-option base_url=http://host:8000/v1 --tasks tiny:4 --out runs/eval`
 """
 
 
 def evaluate(
-    model: Annotated[str, typer.Option("--model", "-m", help="Checkpoint folder, preset or Hub id.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Checkpoint folder, preset, Hub id, a server's name for it, or fake:P.")],
     tasks: Annotated[list[str], typer.Option("--tasks", "-t", help="Tasks and groups with samples a question, e.g. tiny:4,tiny_long:16 (`sage-bench ls tasks`).")],
     out: Annotated[Optional[Path], typer.Option("--out", "-o", help="Folder of all evaluations; each model gets its own run folder in it.")] = None,
     n: Annotated[Optional[int], typer.Option("-n", min=1, help="Samples a question where --tasks does not say.")] = None,
@@ -39,7 +44,9 @@ def evaluate(
     tokens_per_second: Annotated[float, typer.Option("--tokens-per-second", min=1.0, help="With --dry-run: what one GPU is taken to generate.")] = 2000.0,
     gpu_price: Annotated[Optional[float], typer.Option("--gpu-price", min=0.0, help="With --dry-run: price of one GPU hour.")] = None,
     label: Annotated[Optional[str], typer.Option(help="Method name for the tables; checkpoints of ours know theirs.")] = None,
-    sampler: Annotated[str, typer.Option(help="Who draws the samples.")] = "local",
+    sampler: Annotated[str, typer.Option(help="Who draws the samples (`sage-bench ls samplers`); auto: vllm where it runs on a GPU, else hf.")] = "auto",
+    options: Annotated[Optional[list[str]], typer.Option("--sampler-option", metavar="KEY=VALUE", help="An option of the sampler, e.g. tensor_parallel=2. Repeatable.")] = None,
+    chat_template: Annotated[str, typer.Option(help="auto: the tokenizer's own, an error without one; none: plain text, for base models; or a Jinja file.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16.")] = "auto",
     threads: Annotated[Optional[int], typer.Option(min=1, help="Torch threads.")] = None,
@@ -49,38 +56,52 @@ def evaluate(
 
     quiet_libraries()
     from sage_bench.errors import UsageError
+    from sage_bench.evaluation import models
     from sage_bench.evaluation.loading import check_complete, own_grader
     from sage_bench.evaluation.spec import parse
-    from sage_bench.pretrained import check_folder, model_path
-    from sage_bench.registry import GRADERS, MODELS, SAMPLERS
+    from sage_bench.layers import override_layer
+    from sage_bench.registry import GRADERS
 
     wanted = parse(tasks, n)
-    options = data_options(wanted, data, offline=offline, gated=gated, gold_corrections=gold_corrections)
+    read = data_options(wanted, data, offline=offline, gated=gated, gold_corrections=gold_corrections)
     for name in [grader] if grader else {own_grader(t) for t in wanted}:
         GRADERS.get(name)
     if temperature == 0 and max(wanted.values()) > 1:
         raise UsageError("at temperature 0 all samples of a question are equal copies", where="--temperature", remedy="use one sample, e.g. -n 1")
-    path = model_path(MODELS.get(model).values["model"]["path"] if model in MODELS else model)
     sampling = {k: v for k, v in {"temperature": temperature, "top_p": top_p, "max_gen_toks": max_tokens}.items() if v is not None}
     if temperature == 0:
         sampling["do_sample"] = False
+    flags = {k: v for k, v in {"device": device, "dtype": dtype, "chat_template": chat_template}.items() if v != "auto"}
+    more = flags | dict(override_layer(options or []).values)
     if dry_run:
         from sage_bench.evaluation.plan import plan
+        from sage_bench.pretrained import model_path
+        from sage_bench.registry import MODELS
 
-        print(plan(path, wanted, options, grader=grader, sampling=sampling, limit=limit, tokens_per_second=tokens_per_second, gpu_price=gpu_price))
+        path = model_path(MODELS.get(model).values["model"]["path"] if model in MODELS else model)
+        print(plan(path, wanted, read, grader=grader, sampling=sampling, limit=limit, tokens_per_second=tokens_per_second, gpu_price=gpu_price))
         return
     if out is None:
         raise UsageError("no --out", remedy="give the folder of all evaluations, e.g. --out runs/eval")
-    check_folder(path)
+    path, sampler = models.resolve(model, sampler)
     import torch
 
+    from sage_bench.errors import PartialError
     from sage_bench.evaluation import runner
     from sage_bench.reporting.export import write_eval
 
     if threads:
         torch.set_num_threads(threads)
-    config = runner.EvalConfig(path, wanted, out, {"method": label} if label else {}, sampling, seed, limit, grader, options)
-    folder = runner.evaluate(config, SAMPLERS.get(sampler)(path, device=device, dtype=dtype), quiet=quiet)
+    config = runner.EvalConfig(path, wanted, out, {"method": label} if label else {}, sampling, seed, limit, grader, read)
+    drawing = models.make(path, sampler, more)
+    try:
+        folder = runner.evaluate(config, drawing, quiet=quiet)
+    except PartialError as error:
+        write_eval(Path(str(error.where)))
+        print(error.where)
+        raise
+    finally:
+        drawing.close()
     run = write_eval(folder)
     print(folder)
     check_complete(run.manifest["skipped"], str(folder))

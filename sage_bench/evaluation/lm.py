@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
-from sage_bench.evaluation.samplers.base import Ask, Sampler, Text
+from sage_bench.errors import PartialError, UsageError
+from sage_bench.evaluation.samplers.base import Ask, Failed, Sampler, Text
 from sage_bench.evaluation.store import Key, SampleStore
 from sage_bench.rollout import Sampling
 from sage_bench.seeds import derive_seed
 
 SAMPLES_PER_BLOCK = 4  # a block is whole questions x this many consecutive samples, whatever n is
+TELL_EVERY = 0.2  # seconds between two words on progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +56,19 @@ class StoreLM(LM):
     """An `LM` that answers from the store and lets a sampler draw the rest.
 
     lm-eval hands the same `Instance` object `repeats` times: the clones are numbered, and number i gets its own seed,
-    derived from (seed, task, doc_id, i). on_progress(done, total) counts samples of all tasks.
+    derived from (seed, task, doc_id, i). on_progress(done, total) counts samples of all tasks. gold(task, doc) is asked
+    only for samplers that want golds.
     """
 
-    def __init__(self, sampler: Sampler, folder: Path, *, seed: int = 0, on_progress: Callable[[int, int], None] | None = None):
+    def __init__(
+        self, sampler: Sampler, folder: Path, *, seed: int = 0, on_progress: Callable[[int, int], None] | None = None,
+        gold: Callable[[str, Mapping[str, Any]], str] = lambda task, doc: str(doc["answer"]),
+    ):
         super().__init__()
-        self.sampler, self.folder, self.seed, self.on_progress = sampler, folder, seed, on_progress
+        self.sampler, self.folder, self.seed, self.on_progress, self.gold = sampler, folder, seed, on_progress, gold
         self.stores: dict[str, SampleStore] = {}
-        self.generated = 0
+        self.generated, self.told = 0, 0.0
+        self.failed: Counter[str] = Counter()
 
     @property
     def tokenizer_name(self) -> str:
@@ -82,17 +89,27 @@ class StoreLM(LM):
         wanted = self._wanted(requests)
         for task in dict.fromkeys(w.task for w in wanted):
             self.stores.setdefault(task, SampleStore(self.folder, task))
-        total, done = len(wanted), sum(w.key in self.stores[w.task] for w in wanted)
+        missing = [w for w in wanted if w.key not in self.stores[w.task]]
+        done, total = len(wanted) - len(missing), len(wanted)
         self._tell(done, total)
-        for block in self._blocks(wanted):
-            missing = [w for w in block if w.key not in self.stores[w.task]]
-            if missing:
-                self._draw(block if self.sampler.block > 1 else missing)
-                done += len(missing)
-                self.generated += len(missing)
-                self._tell(done, total)
-        for store in self.stores.values():
-            store.close()
+        if missing:
+            check_context(self.sampler, missing)
+            self.sampler.open(self.folder)
+        try:
+            for batch in self._blocks(wanted) if self.sampler.block > 1 else [missing]:
+                for _ in self._draw(batch):
+                    done += 1
+                    self.generated += 1
+                    self._tell(done, total)
+        finally:
+            for store in self.stores.values():
+                store.close()
+        if lacking := sum(w.key not in self.stores[w.task] for w in wanted):
+            reasons = "; ".join(f"{reason} (x{n})" for reason, n in self.failed.most_common(3)) or "the sampler gave no text"
+            raise PartialError(
+                f"{lacking} of {total} samples could not be drawn: {reasons}", where=str(self.folder),
+                remedy="run the same command again, it asks for the missing ones only",
+            )
         return [self.stores[w.task].rows[w.key]["text"] for w in wanted]
 
     def _wanted(self, requests: Sequence[Instance]) -> list[Wanted]:
@@ -104,28 +121,64 @@ class StoreLM(LM):
             prompt, kwargs = r.args
             params, until = sampling_of(kwargs)
             digest = hashlib.sha256((prompt + json.dumps(kwargs, sort_keys=True)).encode()).hexdigest()[:16]
-            out.append(Wanted(r.task_name, r.doc_id, sample, digest, Ask(prompt, params, derive_seed(self.seed, r.task_name, r.doc_id, sample), until)))
+            gold = self.gold(r.task_name, r.doc) if self.sampler.wants_gold else ""
+            out.append(Wanted(r.task_name, r.doc_id, sample, digest, Ask(prompt, params, derive_seed(self.seed, r.task_name, r.doc_id, sample), until, gold)))
         return out
 
     def _blocks(self, wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
-        """Fixed blocks of samples: what is drawn together depends on (task, question, sample) alone, not on what is missing."""
+        """Fixed blocks of samples that are not all there: what is drawn together depends on (task, question, sample) alone, not on what is missing."""
         questions = max(1, self.sampler.block // SAMPLES_PER_BLOCK)
         blocks: dict[tuple[str, int, int], list[Wanted]] = defaultdict(list)
         for w in wanted:
             blocks[w.task, w.doc_id // questions, w.sample // SAMPLES_PER_BLOCK].append(w)
-        yield from blocks.values()
+        yield from (b for b in blocks.values() if any(w.key not in self.stores[w.task] for w in b))
 
-    def _draw(self, block: Sequence[Wanted]) -> None:
-        rows = [self._row(block[i], text) for i, text in self.sampler.draw([w.ask for w in block])]
-        for task in dict.fromkeys(w.task for w in block):
-            self.stores[task].append(sorted((r for r in rows if r["task"] == task), key=lambda r: (r["doc_id"], r["sample"])))
+    def _draw(self, batch: Sequence[Wanted]) -> Iterator[None]:
+        """Draw and store. Yields once for each new row. A block is stored in order and as a whole, other samples as they come."""
+        together: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for i, text in self.sampler.draw([w.ask for w in batch]):
+            w = batch[i]
+            if isinstance(text, Failed):
+                self.failed[text.reason] += 1
+            elif self.sampler.block > 1:
+                together[w.task].append(self._row(w, text))
+            else:
+                yield from (None for _ in range(self.stores[w.task].append([self._row(w, text)])))
+        for task, rows in together.items():
+            yield from (None for _ in range(self.stores[task].append(sorted(rows, key=lambda r: (r["doc_id"], r["sample"])))))
 
     def _row(self, w: Wanted, text: Text) -> dict[str, Any]:
+        clean = text.text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate, which JSON of a server may carry, is no text
         return {
-            "task": w.task, "doc_id": w.doc_id, "sample": w.sample, "seed": w.ask.seed, "prompt_hash": w.prompt_hash, "text": text.text,
+            "task": w.task, "doc_id": w.doc_id, "sample": w.sample, "seed": w.ask.seed, "prompt_hash": w.prompt_hash, "text": clean,
             "finish": text.finish, "prompt_tokens": text.prompt_tokens, "tokens": text.tokens, "time": round(time.time(), 3),
         }
 
     def _tell(self, done: int, total: int) -> None:
-        if self.on_progress:
+        if self.on_progress and (done >= total or time.monotonic() - self.told > TELL_EVERY):
+            self.told = time.monotonic()
             self.on_progress(done, total)
+
+
+def check_context(sampler: Sampler, wanted: Sequence[Wanted]) -> None:
+    """Raise `UsageError` before anything is drawn when a prompt and its longest completion do not fit the model's context.
+
+    Nothing is cut silently: lm-eval's own models drop the beginning of such a prompt.
+    """
+    if sampler.context is None:
+        return
+    tokens: dict[str, int | None] = {}
+    over: dict[tuple[str, int], tuple[int, int]] = {}
+    for w in wanted:
+        if w.ask.prompt not in tokens:
+            tokens[w.ask.prompt] = sampler.count(w.ask.prompt)
+        n = tokens[w.ask.prompt]
+        if n is not None and n + w.ask.params.max_tokens > sampler.context:
+            over[w.task, w.doc_id] = (n, w.ask.params.max_tokens)
+    if over:
+        (task, doc_id), (n, new) = max(over.items(), key=lambda item: item[1])
+        room = sampler.context - n
+        raise UsageError(
+            f"{len(over)} prompts do not fit the model's context of {sampler.context} tokens together with their completions; the longest has {n} tokens, and {new} new ones are allowed",
+            where=f"{task}, question {doc_id}", remedy=f"--max-tokens {room} fits" if room > 0 else "the prompt alone is too long for this model",
+        )

@@ -5,23 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from sage_bench import pretrained
-from sage_bench.errors import UsageError
+from sage_bench.errors import PartialError
+from sage_bench.evaluation import folders
 from sage_bench.evaluation.grades import grade_run
 from sage_bench.evaluation.lm import StoreLM
 from sage_bench.evaluation.loading import DataOptions, grader_of, load, report_of, task_manager
 from sage_bench.evaluation.samplers.base import Sampler
-from sage_bench.evaluation.spec import task_files
 from sage_bench.files import locked, make_folder, write_json
 from sage_bench.progress import Bar
 from sage_bench.versions import versions
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -57,48 +57,52 @@ def read_label(model: str) -> dict[str, Any]:
     return {"method": saved.get("backend"), "train_seed": saved.get("seed"), "step": saved.get("step"), "preset": saved.get("preset")}
 
 
-def fingerprint(config: EvalConfig, sampler: Sampler) -> dict[str, Any]:
-    """Everything that decides the samples, except how many there are."""
-    return {
-        "schema": SCHEMA, "sampler": sampler.fingerprint(), "seed": config.seed, "limit": config.limit, "sampling": dict(config.sampling),
-        "tasks": {t: _task_hash(t, config.data) for t in config.tasks}, **({} if config.data.gold_corrections else {"gold_corrections": "off"}),
-    }
-
-
-def _task_hash(task: str, data: DataOptions) -> str:
-    values = {k: v for k, v in task_files()[task].values.items() if k != "repeats"}
-    if task in data.data:
-        values["data"] = data.digest(task)
-    return _sha(json.dumps(values, sort_keys=True, default=str))
-
-
 def evaluate(config: EvalConfig, sampler: Sampler, *, quiet: bool = False) -> Path:
-    """Run the evaluation to its end and return the run folder. The same call again generates only what is missing."""
-    print_of = fingerprint(config, sampler)
-    # the set of tasks is not part of the folder's name: more tasks later belong to the same run
-    name = hashlib.sha256(json.dumps({k: v for k, v in print_of.items() if k != "tasks"}, sort_keys=True).encode()).hexdigest()[:8]
-    folder = make_folder(config.out / slug(config.model) / name)
+    """Run the evaluation to its end and return the run folder. The same call again generates only what is missing.
+
+    Raises `PartialError` when some samples could not be drawn; the others are stored and graded by then."""
+    loaded, skipped = load(config.tasks, config.data, grader=config.grader, sampling=config.sampling)
+    print_of = folders.fingerprint(sampler.fingerprint(), config.seed, config.limit, config.sampling, {name: describe(task) for name, task in loaded.items()})
+    place = folders.choose(config.out / slug(config.model), print_of)
+    if place.news:
+        print(place.news, file=sys.stderr, flush=True)
+    folder = make_folder(place.folder)
     with locked(folder):
-        before = json.loads((folder / "manifest.json").read_text(encoding="utf-8")) if (folder / "manifest.json").exists() else {}
-        changed = [t for t, h in print_of["tasks"].items() if before.get("fingerprint", {}).get("tasks", {}).get(t, h) != h]
-        if changed:
-            raise UsageError(f"tasks changed since this run began: {', '.join(changed)}", where=str(folder), remedy="choose another --out")
-        tasks = {**before.get("tasks", {}), **{t: max(n, before.get("tasks", {}).get(t, 0)) for t, n in config.tasks.items()}}
-        print_of["tasks"] = {**before.get("fingerprint", {}).get("tasks", {}), **print_of["tasks"]}
-        loaded, skipped = load(tasks, config.data, grader=config.grader, sampling=config.sampling)
-        kept = {k: before.get(k, {}) for k in ("tasks", "sampling", "golds", "graders")}  # an earlier call had the data of tasks this one lacks
+        before = folders.read_manifest(folder)
+        tasks = {t: max(config.tasks[t], before.get("tasks", {}).get(t, 0)) for t in loaded}
+        for name, n in tasks.items():
+            loaded[name].set_config("repeats", n)
+        said = manifest(config, before, tasks, print_of)
+        kept = {k: before.get(k, {}) for k in ("tasks", "golds", "graders")}
         graders = {**kept["graders"], **{name: grader_of(task) for name, task in loaded.items()}}
         write_json(folder / "manifest.json", {
-            "kind": "eval", "model": config.model, "label": {**read_label(config.model), **config.label}, "seed": config.seed, "limit": config.limit,
-            "tasks": {t: n for t, n in tasks.items() if t in loaded or t in kept["tasks"]}, "skipped": {t: s for t, s in skipped.items() if t not in kept["tasks"]},
-            "sampling": {**kept["sampling"], **{name: describe(task) for name, task in loaded.items()}},
+            **said, "skipped": {t: s for t, s in skipped.items() if t not in kept["tasks"]},
             "golds": {**kept["golds"], **{name: report for name, task in loaded.items() if (report := report_of(task))}},
             "gold_corrections": "on" if config.data.gold_corrections else "off", "grader": ", ".join(dict.fromkeys(graders.values())), "graders": graders,
-            "fingerprint": print_of, "versions": versions(),
         })
-        write_json(folder / "results.json", run_lm_eval(config, sampler, folder, loaded, quiet=quiet))
+        write_questions(folder, loaded, config.limit)
+        try:
+            results = run_lm_eval(config, sampler, folder, loaded, quiet=quiet)
+        except PartialError:
+            grade_run(folder, graders)  # what is there can be read; the tables say `partial`
+            raise
+        write_json(folder / "results.json", folders.merge_results(folders.read_json(folder / "results.json"), results))
         grade_run(folder, graders)
     return folder
+
+
+def manifest(config: EvalConfig, before: Mapping[str, Any], tasks: Mapping[str, int], print_of: Mapping[str, Any]) -> dict[str, Any]:
+    """manifest.json: what this call asks for, together with what earlier calls into this folder asked for."""
+    now = versions()
+    earlier = [v for v in [*before.get("earlier_versions", []), before.get("versions", now)] if v != now]
+    for name, version in (before.get("versions") or {}).items():
+        if now.get(name) != version:
+            print(f"note: {name} was {version} when this run began and is {now.get(name)} now", file=sys.stderr)
+    asked = dict(print_of) | {"tasks": {**before.get("fingerprint", {}).get("tasks", {}), **print_of["tasks"]}}
+    return {
+        "kind": "eval", "model": config.model, "label": {**read_label(config.model), **config.label}, "tasks": {**before.get("tasks", {}), **tasks}, "seed": config.seed,
+        "limit": config.limit, "sampling": asked["tasks"], "fingerprint": asked, "versions": now, "earlier_versions": earlier,
+    }
 
 
 def load_tasks(config: EvalConfig, tasks: Mapping[str, int]) -> dict[str, Any]:
@@ -113,7 +117,7 @@ def describe(task: Any) -> dict[str, Any]:
     return {
         "questions": len(task.eval_docs),
         "temperature": kwargs.get("temperature"), "top_p": kwargs.get("top_p", 1.0), "max_gen_toks": kwargs.get("max_gen_toks"),
-        "prompt_id": _sha(f"{task.config.description}\x1f{task.config.doc_to_text}"), "data_rev": _sha(docs),
+        "until": list(kwargs.get("until") or []), "prompt_id": _sha(f"{task.config.description}\x1f{task.config.doc_to_text}"), "data_rev": _sha(docs),
     }
 
 
@@ -123,21 +127,26 @@ def run_lm_eval(config: EvalConfig, sampler: Sampler, folder: Path, tasks: Mappi
 
     evaluator.get_git_commit_hash = lambda: None  # it would record the commit of whatever folder the user stands in
     with Bar(f"eval {slug(config.model)}", 0, quiet=quiet) as bar:
-        lm = StoreLM(sampler, folder, seed=config.seed, on_progress=bar.set)
+        lm = StoreLM(sampler, folder, seed=config.seed, on_progress=bar.set, gold=lambda task, doc: gold_of(tasks[task], doc))
         results = evaluator.simple_evaluate(
             model=lm, tasks=list(tasks.values()), task_manager=task_manager(), apply_chat_template=True, limit=config.limit, bootstrap_iters=0, log_samples=True,
             confirm_run_unsafe_code=True,
         )
-    write_questions(folder, results["samples"])
     return {k: v for k, v in results.items() if k != "samples"}
 
 
-def write_questions(folder: Path, samples: Mapping[str, list[dict[str, Any]]]) -> None:
+def gold_of(task: Any, doc: Mapping[str, Any]) -> str:
+    """The gold answer as lm-eval gives it to the metrics."""
+    return str(task.doc_to_target(doc))
+
+
+def write_questions(folder: Path, tasks: Mapping[str, Any], limit: int | None = None) -> None:
     """questions/<task>.json: gold (and options) of every question, so that a run can be graded again from its folder alone."""
     (folder / "questions").mkdir(exist_ok=True)
-    for task, rows in samples.items():
-        write_json(folder / "questions" / f"{task}.json", [
-            {"doc_id": r["doc_id"], "uid": r["doc"].get("uid", r["doc_id"]), "gold": str(r["target"]), **{k: r["doc"][k] for k in ("options",) if k in r["doc"]}} for r in rows
+    for name, task in tasks.items():
+        docs = enumerate(islice(task.eval_docs, limit))
+        write_json(folder / "questions" / f"{name}.json", [
+            {"doc_id": i, "uid": d.get("uid", i), "gold": gold_of(task, d), **({"options": d["options"]} if "options" in d else {})} for i, d in docs
         ])
 
 

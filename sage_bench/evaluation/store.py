@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from sage_bench.files import Appender, read_jsonl
 
 Key = tuple[int, int, str]  # (doc_id, sample, prompt_hash)
+SYNC_EVERY = 1.0  # seconds; a killed process loses nothing that was written, a machine without power this much
 
 
 class SampleStore:
@@ -23,20 +25,30 @@ class SampleStore:
         for row in read_jsonl(self.file):
             self.rows.setdefault((row["doc_id"], row["sample"], row["prompt_hash"]), row)
         self._appender: Appender | None = None
+        self._synced = 0.0
 
     def __contains__(self, key: Key) -> bool:
         return key in self.rows
 
-    def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write rows that are not there yet; on disk when this returns."""
-        new = [dict(r) for r in rows if (r["doc_id"], r["sample"], r["prompt_hash"]) not in self.rows]
+    def append(self, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Write the rows that are not there yet and say how many. They outlive the process when this returns. Raises
+        `SageBenchError` when the disk is full; what was stored before stays whole."""
+        new: dict[Key, dict[str, Any]] = {}
+        for r in rows:
+            key = (r["doc_id"], r["sample"], r["prompt_hash"])
+            if key not in self.rows:
+                new.setdefault(key, dict(r))
         if new:
             self._appender = self._appender or Appender(self.file)
-            self._appender.write(*new)
-            self._appender.sync()
-            self.rows.update({(r["doc_id"], r["sample"], r["prompt_hash"]): r for r in new})
+            self._appender.write(*new.values())
+            self.rows.update(new)
+            if time.monotonic() - self._synced > SYNC_EVERY:
+                self._appender.sync()
+                self._synced = time.monotonic()
+        return len(new)
 
     def close(self) -> None:
         if self._appender:
+            self._appender.sync()
             self._appender.close()
             self._appender = None

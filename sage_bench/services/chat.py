@@ -7,11 +7,13 @@ import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import httpx
@@ -21,7 +23,31 @@ from sage_bench.errors import UsageError, did_you_mean
 from sage_bench.files import Appender, read_jsonl
 from sage_bench.progress import stderr
 
+CHAT, PLAIN = "/chat/completions", "/completions"  # what is called below base_url
 RETRY = {408, 409, 425, 429, 500, 502, 503, 504, 529}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the service said. text: None when all of it is a thought. thought: reasoning it keeps apart from the text. finish: its
+    `finish_reason`. tokens: (prompt, completion), 0 where it does not say."""
+
+    text: str | None
+    thought: str
+    finish: str
+    tokens: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A try, or a call after its last try, that brought nothing. code: the HTTP status, None without one. said: what came with it.
+    wait: seconds the server asks to wait."""
+
+    status: str
+    retry: bool = True
+    wait: float = 0.0
+    code: int | None = None
+    said: str = ""
 
 
 class Options(BaseModel):
@@ -41,7 +67,7 @@ class Options(BaseModel):
     body: dict[str, Any] = Field(default_factory=dict, description="further fields of the request; null takes one away")
 
 
-def endpoint(options: Mapping[str, Any], *, name: str) -> Endpoint:
+def endpoint(options: Mapping[str, Any], *, name: str, path: str = CHAT) -> Endpoint:
     """An endpoint from the options a user gave (`Options`). name: of its files, and in errors. Raises `UsageError` naming the option."""
     known = Options.model_fields
     try:
@@ -54,16 +80,16 @@ def endpoint(options: Mapping[str, Any], *, name: str) -> Endpoint:
         raise UsageError(what, where=f"{name}: {key}", remedy=f"{secret}options: {', '.join(known)}") from None  # the cause would show the value
     if "key_env" in options and not os.environ.get(chosen.key_env):
         raise UsageError(f"the environment variable `{chosen.key_env}` is not set", where=f"{name}: key_env", remedy="export the key, or leave key_env out where none is needed")
-    return Endpoint(chosen, os.environ.get(chosen.key_env, ""), name)
+    return Endpoint(chosen, os.environ.get(chosen.key_env, ""), name, path)
 
 
 class Endpoint:
     """The service. Files in the run folder: `<name>_calls.jsonl`, one row a try (time, key of the payload, status, attempt, gave_up,
     seconds, tokens, cost), and `<name>_cache.jsonl`, the replies, from which a second run is answered without a call."""
 
-    def __init__(self, options: Options, key: str, name: str = "service"):
-        self.options, self.name = options, name
-        self.url = options.base_url.rstrip("/") + "/chat/completions"
+    def __init__(self, options: Options, key: str, name: str = "service", path: str = CHAT):
+        self.options, self.name, self.secret = options, name, key
+        self.url = options.base_url.rstrip("/") + path
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.known: dict[str, str] = {}
         self.lock = threading.Lock()
@@ -88,6 +114,44 @@ class Endpoint:
             replies = dict(zip(bodies, pool.map(lambda item: self._call(client, *item), bodies.items()), strict=True))
         return [replies[self.key(p)] for p in payloads]
 
+    def log_to(self, file: Path) -> None:
+        """Keep the ledger there, and no cache (for `stream`)."""
+        self.ledger = self.ledger or Appender(file)
+
+    def stream(self, payloads: Sequence[dict[str, Any]]) -> Iterator[tuple[int, Reply | Failure]]:
+        """(index, reply) as calls end, `parallel` at a time. No cache: equal payloads are separate calls.
+
+        Closing the iterator gives up what has not begun; calls under way end by themselves, in threads nobody waits for."""
+        todo: SimpleQueue[tuple[int, dict[str, Any]]] = SimpleQueue()
+        done: SimpleQueue[tuple[int, Reply | Failure | Exception]] = SimpleQueue()
+        for item in enumerate(payloads):
+            todo.put(item)
+        stop = threading.Event()
+
+        def work() -> None:
+            while not stop.is_set():
+                try:
+                    i, payload = todo.get_nowait()
+                except Empty:
+                    return
+                try:
+                    done.put((i, self._ask(client, self.key(payload), payload, remember=False, stop=stop)))
+                except Exception as error:  # noqa: BLE001  raised again where the iterator is read
+                    done.put((i, error))
+
+        limits = httpx.Limits(max_connections=self.options.parallel)
+        with httpx.Client(timeout=self.options.timeout, headers=self.headers, limits=limits) as client:
+            for _ in range(min(self.options.parallel, len(payloads))):
+                threading.Thread(target=work, daemon=True).start()
+            try:
+                for _ in payloads:
+                    i, reply = done.get()
+                    if isinstance(reply, Exception):
+                        raise reply
+                    yield i, reply
+            finally:
+                stop.set()
+
     def key(self, payload: Mapping[str, Any]) -> str:
         """What the cache knows a call by: address, payload, further fields."""
         return hashlib.sha256(json.dumps([self.url, payload, self.options.body] if self.options.body else [self.url, payload], sort_keys=True).encode()).hexdigest()
@@ -99,38 +163,46 @@ class Endpoint:
         if self.failed_in_a_row >= self.options.patience:
             self._write(key, status="not tried", gave_up=True)
             return None
+        reply = self._ask(client, key, payload, remember=True)
+        with self.lock:
+            self.failed_in_a_row = self.failed_in_a_row + 1 if isinstance(reply, Failure) else 0
+        return None if isinstance(reply, Failure) else reply.text
+
+    def _ask(self, client: httpx.Client, key: str, payload: dict[str, Any], *, remember: bool, stop: threading.Event | None = None) -> Reply | Failure:
+        """One call with its tries. remember: its text goes into the cache; a reply without a text is then none. stop: nobody waits any more."""
         body = {k: v for k, v in {**payload, **self.options.body}.items() if v is not None}
         for attempt in range(1, self.options.tries + 1):
             began = time.monotonic()
-            text, status, retry, wait, tokens = self._try(client, body)
-            last = text is None and (attempt == self.options.tries or not retry)
-            if text is not None or last:
-                with self.lock:
-                    self.failed_in_a_row = self.failed_in_a_row + 1 if last else 0
-            self._write(key, text, status=status, attempt=attempt, seconds=time.monotonic() - began, gave_up=last, tokens=tokens)
-            if text is not None or last:
-                return text
-            time.sleep(min(max(wait, self.options.pause * 2 ** (attempt - 1)), self.options.timeout))
+            reply = self._try(client, body)
+            if stop and stop.is_set():
+                return Failure("stopped")  # its connection was closed under it: no try that counts
+            if remember and isinstance(reply, Reply) and reply.text is None:
+                reply = Failure("garbage (content is NoneType)")
+            if isinstance(reply, Reply):
+                self._write(key, reply.text if remember else None, status="ok", attempt=attempt, seconds=time.monotonic() - began, gave_up=False, tokens=reply.tokens)
+                return reply
+            last = attempt == self.options.tries or not reply.retry
+            self._write(key, status=reply.status, attempt=attempt, seconds=time.monotonic() - began, gave_up=last)
+            if last:
+                return reply
+            time.sleep(min(max(reply.wait, self.options.pause * 2 ** (attempt - 1)), self.options.timeout))
         raise AssertionError("unreachable: the last try returns")
 
-    def _try(self, client: httpx.Client, body: dict[str, Any]) -> tuple[str | None, str, bool, float, tuple[int, int]]:
-        """(text, status, whether to try again, seconds the server asks to wait, tokens)."""
+    def _try(self, client: httpx.Client, body: dict[str, Any]) -> Reply | Failure:
         try:
             response = client.post(self.url, json=body)
         except httpx.TimeoutException:
-            return None, "timeout", True, 0.0, (0, 0)
+            return Failure("timeout")
         except (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict) as error:
-            return None, f"{type(error).__name__}: {error}", True, 0.0, (0, 0)
-        if response.status_code != 200:
-            return None, f"http {response.status_code}", response.status_code in RETRY, retry_after(response.headers.get("retry-after")), (0, 0)
+            return Failure(f"{type(error).__name__}: {error}")
+        if (code := response.status_code) != 200:
+            said = " ".join(response.text.split())[:300]
+            said = said.replace(self.secret, "***") if self.secret else said  # servers like to repeat the key they refuse
+            return Failure(f"http {code}", code in RETRY, retry_after(response.headers.get("retry-after")), code, said)
         try:
-            reply = response.json()
-            text = reply["choices"][0]["message"]["content"]
-        except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
-            return None, f"garbage ({type(error).__name__})", True, 0.0, (0, 0)
-        if not isinstance(text, str):
-            return None, f"garbage (content is {type(text).__name__})", True, 0.0, (0, 0)
-        return text, "ok", False, 0.0, token_counts(reply.get("usage"))
+            return read_reply(response.json())
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+            return Failure(f"garbage ({error if isinstance(error, NoTextError) else type(error).__name__})")
 
     def _write(self, key: str, text: str | None = None, *, tokens: tuple[int, int] = (0, 0), seconds: float = 0.0, **row: Any) -> None:
         with self.lock:
@@ -147,6 +219,25 @@ class Endpoint:
                 self.told.add(row["status"])
                 place = f", see {self.ledger.path}" if self.ledger else ""
                 stderr().print(f"warning: {self.name}: a call failed for good ({row['status']}){place}; told once for each reason", markup=False)
+
+
+class NoTextError(TypeError):
+    """A reply of the right shape whose text is none."""
+
+
+def read_reply(body: Any) -> Reply:
+    """The reply in a body of `/chat/completions` or `/completions`. Raises what `Endpoint` takes for garbage.
+
+    >>> read_reply({"choices": [{"message": {"content": None, "reasoning_content": "Hm"}, "finish_reason": "length"}]})
+    Reply(text=None, thought='Hm', finish='length', tokens=(0, 0))
+    """
+    choice = body["choices"][0]
+    message = {"content": choice["text"]} if "text" in choice else choice["message"]
+    text, thought = message["content"], message.get("reasoning_content") or message.get("reasoning")
+    thought = thought if isinstance(thought, str) else ""
+    if not (isinstance(text, str) or (text is None and thought)):
+        raise NoTextError(f"content is {type(text).__name__}")
+    return Reply(text, thought, str(choice.get("finish_reason") or "stop"), token_counts(body.get("usage")))
 
 
 def token_counts(usage: Any) -> tuple[int, int]:

@@ -1,0 +1,34 @@
+"""Hashes of weights and texts, for fingerprints. Loads nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+WHOLE = 1 << 26  # weight files up to this size are hashed whole, larger ones by size and their first and last part
+
+
+def hash_weights(path: str, revision: str | None = None) -> str:
+    """Hash of the weight files of a folder; of the name (and revision, if one is given) for a Hub id."""
+    files = sorted(Path(path).glob("*.safetensors")) if Path(path).is_dir() else []
+    digest = hashlib.sha256(b"" if files else (path + (f"@{revision}" if revision else "")).encode())
+    for file in files:
+        size = file.stat().st_size
+        digest.update(f"{file.name} {size}\n".encode())
+        with file.open("rb") as f:
+            if size <= WHOLE:
+                digest.update(f.read())
+            else:
+                digest.update(f.read(WHOLE // 2))
+                f.seek(-WHOLE // 2, 2)
+                digest.update(f.read())
+    return digest.hexdigest()[:16]
+
+
+def short_sha(text: str) -> str:
+    """First 16 hexadecimal digits of a text's SHA-256.
+
+    >>> short_sha("")
+    'e3b0c44298fc1c14'
+    """
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
