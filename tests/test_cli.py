@@ -18,7 +18,7 @@ def run(*words: str, cwd: Path | None = None, **env: str) -> subprocess.Complete
     )
 
 
-VERBS = ("demo", "train", "eval", "judge-eval", "report", "ls", "tiny build")
+VERBS = ("demo", "train", "eval", "judge-eval", "report", "compare", "ls", "tiny build")
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])

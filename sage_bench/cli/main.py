@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from sage_bench.cli import demo, evaluate, judge_eval, ls, report, tiny, train
+from sage_bench.cli import compare, demo, evaluate, judge_eval, ls, report, tiny, train
 from sage_bench.errors import SageBenchError
 from sage_bench.version import VERSION
 
@@ -23,6 +23,7 @@ app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("judge-eval")(judge_eval.judge_eval)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
 app.command("ls")(ls.ls)
 app.add_typer(tiny.app, name="tiny")
 

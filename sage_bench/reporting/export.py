@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from sage_bench.errors import UsageError
 from sage_bench.evaluation.grades import load_grades
 from sage_bench.files import write_text
 from sage_bench.reporting.runs import EvalRun, find_runs, kind_of, read_eval
@@ -16,14 +17,15 @@ from sage_bench.reporting.tables import comparison, leaderboard, markdown
 def write_eval(folder: Path) -> EvalRun:
     """summary.csv and per_question.csv in the run folder, leaderboard.csv over all runs beside it; prints the run's table."""
     run = read_eval(folder)
-    board = leaderboard([run])
+    board = leaderboard([run], passes=True)
     write_text(folder / "summary.csv", board.to_csv(index=False))
     grades = load_grades(folder)
     per_question = grades.groupby(["task", "doc_id", "uid"], sort=False).agg(n=("correct", "size"), correct=("correct", "sum"), tokens=("tokens", "mean")).reset_index()
+    if run.limited:
+        per_question["limited"] = run.limited
     write_text(folder / "per_question.csv", per_question.to_csv(index=False))
     write_leaderboard(folder.parent.parent)
-    limited = ["LIMITED: only the first questions of each task were asked."] if run.manifest.get("limit") else []
-    print_markdown(markdown(comparison({run.method: run}).drop(columns="delta"), limited))
+    print_markdown(markdown(comparison({run.method: run}).drop(columns="delta"), watermarks({run.method: run})))
     for task, r in run.tasks.items():
         for share, what in ((r.truncated, "completions were cut at the token limit"), (r.no_answer, "completions have no boxed answer")):
             if share > 0.05:
@@ -35,15 +37,17 @@ def write_leaderboard(out: Path) -> None:
     """leaderboard.csv and leaderboard.md of all evaluations below a folder."""
     runs = [read_eval(f) for f in find_runs(out) if kind_of(f) == "eval" and (f / "summary.csv").exists()]
     if runs:
-        write_text(out / "leaderboard.csv", leaderboard(runs).to_csv(index=False))
-        write_text(out / "leaderboard.md", "\n".join(markdown(comparison(named(group))) for group in by_tasks(runs)))
+        write_text(out / "leaderboard.csv", leaderboard(runs, passes=True).to_csv(index=False))
+        write_text(out / "leaderboard.md", "\n".join(markdown(comparison(names := named(group)), watermarks(names)) for group in by_tasks(runs)))
 
 
 def named(runs: Sequence[EvalRun]) -> dict[str, EvalRun]:
-    """Distinct names for a table's rows: method, with step and folder where needed."""
+    """Distinct names for a table's rows: method, with step, training seed and folder where needed."""
     out: dict[str, EvalRun] = {}
     for run in runs:
         name = run.method + (f" @{run.label['step']}" if run.label.get("step") is not None else "")
+        if name in out and run.label.get("train_seed") is not None:
+            name += f" seed {run.label['train_seed']}"
         while name in out:
             name += f" ({run.folder.name})" if not name.endswith(")") else "'"
         out[name] = run
@@ -51,11 +55,26 @@ def named(runs: Sequence[EvalRun]) -> dict[str, EvalRun]:
 
 
 def by_tasks(runs: Sequence[EvalRun]) -> list[list[EvalRun]]:
-    """Runs that answered the same benchmarks: only those belong in one table."""
-    groups: dict[tuple[str, ...], list[EvalRun]] = {}
+    """Runs that answered the same benchmarks, on the same data: only those belong in one table."""
+    groups: dict[tuple[tuple[str, str], ...], list[EvalRun]] = {}
     for run in runs:
-        groups.setdefault(tuple(run.tasks), []).append(run)
+        groups.setdefault(tuple((t, run.manifest["sampling"][t]["data_rev"]) for t in run.tasks), []).append(run)
     return list(groups.values())
+
+
+def watermarks(runs: Mapping[str, EvalRun]) -> list[str]:
+    return [f"{name}: {run.limited}." for name, run in runs.items() if run.limited]
+
+
+def eval_runs(folders: Sequence[Path]) -> dict[str, EvalRun]:
+    """The evaluations in or below some folders, each once, under distinct names. Raises `UsageError` for a folder without any."""
+    found: dict[Path, EvalRun] = {}
+    for folder in folders:
+        runs = [f for f in find_runs(folder) if kind_of(f) == "eval"]
+        if not runs:
+            raise UsageError("there is no evaluation here", where=str(folder), remedy="give the folder that `sage-bench eval` printed, or one that contains such folders")
+        found.update({f.resolve(): read_eval(f) for f in runs if f.resolve() not in found})
+    return named(list(found.values()))
 
 
 def print_markdown(text: str) -> None:

@@ -10,10 +10,12 @@ from typing import Any
 import pandas as pd
 
 from sage_bench.files import make_folder, write_text
+from sage_bench.reporting.compare import differences
 from sage_bench.reporting.curves import figures, tidy
-from sage_bench.reporting.export import by_tasks, named
+from sage_bench.reporting.export import by_tasks, named, watermarks
 from sage_bench.reporting.runs import EvalRun, TrainRun, find_runs, kind_of, read_eval, read_train
-from sage_bench.reporting.tables import compare, comparison, leaderboard, markdown
+from sage_bench.reporting.statistics import holm
+from sage_bench.reporting.tables import answers, compare, comparison, leaderboard, markdown, seed_table
 from sage_bench.reporting.weights import LEGEND, responses, span
 
 NUMBER = "{:.1f}".format
@@ -27,9 +29,10 @@ class Table:
 
 
 def comparison_line(c: Mapping[str, Any]) -> str:
-    """`sage − grpo: +12.3 [9.1, 15.4], p = 0.0001`; says n.s. when the interval covers 0."""
+    """`sage − grpo: +12.3 [9.1, 15.4], p = 0.0001`; says n.s. when the interval covers 0. With Holm's p where there is one."""
     verdict = "" if c["ci"][0] > 0 or c["ci"][1] < 0 else ", n.s."
-    return f"{c['a']} − {c['b']}: {c['diff']:+.1f} [{c['ci'][0]:.1f}, {c['ci'][1]:.1f}], p = {c['p']:.2g}{verdict}"
+    corrected = f" (Holm {c['holm']:.2g})" if "holm" in c else ""
+    return f"{c['a']} − {c['b']}: {c['diff']:+.1f} [{c['ci'][0]:.1f}, {c['ci'][1]:.1f}], p = {c['p']:.2g}{corrected}{verdict}"
 
 
 def html(title: str, subtitle: str, tables: Sequence[Table], runs: Mapping[str, TrainRun]) -> str:
@@ -56,12 +59,12 @@ def report(folders: Sequence[Path], out: Path) -> list[Path]:
     evals = named([read_eval(f) for f in found if kind_of(f) == "eval"])
     trains = unique({f: read_train(f) for f in found if kind_of(f) == "train"})
     make_folder(out)
-    tables = [table for group in by_tasks(list(evals.values())) for table in [comparison_of({n: r for n, r in evals.items() if r in group})]]
+    tables = [table for group in by_tasks(list(evals.values())) for table in tables_of({n: r for n, r in evals.items() if r in group})]
     title = "SAGE-Bench report"
     files = {"report.html": html(title, f"{len(evals)} evaluations, {len(trains)} training runs", tables, trains)}
     if evals:
         files["table.md"] = "\n".join(markdown(t.frame, t.notes) for t in tables)
-        files["leaderboard.csv"] = leaderboard(list(evals.values())).to_csv(index=False)
+        files["leaderboard.csv"] = leaderboard(list(evals.values()), passes=True).to_csv(index=False)
     if trains:
         files["curves.csv"] = tidy(trains).to_csv(index=False)
     for name, text in files.items():
@@ -72,11 +75,24 @@ def report(folders: Sequence[Path], out: Path) -> list[Path]:
 def comparison_of(runs: Mapping[str, EvalRun]) -> Table:
     """The comparison table with every method tested against the first."""
     names = list(runs)
-    same = [n for n in names[1:] if all(len(runs[n].scores[t]) == len(s) for t, s in runs[names[0]].scores.items())]
+    differ = {n: found for n in names[1:] if (found := differences(runs[names[0]], runs[n]))}
     notes = ["Percent; ± is the standard error of the average, clustered by question. Evaluated without hints."]
-    notes += [comparison_line(compare(n, names[0], runs)) for n in same]
+    tested = [compare(n, names[0], runs) for n in names[1:] if n not in differ]
+    adjusted = holm([c["p"] for c in tested]) if len(tested) > 1 else []
+    notes += [comparison_line(c | ({"holm": adjusted[i]} if adjusted else {})) for i, c in enumerate(tested)]
+    notes += [f"{n} is not compared with {names[0]}: {'; '.join(line for lines in found.values() for line in lines[:2])}" for n, found in differ.items()]
     notes += [f"{n}: {t} {r.status}" for n in names for t, r in runs[n].tasks.items() if r.status != "ok"]
-    return Table("Comparison", comparison(runs), tuple(notes))
+    return Table("Comparison", comparison(runs), tuple(notes + watermarks(runs)))
+
+
+def tables_of(runs: Mapping[str, EvalRun]) -> list[Table]:
+    """The comparison, how the answers ended, and methods over their training seeds where there are several."""
+    tables = [comparison_of(runs)]
+    tables += [Table("How the answers ended", answers(runs), ("Means over benchmarks; tokens of a completion; pass@k is unbiased, over all samples of a question.", *watermarks(runs)))]
+    seeds = seed_table(list(runs.values()))
+    if seeds is not None:
+        tables.append(Table("Over training seeds", seeds, ("Percent; ± and the 95 % interval (low, high) contain training seeds and questions.",)))
+    return tables
 
 
 def unique(runs: Mapping[Path, TrainRun]) -> dict[str, TrainRun]:

@@ -21,7 +21,10 @@ from sage_bench.training.ledger import no_signal_share
 
 @dataclass(frozen=True)
 class TaskResult:
-    """One benchmark of one run. means: score of each question, (N,) in [0, 1]; the rest are shares and means over samples."""
+    """One benchmark of one run. means: score of each complete question, (N,) in [0, 1]; the rest are shares and means over samples.
+
+    questions: names of the same N questions, to pair them with another run's. doc_ids: their numbers in the store.
+    """
 
     means: NDArray[np.float64]
     samples: int
@@ -30,6 +33,19 @@ class TaskResult:
     no_answer: float
     timeouts: int
     status: str  # "ok", or "partial 412/480"
+    tokens_median: float = float("nan")
+    questions: tuple[str, ...] = ()
+    doc_ids: tuple[int, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The questions' names, or their numbers where nobody named them."""
+        return self.questions or tuple(map(str, range(len(self.means))))
+
+    @property
+    def right(self) -> NDArray[np.int64]:
+        """Right samples of each question, (N,)."""
+        return np.rint(self.means * self.samples).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -46,6 +62,17 @@ class EvalRun:
     @property
     def scores(self) -> dict[str, NDArray[np.float64]]:
         return {t: r.means for t, r in self.tasks.items()}
+
+    @property
+    def partial(self) -> bool:
+        """Some questions lack samples."""
+        return any(r.status != "ok" for r in self.tasks.values())
+
+    @property
+    def limited(self) -> str:
+        """The watermark of a run that was asked the first questions only (`--limit`), or an empty string."""
+        limit = self.manifest.get("limit")
+        return f"LIMITED to the first {limit} questions of each task" if limit else ""
 
 
 @dataclass(frozen=True)
@@ -103,9 +130,11 @@ def _task_result(rows: pd.DataFrame, n: int) -> TaskResult:
     means = by_question.mean()[complete].sort_index().to_numpy(float)  # a question with missing samples is no question with wrong ones
     asked = len(by_question)
     status = "ok" if complete.all() else f"partial {len(rows)}/{asked * n}"
+    doc_ids = sorted(complete.index[complete])
+    uids = rows.groupby("doc_id")["uid"].first()[doc_ids].astype(str)
     return TaskResult(
         means, n, float(rows.tokens.mean()), float((rows.finish == "length").mean()), float((rows.status == "no_answer").mean()),
-        int((rows.status == "timeout").sum()), status,
+        int((rows.status == "timeout").sum()), status, float(rows.tokens.median()), tuple(uids if uids.is_unique else map(str, doc_ids)), tuple(map(int, doc_ids)),
     )
 
 

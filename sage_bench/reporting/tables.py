@@ -7,12 +7,14 @@ from typing import Any
 
 import pandas as pd
 
+from sage_bench.reporting.compare import common_tasks, shared_scores
+from sage_bench.reporting.metrics import Metric, powers
 from sage_bench.reporting.runs import EvalRun
-from sage_bench.reporting.statistics import Paired, macro, mean_se, paired, sampling_se, t_interval
+from sage_bench.reporting.statistics import Paired, macro, macro_interval, mean_se, over_seeds, paired, sampling_se, share_interval
 
 LEADERBOARD = [
     "model", "method", "train_seed", "step", "select_rule", "task", "n_questions", "n_samples", "metric", "value", "se_question", "se_seed", "ci_lo", "ci_hi",
-    "tokens_mean", "trunc_pct", "noans_pct", "timeouts", "grader", "prompt_id", "temp", "top_p", "max_tokens", "data_rev", "fingerprint", "status",
+    "tokens_mean", "trunc_pct", "noans_pct", "timeouts", "grader", "prompt_id", "temp", "top_p", "max_tokens", "data_rev", "fingerprint", "status", "limited",
 ]
 
 
@@ -41,7 +43,7 @@ def markdown(table: pd.DataFrame, footer: Sequence[str] = ()) -> str:
             return f"**{value:.1f}**"
         if column == "delta":
             return f"{value:+.1f}"
-        if column.endswith("rollouts"):
+        if column.endswith("rollouts") or column in {"questions", "timeouts"}:
             return f"{value:.0f}"
         return f"{value:.1f}" if isinstance(value, float) else str(value)
 
@@ -52,35 +54,93 @@ def markdown(table: pd.DataFrame, footer: Sequence[str] = ()) -> str:
 
 
 def compare(a: str, b: str, runs: Mapping[str, EvalRun]) -> dict[str, Any]:
-    """a - b in percent points on the macro average, paired by question: {"a", "b", "diff", "se", "ci", "p"}."""
-    result: Paired = paired(runs[a].scores, runs[b].scores)
+    """a - b in percent points on the macro average, paired by question: {"a", "b", "diff", "se", "ci", "p"}.
+
+    On the questions that both completed, whatever their order in the runs.
+    """
+    scores, _ = shared_scores({n: runs[n] for n in (a, b)}, Metric(), common_tasks([runs[a], runs[b]]))
+    result: Paired = paired(scores[a], scores[b])
     return {"a": a, "b": b, "diff": 100 * result.diff, "se": 100 * result.se, "ci": [100 * result.low, 100 * result.high], "p": result.p}
 
 
-def leaderboard(runs: Sequence[EvalRun], select_rule: str = "fixed step") -> pd.DataFrame:
-    """Tidy: one row per run, benchmark and metric; plus the macro average as task `avg`. Values in percent."""
+def answers(runs: Mapping[str, EvalRun]) -> pd.DataFrame:
+    """How the answers ended, beside what they were worth: means over benchmarks; counts are sums. Percent and tokens."""
+    rows = []
+    for name, run in runs.items():
+        results = list(run.tasks.values())
+        k = min(r.samples for r in results)
+        row: dict[str, Any] = {"method": name, "avg": 100 * macro(run.scores)[0]}
+        if k > 1:
+            row[f"pass@{k}"] = 100 * macro(Metric("pass", k).scores(run))[0]
+        row |= {"tokens": _mean([r.tokens for r in results]), "median tokens": _mean([r.tokens_median for r in results])}
+        row |= {"truncated %": 100 * _mean([r.truncated for r in results]), "no answer %": 100 * _mean([r.no_answer for r in results]), "timeouts": sum(r.timeouts for r in results)}
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("method")
+
+
+def seed_table(runs: Sequence[EvalRun]) -> pd.DataFrame | None:
+    """Methods that were trained more than once, over their training seeds; None where there is none. Percent.
+
+    ± is the standard error over seeds and questions, its two parts beside it.
+    """
+    groups: dict[tuple[Any, ...], list[EvalRun]] = {}
+    for run in runs:
+        if run.label.get("train_seed") is not None:
+            groups.setdefault((run.method, run.label.get("preset"), run.label.get("step")), []).append(run)
+    rows = []
+    for (method, _, step), members in groups.items():
+        by_seed = {str(r.label["train_seed"]): r for r in members}
+        if len(by_seed) < 2 or not (tasks := common_tasks(list(by_seed.values()))):
+            continue
+        scores, sizes = shared_scores(by_seed, Metric(), tasks)
+        r = over_seeds(list(scores.values()))
+        rows.append({
+            "method": method, "step": str(step), "seeds": ", ".join(by_seed), "questions": sum(sizes.values()), "avg": 100 * r.mean, "se": 100 * r.se,
+            "of seeds": 100 * r.se_seed, "of questions": 100 * r.se_question, "low": 100 * r.low, "high": 100 * r.high,
+        })
+    return pd.DataFrame(rows).set_index("method") if rows else None
+
+
+def leaderboard(runs: Sequence[EvalRun], select_rule: str = "fixed step", *, passes: bool = False) -> pd.DataFrame:
+    """Tidy: one row per run, metric and benchmark; plus the macro average as task `avg`. Values in percent.
+
+    passes: pass@2, pass@4, ... up to the samples there are, beside avg@n; a benchmark with fewer than k samples has no
+    row of pass@k, and without it there is no average.
+    """
     rows = []
     for run in runs:
-        label = run.label
-        sampling = run.manifest["sampling"]
-        common = {
-            "model": run.model, "method": run.method, "train_seed": label.get("train_seed"), "step": label.get("step"), "select_rule": select_rule,
-            "metric": "avg@n", "grader": run.manifest["grader"], "fingerprint": run.folder.name,
-        }
-        for task, r in run.tasks.items():
-            mean, se = mean_se(r.means)
-            low, high = t_interval(mean, se, len(r.means))
-            how = sampling[task]
-            rows.append({
-                **common, "task": task, "n_questions": len(r.means), "n_samples": r.samples, "value": 100 * mean, "se_question": 100 * se,
-                "se_seed": 100 * sampling_se(r.means, r.samples), "ci_lo": 100 * low, "ci_hi": 100 * high, "tokens_mean": r.tokens, "trunc_pct": 100 * r.truncated,
-                "noans_pct": 100 * r.no_answer, "timeouts": r.timeouts, "prompt_id": how["prompt_id"], "temp": how["temperature"], "top_p": how["top_p"],
-                "max_tokens": how["max_gen_toks"], "data_rev": how["data_rev"], "status": r.status,
-            })
-        average, se = macro(run.scores)
-        rows.append({
-            **common, "task": "avg", "n_questions": sum(len(r.means) for r in run.tasks.values()), "n_samples": None, "value": 100 * average, "se_question": 100 * se,
-            "ci_lo": 100 * max(0.0, average - 1.96 * se), "ci_hi": 100 * min(1.0, average + 1.96 * se),
-            "status": "ok" if all(r.status == "ok" for r in run.tasks.values()) else "partial",
-        })
+        most = max(r.samples for r in run.tasks.values())
+        for metric in [Metric(), *(Metric("pass", k) for k in (powers(most) if passes else ()))]:
+            rows += _board_rows(run, metric, select_rule)
     return pd.DataFrame(rows, columns=LEADERBOARD)
+
+
+def _board_rows(run: EvalRun, metric: Metric, select_rule: str) -> list[dict[str, Any]]:
+    label, sampling, rows = run.label, run.manifest["sampling"], []
+    common = {
+        "model": run.model, "method": run.method, "train_seed": label.get("train_seed"), "step": label.get("step"), "select_rule": select_rule,
+        "metric": metric.name, "grader": run.manifest["grader"], "fingerprint": run.folder.name, "limited": run.limited or None,
+    }
+    scores = {t: s for t, s in metric.scores(run).items() if not pd.isna(s).any()}
+    for task, values in scores.items():
+        r, how = run.tasks[task], sampling[task]
+        mean, se = mean_se(values)
+        low, high = share_interval(mean, se, len(values))
+        rows.append({
+            **common, "task": task, "n_questions": len(values), "n_samples": r.samples, "value": 100 * mean, "se_question": 100 * se,
+            "se_seed": 100 * sampling_se(r.means, r.samples) if metric.kind == "avg" else None, "ci_lo": 100 * low, "ci_hi": 100 * high, "tokens_mean": r.tokens,
+            "trunc_pct": 100 * r.truncated, "noans_pct": 100 * r.no_answer, "timeouts": r.timeouts, "prompt_id": how["prompt_id"], "temp": how["temperature"],
+            "top_p": how["top_p"], "max_tokens": how["max_gen_toks"], "data_rev": how["data_rev"], "status": r.status,
+        })
+    if len(scores) == len(run.tasks):
+        average, se = macro(scores)
+        low, high = macro_interval(scores)
+        rows.append({
+            **common, "task": "avg", "n_questions": sum(map(len, scores.values())), "n_samples": None, "value": 100 * average, "se_question": 100 * se,
+            "ci_lo": 100 * low, "ci_hi": 100 * high, "status": "partial" if run.partial else "ok",
+        })
+    return rows
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
