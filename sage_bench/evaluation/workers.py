@@ -14,7 +14,7 @@ import json
 import os
 import subprocess
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
@@ -69,6 +69,7 @@ class Pool:
             Worker(i, command, config, env, logs / f"{name}_{i}.log", self.out) for i, (config, env) in enumerate(zip(configs, envs, strict=True))
         ]
         self.about: dict[int, Any] = {}  # what each worker said of itself when it was ready
+        self.drawn: Counter[int] = Counter()  # samples by worker
 
     def run(self, groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
         """Messages with an "id", as samples finish; every id of every group once. Raises `SageBenchError` when a worker dies."""
@@ -87,6 +88,7 @@ class Pool:
             else:
                 worker.busy -= 1
                 left -= 1
+                self.drawn[worker.number] += 1
                 yield message
             self._feed(worker, todo)
 
