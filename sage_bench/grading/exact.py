@@ -10,6 +10,7 @@ _DROP = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\[!,;:]|\\ |~|\$|\s+")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
 _FRACTION = re.compile(r"([+-]?)\\frac\{([+-]?\d+)\}\{([+-]?\d+)\}|([+-]?\d+)/([+-]?\d+)")
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
+LONGEST = 4000  # characters of a number that is still worth exact arithmetic; Python refuses longer integers by default
 
 
 def spelled(text: str) -> str:
@@ -30,7 +31,7 @@ def number(text: str) -> Fraction | None:
     >>> number("1,234.50"), number(r"-\frac{3}{4}"), number("33"), number("033"), number("x"), number("1,23")
     (Fraction(2469, 2), Fraction(-3, 4), Fraction(33, 1), Fraction(33, 1), None, None)
     """
-    text = spelled(text)
+    text = spelled(text) if len(text) <= LONGEST else ""
     if _THOUSANDS.fullmatch(text):
         text = text.replace(",", "")
     if _DECIMAL.fullmatch(text):
