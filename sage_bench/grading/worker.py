@@ -30,6 +30,18 @@ def equivalent(gold: str, answer: str) -> dict[str, object]:
     return {"correct": False, "status": "parse_error" if unread else "ok"}
 
 
+def metric(gold: str, answer: str) -> dict[str, object]:
+    """math-verify's own metric as SAGE calls it (spec 4.1), its timeouts included."""
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig
+    from math_verify.metric import math_metric
+
+    score = math_metric((LatexExtractionConfig(),), (ExprExtractionConfig(), LatexExtractionConfig()), precision=6)
+    try:
+        return {"correct": score(["\\boxed{" + gold + "}"], ["\\boxed{" + answer + "}"])[0] == 1.0, "status": "ok"}
+    except ValueError:  # a gold it cannot read: the released code scores 0
+        return {"correct": False, "status": "parse_error"}
+
+
 def readable(gold: str, _: str) -> dict[str, object]:
     """{"correct": can math-verify read the gold?, "status": "ok"}."""
     return {"correct": is_gold(gold), "status": "ok"}

@@ -7,7 +7,7 @@ from fractions import Fraction
 from importlib.metadata import version
 
 from sage_bench.grading.exact import number, spelled
-from sage_bench.grading.extract import closing_brace, last_boxed
+from sage_bench.grading.extract import closing_brace, given_answer
 from sage_bench.grading.pool import READABLE, Pool, shared_pool
 from sage_bench.grading.verdict import Verdict
 from sage_bench.registry import register_grader
@@ -30,7 +30,7 @@ class MathVerify:
     def grade(self, gold: str, texts: Sequence[str]) -> list[Verdict]:
         verdicts: list[Verdict | None] = [None] * len(texts)
         slow: list[int] = []
-        answers = [last_boxed(t) for t in texts]
+        answers = [given_answer(t) for t in texts]
         for i, answer in enumerate(answers):
             if not answer:
                 verdicts[i] = Verdict(False, "no_answer")
