@@ -28,7 +28,7 @@ def evaluate(
     max_tokens: Annotated[Optional[int], typer.Option(min=1, help="Longest completion, instead of the tasks' own.")] = None,
     seed: Annotated[int, typer.Option(help="Base of the sampling seeds.")] = 0,
     limit: Annotated[Optional[int], typer.Option("--limit", "-L", min=1, help="First questions of each task only.")] = None,
-    grader: Annotated[str, typer.Option(help="Verifier (`sage-bench ls graders`).")] = "math_verify",
+    grader: Annotated[str, typer.Option(help="Verifier (`sage-bench ls graders`).")] = "robust",
     label: Annotated[Optional[str], typer.Option(help="Method name for the tables; checkpoints of ours know theirs.")] = None,
     sampler: Annotated[str, typer.Option(help="Who draws the samples.")] = "local",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",

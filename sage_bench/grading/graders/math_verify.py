@@ -1,4 +1,4 @@
-"""The default verifier: last box, then equal spelling, equal number, math-verify."""
+"""math-verify, with care: last box, then equal spelling, equal number, math-verify."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from importlib.metadata import version
 
 from sage_bench.grading.oat import boxed, mathd
@@ -12,6 +11,7 @@ from sage_bench.grading.verdict import Verdict
 from sage_bench.registry import register_grader
 
 
+@register_grader("oat")
 class Oat:
     r"""The oat grader (SAGE spec 4.2): string, sympy and, unless `fast`, math-verify. Lenient; `a+b` passes for `c+b`.
 
@@ -48,5 +48,9 @@ class Oat:
         return None  # the released code has no such check: what cannot be read never matches
 
 
-register_grader("oat")(Oat)
-register_grader("oat_fast")(partial(Oat, fast=True))
+@register_grader("oat_fast")
+class OatFast(Oat):
+    """The oat grader without its math-verify step (its `fast` mode)."""
+
+    def __init__(self, pool: Pool | None = None):
+        super().__init__(fast=True, pool=pool)
