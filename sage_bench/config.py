@@ -104,5 +104,5 @@ class RunConfig(Section):
     engine: EngineConfig = Field(default_factory=EngineConfig)
     validation: ValidationConfig = Field(default_factory=ValidationConfig)
     log: LogConfig = Field(default_factory=LogConfig)
-    grader: str = Field("math_verify", description="verifier of the reward (`sage-bench ls graders`)")
+    grader: str = Field("robust", description="verifier of the reward (`sage-bench ls graders`); SAGE's own is sage_train")
     prompts: str | None = Field(None, description="YAML file that replaces prompt texts")

@@ -43,8 +43,8 @@ def test_every_sample_is_stored_with_what_made_it(sampler, tmp_path):
     stored = rows(folder)
     assert {(r["doc_id"], r["sample"]) for r in stored} == {(d, s) for d in range(12) for s in range(2)}
     assert len({r["seed"] for r in stored}) == 24 and {r["finish"] for r in stored} <= {"stop", "length"} and all(r["tokens"] > 0 for r in stored)
-    grades = list(read_jsonl(folder / "grades/tiny_short.math_verify.jsonl"))
-    assert len(grades) == 24 and {g["status"] for g in grades} <= {"ok", "no_answer"} and all("math_verify" in g["grader_version"] for g in grades)
+    grades = list(read_jsonl(folder / "grades/tiny_short.robust.jsonl"))
+    assert len(grades) == 24 and {g["status"] for g in grades} <= {"ok", "no_answer"} and all("robust" in g["grader_version"] for g in grades)
 
 
 def test_the_store_and_lm_eval_agree_on_the_score(sampler, tmp_path):
@@ -72,7 +72,7 @@ def test_a_torn_store_is_healed_and_only_what_is_missing_comes_back(sampler, tmp
     assert 0 < kept < 160 and not file.read_bytes().endswith(b"\n")
     evaluate(sampler, tmp_path / "torn", "tiny_short:4", limit=40)
     assert sorted(rows(folder), key=str) == sorted(rows(whole), key=str)
-    assert (folder / "grades/tiny_short.math_verify.jsonl").read_bytes() == (whole / "grades/tiny_short.math_verify.jsonl").read_bytes()
+    assert (folder / "grades/tiny_short.robust.jsonl").read_bytes() == (whole / "grades/tiny_short.robust.jsonl").read_bytes()
 
 
 def test_more_samples_top_up(sampler, tmp_path):
@@ -172,7 +172,7 @@ def test_outputs_people_read(sampler, tmp_path, capsys):
 def test_missing_samples_are_missing_not_wrong(sampler, tmp_path):
     folder = evaluate(sampler, tmp_path, "tiny_short:4")
     whole = read_eval(folder).tasks["tiny_short"]
-    file = folder / "grades/tiny_short.math_verify.jsonl"
+    file = folder / "grades/tiny_short.robust.jsonl"
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
     partial = read_eval(folder).tasks["tiny_short"]
     assert partial.status == "partial 47/48" and len(partial.means) == 11 and np.array_equal(partial.means, whole.means[:11])

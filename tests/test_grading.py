@@ -81,6 +81,41 @@ def test_a_dying_process_is_a_crash_and_is_replaced(pool):
     assert pool.compare([("x+1", "1+x")])[0]["correct"]
 
 
+def test_numbers_of_any_length_are_graded(grader):
+    """Neither float overflow nor Python's limit on the digits of an integer may end a run."""
+    long = "7" * 6000
+    verdicts = grader.grade("0.5", [rf"\boxed{{{'7' * 500}}}", rf"\boxed{{{long}}}", rf"\boxed{{\frac{{{long}}}{{3}}}}"])
+    assert [v.correct for v in verdicts] == [False] * 3 and verdicts[0].status == "ok"
+    assert grader.grade(long, [rf"\boxed{{{long}}}"])[0].correct
+
+
+def test_an_interrupted_call_leaves_no_stale_reply(monkeypatch):
+    pool = Pool(workers=1, timeout=20.0)
+    pool.compare([("1", "1")])
+    with monkeypatch.context() as m:
+        m.setattr(Pool, "_attend", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            pool.compare([("x", "x")])
+    assert [r["correct"] for r in pool.compare([("x", "y"), ("x+1", "1+x")])] == [False, True]
+    pool.close()
+
+
+def test_memory_is_capped_and_processes_are_recycled(monkeypatch, tmp_path):
+    (tmp_path / "hog.py").write_text("def hog(gold, answer):\n    return {'correct': bool(bytearray(3 << 30)), 'status': 'ok'}\n")
+    monkeypatch.setenv("SAGE_BENCH_GRADER_MEMORY_GIB", "1.5")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    pool = Pool(workers=1, timeout=30.0)
+    (reply,) = pool.compare([("a", "b", "hog:hog")])
+    assert (reply["correct"], reply["status"]) == (False, "crash") and "MemoryError" in reply["error"]
+    monkeypatch.setattr("sage_bench.grading.pool.RECYCLE", 3)
+    before = pool._workers[0].process.pid
+    pool.compare([("x", "x")])
+    assert pool._workers[0].process.pid == before
+    pool.compare([("x+1", "1+x")])
+    assert pool.compare([("x+1", "1+x")])[0]["correct"] and pool._workers[0].process.pid != before
+    pool.close()
+
+
 def test_it_works_in_threads_and_in_asyncio(grader):
     found: list[bool] = []
     threads = [threading.Thread(target=lambda: found.append(grader.grade("x+1", [r"\boxed{1+x}"])[0].correct)) for _ in range(4)]

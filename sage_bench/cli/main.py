@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from sage_bench.cli import compare, demo, doctor, evaluate, judge_eval, ls, report, status, tiny, train, validate
+from sage_bench.cli import compare, demo, doctor, evaluate, grader_eval, judge_eval, ls, report, status, tiny, train, validate
 from sage_bench.errors import SageBenchError
 from sage_bench.version import VERSION
 
@@ -27,6 +27,7 @@ app.command("compare")(compare.compare)
 app.command("validate")(validate.validate)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
+app.command("grader-eval")(grader_eval.grader_eval)
 app.command("ls")(ls.ls)
 app.add_typer(tiny.app, name="tiny")
 

@@ -13,6 +13,7 @@ _APART = re.compile(rf"(?<=\d)(?<!frac\d)(?<!frac\s\d){_GAP}(?=\d)")  # `\frac 1
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
 _FRACTION = re.compile(r"([+-]?)\\frac\{([+-]?\d+)\}\{([+-]?\d+)\}|([+-]?\d+)/([+-]?\d+)")
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
+LONGEST = 4000  # characters of a number that is still worth exact arithmetic; Python refuses longer integers by default
 
 
 def spelled(text: str) -> str:
@@ -36,8 +37,9 @@ def number(text: str) -> Fraction | None:
     >>> number("1,234.50"), number(r"-\frac{3}{4}"), number("33"), number("033"), number("x"), number("1,23")
     (Fraction(2469, 2), Fraction(-3, 4), Fraction(33, 1), Fraction(33, 1), None, None)
     """
-    text = spelled(text)
-    if _THOUSANDS.fullmatch(text):
+    listed = re.search(r"\d,\s+\d", text)  # "32, 349" is two numbers
+    text = spelled(text) if len(text) <= LONGEST else ""
+    if _THOUSANDS.fullmatch(text) and not listed:
         text = text.replace(",", "")
     if _DECIMAL.fullmatch(text):
         try:

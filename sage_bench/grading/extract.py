@@ -3,12 +3,74 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from typing import Literal
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
+_GLUE = 120  # characters of prose between two boxes that still belong to one answer
+_REVISION = re.compile(r"\b(wait|no|not|actually|but|instead|correct(?:ion|ed)?|mistake|however|rather|check|recheck)\b", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """Where an answer was found.
+
+    status: boxed; boxed_joined (several boxes of the closing sentence); none (no finished box); truncated (thinking was
+    opened and never closed, so whatever stands in it was not given as an answer). span: (start, end) of the answer in the text.
+    """
+
+    answer: str | None
+    status: Literal["boxed", "boxed_joined", "none", "truncated"]
+    span: tuple[int, int] | None = None
+
+
+def extract(text: str, *, several: bool = False) -> Extraction:
+    r"""The last finished box after the thinking; with `several`, all boxes of the closing sentence, joined by commas.
+
+    >>> extract(r"<think>\boxed{3}</think> so \boxed{4}").answer, extract(r"<think> maybe \boxed{3}").status
+    ('4', 'truncated')
+    >>> extract(r"roots \boxed{3} and \boxed{4}", several=True)
+    Extraction(answer='3, 4', status='boxed_joined', span=(13, 28))
+    >>> extract(r"\boxed{3}, wait: \boxed{4}", several=True).answer
+    '4'
+    """
+    begin = text.rfind("</think>") + len("</think>") if "</think>" in text else 0
+    if text.find("<think>", begin) >= 0:
+        return Extraction(None, "truncated")
+    found = boxes(text, begin)
+    if not found:
+        return Extraction(None, "none")
+    group = [found[-1]]
+    if several:
+        for box in reversed(found[:-1]):
+            glue = text[box[1] : group[0][0]]
+            if len(glue) > _GLUE or "\n\n" in glue.strip("$ \n\\][)(") or _REVISION.search(glue) or re.search(r"[.!?]\s", glue):
+                break
+            group.insert(0, box)
+    if len(group) == 1:
+        start, end = group[0]
+        return Extraction(text[start:end].strip(), "boxed", (start, end))
+    return Extraction(", ".join(text[s:e].strip() for s, e in group), "boxed_joined", (group[0][0], group[-1][1]))
+
+
+def boxes(text: str, begin: int = 0) -> list[tuple[int, int]]:
+    r"""(start, end) of the contents of all finished outermost boxes from `begin` on.
+
+    >>> [r"\boxed{a}\fbox{\boxed{b}}\boxed{c"[s:e] for s, e in boxes(r"\boxed{a}\fbox{\boxed{b}}\boxed{c")]
+    ['a', '\\boxed{b}']
+    """
+    out: list[tuple[int, int]] = []
+    for m in _BOX.finditer(text, begin):
+        if out and m.start() < out[-1][1]:
+            continue  # inside the box before
+        end = closing_brace(text, m.end())
+        if end is not None:
+            out.append((m.end() + 1, end))
+    return out
 
 
 def last_boxed(text: str) -> str | None:
-    r"""Content of the last `\boxed{...}` (or `\fbox`) whose braces balance, or None.
+    r"""Content of the last `\boxed{...}` (or `\fbox`) whose braces balance, innermost where boxes are nested, or None.
 
     An unfinished box at the end (a truncated completion) does not hide a finished one before it. Escaped braces do not count.
 
@@ -22,6 +84,16 @@ def last_boxed(text: str) -> str | None:
         if end is not None:
             return text[start + 1 : end].strip()
     return None
+
+
+def given_answer(text: str) -> str | None:
+    r"""`last_boxed` of what was said after the thinking; None where thinking never ended.
+
+    >>> given_answer(r"<think>\boxed{3}"), given_answer(r"<think>\boxed{3}</think> \boxed{4}"), given_answer(r"\boxed{x = \boxed{5}}")
+    (None, '4', '5')
+    """
+    begin = text.rfind("</think>") + len("</think>") if "</think>" in text else 0
+    return None if text.find("<think>", begin) >= 0 else last_boxed(text[begin:])
 
 
 def closing_brace(text: str, start: int) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sage_bench.grading.verdict import Grader, Verdict
 from sage_bench.registry import GRADERS
 
-DEFAULT = "math_verify"
+DEFAULT = "robust"
 _graders: dict[str, Grader] = {}
 _verdicts: dict[tuple[str, str, str], Verdict] = {}
 

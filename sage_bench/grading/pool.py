@@ -18,9 +18,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-Job = tuple[str, str | None]  # (gold, answer); answer None asks whether the gold itself can be read
+COMPARE, READABLE = "sage_bench.grading.worker:equivalent", "sage_bench.grading.worker:readable"
+Job = tuple[str, str] | tuple[str, str, str]  # (gold, answer, "module:function" that compares them; math-verify's unless named)
 START_TIMEOUT = 120.0  # importing sympy on a loaded machine
 START_TRIES = 3  # processes that may die in a row before one was ready
+RECYCLE = 5000  # jobs after which a process is replaced: sympy's caches only grow
 
 
 class Worker:
@@ -35,12 +37,13 @@ class Worker:
         self.job: int | None = None
         self.deadline = time.monotonic() + START_TIMEOUT
         self.buffer = b""
+        self.served = 0
 
     def send(self, index: int, job: Job, timeout: float) -> None:
         assert self.process.stdin is not None
-        self.job, self.deadline = index, time.monotonic() + timeout
+        self.job, self.deadline, self.served = index, time.monotonic() + timeout, self.served + 1
         with contextlib.suppress(BrokenPipeError):  # it died idle: reading from it says so, and the job becomes a crash
-            self.process.stdin.write(json.dumps({"gold": job[0], "answer": job[1]}).encode() + b"\n")
+            self.process.stdin.write(json.dumps({"gold": job[0], "answer": job[1], "how": job[2] if len(job) > 2 else COMPARE}).encode() + b"\n")
 
     def read(self) -> dict[str, Any] | None:
         """A reply if one is whole, else None. Raises EOFError when the process died."""
@@ -75,7 +78,12 @@ class Pool:
     def compare(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
         """Replies in the order of the jobs: {"correct", "status"}, status timeout or crash where the process was lost."""
         with self._lock:
-            return self._compare(jobs)
+            try:
+                return self._compare(jobs)
+            finally:  # an interrupted call leaves processes at work: their late replies must not answer the next call's jobs
+                for worker in [w for w in self._workers if w.job is not None or w.served >= RECYCLE]:
+                    worker.kill()
+                    self._workers.remove(worker)
 
     def _compare(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
         replies: list[dict[str, Any] | None] = [None] * len(jobs)
@@ -128,12 +136,12 @@ class Pool:
         self._workers = []
 
 
-_shared: Pool | None = None
+_shared: tuple[int, Pool] | None = None
 
 
 def shared_pool() -> Pool:
-    """The process-wide pool."""
+    """The process-wide pool. A forked child gets one of its own: two writers on one pipe would mix their jobs."""
     global _shared
-    if _shared is None:
-        _shared = Pool()
-    return _shared
+    if _shared is None or _shared[0] != os.getpid():
+        _shared = (os.getpid(), Pool())
+    return _shared[1]

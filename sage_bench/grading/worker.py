@@ -1,14 +1,22 @@
-"""The child process that runs math-verify: one JSON line in, one JSON line out. Started by `grading.pool`.
+"""The child process that compares: one JSON line in, one JSON line out. Started by `grading.pool`.
 
-math-verify guards itself with SIGALRM, which fails off the main thread and disarms other timers; here both its timeouts
+A job names its comparer as "module:function"; the function takes (gold, answer) and returns {"correct", "status"}.
+Memory is capped (`MEMORY_GIB`), so that a runaway expansion is a crash of one row and not of the machine. math-verify guards itself with SIGALRM, which fails off the main thread and disarms other timers; here both its timeouts
 are off and the parent kills the process instead.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
+import os
+import resource
 import sys
+from collections.abc import Callable
+from functools import cache
+
+MEMORY_GIB = float(os.environ.get("SAGE_BENCH_GRADER_MEMORY_GIB", "4"))  # of address space, a process
 
 
 def equivalent(gold: str, answer: str) -> dict[str, object]:
@@ -20,6 +28,23 @@ def equivalent(gold: str, answer: str) -> dict[str, object]:
         return {"correct": True, "status": "ok"}
     unread = not is_mathematics(parsed_answer) and is_mathematics(parsed_gold)
     return {"correct": False, "status": "parse_error" if unread else "ok"}
+
+
+def metric(gold: str, answer: str) -> dict[str, object]:
+    """math-verify's own metric as SAGE calls it (spec 4.1), its timeouts included."""
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig
+    from math_verify.metric import math_metric
+
+    score = math_metric((LatexExtractionConfig(),), (ExprExtractionConfig(), LatexExtractionConfig()), precision=6)
+    try:
+        return {"correct": score(["\\boxed{" + gold + "}"], ["\\boxed{" + answer + "}"])[0] == 1.0, "status": "ok"}
+    except ValueError:  # a gold it cannot read: the released code scores 0
+        return {"correct": False, "status": "parse_error"}
+
+
+def readable(gold: str, _: str) -> dict[str, object]:
+    """{"correct": can math-verify read the gold?, "status": "ok"}."""
+    return {"correct": is_gold(gold), "status": "ok"}
 
 
 def is_mathematics(parsed: list[object]) -> bool:
@@ -41,23 +66,34 @@ def parse_boxed(text: str) -> list[object]:
     return [x for x in found if not isinstance(x, str) or x.strip()]
 
 
+@cache
+def comparer(how: str) -> Callable[[str, str], dict[str, object]]:
+    """The function behind "module:function"."""
+    module, _, name = how.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def answer_line(line: str) -> dict[str, object]:
+    """The reply to one job; whatever the comparer raises becomes a row that says so."""
+    job = json.loads(line)
+    try:
+        return comparer(job["how"])(job["gold"], job["answer"])
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 math-verify's own TimeoutException is no Exception; the row says what happened
+        return {"correct": False, "status": "crash", "error": f"{type(error).__name__}: {error}"[:500]}
+
+
 def main() -> None:
     logging.disable(logging.WARNING)  # math-verify warns about the missing timeouts for every row
     import math_verify  # noqa: F401  (paid once, before the parent's clock starts)
 
+    size = int(MEMORY_GIB * 2**30)
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    sys.set_int_max_str_digits(100_000)  # answers may be long numbers; turning longer ones into text is quadratic in time
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
-        job = json.loads(line)
-        try:
-            if job["answer"] is None:
-                reply: dict[str, object] = {"correct": is_gold(job["gold"]), "status": "ok"}
-            else:
-                reply = equivalent(job["gold"], job["answer"])
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 math-verify's own TimeoutException is no Exception; the row says what happened
-            reply = {"correct": False, "status": "crash", "error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(reply), flush=True)
+        print(json.dumps(answer_line(line)), flush=True)
 
 
 if __name__ == "__main__":

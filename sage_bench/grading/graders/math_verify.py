@@ -1,17 +1,18 @@
-"""The default verifier: last box, then equal spelling, equal number, math-verify."""
+"""math-verify, with care: last box, then equal spelling, equal number, math-verify."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from importlib.metadata import version
 
 from sage_bench.grading.exact import number, spelled
-from sage_bench.grading.extract import closing_brace, last_boxed
-from sage_bench.grading.pool import Pool, shared_pool
+from sage_bench.grading.extract import closing_brace, given_answer
+from sage_bench.grading.pool import READABLE, Pool, shared_pool
 from sage_bench.grading.verdict import Verdict
 from sage_bench.registry import register_grader
 
-CLOSE = 1e-4  # decimals nearer than this may be equal up to rounding: math-verify decides, not we
+CLOSE = Fraction(1, 10_000)  # decimals nearer than this may be equal up to rounding: math-verify decides, not we
 
 
 @register_grader("math_verify")
@@ -29,7 +30,7 @@ class MathVerify:
     def grade(self, gold: str, texts: Sequence[str]) -> list[Verdict]:
         verdicts: list[Verdict | None] = [None] * len(texts)
         slow: list[int] = []
-        answers = [last_boxed(t) for t in texts]
+        answers = [given_answer(t) for t in texts]
         for i, answer in enumerate(answers):
             if not answer:
                 verdicts[i] = Verdict(False, "no_answer")
@@ -52,7 +53,7 @@ class MathVerify:
             return "the answer's braces do not balance"
         if number(gold) is not None:
             return None
-        (reply,) = (self.pool or shared_pool()).compare([(gold, None)])
+        (reply,) = (self.pool or shared_pool()).compare([(gold, "", READABLE)])
         return None if reply["correct"] else f"math-verify cannot read the answer ({reply['status']})"
 
 

@@ -1,0 +1,44 @@
+"""Six pairs whose grades change with the versions underneath (the antlr runtime alone decides the first two)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from sage_bench.grading.pool import Pool, shared_pool
+
+PACKAGES = ("math-verify", "latex2sympy2_extended", "antlr4-python3-runtime", "sympy", "mpmath", "pylatexenc")
+EXPECTED = (  # (gold, answer, what math-verify 0.9 with antlr 4.13.2 says)
+    ("50", r"50\%", True), ("0.5", r"50\%", True), (r"\frac{1}{3}", "0.333333", True), (r"3\sqrt{13}", r"\sqrt{117}", True), ("(1,2)", "(2,1)", False), ("x+1", "x+2", False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """One pair: what was expected of math-verify, and what it said (None: the comparison was lost)."""
+
+    gold: str
+    answer: str
+    expected: bool
+    said: bool | None
+
+    @property
+    def well(self) -> bool:
+        return self.said is self.expected
+
+
+def canaries(pool: Pool | None = None) -> list[Canary]:
+    """Ask math-verify, past all our short cuts. Any that is not `well` means: grades here differ from grades elsewhere."""
+    replies = (pool or shared_pool()).compare([(gold, answer) for gold, answer, _ in EXPECTED])
+    return [Canary(g, a, e, r["correct"] if r["status"] == "ok" else None) for (g, a, e), r in zip(EXPECTED, replies, strict=True)]
+
+
+def packages() -> dict[str, str]:
+    """Versions of everything that decides a grade."""
+    out = {}
+    for name in PACKAGES:
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            out[name] = "not installed"
+    return out

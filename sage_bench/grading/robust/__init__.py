@@ -1,0 +1,83 @@
+r"""The comparison of the `robust` grader: as strict as a mathematician, tolerant of form.
+
+An answer is cleaned (`clean`), cut into tokens (`tokens`), read as a list, a tuple, a set, an interval, an equation, a quantity, a matrix or
+words (`reader`), and compared with the gold's reading (`compare`): rational numbers exactly, other expressions at many
+values to fifty digits (`same`). What neither reading understands is left to math-verify. Runs in a worker process.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sage_bench.grading.robust.clean import clean
+from sage_bench.grading.robust.compare import same_reading
+from sage_bench.grading.robust.forms import Form, Value
+from sage_bench.grading.robust.nodes import Conditional, Unreadable, symbols, walk
+from sage_bench.grading.robust.reader import read
+from sage_bench.grading.robust.words import same_words
+
+_LETTER = re.compile(r"\(?\s*([A-J])\s*\)?")
+_CHOICE = re.compile(r"\(([A-J])\)\s*\S.*|([A-J])\s*[.):](?:\s.*)?", re.S)
+
+
+def equivalent(gold: str, answer: str) -> dict[str, object]:
+    r"""{"correct": bool, "status": "ok" | "parse_error", "by": what decided}.
+
+    >>> equivalent(r"\frac{1}{2}", "0.5")["correct"], equivalent("[0, 1)", r"0 \le x < 1")["correct"], equivalent("(1,2)", "(2,1)")["correct"]
+    (True, True, False)
+    """
+    one, two = clean(gold), clean(answer)
+    if one == two:
+        return {"correct": bool(one), "status": "ok", "by": "spelling"}
+    if same_choice(one, two):
+        return {"correct": True, "status": "ok", "by": "choice"}
+    try:
+        golds, answers = read(gold), read(answer)
+    except Conditional:
+        return {"correct": same_words(one, two), "status": "ok", "by": "words"}
+    except (Unreadable, RecursionError):
+        return {**by_math_verify(gold, answer), "by": "math_verify"}
+    pair = next(((g, a) for g in golds for a in answers if same_reading(g, a)), None)
+    if pair and is_unfinished(pair[0].form, pair[1].form):
+        return {**by_math_verify(gold, answer), "by": "math_verify"}
+    return {"correct": pair is not None, "status": "ok", "by": "reading"}
+
+
+def is_unfinished(gold: Form, answer: Form) -> bool:
+    r"""Does the answer leave trigonometric values standing where the gold has worked them out?
+
+    `-\tan 80° + 4\cos 10°` is -√3, but saying so was the problem. What computer algebra evaluates by itself (`\arctan 1`) is finished: math-verify decides.
+    """
+    if not isinstance(gold, Value) or not isinstance(answer, Value) or symbols(answer.node):
+        return False
+    return any(n.op == "fn" for n in walk(answer.node)) and not any(n.op == "fn" for n in walk(gold.node))
+
+
+def same_choice(gold: str, answer: str) -> bool:
+    """One side is an option's letter, the other that letter with the option's text.
+
+    >>> same_choice("C", "(C) 17"), same_choice("C. 42", "C"), same_choice("C", "D. 42"), same_choice("A", "A")
+    (True, True, False, False)
+    """
+    for letter, option in ((gold, answer), (answer, gold)):
+        m, n = _LETTER.fullmatch(letter.strip("«» ")), _CHOICE.fullmatch(option.strip("«» "))
+        if m and n and m[1] == (n[1] or n[2]):
+            return True
+    return False
+
+
+def by_math_verify(gold: str, answer: str) -> dict[str, object]:
+    """math-verify's verdict on texts that are not ours to read."""
+    from sage_bench.grading.worker import equivalent as verify
+
+    return verify(gold, answer)
+
+
+def readable(gold: str, _: str = "") -> dict[str, object]:
+    """{"correct": can the gold be read, by us or by math-verify?, "status": "ok"}."""
+    from sage_bench.grading.worker import is_gold
+
+    try:
+        return {"correct": bool(read(gold)), "status": "ok"}
+    except (Unreadable, RecursionError):
+        return {"correct": is_gold(gold), "status": "ok"}

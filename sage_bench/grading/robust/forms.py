@@ -1,0 +1,98 @@
+"""What an answer can be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sage_bench.grading.robust.nodes import Node
+from sage_bench.grading.robust.units import Unit
+
+
+@dataclass(frozen=True)
+class Value:
+    """An expression, perhaps with a unit."""
+
+    node: Node
+    unit: Unit | None = None
+
+
+@dataclass(frozen=True)
+class Words:
+    """Text. `said` is it as written, without markup."""
+
+    said: str
+
+
+@dataclass(frozen=True)
+class Named:
+    """`name = value`. parameters: ("x",) of `f(x) = ...`. in_words: the name is text ("Maximum", "Sequence 1")."""
+
+    name: str
+    value: Form
+    parameters: tuple[str, ...] = ()
+    in_words: bool = False
+
+
+@dataclass(frozen=True)
+class Many:
+    """Several things. opening and closing: their brackets, both empty for a bare list; a set has `{`; round and square ones are ordered."""
+
+    items: tuple[Form, ...]
+    opening: str = ""
+    closing: str = ""
+
+    @property
+    def ordered(self) -> bool:
+        return self.opening in {"(", "["}
+
+
+@dataclass(frozen=True)
+class Relation:
+    """`a < b <= c`, `x^2 + y^2 = 1`. ops between sides: = != < > <= >= ~. A side in words stands for any expression."""
+
+    sides: tuple[Node | Words, ...]
+    ops: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Combined:
+    """Sets joined: union, intersection, difference."""
+
+    how: str
+    parts: tuple[Form, ...]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The real numbers and the like."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Matrix:
+    rows: tuple[tuple[Form, ...], ...]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    parts: tuple[Form, ...]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A time of day in seconds; half: am, pm or None."""
+
+    seconds: int
+    half: str | None
+
+
+Form = Value | Words | Named | Many | Relation | Combined | Whole | Matrix | Ratio | Clock
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to read a text. integers: symbols said to be any whole number ("k ∈ ℤ")."""
+
+    form: Form
+    integers: frozenset[str] = frozenset()

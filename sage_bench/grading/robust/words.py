@@ -1,0 +1,116 @@
+"""Answers in words: fillers, number words, comparisons put into a sentence, parity, and when two texts say the same."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from sage_bench.grading.robust.forms import Relation, Whole, Words
+from sage_bench.grading.robust.nodes import Node, number
+
+_FILLERS = re.compile(
+    r"(?:(?:so|therefore|thus|hence|and|then|only|exactly|about|approximately|roughly|around|nearly|the|final|correct|answer|value|result|solution|solutions|total|number|sum|is|are|of|there|equals|"
+    r"equal|to|yes|it|we|have|get|at|a|an|all|in|day|namely)\s*)+",
+    re.I,
+)
+_SMALL = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_ARTICLES = re.compile(r"\b(?:the|a|an)\b")
+_COMPARISONS = (  # worded relation, operator
+    (r"(?:is |are |must be |should be )?(?:strictly )?(?:less|smaller|fewer) than or equal to|(?:is |are |must be )?(?:at most|no more than|not more than|not greater than)", "<="),
+    (r"(?:is |are |must be |should be )?(?:strictly )?(?:greater|more|larger|bigger) than or equal to|(?:is |are |must be )?(?:at least|no less than|not less than)", ">="),
+    (r"(?:is |are |must be |should be )?(?:strictly )?(?:less|smaller|fewer) than", "<"),
+    (r"(?:is |are |must be |should be )?(?:strictly )?(?:greater|more|larger|bigger) than", ">"),
+)
+_SIGNS = ((r"(?:is|are) (?:always |strictly )?negative", "<"), (r"(?:is|are) (?:always |strictly )?positive", ">"), (r"(?:is|are) (?:always )?non-?negative", ">="), (r"(?:is|are) (?:always )?non-?positive", "<="))
+_PARITY = re.compile(r"(?:(?:any|all|every|each|an?|the|positive|must|be|is|are|n|numbers?|integers?|naturals?|of [a-z]+|only|for|values?|whole)\s+)*\b(odd|even)\b(?:\s+(?:numbers?|integers?|naturals?|n|values?|of [a-z]+|only|ones?|positive))*")
+
+
+def is_filler(phrase: str) -> bool:
+    """Words before an answer that say nothing about it ("The answer is").
+
+    >>> is_filler("the answer is"), is_filler("Sequence")
+    (True, False)
+    """
+    return bool(_FILLERS.fullmatch(phrase.strip() + " ")) or bool(_FILLERS.fullmatch(phrase.strip()))
+
+
+def plain(text: str) -> str:
+    """Letters and digits in lower case, without articles and punctuation.
+
+    >>> plain("The  Line-Segment, AB.")
+    'line segment ab'
+    """
+    text = re.sub(r"\\(?:text|mathrm)?|[{}«»]", " ", text).casefold()
+    return " ".join(_ARTICLES.sub(" ", re.sub(r"[^\w%$<>=+*/^\s]|_", " ", text)).split())
+
+
+def number_word(text: str) -> int | None:
+    """The whole number a word or two names, up to ninety-nine.
+
+    >>> number_word("Twelve"), number_word("forty-two"), number_word("many")
+    (12, 42, None)
+    """
+    words = plain(text).split()
+    if len(words) == 1:
+        return _SMALL.index(words[0]) if words[0] in _SMALL else 20 + 10 * _TENS.index(words[0]) if words[0] in _TENS else None
+    if len(words) == 2 and words[0] in _TENS and words[1] in _SMALL[1:10]:
+        return 20 + 10 * _TENS.index(words[0]) + _SMALL.index(words[1])
+    return None
+
+
+def whole(text: str) -> Whole | None:
+    """All real numbers, or no solution, in words.
+
+    >>> whole("all real numbers"), whole("no solutions"), whole("all real numbers except two")
+    (Whole(name='reals'), Whole(name='emptyset'), None)
+    """
+    said = plain(text)
+    if re.fullmatch(r"(?:(?:for )?(?:all|any|every) )?(?:real numbers?|reals?|real values?)(?: (?:of )?[a-z])?", said):
+        return Whole("reals")
+    return Whole("emptyset") if re.fullmatch(r"(?:there (?:is|are) )?no (?:real |such )?(?:solutions?|values?|roots?|numbers?)(?: exists?)?|none|empty set|no such [a-z]+ exists?", said) else None
+
+
+def sentence(text: str) -> Relation | None:
+    """A comparison in words: "The sum is less than zero." is (words) < 0. None for anything else.
+
+    >>> sentence("The sum is less than zero").ops, sentence("x is at least 3").ops, sentence("less is more")
+    (('<',), ('>=',), None)
+    """
+    for pattern, op in _COMPARISONS:
+        m = re.fullmatch(rf"\s*(.*?)\s*\b(?:{pattern})\s+(-?\d+(?:\.\d+)?|[a-z]+(?:[- ][a-z]+)?)\s*\.?\s*", text, re.I | re.S)
+        if m:
+            value = Fraction(m[2]) if re.match(r"-?\d", m[2]) else number_word(m[2])
+            if value is not None:
+                return Relation((_subject(m[1]), number(value)), (op,))
+    for pattern, op in _SIGNS:
+        m = re.fullmatch(rf"\s*(.+?)\s+{pattern}\s*\.?\s*", text, re.I | re.S)
+        if m:
+            return Relation((_subject(m[1]), number(0)), (op,))
+    return None
+
+
+def _subject(text: str) -> Node | Words:
+    return Node("sym", (text,)) if re.fullmatch(r"[A-Za-z]", text) else Words(text)
+
+
+def same_words(gold: str, answer: str) -> bool:
+    """Do two texts say the same? Equal up to case, articles and punctuation, plural and parity phrases; never by resemblance.
+
+    >>> same_words("Evelyn", "evelyn."), same_words("Any odd number of participants", "odd"), same_words("odd", "oddd"), same_words("line segments", "line segment")
+    (True, True, False, True)
+    """
+    a, b = (re.sub(r"^(?:(?:so|thus|hence|therefore) )?(?:final |correct )?answer is ", "", plain(t)) for t in (gold, answer))
+    if a == b:
+        return bool(a) or gold == answer
+    if (p := _PARITY.fullmatch(a)) and (q := _PARITY.fullmatch(b)):
+        return p[1] == q[1]
+    if (n := number_word(gold)) is not None:
+        return b == str(n) or number_word(answer) == n
+    if a.replace(" ", "") == b.replace(" ", ""):
+        return True
+    return [_stem(w) for w in a.split()] == [_stem(w) for w in b.split()]
+
+
+def _stem(word: str) -> str:
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
