@@ -18,7 +18,7 @@ def run(*words: str, cwd: Path | None = None, **env: str) -> subprocess.Complete
     )
 
 
-VERBS = ("demo", "train", "eval", "judge-eval", "report", "compare", "ls", "validate", "doctor", "status", "tiny build")
+VERBS = ("demo", "train", "eval", "judge-eval", "grader-eval", "report", "compare", "ls", "validate", "doctor", "status", "tiny build")
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])
