@@ -45,6 +45,12 @@ class TrainingError(SageBenchError):
     """Training cannot go on (non-finite loss, no usable prompt left)."""
 
 
+class PartialError(SageBenchError):
+    """What could be done is done and kept, but not all that was asked for (exit code 3)."""
+
+    exit_code = 3
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint that names the closest known names, or an empty string.
 

@@ -17,9 +17,8 @@ import pytest
 from echo_worker import __file__ as ECHO
 from server import Server, completion
 
-from sage_bench.errors import ModelError, SageBenchError, UsageError
+from sage_bench.errors import ModelError, PartialError, SageBenchError, UsageError
 from sage_bench.evaluation import models, runner
-from sage_bench.evaluation.lm import PartialError
 from sage_bench.evaluation.samplers.base import Ask, Failed, Sampler, Text
 from sage_bench.evaluation.samplers.fake import Fake, wrong_answer
 from sage_bench.evaluation.samplers.hf import Hf

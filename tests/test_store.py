@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 from server import Server, completion
 
-from sage_bench.errors import SageBenchError, UsageError
+from sage_bench.errors import PartialError, SageBenchError, UsageError
 from sage_bench.evaluation import folders, runner
-from sage_bench.evaluation.lm import PartialError
 from sage_bench.evaluation.samplers.fake import Fake
 from sage_bench.evaluation.samplers.hf import Hf
 from sage_bench.evaluation.samplers.openai import OpenAI

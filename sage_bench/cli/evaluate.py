@@ -45,7 +45,7 @@ def evaluate(
     from sage_bench.cli.common import quiet_libraries
 
     quiet_libraries()
-    from sage_bench.errors import UsageError
+    from sage_bench.errors import PartialError, UsageError
     from sage_bench.evaluation import models
     from sage_bench.evaluation.spec import parse
     from sage_bench.layers import override_layer
@@ -61,7 +61,6 @@ def evaluate(
     import torch
 
     from sage_bench.evaluation import runner
-    from sage_bench.evaluation.lm import PartialError
     from sage_bench.reporting.export import write_eval
 
     if threads:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from sage_bench import pretrained
+from sage_bench.errors import PartialError
 from sage_bench.evaluation import folders
 from sage_bench.evaluation.grades import grade_run
-from sage_bench.evaluation.lm import PartialError, StoreLM
+from sage_bench.evaluation.lm import StoreLM
 from sage_bench.evaluation.samplers.base import Sampler
 from sage_bench.evaluation.spec import tasks_folder
 from sage_bench.files import locked, make_folder, write_json
