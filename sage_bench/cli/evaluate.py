@@ -35,7 +35,7 @@ def evaluate(
     grader: Annotated[str, typer.Option(help="Verifier (`sage-bench ls graders`).")] = "math_verify",
     label: Annotated[Optional[str], typer.Option(help="Method name for the tables; checkpoints of ours know theirs.")] = None,
     sampler: Annotated[str, typer.Option(help="Who draws the samples (`sage-bench ls samplers`); auto: vllm where it runs on a GPU, else hf.")] = "auto",
-    options: Annotated[Optional[list[str]], typer.Option("--sampler-option", metavar="KEY=VALUE", help="An option of the sampler, e.g. tensor_parallel=2. Repeatable.")] = None,
+    sampler_options: Annotated[Optional[list[str]], typer.Option("--sampler-option", metavar="KEY=VALUE", help="An option of the sampler, e.g. tensor_parallel=2. Repeatable.")] = None,
     chat_template: Annotated[str, typer.Option(help="auto: the tokenizer's own, an error without one; none: plain text, for base models; or a Jinja file.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16.")] = "auto",
@@ -56,7 +56,7 @@ def evaluate(
     if temperature == 0 and max(wanted.values()) > 1:
         raise UsageError("at temperature 0 all samples of a question are equal copies", where="--temperature", remedy="use one sample, e.g. -n 1")
     flags = {k: v for k, v in {"device": device, "dtype": dtype, "chat_template": chat_template}.items() if v != "auto"}
-    more = flags | dict(override_layer(options or []).values)
+    more = flags | dict(override_layer(sampler_options or []).values)
     path, sampler = models.resolve(model, sampler)
     import torch
 
