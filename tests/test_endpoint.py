@@ -300,7 +300,7 @@ def test_hint_takes_its_hints_from_a_teacher_that_fails_now_and_then(tmp_path):
         return [500, chat(""), chat("the answer is 123456789"), chat("Go from left to right and keep the last digit of every result.")][fate]
 
     with ChatServer(script) as server:
-        words = ["method.hint_source=teacher", f"method.teacher_options={{base_url: {server.url}, model: t, tries: 2, pause: 0.01}}", "train.steps=2"]
+        words = ["method.hint_source=teacher", "method.leak_check=true", f"method.teacher_options={{base_url: {server.url}, model: t, tries: 2, pause: 0.01}}", "train.steps=2"]
         done = train(tmp_path / "run", "hint", *words)
         assert done.returncode == 0 and server.requests, done.stderr
     rows, calls = list(read_jsonl(tmp_path / "run/ledger.jsonl")), list(read_jsonl(tmp_path / "run/teacher_calls.jsonl"))

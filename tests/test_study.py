@@ -37,6 +37,9 @@ def test_the_demo_is_made_of_commands_a_user_could_type(tmp_path):
     assert str(tmp_path / "sage/checkpoints/step_000007") in jobs["eval sage"].args and jobs["eval sage"].after == ("train sage",)
     assert set(jobs["train grpo, equal rollouts"].after) == {"train grpo", "train sage", "eval grpo"}
     assert "train grpo, equal rollouts" not in {j.name for j in jobs_of(DemoConfig(tmp_path, methods=("grpo", "sft")))}
+    more = {j.name: j for j in jobs_of(DemoConfig(tmp_path, steps=7, methods=("grpo", "grpo_more", "sage")))}
+    assert "train grpo, equal rollouts" not in more and more["train grpo_more"].after == ("train sage",)
+    assert {f"method.like={tmp_path / 'sage'}", "method.like_steps=7", "train.steps=140"} <= set(more["train grpo_more"].args)
 
 
 def test_a_small_demo_ends_in_its_files(tmp_path):

@@ -45,7 +45,7 @@ def evaluate(
     gpu_price: Annotated[Optional[float], typer.Option("--gpu-price", min=0.0, help="With --dry-run: price of one GPU hour.")] = None,
     label: Annotated[Optional[str], typer.Option(help="Method name for the tables; checkpoints of ours know theirs.")] = None,
     sampler: Annotated[str, typer.Option(help="Who draws the samples (`sage-bench ls samplers`); auto: vllm where it runs on a GPU, else hf.")] = "auto",
-    options: Annotated[Optional[list[str]], typer.Option("--sampler-option", metavar="KEY=VALUE", help="An option of the sampler, e.g. tensor_parallel=2. Repeatable.")] = None,
+    sampler_options: Annotated[Optional[list[str]], typer.Option("--sampler-option", metavar="KEY=VALUE", help="An option of the sampler, e.g. tensor_parallel=2. Repeatable.")] = None,
     chat_template: Annotated[str, typer.Option(help="auto: the tokenizer's own, an error without one; none: plain text, for base models; or a Jinja file.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16.")] = "auto",
@@ -55,7 +55,7 @@ def evaluate(
     from sage_bench.cli.common import data_options, quiet_libraries
 
     quiet_libraries()
-    from sage_bench.errors import UsageError
+    from sage_bench.errors import PartialError, UsageError
     from sage_bench.evaluation import models
     from sage_bench.evaluation.loading import check_complete, own_grader
     from sage_bench.evaluation.spec import parse
@@ -72,7 +72,7 @@ def evaluate(
     if temperature == 0:
         sampling["do_sample"] = False
     flags = {k: v for k, v in {"device": device, "dtype": dtype, "chat_template": chat_template}.items() if v != "auto"}
-    more = flags | dict(override_layer(options or []).values)
+    more = flags | dict(override_layer(sampler_options or []).values)
     if dry_run:
         from sage_bench.evaluation.plan import plan
         from sage_bench.pretrained import model_path
@@ -86,7 +86,6 @@ def evaluate(
     path, sampler = models.resolve(model, sampler)
     import torch
 
-    from sage_bench.errors import PartialError
     from sage_bench.evaluation import runner
     from sage_bench.reporting.export import write_eval
 

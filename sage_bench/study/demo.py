@@ -81,7 +81,10 @@ def jobs_of(config: DemoConfig) -> list[Job]:
         Job("eval base", evaluate(config.model, "base"), weight=0.4),
         Job("base on training set", ["eval", "--model", config.model, "--tasks", f"train_tiny:{START_SAMPLES}", "--temperature", "1", "--top-p", "1", "--out", str(out / "start"), "--label", "base", "--threads", "1"], weight=0.4),
     ]
-    jobs += [Job(f"eval {m}", lambda m=m: evaluate(newest(m) if m in needs else checkpoint(m, config.steps), m), (f"train {m}",), weight=0.4) for m in config.methods]
+    jobs += [
+        Job(f"eval {m}", (lambda m=m: evaluate(newest(m), m)) if m in needs else evaluate(checkpoint(m, config.steps), m), (f"train {m}",), weight=0.4)
+        for m in config.methods
+    ]
     if equal:
         steps: list[int] = []
 
