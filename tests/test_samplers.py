@@ -117,7 +117,7 @@ def test_s8_01_all_sixteen_repeats_reach_the_metric(tmp_path):
     """lm-eval #3297: its default filter scores the first repeat only."""
     folder = evaluate(Fake("fake:0.5"), tmp_path, "tiny_short:16")
     results = json.loads((folder / "results.json").read_text())["results"]["tiny_short"]
-    right = Counter(g["doc_id"] for g in read_jsonl(folder / "grades/tiny_short.math_verify.jsonl") if g["correct"])
+    right = Counter(g["doc_id"] for g in read_jsonl(folder / "grades/tiny_short.robust.jsonl") if g["correct"])
     assert results["avg_at_n,all"] == pytest.approx(sum(right.values()) / (12 * 16), abs=1e-12)
     assert {right[d] / 16 for d in range(12)} - {0.0, 1.0}, "some question is neither always right nor always wrong"
     assert read_eval(folder).tasks["tiny_short"].samples == 16
@@ -435,7 +435,7 @@ def test_s8_19_truncated_thinking_is_no_answer_and_is_counted(tmp_path):
     assert 0 < len(cut) < 48
     assert all(stored[k]["text"].startswith("<think>") and "</think>" not in stored[k]["text"] for k in cut)
     assert all("</think>\n\n\\boxed{7}" in r["text"] for k, r in stored.items() if k not in cut)
-    grades = {(g["doc_id"], g["sample"]): g for g in read_jsonl(folder / "grades/tiny_short.math_verify.jsonl")}
+    grades = {(g["doc_id"], g["sample"]): g for g in read_jsonl(folder / "grades/tiny_short.robust.jsonl")}
     assert not any(grades[k]["correct"] for k in cut) and all(grades[k]["status"] != "ok" for k in cut)
     result = read_eval(folder).tasks["tiny_short"]
     assert result.truncated == pytest.approx(len(cut) / 48) == pytest.approx(result.no_answer)
