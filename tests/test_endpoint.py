@@ -105,8 +105,9 @@ def test_calls_run_in_parallel_and_replies_keep_their_order(tmp_path):
         began = time.monotonic()
         replies, rows = ask(server, tmp_path, [{"n": i % 12} for i in range(24)], parallel=6)
         took = time.monotonic() - began
-        assert 2 <= server.most_at_once <= 6 and len(server.requests) == 12 == len(rows)  # equal payloads are asked once
-    assert replies == [f"reply to {i % 12}" for i in range(24)] and took < 12 * 0.4
+        assert server.most_at_once >= 2 and len(server.requests) == 12 == len(rows)  # equal payloads are asked once
+    # at most six at once need two rounds; the server's own count can be ahead by replies that are on their way
+    assert replies == [f"reply to {i % 12}" for i in range(24)] and 2 * 0.4 <= took < 12 * 0.4
 
 
 def test_the_second_run_makes_no_calls(tmp_path):
