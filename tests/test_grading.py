@@ -102,7 +102,7 @@ def test_an_interrupted_call_leaves_no_stale_reply(monkeypatch):
 
 def test_memory_is_capped_and_processes_are_recycled(monkeypatch, tmp_path):
     (tmp_path / "hog.py").write_text("def hog(gold, answer):\n    return {'correct': bool(bytearray(3 << 30)), 'status': 'ok'}\n")
-    monkeypatch.setenv("SAGE_BENCH_GRADER_MEMORY_GIB", "1.5")
+    monkeypatch.setenv("SAGEBENCH_GRADER_MEMORY_GIB", "1.5")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     pool = Pool(workers=1, timeout=30.0)
     (reply,) = pool.compare([("a", "b", "hog:hog")])

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from sage_bench.cli import demo, evaluate, grader_eval, ls, report, tiny, train
+from sage_bench.cli import demo, evaluate, grade, grader_eval, ls, report, tiny, train
 from sage_bench.errors import SageBenchError
 from sage_bench.version import VERSION
 
@@ -22,6 +22,7 @@ app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("report")(report.report)
+app.command("grade")(grade.grade)
 app.command("grader-eval")(grader_eval.grader_eval)
 app.command("ls")(ls.ls)
 app.add_typer(tiny.app, name="tiny")

@@ -133,7 +133,12 @@ def write_questions(folder: Path, samples: Mapping[str, list[dict[str, Any]]]) -
     """questions/<task>.json: gold of every question, so that a run can be graded again from its folder alone."""
     (folder / "questions").mkdir(exist_ok=True)
     for task, rows in samples.items():
-        write_json(folder / "questions" / f"{task}.json", [{"doc_id": r["doc_id"], "uid": r["doc"].get("uid", r["doc_id"]), "gold": str(r["target"])} for r in rows])
+        write_json(folder / "questions" / f"{task}.json", [{"doc_id": r["doc_id"], "uid": r["doc"].get("uid", r["doc_id"]), "gold": str(r["target"]), **_options(r["doc"])} for r in rows])
+
+
+def _options(doc: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The options of a multiple-choice question, in the order of their letters, for graders that use them."""
+    return {"options": [str(o) for o in doc["options"]]} if isinstance(doc.get("options"), list) else {}
 
 
 def _sha(text: str) -> str:
