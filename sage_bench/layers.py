@@ -20,6 +20,7 @@ from sage_bench.config import RunConfig
 from sage_bench.errors import UsageError, did_you_mean
 
 ENV_PREFIX = "SAGE_BENCH_"
+NO_KEYS = {"SAGE_BENCH_SHARED_MATERIAL"}  # where the tests find reference material
 PRESETS = "sage_bench.presets"
 
 
@@ -102,7 +103,7 @@ def file_layers(values: dict[str, Any], origin: str, backend: str | None) -> lis
 
 def env_layer(environ: Mapping[str, str] = os.environ) -> Layer:
     """Values of variables that name a section: SAGE_BENCH_OPTIM__LR is optim.lr."""
-    dotted = {k[len(ENV_PREFIX):].lower().replace("__", "."): v for k, v in environ.items() if k.startswith(ENV_PREFIX)}
+    dotted = {k[len(ENV_PREFIX):].lower().replace("__", "."): v for k, v in environ.items() if k.startswith(ENV_PREFIX) and k not in NO_KEYS}
     return Layer("environment", nest({k: yaml.safe_load(v) for k, v in dotted.items()}))
 
 
