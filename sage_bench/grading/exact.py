@@ -8,6 +8,7 @@ from fractions import Fraction
 
 _DROP = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\[!,;:]|\\ |~|\$|\s+")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+_SPACED = re.compile(r"[+-]?\d{1,3}( \d{3})+(\.\d+)?")
 _FRACTION = re.compile(r"([+-]?)\\frac\{([+-]?\d+)\}\{([+-]?\d+)\}|([+-]?\d+)/([+-]?\d+)")
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 LONGEST = 4000  # characters of a number that is still worth exact arithmetic; Python refuses longer integers by default
@@ -19,7 +20,8 @@ def spelled(text: str) -> str:
     >>> spelled(r" $\dfrac{1}{2}$. ") == spelled(r"\frac12") == r"\frac{1}{2}"
     True
     """
-    text = _DROP.sub("", text.strip())
+    text = re.sub(r"(?<=\d)\s+(?=\d)", "\0", text.strip())  # "1 1/2" is not "11/2"
+    text = _DROP.sub("", text).replace("\0", " ")
     text = re.sub(r"\\[dt]frac(?![a-z])", r"\\frac", text)
     text = re.sub(r"\\frac(\d)(\d)", r"\\frac{\1}{\2}", text)
     return text.rstrip(".") if not re.fullmatch(r"[+-]?\d+\.", text) else text[:-1]
@@ -30,9 +32,13 @@ def number(text: str) -> Fraction | None:
 
     >>> number("1,234.50"), number(r"-\frac{3}{4}"), number("33"), number("033"), number("x"), number("1,23")
     (Fraction(2469, 2), Fraction(-3, 4), Fraction(33, 1), Fraction(33, 1), None, None)
+    >>> number("12 345"), number("1 1/2"), number("32, 349")
+    (Fraction(12345, 1), None, None)
     """
     listed = re.search(r"\d,\s+\d", text)  # "32, 349" is two numbers
     text = spelled(text) if len(text) <= LONGEST else ""
+    if _SPACED.fullmatch(text):
+        text = text.replace(" ", "")
     if _THOUSANDS.fullmatch(text) and not listed:
         text = text.replace(",", "")
     if _DECIMAL.fullmatch(text):
