@@ -126,7 +126,7 @@ def test_each_task_is_graded_by_the_grader_it_names_unless_told_otherwise(grader
     folder = evaluate(tmp_path / "out", {"sb_aime24": 2, "sb_gpqa_diamond": 2}, {"sb_aime24": write(tmp_path / "a.jsonl", rows), "sb_gpqa_diamond": choice}, grader=grader)
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["graders"] == ({"sb_aime24": "robust", "sb_gpqa_diamond": "mcq"} if grader is None else dict.fromkeys(("sb_aime24", "sb_gpqa_diamond"), grader))
-    assert sorted(p.name for p in (folder / "grades").iterdir()) == sorted(f"{t}.{g}.jsonl" for t, g in manifest["graders"].items())
+    assert sorted(p.name for p in (folder / "grades").glob("*.jsonl")) == sorted(f"{t}.{g}.jsonl" for t, g in manifest["graders"].items())
     questions = json.loads((folder / "questions/sb_gpqa_diamond.json").read_text())
     assert all(q["options"]["ABCD".index(q["gold"])] == q["uid"][1:] for q in questions)
     assert set(read_eval(folder).tasks) == {"sb_aime24", "sb_gpqa_diamond"}

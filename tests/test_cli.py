@@ -18,7 +18,7 @@ def run(*words: str, cwd: Path | None = None, **env: str) -> subprocess.Complete
     )
 
 
-VERBS = ("demo", "train", "eval", "judge-eval", "grader-eval", "report", "compare", "ls", "validate", "doctor", "status", "tiny build")
+VERBS = ("demo", "train", "eval", "grade", "judge-eval", "grader-eval", "report", "compare", "ls", "validate", "doctor", "status", "tiny build")
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])
@@ -67,6 +67,11 @@ def test_version_and_module_are_the_same_program():
         (["eval", "--model", "tiny-llama", "--tasks", "tiny:4", "--out", "x", "--temperature", "0"], 2, "equal copies"),
         (["ls", "backend"], 2, "did you mean `backends`"),
         (["report", "nowhere"], 2, "no run folder"),
+        (["grade", "nowhere", "--grader", "oat"], 2, "no run folder"),
+        (["grade", "nowhere", "--grader", "oatt"], 2, "did you mean `oat`"),
+        (["grade", "nowhere"], 2, "nothing to do"),
+        (["grader-eval", "nowhere.jsonl", "--grader", "strng"], 2, "did you mean `string`"),
+        (["grader-eval", "nowhere.jsonl"], 1, "cannot be read"),
         (["frobnicate"], 2, "frobnicate"),
     ],
 )

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from sage_bench.grading import last_boxed
 from sage_bench.grading.exact import number, spelled
+from sage_bench.grading.extract import extract
 from sage_bench.grading.graders.math_verify import MathVerify
+from sage_bench.grading.graders.released import eval_box, train_box
 from sage_bench.grading.pool import Pool
 
 
@@ -43,6 +45,14 @@ def test_the_last_balanced_box_is_the_answer(text, box):
 @given(st.text(st.sampled_from("\\{}boxed1 "), max_size=60))
 def test_extraction_survives_any_text(text):
     assert last_boxed(text) is None or isinstance(last_boxed(text), str)
+
+
+def test_extraction_takes_one_pass_over_endless_repetition():
+    for text in ("\\boxed{" * 20_000, "\\boxed{x}" * 20_000, "{" * 100_000 + "\\boxed{7}"):
+        began = time.process_time()
+        assert last_boxed(text) in {None, "x", "7"} and extract(text, several=True).status in {"none", "boxed", "boxed_joined"}
+        assert train_box(text) == eval_box(text) and eval_box(text) in {None, "x", "7"}
+        assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(
@@ -102,7 +112,7 @@ def test_an_interrupted_call_leaves_no_stale_reply(monkeypatch):
 
 def test_memory_is_capped_and_processes_are_recycled(monkeypatch, tmp_path):
     (tmp_path / "hog.py").write_text("def hog(gold, answer):\n    return {'correct': bool(bytearray(3 << 30)), 'status': 'ok'}\n")
-    monkeypatch.setenv("SAGE_BENCH_GRADER_MEMORY_GIB", "1.5")
+    monkeypatch.setenv("SAGEBENCH_GRADER_MEMORY_GIB", "1.5")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     pool = Pool(workers=1, timeout=30.0)
     (reply,) = pool.compare([("a", "b", "hog:hog")])

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from sage_bench.cli import compare, demo, doctor, evaluate, grader_eval, judge_eval, ls, report, status, tiny, train, validate
+from sage_bench.cli import compare, demo, doctor, evaluate, grade, grader_eval, judge_eval, ls, report, status, tiny, train, validate
 from sage_bench.errors import SageBenchError
 from sage_bench.version import VERSION
 
@@ -23,6 +23,7 @@ app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("judge-eval")(judge_eval.judge_eval)
 app.command("report")(report.report)
+app.command("grade")(grade.grade)
 app.command("compare")(compare.compare)
 app.command("validate")(validate.validate)
 app.command("status")(status.status)

@@ -21,10 +21,11 @@ Examples:
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of training runs and evaluations, or folders that contain them.")],
     out: Annotated[Optional[Path], typer.Option("--out", "-o", help="Where to write; the first folder unless given.")] = None,
+    grader: Annotated[Optional[str], typer.Option(help="Whose grades the tables show (see `sage-bench grade`); each run's own unless given.")] = None,
 ) -> None:
     from sage_bench.reporting.report import report as write
 
-    for path in write(runs, out or runs[0]):
+    for path in write(runs, out or runs[0], grader):
         print(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from sage_bench.grading.pool import Pool, shared_pool
@@ -28,9 +29,14 @@ class Canary:
 
 
 def canaries(pool: Pool | None = None) -> list[Canary]:
-    """Ask math-verify, past all our short cuts. Any that is not `well` means: grades here differ from grades elsewhere."""
+    """Ask math-verify, past all our short cuts; once a process. Any that is not `well` means: grades here differ from grades elsewhere."""
+    return list(_asked(pool))
+
+
+@cache
+def _asked(pool: Pool | None) -> tuple[Canary, ...]:
     replies = (pool or shared_pool()).compare([(gold, answer) for gold, answer, _ in EXPECTED])
-    return [Canary(g, a, e, r["correct"] if r["status"] == "ok" else None) for (g, a, e), r in zip(EXPECTED, replies, strict=True)]
+    return tuple(Canary(g, a, e, r["correct"] if r["status"] == "ok" else None) for (g, a, e), r in zip(EXPECTED, replies, strict=True))
 
 
 def packages() -> dict[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
+_BRACE, _ANY_BRACE = re.compile(r"\\.|[{}]", re.S), re.compile(r"[{}]")
 _GLUE = 120  # characters of prose between two boxes that still belong to one answer
 _REVISION = re.compile(r"\b(wait|no|not|actually|but|instead|correct(?:ion|ed)?|mistake|however|rather|check|recheck)\b", re.I)
 
@@ -60,10 +61,11 @@ def boxes(text: str, begin: int = 0) -> list[tuple[int, int]]:
     ['a', '\\boxed{b}']
     """
     out: list[tuple[int, int]] = []
+    ends = closings(text)
     for m in _BOX.finditer(text, begin):
         if out and m.start() < out[-1][1]:
             continue  # inside the box before
-        end = closing_brace(text, m.end())
+        end = ends.get(m.end())
         if end is not None:
             out.append((m.end() + 1, end))
     return out
@@ -79,10 +81,10 @@ def last_boxed(text: str) -> str | None:
     >>> last_boxed(r"\boxed{7} and then \boxed{8") , last_boxed("7")
     ('7', None)
     """
+    ends = closings(text)
     for start in reversed([m.end() for m in _BOX.finditer(text)]):
-        end = closing_brace(text, start)
-        if end is not None:
-            return text[start + 1 : end].strip()
+        if start in ends:
+            return text[start + 1 : ends[start]].strip()
     return None
 
 
@@ -113,3 +115,18 @@ def closing_brace(text: str, start: int) -> int | None:
                 return i
         i += 1
     return None
+
+
+def closings(text: str, *, escapes: bool = True) -> dict[int, int]:
+    r"""Where each brace closes, in one pass: models repeat `\boxed{` thousands of times without ever closing it. escapes: `\{` is no brace.
+
+    >>> closings("a{b{c}}"), closings(r"{\}"), closings(r"{\}", escapes=False)
+    ({3: 5, 1: 6}, {}, {0: 2})
+    """
+    out, open_at = {}, []
+    for m in (_BRACE if escapes else _ANY_BRACE).finditer(text):
+        if m[0] == "{":
+            open_at.append(m.start())
+        elif m[0] == "}" and open_at:
+            out[open_at.pop()] = m.start()
+    return out

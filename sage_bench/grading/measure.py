@@ -133,7 +133,10 @@ def given_text(row: Mapping[str, Any]) -> str:
         answer = row.get("extracted")
     else:
         answer = stated_answer(response)
-    return f"\\boxed{{{answer}}}" if answer else response
+    if not answer:
+        return response
+    boxed = f"\\boxed{{{answer}}}"
+    return boxed if extract(boxed).answer else f"\\boxed{{{answer.rstrip(chr(92))}}}"
 
 
 def measure(name: str, grader: Grader, rows: Sequence[Labelled], tell: Callable[[], None] = lambda: None) -> list[Score]:

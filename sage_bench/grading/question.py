@@ -10,8 +10,7 @@ from sage_bench.grading.verdict import Grader, Verdict
 
 def grader_for(grader: str, options: Sequence[str] | None) -> Grader:
     """The grader, told the options of the question where it wants to know them (it has `for_options`)."""
-    one = memo.grader(grader)
-    return one.for_options(options) if options and hasattr(one, "for_options") else one
+    return memo.grader(grader, options or None)
 
 
 def grade_question(gold: str, texts: Sequence[str], grader: str = memo.DEFAULT, options: Sequence[str] | None = None) -> list[Verdict]:
@@ -20,8 +19,7 @@ def grade_question(gold: str, texts: Sequence[str], grader: str = memo.DEFAULT, 
     >>> [v.correct for v in grade_question("7", ["\\\\boxed{7}", "\\\\boxed{8}", "7"])]
     [True, False, False]
     """
-    one = grader_for(grader, options)
-    return memo.grade(gold, texts, grader) if one is memo.grader(grader) else one.grade(gold, texts)
+    return memo.grade(gold, texts, grader, options or None)
 
 
 def self_test(gold: str, grader: str = memo.DEFAULT, options: Sequence[str] | None = None) -> tuple[bool, str | None]:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 
-MEMORY_GIB = float(os.environ.get("SAGE_BENCH_GRADER_MEMORY_GIB", "4"))  # of address space, a process
+MEMORY_GIB = float(os.environ.get("SAGEBENCH_GRADER_MEMORY_GIB", "4"))  # of address space, a process
 
 
 def equivalent(gold: str, answer: str) -> dict[str, object]:

@@ -54,10 +54,13 @@ def html(title: str, subtitle: str, tables: Sequence[Table], runs: Mapping[str, 
     )
 
 
-def report(folders: Sequence[Path], out: Path) -> list[Path]:
-    """Write report.html, table.md, leaderboard.csv and curves.csv for all runs in these folders; returns what was written."""
+def report(folders: Sequence[Path], out: Path, grader: str | None = None) -> list[Path]:
+    """Write report.html, table.md, leaderboard.csv and curves.csv for all runs in these folders; returns what was written.
+
+    grader: whose grades the tables show; each run's own unless named.
+    """
     found = [f for folder in folders for f in find_runs(folder)] or list(folders)
-    evals = named([read_eval(f) for f in found if kind_of(f) == "eval"])
+    evals = named([read_eval(f, grader) for f in found if kind_of(f) == "eval"])
     trains = unique({f: read_train(f) for f in found if kind_of(f) == "train"})
     make_folder(out)
     tables = [table for group in by_tasks(list(evals.values())) for table in tables_of({n: r for n, r in evals.items() if r in group})]

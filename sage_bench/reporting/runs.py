@@ -113,10 +113,11 @@ def find_runs(folder: Path) -> list[Path]:
     return sorted(p.parent for p in folder.rglob("manifest.json") if not any(part.startswith(".") for part in p.relative_to(folder).parts))
 
 
-def read_eval(folder: Path) -> EvalRun:
-    """Raises `DataError` when nothing is graded in it."""
+def read_eval(folder: Path, grader: str | None = None) -> EvalRun:
+    """grader: whose grades, the run's own unless named. Raises `DataError` when nothing is graded in it, or not by that one."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    grades = load_grades(folder)
+    manifest["grader"] = grader or manifest["grader"]
+    grades = load_grades(folder, grader)
     if grades.empty:
         raise DataError("no graded sample", where=str(folder), remedy="run the same `sage-bench eval` command again")
     tasks = {t: _task_result(rows, manifest["tasks"][t]) for t in in_order(manifest["tasks"]) if len(rows := grades[grades.task == t])}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from sage_bench.grading.extract import closings
 from sage_bench.grading.pool import Pool, shared_pool
 from sage_bench.grading.verdict import Verdict
 from sage_bench.registry import register_grader
@@ -19,7 +21,8 @@ def train_box(text: str) -> str | None:
     ('6', None, None)
     """
     start = text.rfind("\\boxed{")
-    return None if start < 0 else _closed(text, start + len("\\boxed"))
+    end = closings(text, escapes=False).get(start + len("\\boxed")) if start >= 0 else None
+    return None if end is None else text[start + len("\\boxed{") : end].strip()
 
 
 def eval_box(text: str) -> str | None:
@@ -33,22 +36,13 @@ def eval_box(text: str) -> str | None:
         depth += (c == "{") - (c == "}")
         if depth < 0:
             return None
-    starts = [i for i in range(len(text)) if text.startswith("\\boxed{", i)]
-    closed = (_closed(text, i + len("\\boxed")) for i in reversed(starts))
-    found = next((c for c in closed if c is not None), None)
+    ends = closings(text, escapes=False)
+    starts = [m.end() for m in re.finditer(r"\\boxed(?=\{)", text)]
+    found = next((text[i + 1 : ends[i]].strip() for i in reversed(starts) if i in ends), None)
     if found is None and "\\boxed " in text:
         bare = text.split("\\boxed ")[-1].split("$")[0]
         return None if bare.startswith("{") else bare.strip()
     return found
-
-
-def _closed(text: str, start: int) -> str | None:
-    depth = 0
-    for i in range(start, len(text)):
-        depth += (text[i] == "{") - (text[i] == "}")
-        if depth == 0:
-            return text[start + 1 : i].strip()
-    return None
 
 
 class _Released:

@@ -29,7 +29,7 @@ def equivalent(gold: str, answer: str) -> dict[str, object]:
     one, two = clean(gold), clean(answer)
     if one == two:
         return {"correct": bool(one), "status": "ok", "by": "spelling"}
-    if same_choice(one, two):
+    if same_choice(one, two) or same_judgement(one, two):
         return {"correct": True, "status": "ok", "by": "choice"}
     try:
         golds, answers = read(gold), read(answer)
@@ -64,6 +64,19 @@ def same_choice(gold: str, answer: str) -> bool:
         if m and n and m[1] == (n[1] or n[2]):
             return True
     return False
+
+
+def same_judgement(gold: str, answer: str) -> bool:
+    """Yes, no, true and false, whatever reason the answer adds; and the letters of several options, however they are set apart.
+
+    >>> same_judgement("Yes", "Yes, because it is even"), same_judgement("No", "Not always"), same_judgement("BD", "B and D"), same_judgement("AC", "AB")
+    (True, False, True, False)
+    """
+    said = re.match(r"(yes|no|true|false)\b", answer.strip("«» ").casefold())
+    if said and gold.strip("«» .").casefold() == said[1]:
+        return True
+    letters = [re.findall("[A-J]", t) if re.fullmatch(r"[A-J](?:[\s«]*(?:,|and|&|)[\s»]*[A-J])+", t.strip("«» ")) else [] for t in (gold, answer)]
+    return bool(letters[0]) and sorted(letters[0]) == sorted(letters[1]) and len(set(letters[0])) == len(letters[0]) and len({"," in t or "and" in t for t in (gold, answer)}) == 2
 
 
 def by_math_verify(gold: str, answer: str) -> dict[str, object]:

@@ -35,7 +35,7 @@ _TEXTS = set("text textbf textit textrm textsf texttt textnormal mbox hbox mathr
 _WRAPPERS = set("mathop mathbin mathord ensuremath color overrightarrow vec hat widehat mathcal mathscr mathfrak".split())
 _UNICODE = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "×": "\\times ", "·": "\\cdot ", "⋅": "\\cdot ", "∙": "\\cdot ", "•": "\\cdot ", "÷": "\\div ", "∞": "\\infty ", "≤": "\\le ", "⩽": "\\le ",
-    "≥": "\\ge ", "⩾": "\\ge ", "≠": "\\ne ", "≈": "\\approx ", "±": "\\pm ", "∓": "\\mp ", "√": "\\sqrt ", "∛": "\\sqrt[3]", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "∅": "\\emptyset ",
+    "≥": "\\ge ", "⩾": "\\ge ", "≠": "\\ne ", "≈": "\\approx ", "±": "\\pm ", "∓": "\\mp ", "√": "\\sqrt ", "∛": "\\sqrt[3]", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "∅": "\\emptyset ", "Ø": "\\emptyset ",
     "°": "^\\circ ", "º": "^\\circ ", "…": "\\ldots ", "⋯": "\\ldots ", "′": "'", "″": "''", "’": "'", "‘": "'", "“": " ", "”": " ", "∠": "\\angle ", "△": "\\triangle ", "ℝ": "\\mathbb{R}",
     "ℤ": "\\mathbb{Z}", "ℕ": "\\mathbb{N}", "ℚ": "\\mathbb{Q}", "⌊": "\\lfloor ", "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ", "→": "\\to ", "⇒": "\\implies ", "\u200b": "", "∖": "\\setminus ",
     "⟨": "\\langle ", "⟩": "\\rangle ", "∣": "|", "∶": ":", "¢": "«cents»", "¬": "\\neg ", "∧": " and ", "∨": " or ", "∀": "\\forall ",
@@ -69,6 +69,10 @@ def clean(text: str) -> str:
     text = _commands(text)
     text = _environments(text)
     text = re.sub(r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-zA-Z])|\\circ(?=\s*$)|(?<=\d)\s*\\circ(?![a-zA-Z])", r"^\\circ", text)
+    text = re.sub(r"«\s*\(([^()«»]*)\)\s*»", r"«\1»", text)
+    text = re.sub(r"\(\s*(«[^«»]*»|[a-z]{2,}(?: [a-z]+)*)\s*\)\s*$", r" \1 ", text)
+    text = re.sub(r"\(\s*«?\s*(?:or|i\.e\.|that is|approximately|about)\b[^()]*\)\s*$|«\(or [^«»]*\)»\s*$", " ", text)
+    text = re.sub(r"\^\\circ\s*«?\s*([CF])\s*»?\s*$", lambda m: " «celsius»" if m[1] == "C" else " «fahrenheit»", text)
     for a, b in (("!=", "\\ne "), ("<=", "\\le "), (">=", "\\ge "), ("\\not=", "\\ne "), ("\\not =", "\\ne "), ("=<", "\\le "), ("**", "^"), ("\\%", "%"), ("\\_", "_"), ("\\#", "#"), ("\\&", "&"), ("...", "\\ldots ")):
         text = text.replace(a, b)
     text = re.sub(r"\b(?:np|math|sp|sympy)\.(?=[a-z])", "", text)
@@ -99,6 +103,9 @@ def _plain_unicode(text: str) -> str:
         if kind in "^_":
             out.append(kind + "{" + unicodedata.normalize("NFKC", "".join(chars)).replace("\u2212", "-") + "}")
             continue
+        if kind == "o":  # ①③ is a list
+            out.append(", ".join(unicodedata.normalize("NFKC", c) for c in chars))
+            continue
         for c in chars:
             if kind == "/":
                 top, _, bottom = unicodedata.normalize("NFKC", c).partition("\u2044")
@@ -112,7 +119,7 @@ def _kind(c: str) -> str:
     if c.isascii() or c in _UNICODE:
         return "a"
     how = unicodedata.decomposition(c)
-    return {"<super>": "^", "<sub>": "_", "<fraction>": "/"}.get(how.split(" ")[0], "a")
+    return {"<super>": "^", "<sub>": "_", "<fraction>": "/", "<circle>": "o"}.get(how.split(" ")[0], "a")
 
 
 def _without_dollars(text: str) -> str:

@@ -9,11 +9,10 @@ from itertools import combinations
 from sage_bench.grading.robust.equations import equation_of, is_quantity, same_relation
 from sage_bench.grading.robust.families import family, same_families
 from sage_bench.grading.robust.forms import Clock, Combined, Form, Many, Matrix, Named, Ratio, Reading, Relation, Value, Whole, Words
-from sage_bench.grading.robust.nodes import Node, exact, number, rename, symbols
-from sage_bench.grading.robust.quantity import with_letter_unit
+from sage_bench.grading.robust.nodes import Node, exact, rename, symbols
 from sage_bench.grading.robust.ranges import pieces, same_pieces
 from sage_bench.grading.robust.same import same, same_number
-from sage_bench.grading.robust.units import agree
+from sage_bench.grading.robust.values import same_clock, same_value
 from sage_bench.grading.robust.words import same_words
 
 MOST_ITEMS = 200
@@ -29,7 +28,10 @@ def same_reading(gold: Reading, answer: Reading) -> bool:
     >>> check(r"x = \pm 2", "2, -2"), check("x=1, y=2", "2, 1"), check("k=45, n=2", "n=2, k=45"), check(r"2\pi/3", r"120^\circ")
     (True, False, True, True)
     """
-    return same_form(gold.form, answer.form, gold.integers | answer.integers)
+    integers = gold.integers | answer.integers
+    if isinstance(gold.condition, Relation) and isinstance(answer.condition, Relation) and not same_form(gold.condition, answer.condition):
+        return False
+    return same_form(gold.form, answer.form, integers)
 
 
 def same_form(g: Form, a: Form, integers: frozenset[str] = frozenset()) -> bool:
@@ -41,7 +43,7 @@ def same_form(g: Form, a: Form, integers: frozenset[str] = frozenset()) -> bool:
     if isinstance(g, Words) or isinstance(a, Words):
         return _worded(g, a)
     if isinstance(g, Clock) or isinstance(a, Clock):
-        return isinstance(g, Clock) and isinstance(a, Clock) and _same_clock(g, a)
+        return isinstance(g, Clock) and isinstance(a, Clock) and same_clock(g, a)
     if isinstance(g, Matrix) or isinstance(a, Matrix):
         return _matrices(_as_matrix(g), _as_matrix(a), integers)
     if isinstance(g, Ratio) or isinstance(a, Ratio):
@@ -63,63 +65,15 @@ def same_form(g: Form, a: Form, integers: frozenset[str] = frozenset()) -> bool:
 
 def _are_ranges(g: Form, a: Form) -> bool:
     """Two bracketed pairs are compared place by place (they may be points of the plane), other sets of reals as sets."""
-    return not (isinstance(g, Many) and isinstance(a, Many)) and not any(isinstance(f, Many) and not f.opening for f in (g, a))
+    return not (isinstance(g, Many) and isinstance(a, Many))
 
 
-# --- numbers and expressions -----------------------------------------------------------------------------------------
-def same_value(g: Value, a: Value) -> bool:
-    """Equal expressions in compatible units. A unit that one side leaves out is not missed; percent may be 50, 0.5 or 50 %."""
-    if g.unit and a.unit:
-        if not agree(g.unit, a.unit):
-            return False
-        return _percent(_in_base_units(g), _in_base_units(a)) if g.unit.size != a.unit.size else _percent(g.node, a.node)
-    if _percent(g.node, a.node) or (a.unit is None and _degrees(g, a)) or (g.unit is None and _degrees(a, g)):
-        return True
-    said = with_letter_unit(a.node)  # "5 m" for 5; a gold that names a unit by its letter wants it named
-    return bool(said and a.unit is None and not symbols(g.node) and not symbols(said[0]) and (g.unit is None or agree(g.unit, said[1])) and same_value(g, Value(*said)))
-
-
-def _in_base_units(v: Value) -> Node:
-    return Node("mul", (v.node, number(v.unit.size))) if v.unit else v.node
-
-
-def _degrees(one: Value, other: Value) -> bool:
-    """`30°` against 30 or π/6; a degree sign is part of the expression, the word is a unit."""
-    node = one.node
-    if node.op == "neg" and node.args[0].op == "deg":
-        node = Node("deg", (Node("neg", node.args[0].args),))
-    if node.op == "deg":
-        return bool(same_number(node.args[0], other.node.args[0] if other.node.op == "deg" else other.node))
-    if one.unit is not None and one.unit.dimensions == (("degree", 1),):
-        return bool(same(Node("deg", (node,)), other.node))
-    return False
-
-
-def _percent(g: Node, a: Node) -> bool:
-    p, q = g.op == "pct", a.op == "pct"
-    if p == q:
-        return bool(same_number(g.args[0], a.args[0]) if p else same_number(g, a))
-    if p:
-        return bool(same_number(g.args[0], a) or same_number(g.args[0], Node("mul", (number(100), a))))
-    return bool(same_number(g, a.args[0]) or same_number(Node("mul", (number(100), g)), a.args[0]))
-
-
+# --- families and names ---------------------------------------------------------------------------------------------
 def _same_families(g: Sequence[Form], a: Sequence[Form], integers: frozenset[str]) -> bool:
     found = [[family(v.node, integers) if isinstance(v, Value) else None for v in map(_value_of, side)] for side in (g, a)]
     return all(f is not None for side in found for f in side) and same_families(*found)  # type: ignore[arg-type]
 
 
-def _same_clock(g: Clock, a: Clock) -> bool:
-    if g.half == a.half:
-        return g.seconds == a.seconds
-    if g.half and a.half:
-        return False
-    halves, plain = (g, a) if g.half else (a, g)
-    full = halves.seconds % 43200 + (43200 if halves.half == "pm" else 0)
-    return plain.seconds in {full, halves.seconds}
-
-
-# --- names -----------------------------------------------------------------------------------------------------------
 def _value_of(form: Form) -> Form:
     return form.value if isinstance(form, Named) else form
 
@@ -141,10 +95,18 @@ def _same_name(g: Named, a: Named) -> bool:
     if g.in_words or a.in_words:
         one, two = sorted((g.name.casefold(), a.name.casefold()), key=len)
         return two.startswith(one) or not (g.in_words and a.in_words)
+    if _root_of(g.name) == a.name or _root_of(a.name) == g.name:
+        return True
     base = [n.name.partition("(")[0] for n in (g, a)]
     if base[0] == base[1] and len(g.parameters) == len(a.parameters):
         return True
     return bool((base[0] == "y" and a.parameters == ("x",)) or (base[1] == "y" and g.parameters == ("x",))) or _bare(g.name) == _bare(a.name)
+
+
+def _root_of(name: str) -> str | None:
+    """`x` for `x_1`: the first, second ... value of the same unknown."""
+    base, _, index = name.partition("_")
+    return base if index.isdigit() else None
 
 
 def _bare(name: str) -> str:
@@ -246,13 +208,19 @@ def _by_names(g: Sequence[Form], a: Sequence[Form], integers: frozenset[str]) ->
     if len(g) != len(a):
         return False
     names = [[i.name if isinstance(i, Named) else None for i in side] for side in (g, a)]
-    distinct = [all(n) and len(set(n)) == len(n) > 1 for n in names]
+    distinct = [all(n) and len(set(n)) == len(n) > 1 and not _are_roots(n) for n in names]  # type: ignore[arg-type]
     values = [[_value_of(i) for i in side] for side in (g, a)]
     if all(all(n) for n in names):
         return _unordered(g, a, integers)
     if distinct[0]:
         return _ordered(*values, integers)
     return _unordered(*values, integers)
+
+
+def _are_roots(names: Sequence[str]) -> bool:
+    """x_1, x_2, x_3: all solutions of one equation, in no order."""
+    parts = [n.partition("_") for n in names]
+    return len({p[0] for p in parts}) == 1 and sorted(p[2] for p in parts) == [str(i + 1) for i in range(len(parts))]
 
 
 def _ordered(g: Sequence[Form], a: Sequence[Form], integers: frozenset[str]) -> bool:

@@ -27,7 +27,7 @@ def family(node: Node, integers: frozenset[str]) -> tuple[Any, Any] | None:
         return None
     (name,) = names
     periodic = any(n == Node("const", ("pi",)) or n.op == "deg" for n in walk(node))
-    if name not in integers and not (periodic and name in LETTERS):
+    if name not in integers and not ((periodic or integers) and name in LETTERS):
         return None
     try:
         v = [evaluate(node, {name: mpmath.mpf(x)}) for x in (0, 1, 2, 5)]

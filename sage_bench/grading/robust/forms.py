@@ -92,7 +92,8 @@ Form = Value | Words | Named | Many | Relation | Combined | Whole | Matrix | Rat
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to read a text. integers: symbols said to be any whole number ("k ∈ ℤ")."""
+    """One way to read a text. integers: symbols said to be any whole number ("k ∈ ℤ"); condition: the domain that was stated ("x > 0")."""
 
     form: Form
     integers: frozenset[str] = frozenset()
+    condition: Form | None = None

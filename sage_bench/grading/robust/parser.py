@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -113,6 +114,10 @@ class _Parser(Notation):
             if base.op == "sym" and self.peek().text == "_":  # v^2_0
                 self.take()
                 base = Node("sym", (f"{base.args[0]}_{self.index()}",))
+            if base.op == "sym" and re.fullmatch(r"[CA]_\d+", base.args[0]) and raised.op == "num" and raised.args[1] is None:  # C_5^2, A_5^2
+                n, k = number(int(base.args[0][2:])), raised
+                chosen = Node("binom", (n, k))
+                return self.postfix(chosen if base.args[0][0] == "C" else Node("mul", (chosen, Node("fact", (k,)))))
             return self.postfix(Node("pow", (base, raised)))
         return base
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 
+from sage_bench.grading.robust.forms import Form, Value
 from sage_bench.grading.robust.nodes import Node, Unreadable, exact, number, symbols
 from sage_bench.grading.robust.parser import parse
 from sage_bench.grading.robust.tokens import Token, depth_of, text_of
@@ -60,6 +63,15 @@ def _joined(money: Unit | None, named: Unit | None) -> Unit | None:
     if money is None or named is None:
         return money or named
     return money if named.dimensions == money.dimensions or not named.known else Unit(money.size * named.size, tuple(sorted((*money.dimensions, *named.dimensions))), True)
+
+
+def summed(items: Sequence[Form]) -> Value | None:
+    """`2 hours and 30 minutes`: two or three quantities of one kind, each in a smaller unit than the one before, are one quantity."""
+    units = [i.unit for i in items if isinstance(i, Value) and i.unit is not None and i.unit.known]
+    if len(units) != len(items) or not 2 <= len(units) <= 3 or len({u.dimensions for u in units}) > 1 or any(u.size <= v.size for u, v in pairwise(units)):
+        return None
+    nodes = tuple(Node("mul", (i.node, number(u.size / units[0].size))) for i, u in zip(items, units, strict=True))  # type: ignore[union-attr]
+    return Value(Node("add", nodes), units[0])
 
 
 def with_letter_unit(node: Node) -> tuple[Node, Unit] | None:

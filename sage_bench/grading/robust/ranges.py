@@ -8,7 +8,7 @@ from typing import Any
 import mpmath
 
 from sage_bench.grading.robust.forms import Combined, Form, Many, Named, Relation, Value, Whole
-from sage_bench.grading.robust.nodes import Node, symbols
+from sage_bench.grading.robust.nodes import Node, number, symbols
 from sage_bench.grading.robust.numeric import CLOSE, Undefined, evaluate
 from sage_bench.grading.robust.same import same, same_number
 
@@ -51,12 +51,20 @@ def pieces(form: Form) -> Pieces | None:
 
 
 def _bracketed(form: Many) -> Pieces | None:
+    if not form.opening and len(form.items) > 1:  # "(-oo, 1) and (3, oo)"
+        parts = [_bracketed(i) if isinstance(i, Many) and i.ordered and _is_open_ended(i) else None for i in form.items]
+        return Pieces(tuple(x for p in parts if p for x in p.pieces)) if all(parts) else None
     values = [i.node for i in form.items if isinstance(i, Value) and (i.unit is None or i.unit.is_angle)]
     if len(values) != len(form.items):
         return None
     if form.ordered and len(values) == 2 and form.closing in {")", "]"}:
         return Pieces((_piece(values[0], values[1], form.opening == "[", form.closing == "]"),))
     return Pieces(tuple(_piece(v, v, True, True) for v in values)) if form.opening == "{" else None
+
+
+def _is_open_ended(pair: Many) -> bool:
+    """A pair that can only be an interval: an infinite end, or brackets of two kinds."""
+    return (pair.opening, pair.closing) not in {("(", ")"), ("[", "]")} or any(isinstance(i, Value) and _is_infinite(i.node) for i in pair.items)
 
 
 def _solved(form: Relation) -> Pieces | None:
@@ -187,6 +195,19 @@ def _merged(of: tuple[Piece, ...]) -> tuple[Piece, ...] | None:
         else:
             out.append([low, high, p])
     return tuple(p for _, _, p in out)
+
+
+def integers_in(of: Pieces, *, from_one: bool = False, most: int = 100) -> list[Node] | None:
+    """The whole numbers in a set, in order; None when they are too many or an end is no number. from_one: natural numbers only."""
+    found: list[int] = []
+    for p in of.pieces:
+        low, high = _number(p.low), _number(p.high)
+        if low is None or high is None or high == mpmath.inf or (low == -mpmath.inf and not from_one) or high - (1 if low == -mpmath.inf else low) > most:
+            return None
+        first = max(int(mpmath.ceil(low)) if low != -mpmath.inf else 1, 1 if from_one else -(10**9))
+        inside = range(first, int(mpmath.floor(high)) + 1)
+        found += [n for n in inside if (p.has_low or not _touch(mpmath.mpf(n), low)) and (p.has_high or not _touch(mpmath.mpf(n), high))]
+    return [number(n) for n in sorted(set(found))]
 
 
 def _touch(a: Any, b: Any) -> bool:

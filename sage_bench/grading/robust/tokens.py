@@ -15,7 +15,7 @@ RELATIONS = {"=": "=", "<": "<", ">": ">", "\\le": "<=", "\\ge": ">=", "\\ne": "
 OPENING, CLOSING = {"(": ")", "[": "]", "{": "}", "\\{": "\\}", "\\langle": "\\rangle", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}, {")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil"}
 _SHORT_WORDS = set(
     "is are be was has had can may the for all any if of to at by on in an as so no yes not odd day men man per its it or and via up down east west north south red blue green only each both one two "
-    "six ten off out top toy box bag car bus dog cat egg cup boy girl age new old use did who how why when then than that this with an end row net sum mod am pm let max min nor his her our you we he she".split()
+    "six ten off out top toy box bag car bus dog cat egg cup boy girl age new old use did who how why when then than that this with dne an end row net sum mod am pm let max min nor his her our you we he she".split()
 )
 _NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?![\d,]*\d)(?:\.\d+)?|\d+(?:\.\d+)?[eE][+-]?\d+(?![A-Za-z\d])|\d*\.\d*\\(?:overline|bar|dot)\s*\{\d+\}|\d+\.\d+|\.\d+|\d+\.(?=\s*/)|\d+")
 _PLAIN_NUMBER = re.compile(_NUMBER.pattern.split("|", 1)[1])
@@ -120,7 +120,9 @@ def _spaced(tokens: list[Token], spaced: bool) -> list[Token]:
 def _merged(tokens: list[Token]) -> list[Token]:
     """Neighbouring words become one phrase; single letters between words belong to it ("pick a card")."""
     out: list[Token] = []
-    for t in tokens:
+    for i, t in enumerate(tokens):
+        if t.kind == "sym" and t.text in {"a", "A"} and i + 1 < len(tokens) and tokens[i + 1].kind == "word" and tokens[i + 1].spaced and not is_unit(tokens[i + 1].text):
+            t = t._replace(kind="word")  # an article
         if t.kind == "word" and out and out[-1].kind == "word":
             out[-1] = out[-1]._replace(text=f"{out[-1].text} {t.text}" if t.spaced or t.text[0].isalnum() else out[-1].text + t.text)
         else:

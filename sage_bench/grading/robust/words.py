@@ -15,6 +15,7 @@ _FILLERS = re.compile(
 )
 _SMALL = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
 _ARTICLES = re.compile(r"\b(?:the|a|an)\b")
 _COMPARISONS = (  # worded relation, operator
     (r"(?:is |are |must be |should be )?(?:strictly )?(?:less|smaller|fewer) than or equal to|(?:is |are |must be )?(?:at most|no more than|not more than|not greater than)", "<="),
@@ -53,7 +54,8 @@ def number_word(text: str) -> int | None:
     """
     words = plain(text).split()
     if len(words) == 1:
-        return _SMALL.index(words[0]) if words[0] in _SMALL else 20 + 10 * _TENS.index(words[0]) if words[0] in _TENS else None
+        known = {**{w: n for n, w in enumerate(_SMALL)}, **{w: 20 + 10 * n for n, w in enumerate(_TENS)}, **{w: 1 + n for n, w in enumerate(_ORDINALS)}}
+        return known.get(words[0])
     if len(words) == 2 and words[0] in _TENS and words[1] in _SMALL[1:10]:
         return 20 + 10 * _TENS.index(words[0]) + _SMALL.index(words[1])
     return None
@@ -68,7 +70,7 @@ def whole(text: str) -> Whole | None:
     said = plain(text)
     if re.fullmatch(r"(?:(?:for )?(?:all|any|every) )?(?:real numbers?|reals?|real values?)(?: (?:of )?[a-z])?", said):
         return Whole("reals")
-    return Whole("emptyset") if re.fullmatch(r"(?:there (?:is|are) )?no (?:real |such )?(?:solutions?|values?|roots?|numbers?)(?: exists?)?|none|empty set|no such [a-z]+ exists?", said) else None
+    return Whole("emptyset") if re.fullmatch(r"(?:there (?:is|are) )?no (?:real |such )?(?:solutions?|values?|roots?|numbers?)(?: exists?)?|none|empty set|(?:it )?does not exist|dne|no such [a-z]+ exists?", said) else None
 
 
 def sentence(text: str) -> Relation | None:
@@ -101,6 +103,7 @@ def same_words(gold: str, answer: str) -> bool:
     (True, True, False, True)
     """
     a, b = (re.sub(r"^(?:(?:so|thus|hence|therefore) )?(?:final |correct )?answer is ", "", plain(t)) for t in (gold, answer))
+    a, b = (re.sub(r"^(?:it|this|that) (?:is|was) ", "", t) for t in (a, b))
     if a == b:
         return bool(a) or gold == answer
     if (p := _PARITY.fullmatch(a)) and (q := _PARITY.fullmatch(b)):

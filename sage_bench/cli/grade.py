@@ -1,0 +1,75 @@
+"""`sage-bench grade`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+EXAMPLES = """
+Examples:
+
+`sage-bench grade runs/eval --grader oat` (every evaluation below the folder; the grades there are stay)
+
+`sage-bench grade runs/eval/llama/1f2e3d4c --grader math_verify --grader string --agreement`
+
+`sage-bench grade runs/eval --agreement --json` (only compare what has been graded)
+"""
+
+
+def grade(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of evaluations, or folders that contain them.")],
+    grader: Annotated[Optional[list[str]], typer.Option("--grader", "-g", help="Grade the stored samples with this grader (`sage-bench ls graders`). May be repeated.")] = None,
+    agreement: Annotated[bool, typer.Option("--agreement", help="Print how far all graders of a run agree, pair by pair.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    import json
+
+    from sage_bench.errors import UsageError
+    from sage_bench.evaluation.grades import agreement as agree
+    from sage_bench.evaluation.grades import grade_run, graders_of, load_grades, stored_samples
+    from sage_bench.files import locked
+    from sage_bench.progress import Bar
+    from sage_bench.registry import GRADERS
+    from sage_bench.reporting.runs import find_runs, kind_of
+
+    names = list(dict.fromkeys(grader or []))
+    for name in names:
+        GRADERS.get(name)
+    if not names and not agreement:
+        raise UsageError("nothing to do", remedy="give --grader, or --agreement to compare the grades there are")
+    folders = [f for run in runs for f in (find_runs(run) or [run]) if kind_of(f) == "eval"]
+    if not folders:
+        raise UsageError("no evaluation here", where=", ".join(map(str, runs)), remedy="give the folder `sage-bench eval` printed")
+    found = []
+    for folder in folders:
+        with locked(folder):
+            total = sum(len(stored_samples(folder, f.stem)) for f in (folder / "samples").glob("*.jsonl"))
+            for name in names:
+                with Bar(f"grade {folder.parent.name}/{folder.name} {name}", total, quiet=quiet) as bar:
+                    grade_run(folder, name, bar.set)
+        scores = {n: {t: round(100 * float(s), 2) for t, s in load_grades(folder, n).groupby("task")["correct"].mean().items()} for n in graders_of(folder)}
+        found.append({"run": str(folder), "scores": scores, "agreement": agree(folder).to_dict("records") if agreement else None})
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        for run in found:
+            show(run)
+
+
+def show(run: dict) -> None:
+    """Mean score (percent over samples) of every task by every grader, then the pairs, then the folder."""
+    tasks = sorted({t for scores in run["scores"].values() for t in scores})
+    width = max(map(len, [*tasks, "task"]))
+    print(f"{'task':<{width}}  " + "  ".join(f"{n:>11}" for n in run["scores"]))
+    for task in tasks:
+        print(f"{task:<{width}}  " + "  ".join(f"{s[task]:>11.2f}" if task in s else f"{'–':>11}" for s in run["scores"].values()))
+    for pair in run["agreement"] or []:
+        print(f"{pair['a']} / {pair['b']}: {100 * pair['agree']:.2f} % of {pair['samples']} alike; right for both {pair['both']}, for neither {pair['neither']}, "
+              f"only {pair['a']} {pair['only_a']}, only {pair['b']} {pair['only_b']}")
+    print(run["run"])
+
+
+grade.__doc__ = "Grade stored samples again, without a GPU. The grades of other graders stay; `sage-bench report --grader` chooses.\n" + EXAMPLES

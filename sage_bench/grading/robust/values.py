@@ -1,0 +1,57 @@
+"""When two quantities are the same: units, percent, degrees, times of day."""
+
+from __future__ import annotations
+
+from sage_bench.grading.robust.forms import Clock, Value
+from sage_bench.grading.robust.nodes import Node, number, symbols
+from sage_bench.grading.robust.quantity import with_letter_unit
+from sage_bench.grading.robust.same import same, same_number
+from sage_bench.grading.robust.units import agree
+
+
+def same_value(g: Value, a: Value) -> bool:
+    """Equal expressions in compatible units. A unit that one side leaves out is not missed; percent may be 50, 0.5 or 50 %."""
+    if g.unit and a.unit:
+        if not agree(g.unit, a.unit):
+            return False
+        return _percent(_in_base_units(g), _in_base_units(a)) if g.unit.size != a.unit.size else _percent(g.node, a.node)
+    if _percent(g.node, a.node) or (a.unit is None and _degrees(g, a)) or (g.unit is None and _degrees(a, g)):
+        return True
+    said = with_letter_unit(a.node)  # "5 m" for 5; a gold that names a unit by its letter wants it named
+    return bool(said and a.unit is None and not symbols(g.node) and not symbols(said[0]) and (g.unit is None or agree(g.unit, said[1])) and same_value(g, Value(*said)))
+
+
+def _in_base_units(v: Value) -> Node:
+    return Node("mul", (v.node, number(v.unit.size))) if v.unit else v.node
+
+
+def _degrees(one: Value, other: Value) -> bool:
+    """`30°` against 30 or π/6; a degree sign is part of the expression, the word is a unit."""
+    node = one.node
+    if node.op == "neg" and node.args[0].op == "deg":
+        node = Node("deg", (Node("neg", node.args[0].args),))
+    if node.op == "deg":
+        return bool(same_number(node.args[0], other.node.args[0] if other.node.op == "deg" else other.node))
+    if one.unit is not None and one.unit.dimensions == (("degree", 1),):
+        return bool(same(Node("deg", (node,)), other.node))
+    return False
+
+
+def _percent(g: Node, a: Node) -> bool:
+    p, q = g.op == "pct", a.op == "pct"
+    if p == q:
+        return bool(same_number(g.args[0], a.args[0]) if p else same_number(g, a))
+    if p:
+        return bool(same_number(g.args[0], a) or same_number(g.args[0], Node("mul", (number(100), a))))
+    return bool(same_number(g, a.args[0]) or same_number(Node("mul", (number(100), g)), a.args[0]))
+
+
+def same_clock(g: Clock, a: Clock) -> bool:
+    """The same time of day; a half that one side leaves out is not missed."""
+    if g.half == a.half:
+        return g.seconds == a.seconds
+    if g.half and a.half:
+        return False
+    halves, plain = (g, a) if g.half else (a, g)
+    full = halves.seconds % 43200 + (43200 if halves.half == "pm" else 0)
+    return plain.seconds in {full, halves.seconds}
