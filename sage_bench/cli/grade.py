@@ -15,13 +15,23 @@ Examples:
 `sage-bench grade runs/eval/llama/1f2e3d4c --grader math_verify --grader string --agreement`
 
 `sage-bench grade runs/eval --agreement --json` (only compare what has been graded)
+
+`sage-bench grade outputs.jsonl --by model --grader robust --grader math_verify` (completions recorded elsewhere: a gold and a response a row)
 """
+# of files, not of runs
+GOLD, TEXT = "gold", "response"
 
 
 def grade(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of evaluations, or folders that contain them.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of evaluations, or folders that contain them; or JSONL files of completions recorded elsewhere.")],
     grader: Annotated[Optional[list[str]], typer.Option("--grader", "-g", help="Grade the stored samples with this grader (`sage-bench ls graders`). May be repeated.")] = None,
     agreement: Annotated[bool, typer.Option("--agreement", help="Print how far all graders of a run agree, pair by pair.")] = False,
+    by: Annotated[Optional[str], typer.Option("--by", help="Files: one line of the table for each value of this field, such as model.")] = None,
+    gold_field: Annotated[str, typer.Option(help="Files: the field with the gold.")] = GOLD,
+    text_field: Annotated[str, typer.Option(help="Files: the field with the completion.")] = TEXT,
+    stated: Annotated[bool, typer.Option("--stated", help="Files: a text without a box counts by the answer it states.")] = False,
+    adjudications: Annotated[Optional[Path], typer.Option(help="Files: JSON lines with set, row, label and reason, which explain where a grader and a row's label differ.")] = None,
+    out: Annotated[Optional[Path], typer.Option("--out", "-o", help="Files: write every verdict here (JSON lines).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
@@ -38,6 +48,16 @@ def grade(
     names = list(dict.fromkeys(grader or []))
     for name in names:
         GRADERS.get(name)
+    for run in runs:
+        if not run.exists():
+            raise UsageError("no such file or folder", where=str(run), remedy="give the folder `sage-bench eval` printed, or a JSONL file")
+    if any(run.is_file() for run in runs):
+        from sage_bench.cli.grade_files import grade_files
+
+        grade_files(runs, names, by=by, gold=gold_field, text=text_field, stated=stated, adjudications=adjudications, out=out, as_json=as_json, quiet=quiet)
+        return
+    if by or stated or adjudications or out or (gold_field, text_field) != (GOLD, TEXT):
+        raise UsageError("--by, --gold-field, --text-field, --stated, --adjudications and --out are for files of completions", where=str(runs[0]), remedy="give a JSONL file, or leave them out")
     if not names and not agreement:
         raise UsageError("nothing to do", remedy="give --grader, or --agreement to compare the grades there are")
     folders = [f for run in runs for f in (find_runs(run) or [run]) if kind_of(f) == "eval"]

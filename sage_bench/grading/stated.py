@@ -17,6 +17,7 @@ _MATHS = re.compile(r"\\\[(.+?)\\\]|\$\$(.+?)\$\$|\\\((.+?)\\\)|(?<![\\$])\$((?!
 _NUMBER = r"-?\\?\$?-?\d[\d,]*(?:\.\d+)?(?:/\d+)?\\?%?"
 _CONCLUSION = re.compile(r"\b(?:therefore|thus|hence|so|conclusion|in total|finally|the (?:final )?(?:answer|solutions?|values?|result) (?:is|are))\b", re.I)
 _FINISHED = re.compile(r"[.!?$)\]}*>\d]\s*$")
+_SOLVED = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([a-z]\))?\s*=")  # a name on the left
 _GLUE = re.compile(r"\s*,?\s*(?:and|or)?\s*")
 
 
@@ -27,6 +28,8 @@ def stated_answer(text: str) -> str | None:
     ('60', '\\frac{1}{2}')
     >>> stated_answer("Therefore, there are 12 apples in 3 boxes."), stated_answer("Therefore, the GCF is \\(4 \\times 9 = 36\\).")
     ('12', '36')
+    >>> stated_answer("so $5x=30$ and $x=6$.")
+    'x=6'
     >>> stated_answer("Hence the roots are \\(x = 5\\) and \\(x = -2\\)."), stated_answer("and then we have 3 + 4 which")
     ('x = 5, x = -2', None)
     """
@@ -82,6 +85,8 @@ def concluded(sentence: str) -> str | None:
             first -= 1
             group.insert(0, found[first])
         said = [next(g for g in m.groups() if g is not None).strip().rstrip(".") for m in group]
+        if _SOLVED.match(said[-1]):  # "so 5x = 30 and x = 6" comes to x = 6
+            said = [s for s in said if _SOLVED.match(s)]
         sides = re.split(r"(?<![<>!\\])=", said[0])
         return ", ".join(said) if len(said) > 1 or (len(sides) < 3 and not re.search(r"\\text|\d.*=", said[0])) else sides[-1].strip()
     numbers = re.findall(rf"(?<![\w.]){_NUMBER}", sentence)
