@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from itertools import groupby
+from math import floor
 from typing import Literal
 
 from sage_bench.backends.grpo import GRPO, GRPOConfig
@@ -58,7 +59,7 @@ class ScafGRPO(GRPO):
 
     def exempt(self) -> bool:
         cfg, ctx = self.cfg, self.ctx
-        return ctx.step < cfg.exempt_steps if cfg.exempt_steps is not None else ctx.progress < cfg.exempt_share
+        return ctx.step < (cfg.exempt_steps if cfg.exempt_steps is not None else floor(cfg.exempt_share * ctx.steps + 1e-9))
 
     def ladder(self, problem: Problem) -> list[tuple[int, str]]:
         """(level 1..12 or 1..8, hint text) from the columns `knowledge`, `planning`, `solution_parts`; empty, repeated and overlong hints are skipped."""

@@ -79,7 +79,7 @@ class Context:
     """What the harness gives a method: rendering, rewards, hint writing. It holds no model and no device.
 
     events and trail: what happened on the way, per problem uid, for the ledger (`hint_leak`, ...; groups verified).
-    progress: share of the run that is done, 0..1; step: 0-based; epoch: pass over the data, 1-based; all kept up to date by
+    steps: planned for the run; progress: share of them that is done, 0..1; step: 0-based; epoch: pass over the data, 1-based; all kept up to date by
     the loop. folder: of the run, where services keep their files.
     """
 
@@ -89,6 +89,7 @@ class Context:
     hint_max_tokens: int = 1024
     max_prompt_tokens: int = 2048
     step: int = 0
+    steps: int = 0
     progress: float = 0.0
     seed: int = 0
     epoch: int = 1

@@ -205,7 +205,6 @@ def test_scaf_ladder_is_cumulative_and_skips_repeats(renderer):
 @pytest.mark.parametrize("search", ["sequential", "wave", "parallel"])
 def test_scaf_replaces_one_failure_by_the_least_helped_success(renderer, search):
     ctx = context(renderer)
-    ctx.progress = 0.5
     engine = ScriptedEngine(renderer.tokenizer, lambda p, k: "42" if "s1" in p or "p1" in p else "no")
     (item,) = roll(ScafGRPO(ctx, group_size=4, search=search), engine, problem(**SCAFFOLD))
     i = item.group.notes["replaced"]
@@ -218,10 +217,10 @@ def test_scaf_replaces_one_failure_by_the_least_helped_success(renderer, search)
 
 def test_scaf_is_plain_grpo_while_exempt_and_without_a_scaffold(renderer):
     ctx = context(renderer)
-    ctx.progress = 0.1
+    ctx.step, ctx.steps = 3, 30  # 0.15 of 30 is 4.5: four steps are exempt
     (item,) = roll(ScafGRPO(ctx, group_size=2), say(renderer, "no"), problem(**SCAFFOLD))
     assert item.usage.rollouts == 2
-    ctx.progress = 0.2
+    ctx.step = 4
     (item,) = roll(ScafGRPO(ctx, group_size=2), say(renderer, "no"))
     assert item.usage.rollouts == 2 and ctx.events["p"]["no_scaffold"] == 1
     ctx.step = 50

@@ -37,7 +37,7 @@ def climbed(given: Given, right: list[int], tiers: str = "paper12", search: str 
         return "42" if hint and right[names.index(hint[0]) + hint[1] - 1] else "no"
 
     ctx = context(given.renderer)
-    ctx.progress = 1.0  # past the exemption
+    ctx.step = ctx.steps = 1  # past the exemption
     method = ScafGRPO(ctx, group_size=size, tiers=tiers, search=search, **switches)
     (item,) = collect(method, [problem(**ITEMS)], ScriptedEngine(given.renderer.tokenizer, say))
     return item
@@ -140,10 +140,10 @@ def test_ratio_under_the_hinted_prompt(v, given):
 
 
 def first_active(given: Given, total: int, **switches: Any) -> int:
-    """The first step (1-based) that is not exempt, with progress as the loop keeps it."""
+    """The first step (1-based) that is not exempt."""
     method = ScafGRPO(context(given.renderer), **switches)
     for step in range(total):
-        method.ctx.step, method.ctx.progress = step, step / total
+        method.ctx.step, method.ctx.steps = step, total
         if not method.exempt():
             return step + 1
     return total + 1

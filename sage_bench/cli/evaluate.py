@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
+
+if TYPE_CHECKING:
+    from sage_bench.evaluation.runner import EvalConfig
 
 EXAMPLES = """
 Examples:
@@ -17,6 +21,7 @@ Examples:
 `sage-bench eval --model Qwen/Qwen2.5-7B-Instruct --tasks sb_math6 --dry-run` (what it would ask and cost)
 
 `sage-bench eval --model Qwen/Qwen2.5-7B-Instruct --tasks sb_math500:4 --data sb_math500=math500.jsonl --offline --out runs/eval`
+
 `sage-bench eval --model Qwen/Qwen2.5-7B-Instruct --tasks 'tiny_*:2' --limit 5 --out runs/eval`
 
 `sage-bench eval --model fake:0.6 --tasks tiny:4 --out runs/eval` (no model: right with probability 0.6)
@@ -55,9 +60,9 @@ def evaluate(
     from sage_bench.cli.common import data_options, quiet_libraries
 
     quiet_libraries()
-    from sage_bench.errors import PartialError, UsageError
+    from sage_bench.errors import UsageError
     from sage_bench.evaluation import models
-    from sage_bench.evaluation.loading import check_complete, own_grader
+    from sage_bench.evaluation.loading import own_grader
     from sage_bench.evaluation.spec import parse
     from sage_bench.layers import override_layer
     from sage_bench.registry import GRADERS
@@ -71,8 +76,6 @@ def evaluate(
     sampling = {k: v for k, v in {"temperature": temperature, "top_p": top_p, "max_gen_toks": max_tokens}.items() if v is not None}
     if temperature == 0:
         sampling["do_sample"] = False
-    flags = {k: v for k, v in {"device": device, "dtype": dtype, "chat_template": chat_template}.items() if v != "auto"}
-    more = flags | dict(override_layer(sampler_options or []).values)
     if dry_run:
         from sage_bench.evaluation.plan import plan
         from sage_bench.pretrained import model_path
@@ -86,13 +89,23 @@ def evaluate(
     path, sampler = models.resolve(model, sampler)
     import torch
 
-    from sage_bench.evaluation import runner
-    from sage_bench.reporting.export import write_eval
+    from sage_bench.evaluation.runner import EvalConfig
 
     if threads:
         torch.set_num_threads(threads)
-    config = runner.EvalConfig(path, wanted, out, {"method": label} if label else {}, sampling, seed, limit, grader, read)
-    drawing = models.make(path, sampler, more)
+    flags = {k: v for k, v in {"device": device, "dtype": dtype, "chat_template": chat_template}.items() if v != "auto"}
+    config = EvalConfig(path, wanted, out, {"method": label} if label else {}, sampling, seed, limit, grader, read)
+    run(config, sampler, flags | dict(override_layer(sampler_options or []).values), quiet)
+
+
+def run(config: EvalConfig, sampler: str, options: Mapping[str, Any], quiet: bool) -> None:
+    """Evaluate, write the tables of the run, print its folder. Raises `PartialError` after that when samples are missing."""
+    from sage_bench.errors import PartialError
+    from sage_bench.evaluation import models, runner
+    from sage_bench.evaluation.loading import check_complete
+    from sage_bench.reporting.export import write_eval
+
+    drawing = models.make(config.model, sampler, options)
     try:
         folder = runner.evaluate(config, drawing, quiet=quiet)
     except PartialError as error:
@@ -101,9 +114,9 @@ def evaluate(
         raise
     finally:
         drawing.close()
-    run = write_eval(folder)
+    done = write_eval(folder)
     print(folder)
-    check_complete(run.manifest["skipped"], str(folder))
+    check_complete(done.manifest["skipped"], str(folder))
 
 
 evaluate.__doc__ = "Evaluate a model without hints. Run the same command again to go on: only missing samples are generated.\n" + EXAMPLES

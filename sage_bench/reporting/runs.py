@@ -50,7 +50,7 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class EvalRun:
-    """One evaluated model."""
+    """One evaluated model. model: the preset it is or was trained from, else what was given to `eval`."""
 
     folder: Path
     model: str
@@ -122,7 +122,7 @@ def read_eval(folder: Path, grader: str | None = None) -> EvalRun:
         raise DataError("no graded sample", where=str(folder), remedy="run the same `sage-bench eval` command again")
     tasks = {t: _task_result(rows, manifest["tasks"][t]) for t in in_order(manifest["tasks"]) if len(rows := grades[grades.task == t])}
     label = manifest["label"]
-    return EvalRun(folder, manifest["model"], label.get("method") or "base", label, tasks, manifest)
+    return EvalRun(folder, label.get("preset") or manifest["model"], label.get("method") or "base", label, tasks, manifest)
 
 
 def _task_result(rows: pd.DataFrame, n: int) -> TaskResult:

@@ -13,7 +13,7 @@ from sage_bench.evaluation.grades import load_grades
 from sage_bench.files import locked, make_folder, write_json, write_text
 from sage_bench.reporting.report import Table, comparison_line, html
 from sage_bench.reporting.runs import EvalRun, TrainRun, read_eval, read_train
-from sage_bench.reporting.statistics import macro
+from sage_bench.reporting.statistics import holm, macro
 from sage_bench.reporting.tables import compare, comparison, leaderboard, markdown
 from sage_bench.study.jobs import Job, Jobs
 from sage_bench.training.checkpoint import name as step_name
@@ -119,6 +119,8 @@ def write(config: DemoConfig, evals: Mapping[str, EvalRun], trains: Mapping[str,
         pairs = [(m, "grpo") for m in config.methods if m != "grpo"] + pairs
     pairs += [("sage", other) for other in (EQUAL, MORE) if other in evals and "sage" in evals]
     comparisons = [compare(a, b, evals) for a, b in pairs]
+    if len(comparisons) > 1:
+        comparisons = [{**c, "holm": p} for c, p in zip(comparisons, holm([c["p"] for c in comparisons]), strict=True)]
     table = comparison(evals, columns)
     notes = [
         f"Averages in percent over {len(evals['base'].tasks)} benchmarks, {next(iter(evals['base'].tasks.values())).samples} samples a question, without hints; ± is the standard error clustered by question.",

@@ -131,7 +131,7 @@ def one_step(run: Run, sinks: Sinks, at: Place) -> dict[str, Any]:
     """Roll out, credit, update, log; moves `at` on."""
     config, context, step = run.config, run.context, at.step
     began = time.perf_counter()
-    context.step, context.progress = step, step / run.steps
+    context.step, context.steps, context.progress = step, run.steps, step / run.steps
     context.events.clear()
     context.trail.clear()
     items = roll_batch(run, at)
