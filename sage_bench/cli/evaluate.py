@@ -24,6 +24,8 @@ Examples:
 
 `sage-bench eval --model Qwen/Qwen2.5-7B-Instruct --tasks 'tiny_*:2' --limit 5 --out runs/eval`
 
+`sage-bench eval --model Qwen/Qwen2.5-7B-Instruct --tasks @quick --out runs/eval` (four samples of AIME 2024, one of 50 questions of MATH-500)
+
 `sage-bench eval --model fake:0.6 --tasks tiny:4 --out runs/eval` (no model: right with probability 0.6)
 
 `sage-bench eval --model my-model --sampler openai --sampler-option base_url=http://host:8000/v1 --tasks tiny:4 --out runs/eval`
@@ -32,7 +34,7 @@ Examples:
 
 def evaluate(
     model: Annotated[str, typer.Option("--model", "-m", help="Checkpoint folder, preset, Hub id, a server's name for it, or fake:P.")],
-    tasks: Annotated[list[str], typer.Option("--tasks", "-t", help="Tasks and groups with samples a question, e.g. tiny:4,tiny_long:16 (`sage-bench ls tasks`).")],
+    tasks: Annotated[list[str], typer.Option("--tasks", "-t", help="Tasks and groups with samples a question, e.g. tiny:4,tiny_long:16, or a profile such as @quick (`sage-bench ls tasks`, `ls profiles`).")],
     out: Annotated[Optional[Path], typer.Option("--out", "-o", help="Folder of all evaluations; each model gets its own run folder in it.")] = None,
     n: Annotated[Optional[int], typer.Option("-n", min=1, help="Samples a question where --tasks does not say.")] = None,
     temperature: Annotated[Optional[float], typer.Option(min=0.0, help="Instead of the tasks' own.")] = None,
@@ -41,6 +43,8 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Base of the sampling seeds.")] = 0,
     limit: Annotated[Optional[int], typer.Option("--limit", "-L", min=1, help="First questions of each task only.")] = None,
     grader: Annotated[Optional[str], typer.Option(help="Verifier for all tasks, instead of the one each of them names (`sage-bench ls graders`).")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Move samples of the same fingerprint to .trash and draw all anew.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="A task that was left out because its data are gated makes the result partial (exit code 3).")] = False,
     data: Annotated[Optional[list[str]], typer.Option("--data", metavar="TASK=FILE", help="A file instead of the Hub, or a folder of files called like the tasks. Repeatable.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="No network: the cache of this machine and --data only.")] = False,
     gated: Annotated[str, typer.Option("--gated", help="skip or fail: what to do about data whose terms are not accepted.")] = "skip",
@@ -63,11 +67,12 @@ def evaluate(
     from sage_bench.errors import UsageError
     from sage_bench.evaluation import models
     from sage_bench.evaluation.loading import own_grader
-    from sage_bench.evaluation.spec import parse
+    from sage_bench.evaluation.spec import named_profiles, parse
     from sage_bench.layers import override_layer
     from sage_bench.registry import GRADERS
 
     wanted = parse(tasks, n)
+    limit = limit or min((p.limit for p in named_profiles(tasks) if p.limit), default=None)
     read = data_options(wanted, data, offline=offline, gated=gated, gold_corrections=gold_corrections)
     for name in [grader] if grader else {own_grader(t) for t in wanted}:
         GRADERS.get(name)
@@ -94,11 +99,11 @@ def evaluate(
     if threads:
         torch.set_num_threads(threads)
     flags = {k: v for k, v in {"device": device, "dtype": dtype, "chat_template": chat_template}.items() if v != "auto"}
-    config = EvalConfig(path, wanted, out, {"method": label} if label else {}, sampling, seed, limit, grader, read)
-    run(config, sampler, flags | dict(override_layer(sampler_options or []).values), quiet)
+    config = EvalConfig(path, wanted, out, {"method": label} if label else {}, sampling, seed, limit, grader, read, overwrite)
+    run(config, sampler, flags | dict(override_layer(sampler_options or []).values), strict=strict, quiet=quiet)
 
 
-def run(config: EvalConfig, sampler: str, options: Mapping[str, Any], quiet: bool) -> None:
+def run(config: EvalConfig, sampler: str, options: Mapping[str, Any], *, strict: bool, quiet: bool) -> None:
     """Evaluate, write the tables of the run, print its folder. Raises `PartialError` after that when samples are missing."""
     from sage_bench.errors import PartialError
     from sage_bench.evaluation import models, runner
@@ -116,7 +121,7 @@ def run(config: EvalConfig, sampler: str, options: Mapping[str, Any], quiet: boo
         drawing.close()
     done = write_eval(folder)
     print(folder)
-    check_complete(done.manifest["skipped"], str(folder))
+    check_complete(done.manifest["skipped"], str(folder), strict)
 
 
 evaluate.__doc__ = "Evaluate a model without hints. Run the same command again to go on: only missing samples are generated.\n" + EXAMPLES

@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-KINDS = ("backends", "judges", "tasks", "models", "engines", "graders", "datasets", "samplers")
+KINDS = ("backends", "judges", "tasks", "models", "engines", "graders", "datasets", "samplers", "profiles")
 EXAMPLES = """
 Examples:
 
@@ -67,6 +67,10 @@ def _rows(kind: str) -> list[dict[str, object]]:
             {"name": t.name, "about": ", ".join(t.group) if t.group else _about(t.values.get("metadata", {})), "group": list(t.group),
              "samples": t.values.get("repeats"), "file": str(t.path)} for t in task_files().values()
         ]
+    if kind == "profiles":
+        from sage_bench.evaluation.spec import profiles
+
+        return [{"name": f"@{p.name}", "about": f"{p.about}: {p.tasks}" + (f", first {p.limit} questions" if p.limit else ""), "tasks": p.tasks, "limit": p.limit} for p in profiles().values()]
     if kind in {"backends", "judges"}:
         from sage_bench import describe
 

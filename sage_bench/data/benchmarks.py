@@ -202,7 +202,7 @@ def _take(row: Mapping[str, Any], fields: Mapping[str, Any], name: str) -> Any:
 
 
 def data_files(words: Sequence[str], tasks: Iterable[str]) -> dict[str, str]:
-    """`--data` as files by task: `task=FILE`, or a folder that holds files called like the tasks (`math500.jsonl`).
+    """`--data` as files by task: `task=FILE`, or a folder that holds files called like the tasks (`math500.jsonl` or `sb_math500.jsonl`).
 
     Raises `UsageError` for a task that is not asked for or a file that is not there.
     """
@@ -212,7 +212,9 @@ def data_files(words: Sequence[str], tasks: Iterable[str]) -> dict[str, str]:
         if not equals:
             if not Path(word).is_dir():
                 raise UsageError("is neither `task=FILE` nor a folder", where=f"--data {word}", remedy="e.g. --data sb_math500=math500.jsonl")
-            found = {t: f for t in known for f in sorted(Path(word).glob(f"{t.removeprefix('sb_')}.*")) if f.suffix in (".jsonl", ".json", ".parquet", ".csv")}
+            found = {
+                t: f for t in known for name in (t.removeprefix("sb_"), t) for f in sorted(Path(word).glob(f"{name}.*")) if f.suffix in (".jsonl", ".json", ".parquet", ".csv")
+            }
             out |= {t: str(f.resolve()) for t, f in found.items() if t not in out}
             continue
         task = next((t for t in known if t in (task, f"sb_{task}")), task)

@@ -19,7 +19,7 @@ from sage_bench.evaluation.grades import grade_run
 from sage_bench.evaluation.lm import StoreLM
 from sage_bench.evaluation.loading import DataOptions, grader_of, load, report_of, task_manager
 from sage_bench.evaluation.samplers.base import Sampler
-from sage_bench.files import locked, make_folder, write_json
+from sage_bench.files import locked, make_folder, to_trash, write_json
 from sage_bench.progress import Bar
 from sage_bench.versions import versions
 
@@ -27,7 +27,8 @@ from sage_bench.versions import versions
 @dataclass(frozen=True)
 class EvalConfig:
     """What to evaluate. tasks: name to samples a question. sampling: overrides of the task files' generation_kwargs.
-    grader: for all tasks, instead of the one each of them names. data: where rows come from and how golds are read."""
+    grader: for all tasks, instead of the one each of them names. data: where rows come from and how golds are read.
+    overwrite: a run of the same fingerprint goes to .trash first."""
 
     model: str
     tasks: Mapping[str, int]
@@ -38,6 +39,7 @@ class EvalConfig:
     limit: int | None = None
     grader: str | None = None
     data: DataOptions = field(default_factory=DataOptions)
+    overwrite: bool = False
 
 
 def slug(model: str) -> str:
@@ -67,6 +69,10 @@ def evaluate(config: EvalConfig, sampler: Sampler, *, quiet: bool = False) -> Pa
     if place.news:
         print(place.news, file=sys.stderr, flush=True)
     folder = make_folder(place.folder)
+    if config.overwrite:
+        with locked(folder):
+            to_trash(folder)
+        make_folder(folder)
     with locked(folder):
         before = folders.read_manifest(folder)
         tasks = {t: max(config.tasks[t], before.get("tasks", {}).get(t, 0)) for t in loaded}
@@ -124,7 +130,9 @@ def describe(task: Any) -> dict[str, Any]:
 def run_lm_eval(config: EvalConfig, sampler: Sampler, folder: Path, tasks: Mapping[str, Any], *, quiet: bool) -> dict[str, Any]:
     """Drive lm-eval over our tasks. Returns its results (its own schema) without the samples, which are in the store."""
     from lm_eval import evaluator
+    from lm_eval.api import task as prompts
 
+    prompts.tqdm = lambda docs, **_: docs  # its bar for building prompts cannot be switched off, and ours is on the same screen
     evaluator.get_git_commit_hash = lambda: None  # it would record the commit of whatever folder the user stands in
     with Bar(f"eval {slug(config.model)}", 0, quiet=quiet) as bar:
         lm = StoreLM(sampler, folder, seed=config.seed, on_progress=bar.set, gold=lambda task, doc: gold_of(tasks[task], doc))

@@ -1,4 +1,4 @@
-"""`-t tiny:4,aime24:16`: which tasks, how many samples a question."""
+"""`-t tiny:4,aime24:16,@quick`: which tasks, how many samples a question."""
 
 from __future__ import annotations
 
@@ -25,6 +25,19 @@ GROUP_KEYS = frozenset("group group_alias task aggregate_metric_list metadata".s
 METADATA_KEYS = frozenset(
     "hub fields gold rows gated options grader data offline gold_corrections version about revision_note paper_copy released license source".split()
 )
+
+
+PROFILES = "_profiles.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Tasks under one name: `-t @name`. limit: questions of each task, None for all."""
+
+    name: str
+    tasks: str
+    about: str
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +68,8 @@ def task_files(folder: Path | None = None) -> dict[str, TaskFile]:
     itself passes over broken YAML in silence)."""
     out: dict[str, TaskFile] = {}
     for path in sorted((folder or tasks_folder()).glob("*.yaml")):
+        if path.name == PROFILES:
+            continue
         values = _read(path)
         name = values.get("group") or values.get("task")
         if name is None and not path.name.startswith("_"):
@@ -62,6 +77,33 @@ def task_files(folder: Path | None = None) -> dict[str, TaskFile]:
         _check_keys(path, values)
         if isinstance(name, str):
             out[name] = TaskFile(name, path, tuple(values["task"]) if "group" in values else (), values)
+    return out
+
+
+def profiles(folder: Path | None = None) -> dict[str, Profile]:
+    """The profiles by name. Raises `UsageError` naming file and key.
+
+    >>> profiles()["quick"].tasks
+    'sb_aime24:4,sb_math500:1'
+    """
+    path = (folder or tasks_folder()) / PROFILES
+    out: dict[str, Profile] = {}
+    for name, values in (_read(path) if path.is_file() else {}).items():
+        try:
+            out[name] = Profile(name, **values)
+        except TypeError as error:
+            raise UsageError(f"is no profile: {error}", where=f"{path}:{name}", remedy="write tasks, about and, if wanted, limit") from error
+    return out
+
+
+def named_profiles(spec: str | Sequence[str], folder: Path | None = None) -> list[Profile]:
+    """The profiles a `-t` names, in order. Raises `UsageError` for an unknown one."""
+    words = [w.strip() for s in ([spec] if isinstance(spec, str) else spec) for w in s.split(",")]
+    known, out = profiles(folder), []
+    for name in (w[1:] for w in words if w.startswith("@")):
+        if name not in known:
+            raise UsageError(f"unknown profile `@{name}`; {did_you_mean(name, known)}".rstrip("; "), where="--tasks", remedy="one of " + ", ".join(f"@{n}" for n in known))
+        out.append(known[name])
     return out
 
 
@@ -85,7 +127,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def parse(spec: str | Sequence[str], samples: int | None = None, folder: Path | None = None) -> dict[str, int]:
-    """Task names with samples a question, in order. Groups, wildcards and `all` are expanded; `samples` overrides the files.
+    """Task names with samples a question, in order. Groups, wildcards, `@profiles` and `all` are expanded; `samples` overrides the files.
 
     >>> parse("tiny_short:2,tiny_l*")
     {'tiny_short': 2, 'tiny_lines': 4, 'tiny_long': 4}
@@ -94,6 +136,10 @@ def parse(spec: str | Sequence[str], samples: int | None = None, folder: Path | 
     wanted: dict[str, int] = {}
     for word in (w.strip() for s in ([spec] if isinstance(spec, str) else spec) for w in s.split(",")):
         if not word:
+            continue
+        if word.startswith("@"):
+            (profile,) = named_profiles(word, folder)
+            wanted |= parse(profile.tasks, samples, folder)
             continue
         name, colon, count = word.partition(":")
         if colon and (not count.isdigit() or int(count) < 1):
