@@ -22,6 +22,7 @@ from server import free_port
 from sage_bench.data.tiny_world import problems
 from sage_bench.errors import UsageError
 from sage_bench.evaluation import runner
+from sage_bench.evaluation.loading import DataOptions
 from sage_bench.evaluation.samplers.base import Ask
 from sage_bench.evaluation.samplers.hf import Hf
 from sage_bench.evaluation.samplers.openai import OpenAI
@@ -142,6 +143,20 @@ def test_s8_20_vllm_refuses_what_does_not_fit_before_an_engine_starts(llama, tmp
     with pytest.raises(UsageError, match="do not fit the model's context of 100 tokens"):
         evaluate(sampler, tmp_path, "tiny_long:2")
     assert sampler.pool is None and not list(tmp_path.glob("*/*/samples/*"))
+    with pytest.raises(UsageError, match=r"max_model_len 2048 is more than the model's context of 1024 tokens.*engine\.hf_overrides\.max_position_embeddings=N"):
+        Vllm(llama, device="cpu", max_model_len=2048)
+
+
+def test_s8_20_a_context_made_longer_takes_prompts_that_did_not_fit(llama, tmp_path):
+    long = {"unique_id": "long", "problem": "1 + " * 700 + "1 = ?", "answer": "701"}
+    (tmp_path / "long.jsonl").write_text(json.dumps(long))
+    how = {"sampling": {"max_gen_toks": 16}, "data": DataOptions({"sb_math500": str(tmp_path / "long.jsonl")})}
+    with pytest.raises(UsageError, match=r"1 of them fill the context alone and want a model with a longer context, or --sampler-option engine\.hf_overrides"):
+        evaluate(Vllm(llama, device="cpu"), tmp_path / "a", "sb_math500:2", **how)
+    sampler = Vllm(llama, device="cpu", engine={"hf_overrides": {"max_position_embeddings": 4096}})
+    found = rows(evaluate(sampler, tmp_path / "b", "sb_math500:2", **how), "sb_math500")
+    sampler.close()
+    assert len(found) == 2 and all(1024 < prompt_tokens < 4096 and 0 < tokens <= 16 for *_, prompt_tokens, tokens in found.values()), found
 
 
 def test_s8_05_two_engines_draw_what_one_draws(llama, vllm, tmp_path):
