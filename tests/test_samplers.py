@@ -28,8 +28,8 @@ from sage_bench.evaluation.samplers.vllm import Vllm, group_by_question, split_g
 from sage_bench.evaluation.spec import parse
 from sage_bench.evaluation.workers import Pool
 from sage_bench.files import read_jsonl
-from sage_bench.registry import GRADERS, SAMPLERS
 from sage_bench.prompts import SYSTEM
+from sage_bench.registry import GRADERS, SAMPLERS
 from sage_bench.reporting.runs import read_eval
 from sage_bench.rollout import Sampling
 from sage_bench.seeds import derive_seed
