@@ -246,17 +246,30 @@ def wait_until_up(server: subprocess.Popen, url: str, log: Path) -> None:
             time.sleep(0.5)
 
 
-def test_bare_lm_eval_with_vllm_gives_the_same_score(llama, vllm, tmp_path):
-    """The same task files under lm-eval's own command and its own vLLM model: another seed, the same score within 4 standard errors."""
-    arguments = f"pretrained={llama},dtype=float32,gpu_memory_utilization=0.3,enforce_eager=True,max_model_len=1024"
+def bare(llama: str, out: Path, *words: str) -> dict[str, float]:
+    """tiny_short under lm-eval's own command and its own vLLM model: its results."""
+    arguments = f"pretrained={llama},dtype=float32,gpu_memory_utilization=0.3,enforce_eager=True,max_model_len=1024,enable_chunked_prefill=False,max_num_batched_tokens=8192"
     done = subprocess.run(
         [sys.executable, "-m", "lm_eval", "run", "--model", "vllm", "--model_args", arguments, "--tasks", "tiny_short", "--include_path", str(tasks_folder()), "--apply_chat_template",
-         "--output_path", str(tmp_path / "bare"), "--log_samples"],
+         "--batch_size", "auto", "--output_path", str(out), *words],
         capture_output=True, text=True, timeout=600, env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    bare = json.loads(next((tmp_path / "bare").rglob("results_*.json")).read_text())["results"]["tiny_short"]["avg_at_n,all"]
+    return json.loads(next(out.rglob("results_*.json")).read_text())["results"]["tiny_short"]
+
+
+def test_bare_lm_eval_with_vllm_gives_the_same_score(llama, vllm, tmp_path):
+    """lm-eval gives requests no seeds of their own: other texts, the same score within 4 standard errors."""
+    theirs = bare(llama, tmp_path / "bare")["avg_at_n,all"]
     means = read_eval(evaluate(vllm, tmp_path / "ours", "tiny_short:4")).tasks["tiny_short"].means
     noise = np.sqrt(2 * (means * (1 - means)).sum() / 3) / 100
-    print(f"tiny_short, 400 samples each: bare lm-eval {bare:.1%}, ours {means.mean():.1%}, sampling error of the difference {noise:.2%}")
-    assert 0 < noise < 0.05 and abs(bare - means.mean()) < 4 * noise
+    print(f"tiny_short, 400 samples each: bare lm-eval {theirs:.1%}, ours {means.mean():.1%}, sampling error of the difference {noise:.2%}")
+    assert 0 < noise < 0.05 and abs(theirs - means.mean()) < 4 * noise
+
+
+def test_bare_lm_eval_with_vllm_gives_the_same_number_greedily(llama, vllm, tmp_path):
+    greedy = {"do_sample": False, "temperature": 0.0, "top_p": 1.0, "max_gen_toks": 96}
+    theirs = bare(llama, tmp_path / "bare", "--gen_kwargs", ",".join(f"{k}={v}" for k, v in greedy.items()))
+    ours = read_eval(evaluate(vllm, tmp_path / "ours", "tiny_short:1", sampling=greedy)).tasks["tiny_short"]
+    print(f"tiny_short, greedy: bare lm-eval {theirs['avg_at_n,all']:.6%}, ours {ours.means.mean():.6%}")
+    assert 0 < ours.means.mean() < 1 and theirs["avg_at_n,all"] == pytest.approx(ours.means.mean(), abs=1e-12) and theirs["no_answer,all"] == pytest.approx(ours.no_answer, abs=1e-12)
