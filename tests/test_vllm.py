@@ -22,6 +22,7 @@ from server import free_port
 from sage_bench.data.tiny_world import problems
 from sage_bench.errors import UsageError
 from sage_bench.evaluation import runner
+from sage_bench.evaluation.loading import DataOptions
 from sage_bench.evaluation.samplers.base import Ask
 from sage_bench.evaluation.samplers.hf import Hf
 from sage_bench.evaluation.samplers.openai import OpenAI
@@ -142,6 +143,20 @@ def test_s8_20_vllm_refuses_what_does_not_fit_before_an_engine_starts(llama, tmp
     with pytest.raises(UsageError, match="do not fit the model's context of 100 tokens"):
         evaluate(sampler, tmp_path, "tiny_long:2")
     assert sampler.pool is None and not list(tmp_path.glob("*/*/samples/*"))
+    with pytest.raises(UsageError, match=r"max_model_len 2048 is more than the model's context of 1024 tokens.*engine\.hf_overrides\.max_position_embeddings=N"):
+        Vllm(llama, device="cpu", max_model_len=2048)
+
+
+def test_s8_20_a_context_made_longer_takes_prompts_that_did_not_fit(llama, tmp_path):
+    long = {"unique_id": "long", "problem": "1 + " * 700 + "1 = ?", "answer": "701"}
+    (tmp_path / "long.jsonl").write_text(json.dumps(long))
+    how = {"sampling": {"max_gen_toks": 16}, "data": DataOptions({"sb_math500": str(tmp_path / "long.jsonl")})}
+    with pytest.raises(UsageError, match=r"1 of them fill the context alone and want a model with a longer context, or --sampler-option engine\.hf_overrides"):
+        evaluate(Vllm(llama, device="cpu"), tmp_path / "a", "sb_math500:2", **how)
+    sampler = Vllm(llama, device="cpu", engine={"hf_overrides": {"max_position_embeddings": 4096}})
+    found = rows(evaluate(sampler, tmp_path / "b", "sb_math500:2", **how), "sb_math500")
+    sampler.close()
+    assert len(found) == 2 and all(1024 < prompt_tokens < 4096 and 0 < tokens <= 16 for *_, prompt_tokens, tokens in found.values()), found
 
 
 def test_s8_05_two_engines_draw_what_one_draws(llama, vllm, tmp_path):
@@ -231,17 +246,30 @@ def wait_until_up(server: subprocess.Popen, url: str, log: Path) -> None:
             time.sleep(0.5)
 
 
-def test_bare_lm_eval_with_vllm_gives_the_same_score(llama, vllm, tmp_path):
-    """The same task files under lm-eval's own command and its own vLLM model: another seed, the same score within 4 standard errors."""
-    arguments = f"pretrained={llama},dtype=float32,gpu_memory_utilization=0.3,enforce_eager=True,max_model_len=1024"
+def bare(llama: str, out: Path, *words: str) -> dict[str, float]:
+    """tiny_short under lm-eval's own command and its own vLLM model: its results."""
+    arguments = f"pretrained={llama},dtype=float32,gpu_memory_utilization=0.3,enforce_eager=True,max_model_len=1024,enable_chunked_prefill=False,max_num_batched_tokens=8192"
     done = subprocess.run(
         [sys.executable, "-m", "lm_eval", "run", "--model", "vllm", "--model_args", arguments, "--tasks", "tiny_short", "--include_path", str(tasks_folder()), "--apply_chat_template",
-         "--output_path", str(tmp_path / "bare"), "--log_samples"],
+         "--batch_size", "auto", "--output_path", str(out), *words],
         capture_output=True, text=True, timeout=600, env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    bare = json.loads(next((tmp_path / "bare").rglob("results_*.json")).read_text())["results"]["tiny_short"]["avg_at_n,all"]
+    return json.loads(next(out.rglob("results_*.json")).read_text())["results"]["tiny_short"]
+
+
+def test_bare_lm_eval_with_vllm_gives_the_same_score(llama, vllm, tmp_path):
+    """lm-eval gives requests no seeds of their own: other texts, the same score within 4 standard errors."""
+    theirs = bare(llama, tmp_path / "bare")["avg_at_n,all"]
     means = read_eval(evaluate(vllm, tmp_path / "ours", "tiny_short:4")).tasks["tiny_short"].means
     noise = np.sqrt(2 * (means * (1 - means)).sum() / 3) / 100
-    print(f"tiny_short, 400 samples each: bare lm-eval {bare:.1%}, ours {means.mean():.1%}, sampling error of the difference {noise:.2%}")
-    assert 0 < noise < 0.05 and abs(bare - means.mean()) < 4 * noise
+    print(f"tiny_short, 400 samples each: bare lm-eval {theirs:.1%}, ours {means.mean():.1%}, sampling error of the difference {noise:.2%}")
+    assert 0 < noise < 0.05 and abs(theirs - means.mean()) < 4 * noise
+
+
+def test_bare_lm_eval_with_vllm_gives_the_same_number_greedily(llama, vllm, tmp_path):
+    greedy = {"do_sample": False, "temperature": 0.0, "top_p": 1.0, "max_gen_toks": 96}
+    theirs = bare(llama, tmp_path / "bare", "--gen_kwargs", ",".join(f"{k}={v}" for k, v in greedy.items()))
+    ours = read_eval(evaluate(vllm, tmp_path / "ours", "tiny_short:1", sampling=greedy)).tasks["tiny_short"]
+    print(f"tiny_short, greedy: bare lm-eval {theirs['avg_at_n,all']:.6%}, ours {ours.means.mean():.6%}")
+    assert 0 < ours.means.mean() < 1 and theirs["avg_at_n,all"] == pytest.approx(ours.means.mean(), abs=1e-12) and theirs["no_answer,all"] == pytest.approx(ours.no_answer, abs=1e-12)

@@ -177,8 +177,18 @@ def check_context(sampler: Sampler, wanted: Sequence[Wanted]) -> None:
             over[w.task, w.doc_id] = (n, w.ask.params.max_tokens)
     if over:
         (task, doc_id), (n, new) = max(over.items(), key=lambda item: item[1])
-        room = sampler.context - n
         raise UsageError(
             f"{len(over)} prompts do not fit the model's context of {sampler.context} tokens together with their completions; the longest has {n} tokens, and {new} new ones are allowed",
-            where=f"{task}, question {doc_id}", remedy=f"--max-tokens {room} fits" if room > 0 else "the prompt alone is too long for this model",
+            where=f"{task}, question {doc_id}", remedy=make_fit(sampler, [n for n, _ in over.values()]),
         )
+
+
+def make_fit(sampler: Sampler, lengths: Sequence[int]) -> str:
+    """What to type when prompts of these lengths (tokens) are too long with their completions, some of them perhaps without one."""
+    context = sampler.context or 0
+    short = [n for n in lengths if n < context]
+    said = [f"--max-tokens {context - max(short)} fits" + (" the others" if len(short) < len(lengths) else "")] if short else []
+    if alone := len(lengths) - len(short):
+        longer = "a model with a longer context" + (f", or {sampler.longer}" if sampler.longer else "")
+        said.insert(0, f"{alone} of them fill the context alone and want {longer}")
+    return "; ".join(said)

@@ -44,11 +44,13 @@ class Sampler:
     block: samples that must be drawn together to repeat bit for bit (numerics of a batch depend on its shape); 1 where each
     sample stands alone: then all missing samples are handed to `draw` at once, and each is stored when it comes.
     context: most tokens of prompt and completion together, None where it is not known here.
+    longer: what to type for a longer context, where there is such a thing.
     wants_gold: gold answers are put into the asks (a fake; nothing that is measured may see them).
     """
 
     block: int = 1
     context: int | None = None
+    longer: str = ""
     wants_gold: bool = False
 
     def render(self, messages: list[dict[str, str]]) -> str:

@@ -27,11 +27,14 @@ class Vllm(Sampler):
     """vLLM offline. Every sample is a request with its own hashed seed; all samples of a question share its prefix cache.
 
     workers: processes, each with tensor_parallel GPUs (default: as many as there are GPUs for). Data parallelism is ours and not
-    vLLM's: ids and seeds do not depend on how many workers there are. max_model_len: default the model's own context;
-    prompts that do not fit with their max_tokens are refused before an engine starts. kv_cache_gb: of each engine, on a CPU.
+    vLLM's: ids and seeds do not depend on how many workers there are. max_model_len: default the model's own context, or the one
+    engine.hf_overrides.max_position_embeddings gives it; prompts that do not fit with their max_tokens are refused before an
+    engine starts. kv_cache_gb: of each engine, on a CPU.
     batch_invariant: VLLM_BATCH_INVARIANT=1, texts then depend less on what is decoded beside them (GPU, slower).
     engine: further keywords of `vllm.LLM`, e.g. {gpu_memory_utilization: 0.85, quantization: fp8}.
     """
+
+    longer = "--sampler-option engine.hf_overrides.max_position_embeddings=N, beyond what the model was trained for"
 
     def __init__(
         self, model: str, *, dtype: str = "auto", device: str = "auto", revision: str | None = None, tensor_parallel: int = 1, workers: int | None = None,
@@ -45,7 +48,7 @@ class Vllm(Sampler):
         self.renderer = chat_renderer(self.tokenizer, chat_template, template)
         config, self.stop_ids = read_config(model, revision, self.tokenizer)
         self.commit = getattr(config, "_commit_hash", None)
-        self.context = max_model_len or getattr(config.get_text_config(), "max_position_embeddings", None)
+        self.context = context_of(config.get_text_config(), max_model_len, (engine or {}).get("hf_overrides") or {})
         gpus = visible_gpus(device)
         self.dtype = ("bfloat16" if gpus else "float32") if dtype == "auto" else dtype
         self.devices = split_gpus(gpus, tensor_parallel, workers)
@@ -139,6 +142,23 @@ def split_gpus(gpus: Sequence[str], tensor_parallel: int, workers: int | None) -
     if not 1 <= workers <= room:
         raise UsageError(f"{workers} workers of {tensor_parallel} GPUs each do not fit {len(gpus)} GPUs", where="sampler vllm", remedy="lower workers or tensor_parallel")
     return [list(gpus[i * tensor_parallel : (i + 1) * tensor_parallel]) for i in range(workers)]
+
+
+def context_of(config: Any, max_model_len: int | None, overrides: Mapping[str, Any]) -> int | None:
+    """Most tokens of a prompt and its completion together. Raises `UsageError` for more than the model has, which vLLM would refuse minutes later.
+
+    A scaled rope (YaRN, ...) may reach further than max_position_embeddings says: then the engine decides.
+
+    >>> from types import SimpleNamespace as Config
+    >>> context_of(Config(max_position_embeddings=4096), None, {}), context_of(Config(max_position_embeddings=4096), 8192, {"max_position_embeddings": 8192})
+    (4096, 8192)
+    """
+    own = overrides.get("max_position_embeddings", getattr(config, "max_position_embeddings", None))
+    rope = overrides.get("rope_parameters", getattr(config, "rope_parameters", None)) or {}
+    scaled = rope.get("rope_type", "default") != "default" or any(isinstance(v, Mapping) for v in rope.values()) or "rope_scaling" in overrides
+    if max_model_len and own and max_model_len > own and not scaled and os.environ.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN") != "1":
+        raise UsageError(f"max_model_len {max_model_len} is more than the model's context of {own} tokens", where="sampler vllm", remedy=f"lower it, or {Vllm.longer}")
+    return max_model_len or own
 
 
 def read_config(path: str, revision: str | None, tokenizer: Any) -> tuple[Any, list[int]]:
