@@ -194,7 +194,7 @@ def test_the_plan_counts_what_would_be_asked_and_writes_nothing(tmp_path):
         "--tokens-per-second", "100", cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    assert "sb_math500: 7 questions x 4 = 28 samples, graded by math_verify" in done.stdout and "sb_gpqa_diamond: left out:" in done.stdout
+    assert "sb_math500: 7 questions x 4 = 28 samples, graded by math_verify" in done.stdout and "left out: sb_gpqa_diamond:" in done.stdout
     assert "<|user|>What is 0?" in done.stdout and "put your final answer within \\boxed{}" in done.stdout
     assert f"total      28 samples, at most {28 * 8192:,} new tokens: at most 0.64 GPU hours at 100 tokens a second, 1.27 at 2 an hour" in done.stdout
     assert [p.name for p in tmp_path.iterdir()] == ["m.jsonl"]

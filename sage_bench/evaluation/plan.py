@@ -36,7 +36,7 @@ def plan(
             f"  sampling   temperature {kwargs.get('temperature')}, top_p {kwargs.get('top_p', 1.0)}, at most {most} tokens",
             f"  prompts    {_lengths(renderer, prompts)}", "  first prompt:", *(f"    | {line}" for line in _short(shown(task, prompts[0])).splitlines()),
         ]
-    out += ["", *(f"{name}: left out: {skip['why']}" for name, skip in skipped.items())]
+    out += ["", *(f"left out: {skip['why']}" for skip in skipped.values())]
     hours = longest / tokens_per_second / 3600
     price = f", {hours * gpu_price:,.2f} at {gpu_price:g} an hour" if gpu_price is not None else ""
     out.append(f"total      {samples:,} samples, at most {longest:,} new tokens: at most {hours:,.2f} GPU hours at {tokens_per_second:,.0f} tokens a second{price}")
