@@ -14,7 +14,7 @@ from sage_bench.grading.robust.compare import same_reading
 from sage_bench.grading.robust.forms import Form, Value
 from sage_bench.grading.robust.nodes import Conditional, Unreadable, symbols, walk
 from sage_bench.grading.robust.reader import read
-from sage_bench.grading.robust.words import same_words
+from sage_bench.grading.robust.words import date, same_words
 
 _LETTER = re.compile(r"\(?\s*([A-J])\s*\)?")
 _CHOICE = re.compile(r"\(([A-J])\)\s*\S.*|([A-J])\s*[.):](?:\s.*)?", re.S)
@@ -29,7 +29,7 @@ def equivalent(gold: str, answer: str) -> dict[str, object]:
     one, two = clean(gold), clean(answer)
     if one == two:
         return {"correct": bool(one), "status": "ok", "by": "spelling"}
-    if same_choice(one, two) or same_judgement(one, two):
+    if same_choice(one, two) or same_judgement(one, two) or ((day := date(one)) is not None and day == date(two)):
         return {"correct": True, "status": "ok", "by": "choice"}
     try:
         golds, answers = read(gold), read(answer)
@@ -61,6 +61,7 @@ def same_choice(gold: str, answer: str) -> bool:
     """
     for letter, option in ((gold, answer), (answer, gold)):
         m, n = _LETTER.fullmatch(letter.strip("«» ")), _CHOICE.fullmatch(option.strip("«» "))
+        n = n or re.fullmatch(r"(?:option|choice)\s*«?\s*(?:\(([A-J])\)|([A-J]))", option.strip("«» "), re.I)
         if m and n and m[1] == (n[1] or n[2]):
             return True
     return False
@@ -73,7 +74,9 @@ def same_judgement(gold: str, answer: str) -> bool:
     (True, False, True, False)
     """
     said = re.match(r"(yes|no|true|false)\b", answer.strip("«» ").casefold())
-    if said and gold.strip("«» .").casefold() == said[1]:
+    true = {"yes": "true", "no": "false"}
+    wanted = gold.strip("«» .").casefold()
+    if said and true.get(wanted, wanted) == true.get(said[1], said[1]):
         return True
     letters = [re.findall("[A-J]", t) if re.fullmatch(r"[A-J](?:[\s«]*(?:,|and|&|)[\s»]*[A-J])+", t.strip("«» ")) else [] for t in (gold, answer)]
     return bool(letters[0]) and sorted(letters[0]) == sorted(letters[1]) and len(set(letters[0])) == len(letters[0]) and len({"," in t or "and" in t for t in (gold, answer)}) == 2

@@ -80,6 +80,9 @@ def _value_of(form: Form) -> Form:
 
 def _named(g: Form, a: Form, integers: frozenset[str]) -> bool:
     if isinstance(g, Named) and isinstance(a, Named):
+        if g.name[:1] == a.name[:1] == "(":
+            moved = _in_order_of(g.name, a)
+            return moved is not None and same_form(g.value, moved, integers)
         if _same_name(g, a):
             return same_form(g.value, _with_parameters(g, a), integers)
         return not g.in_words and not a.in_words and same_relation(equation_of(g), equation_of(a))
@@ -103,10 +106,20 @@ def _same_name(g: Named, a: Named) -> bool:
     return bool((base[0] == "y" and a.parameters == ("x",)) or (base[1] == "y" and g.parameters == ("x",))) or _bare(g.name) == _bare(a.name)
 
 
+def _in_order_of(name: str, a: Named) -> Form | None:
+    """The value of `(q, p) = (2, 3)` in the order of `(p, q)`; as it is where the letters are others; None where it is no single tuple."""
+    ours, theirs = name.strip("()").split(","), a.name.strip("()").split(",")
+    if ours == theirs or sorted(ours) != sorted(theirs):
+        return a.value
+    if not isinstance(a.value, Many) or not a.value.ordered or len(a.value.items) != len(ours):
+        return None
+    return Many(tuple(a.value.items[theirs.index(n)] for n in ours), a.value.opening, a.value.closing)
+
+
 def _root_of(name: str) -> str | None:
-    """`x` for `x_1`: the first, second ... value of the same unknown."""
+    """`x` for `x_1` and `x_max`: the first, second ... value of the same unknown."""
     base, _, index = name.partition("_")
-    return base if index.isdigit() else None
+    return base if index.isdigit() or index.strip("{\\} ") in {"max", "min"} else None
 
 
 def _bare(name: str) -> str:
@@ -193,8 +206,9 @@ def _many(g: Form, a: Form, integers: frozenset[str]) -> bool:
             return False
         return _ordered(g.items, a.items, integers)
     if g.ordered or a.ordered:
-        if "{" in {g.opening, a.opening}:
-            return False
+        pair = g if g.ordered else a
+        if "{" in {g.opening, a.opening} or (len(pair.items) == 2 and (pair.opening, pair.closing) != ("(", ")")):
+            return False  # an interval is no list of its ends
         return _ordered([_value_of(i) for i in g.items], [_value_of(i) for i in a.items], integers)
     if _same_families(g.items, a.items, integers):
         return True

@@ -7,8 +7,9 @@ import re
 import mpmath
 
 from sage_bench.grading.robust.forms import Form, Named, Relation, Value, Words
-from sage_bench.grading.robust.nodes import Node, exact, symbols, walk
+from sage_bench.grading.robust.nodes import Node, Unreadable, exact, symbols, walk
 from sage_bench.grading.robust.numeric import CLOSE, Undefined, evaluate, points
+from sage_bench.grading.robust.parser import parse_text
 from sage_bench.grading.robust.same import same
 
 _TURN = {">": "<", ">=": "<="}
@@ -20,6 +21,11 @@ def equation_of(form: Form) -> Relation | None:
         return form
     if isinstance(form, Named) and isinstance(form.value, Value) and re.fullmatch(r"\\?[A-Za-z]+(_\w+)?'*", form.name):
         return Relation((Node("sym", (form.name,)), form.value.node), ("=",))
+    if isinstance(form, Named) and isinstance(form.value, Value) and not form.in_words and not form.parameters:
+        try:
+            return Relation((parse_text(form.name), form.value.node), ("=",))
+        except Unreadable:
+            return None
     return None
 
 

@@ -68,7 +68,7 @@ class Items:
         opening, closing, inner = tokens[0].text, tokens[-1].text, tokens[1:-1]
         if opening == "\\{":
             bar = next((i for i, (t, d) in enumerate(zip(inner, depth_of(inner), strict=True)) if d == 0 and (t.text == "|" or t.kind == "colon")), None)
-            if bar and not any(t.text == "|" for t in inner[bar + 1 :]):
+            if bar and sum(t.text == "|" for t in inner[bar + 1 :]) % 2 == 0:
                 return self.described(inner[:bar], inner[bar + 1 :])
             if not inner:
                 return Whole("emptyset")
@@ -132,7 +132,7 @@ class Items:
                 return self.item(sides[0])
         if not all(sides):
             if not sides[0] and len(sides) == 2:
-                return self.item(sides[1])
+                return self.item(sides[1]) if ops[0] in {"=", "~"} else Relation((Words(""), self.side(sides[1])), tuple(ops))
             raise Unreadable("a relation without a side")
         if ops[0] == "in" and len(ops) == 1:
             name = self.name(sides[0])
@@ -172,7 +172,7 @@ class Items:
         except Unreadable:
             return None
         capitals = symbols(node) and all(re.fullmatch(r"[A-Z](_.*)?'*|\\.*", s) for s in symbols(node))
-        if node.op == "sym" or (capitals and node.op in {"mul", "div", "abs"} and not any(t.kind == "num" and tokens[i - 1].text != "_" for i, t in enumerate(tokens) if i)):
+        if node.op == "sym" or (capitals and node.op in {"mul", "div", "abs"} and not any(t.kind == "num" and (not i or tokens[i - 1].text != "_") for i, t in enumerate(tokens))):
             return Named(str(node.args[0]) if node.op == "sym" else text_of(tokens), blank)
         return None
 

@@ -47,6 +47,8 @@ def _value(node: Node, at: Mapping[str, Any], base: Any, real: bool) -> Any:
         return at[args[0]]
     if op == "const":
         return {"pi": mpmath.pi, "e": mpmath.e, "i": mpmath.mpc(0, 1), "log": base, "oo": mpmath.inf}[args[0]] * 1
+    if op in {"pm", "mp", "ellipsis"}:
+        raise Undefined("no single value")
     if op == "based":
         return mpmath.mpf(int(args[0], args[1]))
     if op == "app":

@@ -25,13 +25,14 @@ def quantity(tokens: list[Token]) -> tuple[Node, Unit | None]:
     >>> from sage_bench.grading.robust.nodes import exact
     >>> def q(text): node, unit = quantity(tokenize(clean(text))); return str(exact(node)), unit and unit.dimensions
     >>> q(r"\$12.50"), q("3 km/h"), q("5 feet 6 inches"), q("2 million people"), q("7 square units")
-    (('25/2', (('money', 1),)), ('3', (('length', 1), ('time', -1))), ('11/2', (('length', 1),)), ('2000000', (('people', 1),)), ('7', None))
+    (('25/2', (('money', 1),)), ('3', (('length', 1), ('time', -1))), ('11/2', (('length', 1),)), ('2000000', (('people', 1),)), ('7', (('unit', 2),)))
     """
     money = next((i for i, t in enumerate(tokens[:2]) if t.text in _MONEY and all(u.text in "+-" for u in tokens[:i])), None)
     unit = None
     if money is not None:
         unit = read_unit(_MONEY[tokens[money].text])
         tokens = tokens[:money] + tokens[money + 1 :]
+    tokens = _feet_and_inches(tokens)
     cut = next((i for i, (t, d) in enumerate(zip(tokens, depth_of(tokens), strict=True)) if t.kind == "word" and d == 0), len(tokens))
     if cut == 0:
         raise Unreadable("words where a number should be")
@@ -47,7 +48,23 @@ def quantity(tokens: list[Token]) -> tuple[Node, Unit | None]:
         return _compound(node, named, tail[again:])
     if any(t.kind in {"cmd", "rel"} and t.text != "\\cdot" for t in tail):
         raise Unreadable("an expression behind a unit")
-    return node, _joined(unit, named)
+    unit = _joined(unit, named)
+    return (Node("pct", (node,)), None) if unit and unit.dimensions == (("percent", 1),) else (node, unit)
+
+
+def _feet_and_inches(tokens: list[Token]) -> list[Token]:
+    """`5'6''` are feet and inches, unless degrees stand before."""
+    if not any(t.text == "'" for t in tokens) or any(t.text == "\\circ" for t in tokens):
+        return tokens
+    out: list[Token] = []
+    for t in tokens:
+        if t.text == "'" and out and out[-1].kind == "num":
+            out.append(Token("word", "feet", True))
+        elif t.text == "'" and out and out[-1].text == "feet":
+            out[-1] = Token("word", "inches", True)
+        else:
+            out.append(t)
+    return out
 
 
 def _compound(node: Node, unit: Unit | None, rest: list[Token]) -> tuple[Node, Unit | None]:

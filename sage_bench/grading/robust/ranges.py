@@ -96,9 +96,13 @@ def _absolute(sides: list[Any], at: int, ops: tuple[str, ...]) -> Pieces | None:
     """`1 <= |x| < 3` is two intervals around zero."""
     inner = Node("sym", ("|",))
     found = _solved(Relation(tuple(inner if i == at else s for i, s in enumerate(sides)), ops))
+    name = str(sides[at].args[0].args[0])
+    if found is not None and ops == ("!=",):
+        end = found.pieces[0].high
+        return Pieces((_piece(_minus(INFINITY), _minus(end), False, False), _piece(_minus(end), end, False, False), _piece(end, INFINITY, False, False)), name)
     if found is None or len(found.pieces) != 1:
         return None
-    p, name = found.pieces[0], str(sides[at].args[0].args[0])
+    p = found.pieces[0]
     if _is_infinite(p.low):
         return Pieces((_piece(_minus(p.high), p.high, p.has_high, p.has_high),), name)
     return Pieces((_piece(_minus(p.high) if not _is_infinite(p.high) else _minus(INFINITY), _minus(p.low), p.has_high, p.has_low), p), name)
@@ -222,7 +226,7 @@ def same_pieces(a: Pieces, b: Pieces) -> bool:
     >>> check("(3, 4]", r"3 < x \\le 4"), check("[0,1]", "[0,1)"), check(r"(-\\infty, 2) \\cup (2, \\infty)", r"x \\ne 2"), check("x < 3", "y < 3")
     (True, False, True, False)
     """
-    if a.name and b.name and a.name != b.name:
+    if a.name and b.name and a.name.casefold() != b.name.casefold():
         return False
     one, two = _merged(a.pieces), _merged(b.pieces)
     if one is None or two is None:

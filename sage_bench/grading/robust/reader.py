@@ -18,6 +18,7 @@ _CONDITIONS = {"for", "where", "with", "when", "if", "such", "given", "whenever"
 _BRANCHES = {"if", "when", "otherwise", "unless"}
 _CUTS = {"\\forall"}
 _CLOCK = re.compile(r"(\d{1,2})(?::(\d{2})(?::(\d{2}))?)?\s*(?:«?\s*([ap])\.?\s*m\.?\s*»?)?", re.I)
+_NOON = re.compile(r"(?:12(?::00)?\s*«?\s*)?(noon|midnight)", re.I)
 _CHOICE = re.compile(r"\(([A-J])\)\s+(\S.*)|([A-J])\s*[.):]\s+(\S.*)", re.S)
 
 
@@ -30,7 +31,8 @@ def read(text: str) -> list[Reading]:
     cleaned = clean(text)
     if not cleaned:
         return []
-    clock = _CLOCK.fullmatch(cleaned)
+    noon = _NOON.fullmatch(cleaned.strip("«» "))
+    clock = _CLOCK.fullmatch("12 " + ("pm" if noon[1].lower() == "noon" else "am") if noon else cleaned)
     out: list[Reading] = []
     if clock and (clock[2] or clock[4]) and int(clock[2] or 0) < 60 and int(clock[1]) < 25:
         out.append(Reading(Clock(int(clock[1]) * 3600 + int(clock[2] or 0) * 60 + int(clock[3] or 0), clock[4] and clock[4].lower() + "m")))

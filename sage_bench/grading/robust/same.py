@@ -15,6 +15,7 @@ EXACT_FIGURES, FINITE_FIGURES = 4, 6  # figures a decimal answer to an exact gol
 MACHINE_FIGURES = 12  # more figures than this are a machine's: the last ones are noise
 MEASURED_FIGURES = 3  # a decimal gold with at least so many is a rounded number ...
 MEASURED = Fraction(1, 500)  # ... and known to about three figures: another number this near (relatively) is the same one
+LONG_FIGURES = 5  # a whole number stands for a decimal gold only where the gold has so many figures; with fewer it is as likely exact
 
 
 def same(gold: Node, answer: Node) -> bool | None:
@@ -85,7 +86,8 @@ def same_number(gold: Node, answer: Node) -> bool | None:
 
     An exact gold that has no finite decimal takes its correct rounding to `EXACT_FIGURES` figures or more. A decimal gold of
     `MEASURED_FIGURES` figures or more takes what rounds to it, and what is nearer than `MEASURED`, unless both are
-    decimals with the same number of places: those contradict each other. Whole numbers are exact.
+    decimals with the same number of places: those contradict each other. An answer shorter than the gold must still show
+    `EXACT_FIGURES` (a whole number: the gold `LONG_FIGURES`). Whole numbers are exact.
 
     >>> from sage_bench.grading.robust.parser import parse_text
     >>> def check(gold, answer): return same_number(parse_text(gold), parse_text(answer))
@@ -93,6 +95,8 @@ def same_number(gold: Node, answer: Node) -> bool | None:
     (True, False, False, False)
     >>> check("12.55", r"\frac{640}{51}"), check("12.55", "12.56"), check("299.94", "300"), check("1469", "1468"), check("5040", r"\frac{15840}{\pi}")
     (True, False, True, False, False)
+    >>> check("165.47", "165.5"), check("0.35625", "0.356"), check("326.5", "327")
+    (True, False, False)
     """
     verdict = same(gold, answer)
     if verdict is not False or symbols(gold) or symbols(answer):
@@ -115,6 +119,8 @@ def same_number(gold: Node, answer: Node) -> bool | None:
     if written.figures < MEASURED_FIGURES:
         return said is None and written.figures == MEASURED_FIGURES - 1 and not _is_finite(answer) and _rounds_to(a, written)
     finer = said is None or said.unit_in_last_place < written.unit_in_last_place
+    if said is not None and not finer and (written.figures < LONG_FIGURES if said.is_whole else said.figures < EXACT_FIGURES):
+        return False
     return bool((finer and _rounds_to(a, written)) or abs(g - a) <= _mpf(MEASURED) * abs(g))
 
 
