@@ -19,7 +19,7 @@ def equation_of(form: Form) -> Relation | None:
     """`y = 2x` as a relation; None for what is none."""
     if isinstance(form, Relation):
         return form
-    if isinstance(form, Named) and isinstance(form.value, Value) and re.fullmatch(r"\\?[A-Za-z]+(_\w+)?'*", form.name):
+    if isinstance(form, Named) and isinstance(form.value, Value) and re.fullmatch(r"(\\[A-Za-z]+|[A-Za-z])(_\w+)?'*", form.name):
         return Relation((Node("sym", (form.name,)), form.value.node), ("=",))
     if isinstance(form, Named) and isinstance(form.value, Value) and not form.in_words and not form.parameters:
         try:

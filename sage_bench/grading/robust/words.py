@@ -93,7 +93,8 @@ def whole(text: str) -> Whole | None:
     if re.fullmatch(r"(?:(?:for )?(?:all|any|every) )?(?:real numbers?|reals?|real values?)(?: (?:of )?[a-z])?", said):
         return Whole("reals")
     if m := _WHOLES.fullmatch(said):
-        return Whole("naturals" if m[2] else f"{(m[1] or '').replace(' ', '') or 'all '}integers".replace("positiveintegers", "naturals"))
+        sign = "nonnegative" if m[3] and not m[1] else (m[1] or "").replace(" ", "")
+        return Whole("naturals" if m[2] or sign == "positive" else f"{sign} integers".strip())
     return Whole("emptyset") if re.fullmatch(r"(?:there (?:is|are) )?no (?:real |such )?(?:solutions?|values?|roots?|numbers?)(?: exists?)?|none|empty set|(?:it )?does not exist|dne|no such [a-z]+ exists?", said) else None
 
 
