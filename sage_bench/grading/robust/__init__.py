@@ -70,10 +70,10 @@ def same_choice(gold: str, answer: str) -> bool:
 def same_judgement(gold: str, answer: str) -> bool:
     """Yes, no, true and false, whatever reason the answer adds; and the letters of several options, however they are set apart.
 
-    >>> same_judgement("Yes", "Yes, because it is even"), same_judgement("No", "Not always"), same_judgement("BD", "B and D"), same_judgement("AC", "AB")
-    (True, False, True, False)
+    >>> same_judgement("Yes", "Yes, because it is even"), same_judgement("No", "Not always"), same_judgement("No", "No if n is odd"), same_judgement("BD", "B and D"), same_judgement("AC", "AB")
+    (True, False, False, True, False)
     """
-    said = re.match(r"(yes|no|true|false)\b", answer.strip("«» ").casefold())
+    said = re.match(r"(yes|no|true|false)\b(?!\W*(?:if|when|for|unless|only|except|but|in)\b|.*\b(?:yes|no|otherwise|unless)\b)", answer.strip("«» ").casefold(), re.S)
     true = {"yes": "true", "no": "false"}
     wanted = gold.strip("«» .").casefold()
     if said and true.get(wanted, wanted) == true.get(said[1], said[1]):

@@ -15,7 +15,7 @@ from sage_bench.grading.robust.ranges import pieces, same_pieces
 from sage_bench.grading.robust.same import same, same_number
 from sage_bench.grading.robust.values import same_clock, same_value
 from sage_bench.grading.robust.vectors import components
-from sage_bench.grading.robust.words import same_words
+from sage_bench.grading.robust.words import fraction_word, same_words
 
 MOST_ITEMS = 200
 
@@ -148,6 +148,8 @@ def _worded(g: Form, a: Form) -> bool:
     words, other = (g, a) if isinstance(g, Words) else (a, g)
     if isinstance(other, Value) and other.unit is None and (v := exact(other.node)) is not None and v.denominator == 1:
         return same_words(words.said, str(v))
+    if isinstance(other, Value) and other.unit is None and (said := fraction_word(words.said)) is not None:
+        return exact(other.node) == said
     if isinstance(other, Value) and other.unit is None and other.node.op == "sym":
         return same_words(words.said, other.node.args[0])
     return False

@@ -16,6 +16,7 @@ from sage_bench.grading.robust.tokens import OPENING, RELATIONS, Token, depth_of
 from sage_bench.grading.robust.vectors import scaled, transposed, without_dots
 from sage_bench.grading.robust.words import half_line, is_filler, whole
 
+EXTREME = re.compile(r"(?:the )?(?:max|min|maximum|minimum|largest|smallest|greatest|least)(?: value)?(?: is)?", re.I)
 SETS = {"\\reals", "\\integers", "\\naturals", "\\rationals", "\\complexes", "\\emptyset"}
 
 
@@ -38,6 +39,8 @@ class Items:
             tokens = tokens[2:]  # "l: x + y = 3", the line l
         if tokens[0].kind == "word" and is_bracketed(tokens[1:]) and any(t.text == "," for t in tokens):
             tokens = tokens[1:]  # "the point (2, 3)"
+        if tokens[0].kind == "word" and EXTREME.fullmatch(tokens[0].text) and not any(t.kind in {"word", "rel", "colon"} for t in tokens[1:]):
+            return Named(tokens[0].text, self.value(tokens[1:]), in_words=True)  # "maximum 3"
         cuts = [i for i, (t, d) in enumerate(zip(tokens, depth_of(tokens), strict=True)) if d == 0 and t.kind == "rel"]
         if cuts:
             return self.relation(tokens, cuts)
@@ -195,8 +198,8 @@ class Items:
         blank = Words("")
         if not tokens:
             return None
-        if any(t.kind == "word" for t in tokens):
-            return Named(text_of(tokens), blank, in_words=True)
+        if any(t.kind == "word" for t in tokens) or [t.text for t in tokens] in (["\\max"], ["\\min"]):
+            return Named(text_of(tokens).lstrip("\\"), blank, in_words=True)
         if any(t.kind == "colon" for t in tokens):
             return Named(text_of(tokens), blank)
         m = re.fullmatch(r"((?:\\?[A-Za-z]+)(?:_(?:\{[^{}]*\}|\w))?(?:\^\{-1\})?'*)\(([A-Za-z](?:,[A-Za-z])*)\)", text_of(tokens).replace(" ", ""))

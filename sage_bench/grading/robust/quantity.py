@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
@@ -14,6 +15,7 @@ from sage_bench.grading.robust.tokens import Token, depth_of, text_of
 from sage_bench.grading.robust.units import Unit, agree, letter_unit, read_unit
 
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+_BOUND = re.compile(r"\bat (?:most|least)\b|\bor (?:more|less|fewer|greater|higher)\b|\b(?:maximum|minimum)$", re.I)
 _MONEY = {"\\$": "dollar", "£": "£", "€": "euro"}
 
 
@@ -38,6 +40,8 @@ def quantity(tokens: list[Token]) -> tuple[Node, Unit | None]:
         raise Unreadable("words where a number should be")
     head, tail = tokens[:cut], tokens[cut:]
     node = parse(head)
+    if tail and (_BOUND.search(tail[0].text) or tail[0].text.split()[0].lower() in {"is", "are", "must", "should"}):
+        raise Unreadable("a sentence about a number")
     if tail and tail[0].text.split()[0].lower() in _SCALES:
         first, _, rest = tail[0].text.partition(" ")
         node = Node("mul", (node, number(_SCALES[first.lower()])))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
 import mpmath
 
 from sage_bench.grading.robust.nodes import Literal, Node, exact, literal, rename, symbols, walk
-from sage_bench.grading.robust.numeric import CLOSE, Undefined, evaluate, is_for_integers, points
+from sage_bench.grading.robust.numeric import CLOSE, DIGITS, Undefined, evaluate, is_for_integers, points
 
 TRIALS, ENOUGH = 24, 6  # values tried; values at which both sides must exist and agree
 EXACT_FIGURES, FINITE_FIGURES = 4, 6  # figures a decimal answer to an exact gold must show: the gold has no finite decimal, has one
+TINY = mpmath.mpf(10) ** -12  # below this a value may be nothing but rounding errors
 MACHINE_FIGURES = 12  # more figures than this are a machine's: the last ones are noise
 MEASURED_FIGURES = 3  # a decimal gold with at least so many is a rounded number ...
 MEASURED = Fraction(1, 500)  # ... and known to about three figures: another number this near (relatively) is the same one
@@ -77,8 +79,19 @@ def _same_at(gold: Node, answer: Node, at: dict[str, Any], real: bool = False) -
             a, b = evaluate(gold, at, base, real), evaluate(answer, at, base, real)
         except Undefined:
             continue
-        verdicts.append(bool(abs(a - b) <= CLOSE * max(abs(a), abs(b), mpmath.mpf(10) ** -12)))
+        if max(abs(a), abs(b)) >= TINY:
+            verdicts.append(bool(abs(a - b) <= CLOSE * max(abs(a), abs(b))))
+        else:
+            verdicts.append(_same_and_tiny((gold, a), (answer, b), lambda node, base=base: evaluate(node, at, base, real)))
     return (all(verdicts) if ln else any(verdicts)) if verdicts else None
+
+
+def _same_and_tiny(one: tuple[Node, Any], two: tuple[Node, Any], value: Callable[[Node], Any]) -> bool:
+    """Of two values near zero: what more digits leave as it is is a number, what they change is a zero with rounding errors."""
+    with mpmath.workdps(2 * DIGITS):
+        finer = [value(node) for node, _ in (one, two)]
+        zero = [bool(abs(x - y) > abs(y) / 10**9 or y == 0) for (_, x), y in zip((one, two), finer, strict=True)]
+        return all(zero) or (not any(zero) and bool(abs(finer[0] - finer[1]) <= CLOSE * abs(finer[0])))
 
 
 def same_number(gold: Node, answer: Node) -> bool | None:
@@ -121,7 +134,8 @@ def same_number(gold: Node, answer: Node) -> bool | None:
     finer = said is None or said.unit_in_last_place < written.unit_in_last_place
     if said is not None and not finer and (written.figures < LONG_FIGURES if said.is_whole else said.figures < EXACT_FIGURES):
         return False
-    return bool((finer and _rounds_to(a, written)) or abs(g - a) <= _mpf(MEASURED) * abs(g))
+    nearest = _mpf(written.unit_in_last_place) if said is None and exact(answer) is not None else _mpf(MEASURED) * abs(g)  # a fraction was not rounded on the way
+    return bool((finer and _rounds_to(a, written)) or abs(g - a) <= min(nearest, _mpf(MEASURED) * abs(g)))
 
 
 def _rounds_to(value: Any, shown: Literal) -> bool:

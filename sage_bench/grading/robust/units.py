@@ -107,6 +107,7 @@ def read_unit(text: str) -> Unit | None:
     factors: list[list] = []  # [name, exponent]
     sign, power, nouns = 1, 1, []
     text = re.sub(r"\bdegrees?\s+(celsius|fahrenheit|kelvin)", r"\1", text, flags=re.I)
+    text = re.sub(r"^\s*in\b\.?(?=\s*(?:\^|/|$))", "inch", text)
     words = re.sub(r"\bper\b", "/", re.sub(r"(?<=[A-Za-z])-(?=[A-Za-z])", " ", text).replace("\\cdot", " ").replace("*", " "))
     for part in re.findall(r"/|[^\s/]+(?:\s*\^\s*\{?\s*-?\d+\s*\}?)?", words):
         if part == "/":

@@ -3,6 +3,7 @@ r"""Vectors told by their parts: `2\mathbf{i} - \mathbf{j}` is (2, -1), `\frac{1
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from sage_bench.grading.robust.forms import Form, Many, Matrix, Value, Words
 from sage_bench.grading.robust.nodes import Node, Unreadable, exact, number, symbols
@@ -66,7 +67,9 @@ def without_dots(items: Sequence[Form]) -> list[Form]:
         return items
     values = [exact(i.node) if isinstance(i, Value) and i.unit is None else None for i in (*items[:at], *items[at + 1 :])]
     if any(v is None or v.denominator != 1 for v in values):
-        return items
+        head = values[:at]
+        steps = {y - x for x, y in pairwise(head)} if None not in head else set()  # type: ignore[operator]
+        return items[:2] + items[at:] if len(steps) == 1 and at > 2 else items  # 1, 2, 3, …, n
     whole = [int(v) for v in values]  # type: ignore[arg-type]
     step = whole[1] - whole[0] if at > 1 else 1
     if step == 0 or not 0 < (whole[at] - whole[at - 1]) * step or abs(whole[-1] - whole[0]) > MOST * abs(step):

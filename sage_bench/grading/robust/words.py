@@ -63,6 +63,18 @@ def number_word(text: str) -> int | None:
     return _counted(words) if 1 < len(words) < 12 else None
 
 
+def fraction_word(text: str) -> Fraction | None:
+    """The fraction some words name.
+
+    >>> fraction_word("two-thirds"), fraction_word("one half"), fraction_word("third"), fraction_word("two and a half")
+    (Fraction(2, 3), Fraction(1, 2), None, None)
+    """
+    top, _, part = " ".join(plain(text).split()).rpartition(" ")
+    parts = {"half": 2, "halve": 2, "quarter": 4, **{name: n + 1 for n, name in enumerate(_ORDINALS) if n > 1}}
+    count = number_word(top) if top else None
+    return Fraction(count, parts[part.removesuffix("s")]) if count and part.removesuffix("s") in parts else None
+
+
 def _counted(words: list[str]) -> int | None:
     total, part, last = 0, 0, 0  # last: the value of the word before, so that "two three" is no number
     for word in words:
@@ -157,6 +169,7 @@ def same_words(gold: str, answer: str) -> bool:
     """
     a, b = (re.sub(r"^(?:(?:so|thus|hence|therefore) )?(?:final |correct )?answer is ", "", plain(t)) for t in (gold, answer))
     a, b = (re.sub(r"^(?:(?:it|this|that) (?:is|was) )?(?:(?:on|in|at) (?=\w+$))?", "", t) for t in (a, b))
+    a, b = (t.removesuffix(" condition") for t in (a, b))
     if a == b:
         return bool(a) or gold == answer
     if (p := _PARITY.fullmatch(a)) and (q := _PARITY.fullmatch(b)):
