@@ -80,7 +80,7 @@ def clean(text: str) -> str:
     text = re.sub(r"\^\\circ\s*«?\s*([CF])\s*»?\s*$", lambda m: " «celsius»" if m[1] == "C" else " «fahrenheit»", text)
     for a, b in (("!=", "\\ne "), ("<=", "\\le "), (">=", "\\ge "), ("\\not=", "\\ne "), ("\\not =", "\\ne "), ("=<", "\\le "), ("**", "^"), ("\\%", "%"), ("\\_", "_"), ("\\#", "#"), ("\\&", "&"), ("...", "\\ldots ")):
         text = text.replace(a, b)
-    text = re.sub(r"^(\d+) «?(?:in|out of)»? (\d+)$", r"\\frac{\1}{\2}", text)
+    text = re.sub(r"^\s*(\d+)\s*(?:«\s*(?:in|out of)\s*»|\bin\b|\bout of\b)\s*(\d+)\s*$", r"\\frac{\1}{\2}", text)
     text = re.sub(r"\bper cent\b", "percent", text)
     text = re.sub(r"\b(?:np|math|sp|sympy)\.(?=[a-z])", "", text)
     text = re.sub(r"[^\S\u2003]+", " ", text).strip(" \u2003")

@@ -39,6 +39,8 @@ class Items:
             tokens = tokens[2:]  # "l: x + y = 3", the line l
         if tokens[0].kind == "word" and is_bracketed(tokens[1:]) and any(t.text == "," for t in tokens):
             tokens = tokens[1:]  # "the point (2, 3)"
+        if tokens[0].kind == "word" and tokens[0].text.lower() in {"negative", "minus"} and len(tokens) > 1 and tokens[1].kind == "num":
+            tokens = [Token("op", "-"), *tokens[1:]]
         if tokens[0].kind == "word" and EXTREME.fullmatch(tokens[0].text) and not any(t.kind in {"word", "rel", "colon"} for t in tokens[1:]):
             return Named(tokens[0].text, self.value(tokens[1:]), in_words=True)  # "maximum 3"
         cuts = [i for i, (t, d) in enumerate(zip(tokens, depth_of(tokens), strict=True)) if d == 0 and t.kind == "rel"]

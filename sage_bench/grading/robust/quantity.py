@@ -15,7 +15,8 @@ from sage_bench.grading.robust.tokens import Token, depth_of, text_of
 from sage_bench.grading.robust.units import Unit, agree, letter_unit, read_unit
 
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
-_BOUND = re.compile(r"\bat (?:most|least)\b|\bor (?:more|less|fewer|greater|higher)\b|\b(?:maximum|minimum)$", re.I)
+_BOUND = re.compile(r"\bat (?:most|least)\b|\bor (?:more|less|fewer|greater|higher)\b|\b(?:maximum|minimum)$|\bthan\b|^(?:plus|minus|times|squared|cubed|divided)\b", re.I)
+_PARTS = {"halves": 2, "thirds": 3, "fourths": 4, "fifths": 5, "sixths": 6, "sevenths": 7, "eighths": 8, "ninths": 9, "tenths": 10, "hundredths": 100, "thousandths": 1000}
 _MONEY = {"\\$": "dollar", "£": "£", "€": "euro"}
 
 
@@ -42,9 +43,9 @@ def quantity(tokens: list[Token]) -> tuple[Node, Unit | None]:
     node = parse(head)
     if tail and (_BOUND.search(tail[0].text) or tail[0].text.split()[0].lower() in {"is", "are", "must", "should"}):
         raise Unreadable("a sentence about a number")
-    if tail and tail[0].text.split()[0].lower() in _SCALES:
-        first, _, rest = tail[0].text.partition(" ")
-        node = Node("mul", (node, number(_SCALES[first.lower()])))
+    if tail and (scale := _scale(tail[0].text)):
+        rest = tail[0].text.partition(" ")[2]
+        node = Node("mul", (node, number(scale)))
         tail = ([tail[0]._replace(text=rest)] if rest else []) + tail[1:]
     again = next((i for i, t in enumerate(tail) if t.kind == "num" and i and tail[i - 1].text not in {"^", "{", "-"}), None)
     named = read_unit(text_of(tail[:again]).replace("{", "").replace("}", "")) if tail else None
@@ -54,6 +55,12 @@ def quantity(tokens: list[Token]) -> tuple[Node, Unit | None]:
         raise Unreadable("an expression behind a unit")
     unit = _joined(unit, named)
     return (Node("pct", (node,)), None) if unit and unit.dimensions == (("percent", 1),) else (node, unit)
+
+
+def _scale(words: str) -> Fraction | None:
+    """What the first word multiplies a number by: a thousand, a tenth."""
+    first = words.split()[0].lower()
+    return Fraction(_SCALES[first]) if first in _SCALES else Fraction(1, _PARTS[first]) if first in _PARTS else None
 
 
 def _feet_and_inches(tokens: list[Token]) -> list[Token]:

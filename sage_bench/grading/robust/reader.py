@@ -148,8 +148,10 @@ class _Reader(Items):
         """What stands before "where ...", "for all ...", "∀ ..."."""
         for i, (t, d) in enumerate(zip(tokens, depth_of(tokens), strict=True)):
             first = t.text.split()[0].lower() if t.kind == "word" else ""
-            if first in _BRANCHES and any(u.kind == "sep" for u in tokens[i:]):
+            if first == "if" or (first in _BRANCHES and any(u.kind == "sep" for u in tokens[i:])) or (first == "for" and _has_another_case(tokens[i:])):
                 raise Conditional("an answer in cases")
+            if t.text == "in" and (i == len(tokens) - 1 or tokens[i + 1].text in {"^", "/"}):
+                break  # inches
             if d == 0 and i and any(u.kind != "word" for u in tokens[:i]) and (first in _CONDITIONS or t.text in _CUTS):
                 said = t.text.lower().split()[-1] if t.kind == "word" else ""
                 if said in {"that", "where", "with", "satisfying"} and all(u.kind == "word" for u in tokens[: i - 1]) and tokens[i - 1].kind == "sym" and tokens[i - 1] in tokens[i + 1 :] and not any(_WHOLE_NUMBERS.search(u.text) for u in tokens[:i]):
@@ -181,6 +183,12 @@ class _Reader(Items):
         """`(x, y) with x + y even` says nothing without its condition."""
         if word not in {"for", "in", "on", "over", "as", ""} and all(t.kind in {"sym", "open", "close", "sep"} for t in before):
             raise Conditional("everything is in the condition")
+
+
+def _has_another_case(tokens: list[Token]) -> bool:
+    """`... for odd n, n + 1 for even n`: behind the first condition another value and its condition."""
+    _, *others = split(tokens, lambda t: t.kind == "sep")
+    return any(p and p[0].kind != "word" and any(t.kind == "word" and t.text.split()[0].lower() in {"for", *_BRANCHES} for t in p[1:]) for p in others)
 
 
 def _as_set(form: Form) -> Form:

@@ -95,7 +95,7 @@ def _is_product(text: str, start: int, end: int) -> bool:
 def _letters(run: str, textual: bool, product: bool = False) -> list[Token]:
     """A run of letters: a function, a connective, a unit, a word, or a product of symbols. product: rather symbols than a little word."""
     low = run.lower()
-    if run in FUNCTIONS:
+    if run in FUNCTIONS and not (textual and run in {"max", "min"}):
         return [Token("cmd", "\\" + run)]
     if low in {"pi"}:
         return [Token("cmd", "\\pi")]
