@@ -17,6 +17,7 @@ from sage_bench.grading.robust.reader import read
 from sage_bench.grading.robust.words import date, same_words
 
 _LETTER = re.compile(r"\(?\s*([A-J])\s*\)?")
+_COSTLY = re.compile(r"\\(?:sum|prod|int|lim)(?![a-z])|\^\s*\{?\s*\(?-?\d+\)?\s*\^|\^\s*\{?\s*-?\d{5,}|\d{5,}\s*!")
 _CHOICE = re.compile(r"\(([A-J])\)\s*\S.*|([A-J])\s*[.):](?:\s.*)?", re.S)
 
 
@@ -83,9 +84,13 @@ def same_judgement(gold: str, answer: str) -> bool:
 
 
 def by_math_verify(gold: str, answer: str) -> dict[str, object]:
-    """math-verify's verdict on texts that are not ours to read."""
+    """math-verify's verdict on texts that are not ours to read; it would work out powers of powers, sums and limits,
+    and may never end: those are the same only as they are written."""
     from sage_bench.grading.worker import equivalent as verify
 
+    if _COSTLY.search(answer) or _COSTLY.search(gold):
+        one, two = (re.sub(r"[\s{}]", "", clean(t)) for t in (gold, answer))
+        return {"correct": one == two, "status": "ok"}
     return verify(gold, answer)
 
 

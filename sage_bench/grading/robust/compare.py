@@ -57,7 +57,7 @@ def same_form(g: Form, a: Form, integers: frozenset[str] | None = frozenset()) -
     if _are_ranges(g, a):
         p, q = pieces(g), pieces(a)
         if p is not None and q is not None:
-            return same_pieces(p, q)
+            return same_pieces(p, q) or (isinstance(g, Relation) and isinstance(a, Relation) and same_relation(g, a))
     if isinstance(g, Combined) and isinstance(a, Combined) and g.how == a.how:
         return _unordered(g.parts, a.parts, integers)
     if isinstance(g, Relation) or isinstance(a, Relation):

@@ -30,7 +30,7 @@ def evaluate(node: Node, at: Mapping[str, Any], log_base: Any = None, real: bool
     """
     try:
         value = _value(node, at, log_base if log_base is not None else mpmath.e, real)
-    except (ZeroDivisionError, ValueError, OverflowError, mpmath.libmp.NoConvergence) as error:
+    except (ZeroDivisionError, ValueError, OverflowError, TypeError, mpmath.libmp.NoConvergence) as error:
         raise Undefined(str(error)) from error
     if isinstance(value, mpmath.mpc) and abs(value.imag) <= CLOSE * max(1, abs(value.real)):
         value = value.real

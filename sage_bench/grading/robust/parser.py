@@ -186,7 +186,7 @@ def _dots(op: str, terms: list[Node]) -> Node:
     def is_dots(n: Node) -> bool:
         return n.op == "ellipsis" or (n.op == "neg" and n.args[0].op == "ellipsis")
 
-    at = next(i for i, n in enumerate(terms) if is_dots(n))
+    at = next((i for i, n in enumerate(terms) if is_dots(n)), 0)
     before, after = terms[:at], [n for n in terms[at + 1 :] if not is_dots(n)]
     if not before:
         raise Unreadable("an ellipsis with nothing before it")

@@ -8,7 +8,7 @@ from typing import Any
 import mpmath
 
 from sage_bench.grading.robust.forms import Combined, Form, Many, Named, Relation, Value, Whole
-from sage_bench.grading.robust.nodes import Node, number, symbols
+from sage_bench.grading.robust.nodes import Node, number, symbols, walk
 from sage_bench.grading.robust.numeric import CLOSE, Undefined, evaluate
 from sage_bench.grading.robust.same import same, same_number
 
@@ -79,9 +79,15 @@ def _solved(form: Relation) -> Pieces | None:
         return None
     if sides[at].op == "abs" and sides[at].args[0].op == "sym":
         return _absolute(sides, at, form.ops)
-    name = str(sides[at].args[0]) if sides[at].op in {"sym", "app"} else None
+    ops = list(form.ops)
+    if (solved := _linear(sides, at)) is not None:
+        sides, turned = solved
+        ops = [_FLIP[op] for op in ops] if turned else ops
+    middle = sides[at]
+    plain = middle.op == "sym" or (middle.op == "app" and all(a.op == "sym" for a in middle.args[1:]))
+    name = str(middle.args[0]) if plain else str(middle)
     low, high, has_low, has_high = _minus(INFINITY), INFINITY, False, False
-    for i, op in enumerate(form.ops):
+    for i, op in enumerate(ops):
         other, op = (sides[i + 1], op) if i == at else (sides[i], _FLIP[op])
         if op == "!=":
             return Pieces((_piece(low, other, False, False), _piece(other, high, False, False)), name) if len(sides) == 2 else None
@@ -90,6 +96,31 @@ def _solved(form: Relation) -> Pieces | None:
         else:
             low, has_low = other, op == ">="
     return Pieces((_piece(low, high, has_low, has_high),), name)
+
+
+def _linear(sides: list[Any], at: int) -> tuple[list[Any], bool] | None:
+    """`0 < 2x + 1 < 4` for x alone, and whether the signs turn; None where the side is no such expression."""
+    names = symbols(sides[at])
+    if sides[at].op not in {"add", "mul", "neg", "div"} or len(names) != 1 or not all(n.op in {"sym", "num", "add", "mul", "neg", "div", "root", "const"} for n in walk(sides[at])):
+        return None
+    (name,) = names
+    try:
+        start, *values = [mpmath.re(evaluate(sides[at], {name: mpmath.mpf(x)})) for x in (0, 1, 2, -3)]
+    except Undefined:
+        return None
+    slope = values[0] - start
+    if abs(slope) <= CLOSE or any(abs(start + x * slope - v) > CLOSE * (1 + abs(v)) for x, v in zip((1, 2, -3), values, strict=True)):
+        return None
+    zero, one = (_put(sides[at], name, number(x)) for x in (0, 1))
+    steep = Node("add", (one, _minus(zero)))
+    moved = [Node("sym", (name,)) if i == at else s if _is_infinite(s) else Node("div", (Node("add", (s, _minus(zero))), steep)) for i, s in enumerate(sides)]
+    return (moved, slope < 0) if slope > 0 or not any(_is_infinite(s) for s in sides) else None
+
+
+def _put(node: Node, name: str, value: Node) -> Node:
+    if node.op == "sym":
+        return value if node.args[0] == name else node
+    return Node(node.op, tuple(_put(a, name, value) if isinstance(a, Node) else a for a in node.args))
 
 
 def _absolute(sides: list[Any], at: int, ops: tuple[str, ...]) -> Pieces | None:
