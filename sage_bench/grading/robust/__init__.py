@@ -14,7 +14,7 @@ from sage_bench.grading.robust.compare import same_reading
 from sage_bench.grading.robust.forms import Form, Value
 from sage_bench.grading.robust.nodes import Conditional, Unreadable, symbols, walk
 from sage_bench.grading.robust.reader import read
-from sage_bench.grading.robust.words import date, same_words
+from sage_bench.grading.robust.words import date, same_words, several_options
 
 _LETTER = re.compile(r"\(?\s*([A-J])\s*\)?")
 _COSTLY = re.compile(r"\\(?:sum|prod|int|lim)(?![a-z])|\^\s*\{?\s*\(?-?\d+\)?\s*\^|\^\s*\{?\s*-?\d{5,}|\d{5,}\s*!")
@@ -63,7 +63,7 @@ def same_choice(gold: str, answer: str) -> bool:
     for letter, option in ((gold, answer), (answer, gold)):
         m, n = _LETTER.fullmatch(letter.strip("«» ")), _CHOICE.fullmatch(option.strip("«» "))
         n = n or re.fullmatch(r"(?:option|choice)\s*«?\s*(?:\(([A-J])\)|([A-J]))", option.strip("«» "), re.I)
-        if m and n and m[1] == (n[1] or n[2]):
+        if m and n and not several_options(option) and m[1] == (n[1] or n[2]):
             return True
     return False
 
@@ -91,6 +91,8 @@ def by_math_verify(gold: str, answer: str) -> dict[str, object]:
     if _COSTLY.search(answer) or _COSTLY.search(gold):
         one, two = (re.sub(r"[\s{}]", "", clean(t)) for t in (gold, answer))
         return {"correct": one == two, "status": "ok"}
+    shown = re.compile(r"\\(?:display|text)style(?![a-z])")
+    gold, answer = (shown.sub(" ", t).strip().removesuffix(".") for t in (gold, answer))
     return verify(gold, answer)
 
 

@@ -14,7 +14,7 @@ from sage_bench.grading.robust.parameters import domains
 from sage_bench.grading.robust.quantity import summed
 from sage_bench.grading.robust.tokens import Token, depth_of, split, text_of, tokenize
 from sage_bench.grading.robust.vectors import without_dots
-from sage_bench.grading.robust.words import sentence, whole
+from sage_bench.grading.robust.words import sentence, several_options, whole
 
 _CONDITIONS = {"for", "where", "with", "when", "if", "such", "given", "whenever", "provided", "assuming", "whose", "as", "because", "since", "on", "over", "in", "which"}
 _BRANCHES = {"if", "when", "otherwise", "unless"}
@@ -51,7 +51,7 @@ def read(text: str) -> list[Reading]:
             out.append(_Reader(chained=True).read(tokenize(cleaned)))
         except Unreadable as error:
             problem = error
-    if choice := _CHOICE.fullmatch(cleaned):
+    if (choice := _CHOICE.fullmatch(cleaned)) and not several_options(cleaned):
         try:
             out.append(_Reader().read(tokenize(choice[2] or choice[4])))
         except Unreadable as error:
@@ -80,6 +80,8 @@ class _Reader(Items):
 
     # --- lists -------------------------------------------------------------------------------------------------------
     def form(self, tokens: list[Token]) -> Form:
+        if sum(t.text == "|" and d == 0 for t, d in zip(tokens, depth_of(tokens), strict=True)) % 2:
+            raise Conditional("a divides b")
         at = next((i for i, t in enumerate(tokens) if t.kind == "word"), 0)
         if at and (listed := enumerated(tokens[:at], tokens[at:])) is not None:
             return listed

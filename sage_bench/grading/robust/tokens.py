@@ -89,7 +89,7 @@ def _kind(text: str) -> str:
 def _is_product(text: str, start: int, end: int) -> bool:
     """Do two letters stand where only symbols do: `2it`, `e^{at}`, `f(at)`?"""
     before, after = text[start - 1 : start], text[end : end + 1]
-    return end - start == 2 and (before.isdigit() or before == "{" or (before == "(" and after == ")"))
+    return end - start == 2 and (before.isdigit() or before in {"{", "+", "-", "*", "/", "^"} or (before == "(" and after == ")"))
 
 
 def _letters(run: str, textual: bool, product: bool = False) -> list[Token]:

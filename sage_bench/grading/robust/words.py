@@ -50,6 +50,18 @@ def plain(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", re.sub(r"[^\w%$<>=+*/^\s]|_", " ", text)).split())
 
 
+def several_options(text: str) -> bool:
+    """Does this name more than one option: `(B) or (C)`, `(B) 3, (C) 4`?
+
+    >>> several_options("(B) or (C)"), several_options("(B) 3 or (C) 4"), several_options("(D) both (A) and (B)"), several_options("(C) 3 or 4")
+    (True, True, False, False)
+    """
+    m = re.match(r"\s*\(?\s*[A-J]\s*[).:]?\s*(.*)", re.sub(r"[«»]", " ", text), re.S)
+    rest = m[1] if m else ""
+    listed = re.match(r"(?:,|;|&|or\b|and\b)?\s*(?:\([A-J]\)|[A-J](?![A-Za-z]))", rest) or re.match(r"(?:or|and)\b", rest)
+    return bool(listed or (re.search(r"(?:,|;|\bor|\band)\s*(?:\(\s*[A-J]\s*\)|[A-J]\s*[.:)]\s)", rest) and not re.match(r"both|all|none|either|neither", rest, re.I)))
+
+
 def number_word(text: str) -> int | None:
     """The whole number some words name.
 
