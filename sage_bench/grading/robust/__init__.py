@@ -92,7 +92,8 @@ def by_math_verify(gold: str, answer: str) -> dict[str, object]:
         one, two = (re.sub(r"[\s{}]", "", clean(t)) for t in (gold, answer))
         return {"correct": one == two, "status": "ok"}
     shown = re.compile(r"\\(?:display|text)style(?![a-z])")
-    gold, answer = (shown.sub(" ", t).strip().removesuffix(".") for t in (gold, answer))
+    gold, answer = (shown.sub(" ", t).strip() for t in (gold, answer))
+    gold, answer = (t if "$" in t else t.removesuffix(".") for t in (gold, answer))  # a sentence keeps its full stop: math-verify looks for it
     return verify(gold, answer)
 
 
