@@ -31,7 +31,7 @@ class Robust:
 
     def __init__(self, pool: Pool | None = None):
         self.pool = pool
-        self.version = f"robust 1, math_verify {version('math-verify')}, antlr {version('antlr4-python3-runtime')}, sympy {version('sympy')}, mpmath {version('mpmath')}"
+        self.version = f"robust 2, math_verify {version('math-verify')}, antlr {version('antlr4-python3-runtime')}, sympy {version('sympy')}, mpmath {version('mpmath')}"
 
     def grade(self, gold: str, texts: Sequence[str]) -> list[Verdict]:
         found = [_answers(gold, t) for t in texts]

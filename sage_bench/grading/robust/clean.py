@@ -32,7 +32,7 @@ _DROPPED = set(
     "nobreak noindent hfill centering thinspace medspace thickspace negthinspace nonumber notag mathstrut strut relax large Large small".split()
 )
 _TEXTS = set("text textbf textit textrm textsf texttt textnormal mbox hbox mathrm mathbf mathit mathsf mathtt operatorname emph bold boldsymbol bm pmb mathnormal textup underline".split())
-_WRAPPERS = set("mathop mathbin mathord ensuremath color overrightarrow vec hat widehat mathcal mathscr mathfrak".split())
+_WRAPPERS = set("mathop mathbin mathord ensuremath overrightarrow vec hat widehat mathcal mathscr mathfrak".split())
 _UNICODE = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "×": "\\times ", "·": "\\cdot ", "⋅": "\\cdot ", "∙": "\\cdot ", "•": "\\cdot ", "÷": "\\div ", "∞": "\\infty ", "≤": "\\le ", "⩽": "\\le ",
     "≥": "\\ge ", "⩾": "\\ge ", "≠": "\\ne ", "≈": "\\approx ", "±": "\\pm ", "∓": "\\mp ", "√": "\\sqrt ", "∛": "\\sqrt[3]", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "∅": "\\emptyset ", "Ø": "\\emptyset ",
@@ -53,7 +53,7 @@ def clean(text: str) -> str:
     >>> clean(r"$\dfrac{1}{2}$."), clean(r"\left( -\sqrt3,\ 2 \right]"), clean("x ≥ 3"), clean(r"3 \text{ cm}^2")
     ('\\frac{1}{2}', '( -\\sqrt 3, 2 ]', 'x \\ge 3', '3 «cm» ^2')
     >>> clean(r"1{,}234"), clean(r"12\,345"), clean("11,\\! 111"), clean("½"), clean(r"90^{\circ}"), clean("\text{odd}")
-    ('1,234', '12345', '11,111', '\\frac{1}{2}', '90^\\circ', '«odd»')
+    ('1234', '12345', '11111', '\\frac{1}{2}', '90^\\circ', '«odd»')
     """
     text = text[:LONGEST]
     if "\\boxed" in text or "\\fbox" in text:
@@ -61,8 +61,9 @@ def clean(text: str) -> str:
     text = re.sub(r"^\s*(\*\*|__)(.*)\1\s*$", r"\2", _unescaped(text))
     text = _plain_unicode(text)
     text = _without_dollars(text)
-    text = re.sub(r"\\(?:hspace|vspace|phantom|hphantom|tag|label)\*?\{[^{}]*\}", " ", text)
-    text = re.sub(r"(?<=\d)\s*(?:,\\!|\{,\}|\\,\{,\}|,\\,)\s*(?=\d{3})", ",", text)
+    text = re.sub(r"\\(?:hspace|vspace|phantom|hphantom|tag|label|color|textcolor)\*?\{[^{}]*\}", " ", text)
+    text = re.sub(r"\\ang\s*\{([^{};]*)\}", r"\1^\\circ ", text)
+    text = re.sub(r"(?<=\d)\s*(?:,\\!|\{,\}|\\,\{,\}|,\\,)\s*(?=\d{3})", "", text)
     text = re.sub(r"(?<![\d.])(\d{1,3})((?:\\[,;: ]\d{3})+)(?!\d)", lambda m: m[1] + re.sub(r"\D", "", m[2]), text)
     text = text.replace("\\!", "").replace("~", " ")
     text = re.sub(r"(?<!\\)((?:\\\\)*)\\[,;:>\s]", r"\1 ", text)
@@ -70,11 +71,17 @@ def clean(text: str) -> str:
     text = _environments(text)
     text = re.sub(r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-zA-Z])|\\circ(?=\s*$)|(?<=\d)\s*\\circ(?![a-zA-Z])", r"^\\circ", text)
     text = re.sub(r"«\s*\(([^()«»]*)\)\s*»", r"«\1»", text)
-    text = re.sub(r"\(\s*(«[^«»]*»|[a-z]{2,}(?: [a-z]+)*)\s*\)\s*$", r" \1 ", text)
-    text = re.sub(r"\(\s*«?\s*(?:or|i\.e\.|that is|approximately|about)\b[^()]*\)\s*$|«\(or [^«»]*\)»\s*$", " ", text)
+    text = re.sub(r"(?<![A-Za-z])\(\s*(«[^«»]*»|[a-z]{2,}(?: [a-z]+)*)\s*\)\s*$", r" \1 ", text)
+    text = re.sub(r"\(\s*(?:«\s*(?:approximately|about)\s*»|approximately|about)[^()]*\)\s*$", " ", text)
+    text = re.sub(r"\(\s*«?\s*(?:or\b|i\.e\.|that is\b),?\s*»?([^()]*)\)\s*$|«\(or ([^«»]*)\)»\s*$", lambda m: f" or {m[1] or m[2]}", text)
+    text = re.sub(r"\\frac\s*\{\s*(?=[^{}]*«)«?\s*([A-Za-z]+)\s*»?\s*\}\s*\{\s*«?\s*([A-Za-z]+)\s*»?\s*(\^\s*\{?\d\}?)?\s*\}", r"«\1/\2\3»", text)
+    text = re.sub(r"(^|\\cup|\\in|=)\s*([\[\]])([^\[\]()]+,[^\[\]()]+)([\[\]])(?=\s*\.?\s*(?:$|\\cup))", lambda m: f"{m[1]} {m[2].replace(']', '(')}{m[3]}{m[4].replace('[', ')')}", text)
+    text = re.sub(r"\b([a-zA-Z])\s*:\s*([a-z])\s*\\mapsto(?![a-zA-Z])", r"\1(\2) = ", text)
     text = re.sub(r"\^\\circ\s*«?\s*([CF])\s*»?\s*$", lambda m: " «celsius»" if m[1] == "C" else " «fahrenheit»", text)
     for a, b in (("!=", "\\ne "), ("<=", "\\le "), (">=", "\\ge "), ("\\not=", "\\ne "), ("\\not =", "\\ne "), ("=<", "\\le "), ("**", "^"), ("\\%", "%"), ("\\_", "_"), ("\\#", "#"), ("\\&", "&"), ("...", "\\ldots ")):
         text = text.replace(a, b)
+    text = re.sub(r"^\s*(\d+)\s*(?:«\s*(?:in|out of)\s*»|\bin\b|\bout of\b)\s*(\d+)\s*\.?\s*$", r"\\frac{\1}{\2}", text)
+    text = re.sub(r"\bper cent\b", "percent", text)
     text = re.sub(r"\b(?:np|math|sp|sympy)\.(?=[a-z])", "", text)
     text = re.sub(r"[^\S\u2003]+", " ", text).strip(" \u2003")
     text = re.sub(r"^-?\d{1,3}(?: \d{3})+$", lambda m: m[0].replace(" ", ""), text)
@@ -178,7 +185,7 @@ _UNIT_LIKE = re.compile(r"[A-Za-z]{1,4}(?:\^\{?-?\d\}?)?(?:\s*[/*]\s*[A-Za-z]{1,
 
 def _said(content: str) -> str:
     r"""What a text command holds: a function's name, one symbol, a number, or words."""
-    content = re.sub(r"\$|\\[,;: ]|~", " ", content)
+    content = re.sub(r"(?<!\\)\$|\\[,;: ]|~", " ", content)
     bare = re.sub(r"[\s.,;:!?]+$", "", content.strip().strip("{}").strip())
     if bare in FUNCTIONS:
         return f"\\{bare} "
@@ -202,4 +209,4 @@ def _environments(text: str) -> str:
         flat = ", ".join(part.replace("&", " ").strip().strip(",") for part in re.split(r"\\\\(?:\[[^\]]*\])?", body) if part.strip())
         text = text.replace(body, flat)
     text = re.sub(rf"\\(?:begin|end)\{{{lines}\}}", " ", text)
-    return re.sub(r"\\(begin|end)\{(?:[pbvB]?matrix|smallmatrix|array)\}(?:\{[clr|\s]*\})?", r"\\\1{matrix}", text)
+    return re.sub(r"\\(begin|end)\{(?:[pbB]?matrix|smallmatrix|array)\}(?:\{[clr|\s]*\})?", r"\\\1{matrix}", text)

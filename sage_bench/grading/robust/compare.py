@@ -10,10 +10,12 @@ from sage_bench.grading.robust.equations import equation_of, is_quantity, same_r
 from sage_bench.grading.robust.families import family, same_families
 from sage_bench.grading.robust.forms import Clock, Combined, Form, Many, Matrix, Named, Ratio, Reading, Relation, Value, Whole, Words
 from sage_bench.grading.robust.nodes import Node, exact, rename, symbols
+from sage_bench.grading.robust.parameters import aligned
 from sage_bench.grading.robust.ranges import pieces, same_pieces
 from sage_bench.grading.robust.same import same, same_number
 from sage_bench.grading.robust.values import same_clock, same_value
-from sage_bench.grading.robust.words import same_words
+from sage_bench.grading.robust.vectors import components
+from sage_bench.grading.robust.words import fraction_word, same_words
 
 MOST_ITEMS = 200
 
@@ -28,14 +30,18 @@ def same_reading(gold: Reading, answer: Reading) -> bool:
     >>> check(r"x = \pm 2", "2, -2"), check("x=1, y=2", "2, 1"), check("k=45, n=2", "n=2, k=45"), check(r"2\pi/3", r"120^\circ")
     (True, False, True, True)
     """
-    integers = gold.integers | answer.integers
+    integers = None if "naturals" in {kind for _, kind in (*gold.domains, *answer.domains)} else gold.integers | answer.integers
+    if (answer := aligned(gold, answer)) is None:  # type: ignore[assignment]
+        return False
     if isinstance(gold.condition, Relation) and isinstance(answer.condition, Relation) and not same_form(gold.condition, answer.condition):
         return False
     return same_form(gold.form, answer.form, integers)
 
 
-def same_form(g: Form, a: Form, integers: frozenset[str] = frozenset()) -> bool:
-    """`same_reading` of forms; integers: symbols that stand for any whole number."""
+def same_form(g: Form, a: Form, integers: frozenset[str] | None = frozenset()) -> bool:
+    """`same_reading` of forms; integers: symbols that stand for any whole number (None: none does, not even beside π)."""
+    if isinstance(g, Value) != isinstance(a, Value):
+        g, a = components(g, a) or g, components(a, g) or a
     if isinstance(g, Named) or isinstance(a, Named):
         return _named(g, a, integers)
     if isinstance(g, Value) and isinstance(a, Value):
@@ -51,7 +57,7 @@ def same_form(g: Form, a: Form, integers: frozenset[str] = frozenset()) -> bool:
     if _are_ranges(g, a):
         p, q = pieces(g), pieces(a)
         if p is not None and q is not None:
-            return same_pieces(p, q)
+            return same_pieces(p, q) or (isinstance(g, Relation) and isinstance(a, Relation) and same_relation(g, a))
     if isinstance(g, Combined) and isinstance(a, Combined) and g.how == a.how:
         return _unordered(g.parts, a.parts, integers)
     if isinstance(g, Relation) or isinstance(a, Relation):
@@ -69,7 +75,9 @@ def _are_ranges(g: Form, a: Form) -> bool:
 
 
 # --- families and names ---------------------------------------------------------------------------------------------
-def _same_families(g: Sequence[Form], a: Sequence[Form], integers: frozenset[str]) -> bool:
+def _same_families(g: Sequence[Form], a: Sequence[Form], integers: frozenset[str] | None) -> bool:
+    if integers is None:
+        return False
     found = [[family(v.node, integers) if isinstance(v, Value) else None for v in map(_value_of, side)] for side in (g, a)]
     return all(f is not None for side in found for f in side) and same_families(*found)  # type: ignore[arg-type]
 
@@ -78,8 +86,11 @@ def _value_of(form: Form) -> Form:
     return form.value if isinstance(form, Named) else form
 
 
-def _named(g: Form, a: Form, integers: frozenset[str]) -> bool:
+def _named(g: Form, a: Form, integers: frozenset[str] | None) -> bool:
     if isinstance(g, Named) and isinstance(a, Named):
+        if g.name[:1] == a.name[:1] == "(":
+            moved = _in_order_of(g.name, a)
+            return moved is not None and same_form(g.value, moved, integers)
         if _same_name(g, a):
             return same_form(g.value, _with_parameters(g, a), integers)
         return not g.in_words and not a.in_words and same_relation(equation_of(g), equation_of(a))
@@ -103,10 +114,20 @@ def _same_name(g: Named, a: Named) -> bool:
     return bool((base[0] == "y" and a.parameters == ("x",)) or (base[1] == "y" and g.parameters == ("x",))) or _bare(g.name) == _bare(a.name)
 
 
+def _in_order_of(name: str, a: Named) -> Form | None:
+    """The value of `(q, p) = (2, 3)` in the order of `(p, q)`; as it is where the letters are others; None where it is no single tuple."""
+    ours, theirs = ([p.strip() for p in n.strip("()").split(",")] for n in (name, a.name))
+    if ours == theirs or sorted(ours) != sorted(theirs):
+        return a.value
+    if not isinstance(a.value, Many) or not a.value.ordered or len(a.value.items) != len(ours):
+        return None
+    return Many(tuple(a.value.items[theirs.index(n)] for n in ours), a.value.opening, a.value.closing)
+
+
 def _root_of(name: str) -> str | None:
-    """`x` for `x_1`: the first, second ... value of the same unknown."""
+    """`x` for `x_1` and `x_max`: the first, second ... value of the same unknown."""
     base, _, index = name.partition("_")
-    return base if index.isdigit() else None
+    return base if index.isdigit() or index.strip("{\\} ") in {"max", "min"} else None
 
 
 def _bare(name: str) -> str:
@@ -127,6 +148,8 @@ def _worded(g: Form, a: Form) -> bool:
     words, other = (g, a) if isinstance(g, Words) else (a, g)
     if isinstance(other, Value) and other.unit is None and (v := exact(other.node)) is not None and v.denominator == 1:
         return same_words(words.said, str(v))
+    if isinstance(other, Value) and other.unit is None and (said := fraction_word(words.said)) is not None:
+        return exact(other.node) == said
     if isinstance(other, Value) and other.unit is None and other.node.op == "sym":
         return same_words(words.said, other.node.args[0])
     return False
@@ -139,7 +162,7 @@ def _as_matrix(form: Form) -> Form:
     return form
 
 
-def _matrices(g: Form, a: Form, integers: frozenset[str]) -> bool:
+def _matrices(g: Form, a: Form, integers: frozenset[str] | None) -> bool:
     """Entry by entry; a row or a column is also a tuple."""
     if isinstance(g, Matrix) and isinstance(a, Matrix):
         if [len(r) for r in g.rows] != [len(r) for r in a.rows]:
@@ -163,7 +186,7 @@ def _ratios(g: Form, a: Form) -> bool:
     return bool(ratio and len(ratio) == 2 and isinstance(other, Value) and other.unit is None and same_number(Node("div", tuple(ratio)), other.node))
 
 
-def _relations(g: Form, a: Form, integers: frozenset[str]) -> bool:
+def _relations(g: Form, a: Form, integers: frozenset[str] | None) -> bool:
     if isinstance(g, Relation) and isinstance(a, Relation):
         return same_relation(g, a)
     relation, other = (g, a) if isinstance(g, Relation) else (a, g)
@@ -180,7 +203,7 @@ def _relations(g: Form, a: Form, integers: frozenset[str]) -> bool:
 
 
 # --- several things --------------------------------------------------------------------------------------------------
-def _many(g: Form, a: Form, integers: frozenset[str]) -> bool:
+def _many(g: Form, a: Form, integers: frozenset[str] | None) -> bool:
     if not (isinstance(g, Many) and isinstance(a, Many)):
         several, other = (g, a) if isinstance(g, Many) else (a, g)
         if several is a and isinstance(several, Many) and not several.ordered:
@@ -193,8 +216,9 @@ def _many(g: Form, a: Form, integers: frozenset[str]) -> bool:
             return False
         return _ordered(g.items, a.items, integers)
     if g.ordered or a.ordered:
-        if "{" in {g.opening, a.opening}:
-            return False
+        pair = g if g.ordered else a
+        if "{" in {g.opening, a.opening} or (len(pair.items) == 2 and (pair.opening, pair.closing) != ("(", ")")):
+            return False  # an interval is no list of its ends
         return _ordered([_value_of(i) for i in g.items], [_value_of(i) for i in a.items], integers)
     if _same_families(g.items, a.items, integers):
         return True
@@ -203,7 +227,7 @@ def _many(g: Form, a: Form, integers: frozenset[str]) -> bool:
     return _by_names(g.items, a.items, integers) or (len(g.items) != len(a.items) and _flat(g, a, integers))
 
 
-def _by_names(g: Sequence[Form], a: Sequence[Form], integers: frozenset[str]) -> bool:
+def _by_names(g: Sequence[Form], a: Sequence[Form], integers: frozenset[str] | None) -> bool:
     """Lists whose items may be named. Different names on one side fix an order; on both sides they are matched by name."""
     if len(g) != len(a):
         return False
@@ -223,11 +247,13 @@ def _are_roots(names: Sequence[str]) -> bool:
     return len({p[0] for p in parts}) == 1 and sorted(p[2] for p in parts) == [str(i + 1) for i in range(len(parts))]
 
 
-def _ordered(g: Sequence[Form], a: Sequence[Form], integers: frozenset[str]) -> bool:
+def _ordered(g: Sequence[Form], a: Sequence[Form], integers: frozenset[str] | None) -> bool:
+    """Place by place. A letter in several places is one number, so that `(k, k + 1)` is no pair of families."""
+    integers = None if len(g) > 1 else integers
     return len(g) == len(a) and all(same_form(x, y, integers) for x, y in zip(g, a, strict=True))
 
 
-def _unordered(g: Sequence[Form], a: Sequence[Form], integers: frozenset[str]) -> bool:
+def _unordered(g: Sequence[Form], a: Sequence[Form], integers: frozenset[str] | None) -> bool:
     """A one-to-one match (equality is transitive but for decimals, so the first match will do)."""
     if len(g) != len(a):
         return False
@@ -240,7 +266,7 @@ def _unordered(g: Sequence[Form], a: Sequence[Form], integers: frozenset[str]) -
     return True
 
 
-def _distinct(many: Many, integers: frozenset[str]) -> Many:
+def _distinct(many: Many, integers: frozenset[str] | None) -> Many:
     kept: list[Form] = []
     for item in many.items:
         if not any(same_form(k, item, integers) for k in kept):
@@ -248,7 +274,7 @@ def _distinct(many: Many, integers: frozenset[str]) -> Many:
     return Many(tuple(kept), many.opening, many.closing)
 
 
-def _flat(g: Many, a: Many, integers: frozenset[str]) -> bool:
+def _flat(g: Many, a: Many, integers: frozenset[str] | None) -> bool:
     """A gold that lists all numbers of several groups the answer keeps apart."""
     def flat(form: Form) -> list[Form]:
         form = _value_of(form)

@@ -7,8 +7,9 @@ import re
 import mpmath
 
 from sage_bench.grading.robust.forms import Form, Named, Relation, Value, Words
-from sage_bench.grading.robust.nodes import Node, exact, symbols, walk
+from sage_bench.grading.robust.nodes import Node, Unreadable, exact, symbols, walk
 from sage_bench.grading.robust.numeric import CLOSE, Undefined, evaluate, points
+from sage_bench.grading.robust.parser import parse_text
 from sage_bench.grading.robust.same import same
 
 _TURN = {">": "<", ">=": "<="}
@@ -18,8 +19,13 @@ def equation_of(form: Form) -> Relation | None:
     """`y = 2x` as a relation; None for what is none."""
     if isinstance(form, Relation):
         return form
-    if isinstance(form, Named) and isinstance(form.value, Value) and re.fullmatch(r"\\?[A-Za-z]+(_\w+)?'*", form.name):
+    if isinstance(form, Named) and isinstance(form.value, Value) and re.fullmatch(r"(\\[A-Za-z]+|[A-Za-z])(_\w+)?'*", form.name):
         return Relation((Node("sym", (form.name,)), form.value.node), ("=",))
+    if isinstance(form, Named) and isinstance(form.value, Value) and not form.in_words and not form.parameters:
+        try:
+            return Relation((parse_text(form.name), form.value.node), ("=",))
+        except Unreadable:
+            return None
     return None
 
 
@@ -64,7 +70,10 @@ def _same_step(g_left: Node | Words, g_op: str, g_right: Node | Words, a_left: N
         return False
     sides = (g_left, g_right, a_left, a_right)
     if any(isinstance(s, Words) for s in sides):  # a side told in words ("the sum") stands for whatever the other has there
-        return all(isinstance(x, Words) or isinstance(y, Words) or same(x, y) for x, y in ((g_left, a_left), (g_right, a_right)))
+        pairs = ((g_left, a_left), (g_right, a_right))
+        if any(len({_of_whole_numbers(s) for s in pair}) > 1 for pair in pairs):
+            return False
+        return all(isinstance(x, Words) or isinstance(y, Words) or same(x, y) for x, y in pairs)
     if same(g_left, a_left) and same(g_right, a_right):  # type: ignore[arg-type]
         return True
     gold, answer = (Node("add", (x, Node("neg", (y,)))) for x, y in ((g_left, g_right), (a_left, a_right)))
@@ -82,6 +91,11 @@ def _same_step(g_left: Node | Words, g_op: str, g_right: Node | Words, a_left: N
     if len(ratios) < 3 or any(abs(r - ratios[0]) > CLOSE * abs(r) for r in ratios):
         return False
     return g_op in {"=", "!=", "~"} or (not isinstance(ratios[0], mpmath.mpc) and ratios[0] > 0)
+
+
+def _of_whole_numbers(side: Node | Words) -> bool:
+    """All integers greater than 3 are not all numbers greater than 3."""
+    return isinstance(side, Words) and bool(re.search(r"integer|natural|whole|prime|odd|even|digit", side.said, re.I))
 
 
 def is_quantity(node: Node) -> bool:

@@ -92,8 +92,12 @@ Form = Value | Words | Named | Many | Relation | Combined | Whole | Matrix | Rat
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to read a text. integers: symbols said to be any whole number ("k ∈ ℤ"); condition: the domain that was stated ("x > 0")."""
+    """One way to read a text. integers: symbols said to be any whole number ("k ∈ ℤ"); condition: the domain that was stated ("x > 0").
+
+    domains: (symbol, kind of number) of all that were stated.
+    """
 
     form: Form
     integers: frozenset[str] = frozenset()
     condition: Form | None = None
+    domains: tuple[tuple[str, str], ...] = ()

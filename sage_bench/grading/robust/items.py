@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import product
 
 from sage_bench.grading.robust.enumerated import enumerated
 from sage_bench.grading.robust.forms import Combined, Form, Many, Matrix, Named, Ratio, Relation, Value, Whole, Words
-from sage_bench.grading.robust.nodes import Conditional, Node, Unreadable, signs, symbols
+from sage_bench.grading.robust.nodes import Conditional, Node, Unreadable, number, signs, symbols
 from sage_bench.grading.robust.parser import parse
 from sage_bench.grading.robust.quantity import quantity
 from sage_bench.grading.robust.ranges import integers_in, pieces
-from sage_bench.grading.robust.tokens import OPENING, RELATIONS, Token, depth_of, split, text_of
-from sage_bench.grading.robust.words import is_filler, whole
+from sage_bench.grading.robust.tokens import OPENING, RELATIONS, Token, depth_of, split, text_of, tokenize
+from sage_bench.grading.robust.vectors import scaled, transposed, without_dots
+from sage_bench.grading.robust.words import half_line, is_filler, whole
 
+EXTREME = re.compile(r"(?:the )?(?:max|min|maximum|minimum|largest|smallest|greatest|least)(?: value)?(?: is)?", re.I)
 SETS = {"\\reals", "\\integers", "\\naturals", "\\rationals", "\\complexes", "\\emptyset"}
 
 
 class Items:
     """How one item is read; `form` (several items, conditions) is the reader's."""
+
+    chained = False  # "x = y = 1" says what x is and what y is, rather than what x = y comes to
 
     def form(self, tokens: list[Token]) -> Form:
         raise NotImplementedError
@@ -29,11 +34,15 @@ class Items:
         if len(tokens) == 1 and tokens[0].text == "\\ldots":
             return Words("...")
         if all(t.kind == "word" for t in tokens):
-            return whole(text_of(tokens)) or Words(text_of(tokens))
+            return whole(text_of(tokens)) or self.half(text_of(tokens)) or Words(text_of(tokens))
         if len(tokens) > 2 and tokens[0].kind == "sym" and tokens[1].kind == "colon" and any(t.kind == "rel" for t in tokens):
             tokens = tokens[2:]  # "l: x + y = 3", the line l
         if tokens[0].kind == "word" and is_bracketed(tokens[1:]) and any(t.text == "," for t in tokens):
             tokens = tokens[1:]  # "the point (2, 3)"
+        if tokens[0].kind == "word" and tokens[0].text.lower() in {"negative", "minus"} and len(tokens) > 1 and tokens[1].kind == "num":
+            tokens = [Token("op", "-"), *tokens[1:]]
+        if tokens[0].kind == "word" and EXTREME.fullmatch(tokens[0].text) and not any(t.kind in {"word", "rel", "colon"} for t in tokens[1:]):
+            return Named(tokens[0].text, self.value(tokens[1:]), in_words=True)  # "maximum 3"
         cuts = [i for i, (t, d) in enumerate(zip(tokens, depth_of(tokens), strict=True)) if d == 0 and t.kind == "rel"]
         if cuts:
             return self.relation(tokens, cuts)
@@ -41,17 +50,39 @@ class Items:
             pieces = split(tokens, lambda t, c=command: t.text == c)
             if len(pieces) > 1:
                 return Combined(how, tuple(self.item(p) if p else _nothing() for p in pieces))
+        if tokens[0].text in SETS and (found := self.decorated(tokens[0].text, tokens[1:])):
+            return found
         if any(d == 0 and (t.kind == "colon" or t.text == "to") for t, d in zip(tokens, depth_of(tokens), strict=True)):
             return self.ratio([Token("colon", ":") if t.text == "to" else t for t in tokens])
-        if tokens[0].text == "\\begin":
+        if any(t.text == "\\begin" and d == 0 for t, d in zip(tokens, depth_of(tokens), strict=True)):
             return self.matrix(tokens)
-        if len(tokens) == 1 and tokens[0].text in SETS:
-            return Whole(tokens[0].text[1:])
         if is_bracketed(tokens):
             inner = self.bracketed(tokens)
             if inner is not None:
                 return inner
         return self.value(tokens)
+
+    def half(self, text: str) -> Form | None:
+        """All positive reals and the like."""
+        said = half_line(text)
+        return self.form(tokenize(said)) if said else None
+
+    def decorated(self, name: str, rest: list[Token]) -> Form | None:
+        r"""`\mathbb{R}`, `\mathbb{R}^+`, `\mathbb{Z}_{\ge 0}`, `\mathbb{R} - \{1\}`; None for anything else."""
+        if not rest:
+            return Whole(name[1:])
+        if rest[0].text in {"-", "/"} and rest[1:2] and rest[1].text == "\\{":
+            return Combined("difference", (Whole(name[1:]), self.item(rest[1:])))
+        said = "".join(t.text for t in rest if t.text not in "{}")
+        kind = {"^+": ">", "_+": ">", "_>0": ">", "^>0": ">", "^-": "<", "_-": "<", "_<0": "<", "_\\ge0": ">=", "^\\ge0": ">=", "_0^+": ">=", "^+_0": ">=", "_\\le0": "<=", "^*": "!="}.get(said)
+        if name == "\\reals" and kind:
+            zero, infinity = Value(number(0)), Value(Node("const", ("oo",)))
+            positive = Many((zero, infinity), "[" if kind == ">=" else "(", ")")
+            negative = Many((Value(Node("neg", (infinity.node,))), zero), "(", "]" if kind == "<=" else ")")
+            return Combined("union", (negative, positive)) if kind == "!=" else positive if kind[0] == ">" else negative
+        if name in {"\\integers", "\\naturals"} and (kind in {">", ">="} or (kind == "!=" and name == "\\naturals") or said == "_0"):
+            return Whole("nonnegative integers" if kind == ">=" or said == "_0" else "naturals")
+        return None
 
     def value(self, tokens: list[Token]) -> Form:
         try:
@@ -68,7 +99,7 @@ class Items:
         opening, closing, inner = tokens[0].text, tokens[-1].text, tokens[1:-1]
         if opening == "\\{":
             bar = next((i for i, (t, d) in enumerate(zip(inner, depth_of(inner), strict=True)) if d == 0 and (t.text == "|" or t.kind == "colon")), None)
-            if bar and not any(t.text == "|" for t in inner[bar + 1 :]):
+            if bar and sum(t.text == "|" for t in inner[bar + 1 :]) % 2 == 0:
                 return self.described(inner[:bar], inner[bar + 1 :])
             if not inner:
                 return Whole("emptyset")
@@ -76,15 +107,17 @@ class Items:
             return None
         parts = split(inner, lambda t: t.kind == "sep")
         if opening in {"\\{", "{"} and (len(parts) > 1 or opening == "\\{"):
-            items = [self.item(p) for p in parts if p]
+            items = without_dots([self.item(p) for p in parts if p])
             flat = [x for i in items for x in (i.items if isinstance(i, Many) and not i.opening else (i,))]
             return Many(tuple(flat), *(("{", "}") if opening == "\\{" else ("", "")))
         if len(parts) == 1:
             return self.form(inner) if closing == OPENING[opening] and opening != "[" else None
         if not all(parts):
             raise Unreadable("an empty place in a tuple")
-        opening = "(" if opening == "\\langle" else opening
-        return Many(tuple(self.item(p) for p in parts), opening, ")" if closing == "\\rangle" else closing)
+        opening, closing = "(" if opening == "\\langle" else opening, ")" if closing == "\\rangle" else closing
+        rows = _choices([self.item(p) for p in parts], linked=any(t.text == "\\mp" for t in inner))
+        found = tuple(Many(tuple(without_dots(row)), opening, closing) for row in rows)
+        return found[0] if len(found) == 1 else Many(found)
 
     def described(self, left: list[Token], right: list[Token]) -> Form:
         r"""`\{x | 0 < x < 3\}`: what the condition describes; whole numbers are listed where they are finitely many."""
@@ -107,11 +140,18 @@ class Items:
         return Value(parse(tokens, ratio=True))
 
     def matrix(self, tokens: list[Token]) -> Form:
-        end = next((i for i, t in enumerate(tokens) if t.text == "\\end"), None)
-        if end is None or end + 4 != len(tokens):
+        begin = next(i for i, t in enumerate(tokens) if t.text == "\\begin")
+        end = next((i for i, t in enumerate(tokens) if t.text == "\\end"), len(tokens))
+        before, after = tokens[:begin], "".join(t.text for t in tokens[end + 4 :] if t.text not in "{}")
+        if tokens[begin + 2 : begin + 3] != [Token("word", "matrix")] or end == len(tokens) or after not in {"", "^T", "^\\top"}:
             raise Unreadable("a matrix among other things")
-        rows = [r for r in split(tokens[4:end], lambda t: t.text == "\\\\") if r]
-        return Matrix(tuple(tuple(self.item(c) for c in split(r, lambda t: t.text == "&")) for r in rows))
+        rows = [r for r in split(tokens[begin + 4 : end], lambda t: t.text == "\\\\") if r]
+        found = Matrix(tuple(tuple(self.item(c) for c in split(r, lambda t: t.text == "&")) for r in rows))
+        if before and before[-1].text in {"\\cdot", "\\times", "*"}:
+            before = before[:-1]
+        if before:
+            found = scaled(found, number(-1) if [t.text for t in before] == ["-"] else parse(before))
+        return transposed(found) if after else found
 
     # --- relations and names -----------------------------------------------------------------------------------------
     def relation(self, tokens: list[Token], cuts: list[int]) -> Form:
@@ -132,7 +172,7 @@ class Items:
                 return self.item(sides[0])
         if not all(sides):
             if not sides[0] and len(sides) == 2:
-                return self.item(sides[1])
+                return self.item(sides[1]) if ops[0] in {"=", "~"} else Relation((Words(""), self.side(sides[1])), tuple(ops))
             raise Unreadable("a relation without a side")
         if ops[0] == "in" and len(ops) == 1:
             name = self.name(sides[0])
@@ -140,7 +180,11 @@ class Items:
         if set(ops) <= {"=", "~"}:
             name = self.name(sides[0])
             if name is not None:
-                return replace(name, value=self.item(sides[-1]))
+                names = [self.name(s) for s in sides[:-1]] if self.chained else [name]
+                value = self.item(sides[-1])
+                return Many(tuple(replace(n, value=value) for n in names if n)) if len(names) > 1 and all(names) else replace(name, value=value)
+        if ops == ["!="] and len(both := signs(parse(sides[1]))) == 2:
+            return Combined("and", tuple(Relation((self.side(sides[0]), n), ("!=",)) for n in both))
         return Relation(tuple(self.side(s) for s in sides), tuple(ops))
 
     def side(self, tokens: list[Token]) -> Node | Words:
@@ -156,8 +200,8 @@ class Items:
         blank = Words("")
         if not tokens:
             return None
-        if any(t.kind == "word" for t in tokens):
-            return Named(text_of(tokens), blank, in_words=True)
+        if any(t.kind == "word" for t in tokens) or [t.text for t in tokens] in (["\\max"], ["\\min"]):
+            return Named(text_of(tokens).lstrip("\\"), blank, in_words=True)
         if any(t.kind == "colon" for t in tokens):
             return Named(text_of(tokens), blank)
         m = re.fullmatch(r"((?:\\?[A-Za-z]+)(?:_(?:\{[^{}]*\}|\w))?(?:\^\{-1\})?'*)\(([A-Za-z](?:,[A-Za-z])*)\)", text_of(tokens).replace(" ", ""))
@@ -172,7 +216,7 @@ class Items:
         except Unreadable:
             return None
         capitals = symbols(node) and all(re.fullmatch(r"[A-Z](_.*)?'*|\\.*", s) for s in symbols(node))
-        if node.op == "sym" or (capitals and node.op in {"mul", "div", "abs"} and not any(t.kind == "num" and tokens[i - 1].text != "_" for i, t in enumerate(tokens) if i)):
+        if node.op == "sym" or (capitals and node.op in {"mul", "div", "abs"} and not any(t.kind == "num" and (not i or tokens[i - 1].text != "_") for i, t in enumerate(tokens))):
             return Named(str(node.args[0]) if node.op == "sym" else text_of(tokens), blank)
         return None
 
@@ -182,6 +226,14 @@ def is_bracketed(tokens: list[Token]) -> bool:
     if len(tokens) < 2 or tokens[0].kind != "open" or tokens[-1].kind != "close":
         return False
     return all(d > 0 for d in depth_of(tokens)[1:-1])
+
+
+def _choices(items: list[Form], *, linked: bool) -> list[list[Form]]:
+    r"""The tuples that `(\pm 1, \pm 2)` stands for: all four; with a `\mp` among the signs (linked) they go together."""
+    free = [i.items if isinstance(i, Many) and not i.opening and len(i.items) == 2 else (i,) for i in items]
+    if linked:
+        return [[f[k] if len(f) == 2 else f[0] for f in free] for k in (0, 1)]
+    return [list(row) for row in product(*free)] if sum(len(f) == 2 for f in free) <= 6 else [items]
 
 
 def _nothing() -> Form:

@@ -6,8 +6,9 @@ import re
 from fractions import Fraction
 
 from sage_bench.grading.robust.clean import FUNCTIONS
-from sage_bench.grading.robust.nodes import Node, Unreadable, number
+from sage_bench.grading.robust.nodes import Node, Unreadable, exact, number, symbols
 from sage_bench.grading.robust.tokens import Token, text_of
+from sage_bench.grading.robust.words import number_word
 
 PLAIN_FUNCTIONS = {"\\" + f for f in FUNCTIONS} - {"\\log", "\\lg", "\\sqrt", "\\ln", "\\exp"}
 CONSTANTS = {"\\pi": "pi", "\\infty": "oo"}
@@ -82,6 +83,8 @@ class Notation:
         if closing is None:
             raise Unreadable(f"`{opening}` is no bracket of an expression")
         self.expect(closing)
+        if opening == "(" and self.peek().text == "_" and self.tokens[self.i - 2].kind == "num" and node.op == "num":  # (52)_8
+            return self.based(node, self.tokens[self.i - 2].text)
         return Node({"\\lfloor": "floor", "\\lceil": "ceil"}[opening], (node,)) if opening in {"\\lfloor", "\\lceil"} else node
 
     def based(self, node: Node, digits: str) -> Node:
@@ -90,6 +93,7 @@ class Notation:
             return node
         self.take()
         base = self.index()
+        base = str(number_word(base) or base)
         if not base.isdigit() or not 2 <= int(base) <= 36 or any(int(d, 36) >= int(base) for d in digits):
             raise Unreadable(f"no number in base {base}")
         return Node("based", (digits, int(base)))
@@ -111,10 +115,26 @@ class Notation:
             return Node("const", ("i",))
         while self.peek().text in {"_", "'"}:
             name += "'" if self.take().text == "'" else "_" + self.index()
+        if name == "C" and self.peek().text == "(" and (chosen := self.chosen()):
+            return chosen
         at_a_number = [t.kind for t in self.tokens[self.i : self.i + 3]] == ["open", "num", "close"]  # I(0) is no product
         if self.peek().text == "(" and not self.peek().spaced and (name[0] in _APPLIED or at_a_number):
             return Node("app", (name, *self.arguments()))
         return Node("sym", (name,))
+
+    def chosen(self) -> Node | None:
+        """`C(n, k)` is a binomial coefficient where it can be one; else nothing is taken."""
+        begin = self.i
+        try:
+            args = self.arguments()
+        except Unreadable:
+            args = []
+        if len(args) == 2:
+            n, k = exact(args[0]), exact(args[1])
+            if symbols(args[0]) or (n is not None and k is not None and n >= k >= 0):
+                return Node("binom", tuple(args))
+        self.i = begin
+        return None
 
     def arguments(self) -> list[Node]:
         self.expect("(")

@@ -30,7 +30,7 @@ def evaluate(node: Node, at: Mapping[str, Any], log_base: Any = None, real: bool
     """
     try:
         value = _value(node, at, log_base if log_base is not None else mpmath.e, real)
-    except (ZeroDivisionError, ValueError, OverflowError, mpmath.libmp.NoConvergence) as error:
+    except (ZeroDivisionError, ValueError, OverflowError, TypeError, mpmath.libmp.NoConvergence) as error:
         raise Undefined(str(error)) from error
     if isinstance(value, mpmath.mpc) and abs(value.imag) <= CLOSE * max(1, abs(value.real)):
         value = value.real
@@ -47,6 +47,8 @@ def _value(node: Node, at: Mapping[str, Any], base: Any, real: bool) -> Any:
         return at[args[0]]
     if op == "const":
         return {"pi": mpmath.pi, "e": mpmath.e, "i": mpmath.mpc(0, 1), "log": base, "oo": mpmath.inf}[args[0]] * 1
+    if op in {"pm", "mp", "ellipsis"}:
+        raise Undefined("no single value")
     if op == "based":
         return mpmath.mpf(int(args[0], args[1]))
     if op == "app":

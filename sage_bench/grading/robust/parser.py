@@ -79,6 +79,8 @@ class _Parser(Notation):
                 dotted |= right.op == "ellipsis"
                 if whole and _is_proper(right):
                     node = Node("add", (node, right))
+                elif whole and right.op in {"deg", "pct"} and _is_proper(right.args[0]):
+                    node = Node(right.op, (Node("add", (node, right.args[0])),))
                 else:
                     factors.append(right)
             else:
@@ -114,8 +116,8 @@ class _Parser(Notation):
             if base.op == "sym" and self.peek().text == "_":  # v^2_0
                 self.take()
                 base = Node("sym", (f"{base.args[0]}_{self.index()}",))
-            if base.op == "sym" and re.fullmatch(r"[CA]_\d+", base.args[0]) and raised.op == "num" and raised.args[1] is None:  # C_5^2, A_5^2
-                n, k = number(int(base.args[0][2:])), raised
+            if base.op == "sym" and re.fullmatch(r"[CA]_\d+|C_\d*[a-z][a-z+-]*\d*", base.args[0]) and (raised.op == "num" or base.args[0][-1] not in "0123456789"):  # C_5^2, A_5^2, C_{2n}^n
+                n, k = parse(tokenize(base.args[0][2:])), raised
                 chosen = Node("binom", (n, k))
                 return self.postfix(chosen if base.args[0][0] == "C" else Node("mul", (chosen, Node("fact", (k,)))))
             return self.postfix(Node("pow", (base, raised)))
@@ -184,7 +186,7 @@ def _dots(op: str, terms: list[Node]) -> Node:
     def is_dots(n: Node) -> bool:
         return n.op == "ellipsis" or (n.op == "neg" and n.args[0].op == "ellipsis")
 
-    at = next(i for i, n in enumerate(terms) if is_dots(n))
+    at = next((i for i, n in enumerate(terms) if is_dots(n)), 0)
     before, after = terms[:at], [n for n in terms[at + 1 :] if not is_dots(n)]
     if not before:
         raise Unreadable("an ellipsis with nothing before it")

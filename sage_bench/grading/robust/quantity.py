@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
@@ -14,6 +15,8 @@ from sage_bench.grading.robust.tokens import Token, depth_of, text_of
 from sage_bench.grading.robust.units import Unit, agree, letter_unit, read_unit
 
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+_BOUND = re.compile(r"\bat (?:most|least)\b|\bor (?:more|less|fewer|greater|higher)\b|\b(?:maximum|minimum)$|\bthan\b|^(?:plus|minus|times|squared|cubed|divided)\b", re.I)
+_PARTS = {"halves": 2, "thirds": 3, "fourths": 4, "fifths": 5, "sixths": 6, "sevenths": 7, "eighths": 8, "ninths": 9, "tenths": 10, "hundredths": 100, "thousandths": 1000}
 _MONEY = {"\\$": "dollar", "£": "£", "€": "euro"}
 
 
@@ -25,21 +28,24 @@ def quantity(tokens: list[Token]) -> tuple[Node, Unit | None]:
     >>> from sage_bench.grading.robust.nodes import exact
     >>> def q(text): node, unit = quantity(tokenize(clean(text))); return str(exact(node)), unit and unit.dimensions
     >>> q(r"\$12.50"), q("3 km/h"), q("5 feet 6 inches"), q("2 million people"), q("7 square units")
-    (('25/2', (('money', 1),)), ('3', (('length', 1), ('time', -1))), ('11/2', (('length', 1),)), ('2000000', (('people', 1),)), ('7', None))
+    (('25/2', (('money', 1),)), ('3', (('length', 1), ('time', -1))), ('11/2', (('length', 1),)), ('2000000', (('people', 1),)), ('7', (('unit', 2),)))
     """
     money = next((i for i, t in enumerate(tokens[:2]) if t.text in _MONEY and all(u.text in "+-" for u in tokens[:i])), None)
     unit = None
     if money is not None:
         unit = read_unit(_MONEY[tokens[money].text])
         tokens = tokens[:money] + tokens[money + 1 :]
+    tokens = _feet_and_inches(tokens)
     cut = next((i for i, (t, d) in enumerate(zip(tokens, depth_of(tokens), strict=True)) if t.kind == "word" and d == 0), len(tokens))
     if cut == 0:
         raise Unreadable("words where a number should be")
     head, tail = tokens[:cut], tokens[cut:]
     node = parse(head)
-    if tail and tail[0].text.split()[0].lower() in _SCALES:
-        first, _, rest = tail[0].text.partition(" ")
-        node = Node("mul", (node, number(_SCALES[first.lower()])))
+    if tail and (_BOUND.search(tail[0].text) or tail[0].text.split()[0].lower() in {"is", "are", "must", "should"}):
+        raise Unreadable("a sentence about a number")
+    if tail and (scale := _scale(tail[0].text)):
+        rest = tail[0].text.partition(" ")[2]
+        node = Node("mul", (node, number(scale)))
         tail = ([tail[0]._replace(text=rest)] if rest else []) + tail[1:]
     again = next((i for i, t in enumerate(tail) if t.kind == "num" and i and tail[i - 1].text not in {"^", "{", "-"}), None)
     named = read_unit(text_of(tail[:again]).replace("{", "").replace("}", "")) if tail else None
@@ -47,7 +53,29 @@ def quantity(tokens: list[Token]) -> tuple[Node, Unit | None]:
         return _compound(node, named, tail[again:])
     if any(t.kind in {"cmd", "rel"} and t.text != "\\cdot" for t in tail):
         raise Unreadable("an expression behind a unit")
-    return node, _joined(unit, named)
+    unit = _joined(unit, named)
+    return (Node("pct", (node,)), None) if unit and unit.dimensions == (("percent", 1),) else (node, unit)
+
+
+def _scale(words: str) -> Fraction | None:
+    """What the first word multiplies a number by: a thousand, a tenth."""
+    first = words.split()[0].lower()
+    return Fraction(_SCALES[first]) if first in _SCALES else Fraction(1, _PARTS[first]) if first in _PARTS else None
+
+
+def _feet_and_inches(tokens: list[Token]) -> list[Token]:
+    """`5'6''` are feet and inches, unless degrees stand before."""
+    if not any(t.text == "'" for t in tokens) or any(t.text == "\\circ" for t in tokens):
+        return tokens
+    out: list[Token] = []
+    for t in tokens:
+        if t.text == "'" and out and out[-1].kind == "num":
+            out.append(Token("word", "feet", True))
+        elif t.text == "'" and out and out[-1].text == "feet":
+            out[-1] = Token("word", "inches", True)
+        else:
+            out.append(t)
+    return out
 
 
 def _compound(node: Node, unit: Unit | None, rest: list[Token]) -> tuple[Node, Unit | None]:

@@ -8,7 +8,7 @@ from typing import Any
 import mpmath
 
 from sage_bench.grading.robust.forms import Combined, Form, Many, Named, Relation, Value, Whole
-from sage_bench.grading.robust.nodes import Node, number, symbols
+from sage_bench.grading.robust.nodes import Node, number, symbols, walk
 from sage_bench.grading.robust.numeric import CLOSE, Undefined, evaluate
 from sage_bench.grading.robust.same import same, same_number
 
@@ -79,9 +79,15 @@ def _solved(form: Relation) -> Pieces | None:
         return None
     if sides[at].op == "abs" and sides[at].args[0].op == "sym":
         return _absolute(sides, at, form.ops)
-    name = str(sides[at].args[0]) if sides[at].op in {"sym", "app"} else None
+    ops = list(form.ops)
+    if (solved := _linear(sides, at)) is not None:
+        sides, turned = solved
+        ops = [_FLIP[op] for op in ops] if turned else ops
+    middle = sides[at]
+    plain = middle.op == "sym" or (middle.op == "app" and all(a.op == "sym" for a in middle.args[1:]))
+    name = str(middle.args[0]) if plain else str(middle)
     low, high, has_low, has_high = _minus(INFINITY), INFINITY, False, False
-    for i, op in enumerate(form.ops):
+    for i, op in enumerate(ops):
         other, op = (sides[i + 1], op) if i == at else (sides[i], _FLIP[op])
         if op == "!=":
             return Pieces((_piece(low, other, False, False), _piece(other, high, False, False)), name) if len(sides) == 2 else None
@@ -92,13 +98,42 @@ def _solved(form: Relation) -> Pieces | None:
     return Pieces((_piece(low, high, has_low, has_high),), name)
 
 
+def _linear(sides: list[Any], at: int) -> tuple[list[Any], bool] | None:
+    """`0 < 2x + 1 < 4` for x alone, and whether the signs turn; None where the side is no such expression."""
+    names = symbols(sides[at])
+    if sides[at].op not in {"add", "mul", "neg", "div"} or len(names) != 1 or not all(n.op in {"sym", "num", "add", "mul", "neg", "div", "root", "const"} for n in walk(sides[at])):
+        return None
+    (name,) = names
+    try:
+        start, *values = [mpmath.re(evaluate(sides[at], {name: mpmath.mpf(x)})) for x in (0, 1, 2, -3)]
+    except Undefined:
+        return None
+    slope = values[0] - start
+    if abs(slope) <= CLOSE or any(abs(start + x * slope - v) > CLOSE * (1 + abs(v)) for x, v in zip((1, 2, -3), values, strict=True)):
+        return None
+    zero, one = (_put(sides[at], name, number(x)) for x in (0, 1))
+    steep = Node("add", (one, _minus(zero)))
+    moved = [Node("sym", (name,)) if i == at else s if _is_infinite(s) else Node("div", (Node("add", (s, _minus(zero))), steep)) for i, s in enumerate(sides)]
+    return (moved, slope < 0) if slope > 0 or not any(_is_infinite(s) for s in sides) else None
+
+
+def _put(node: Node, name: str, value: Node) -> Node:
+    if node.op == "sym":
+        return value if node.args[0] == name else node
+    return Node(node.op, tuple(_put(a, name, value) if isinstance(a, Node) else a for a in node.args))
+
+
 def _absolute(sides: list[Any], at: int, ops: tuple[str, ...]) -> Pieces | None:
     """`1 <= |x| < 3` is two intervals around zero."""
     inner = Node("sym", ("|",))
     found = _solved(Relation(tuple(inner if i == at else s for i, s in enumerate(sides)), ops))
+    name = str(sides[at].args[0].args[0])
+    if found is not None and ops == ("!=",):
+        end = found.pieces[0].high
+        return Pieces((_piece(_minus(INFINITY), _minus(end), False, False), _piece(_minus(end), end, False, False), _piece(end, INFINITY, False, False)), name)
     if found is None or len(found.pieces) != 1:
         return None
-    p, name = found.pieces[0], str(sides[at].args[0].args[0])
+    p = found.pieces[0]
     if _is_infinite(p.low):
         return Pieces((_piece(_minus(p.high), p.high, p.has_high, p.has_high),), name)
     return Pieces((_piece(_minus(p.high) if not _is_infinite(p.high) else _minus(INFINITY), _minus(p.low), p.has_high, p.has_low), p), name)
@@ -222,7 +257,7 @@ def same_pieces(a: Pieces, b: Pieces) -> bool:
     >>> check("(3, 4]", r"3 < x \\le 4"), check("[0,1]", "[0,1)"), check(r"(-\\infty, 2) \\cup (2, \\infty)", r"x \\ne 2"), check("x < 3", "y < 3")
     (True, False, True, False)
     """
-    if a.name and b.name and a.name != b.name:
+    if a.name and b.name and a.name.casefold() != b.name.casefold():
         return False
     one, two = _merged(a.pieces), _merged(b.pieces)
     if one is None or two is None:

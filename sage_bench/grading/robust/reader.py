@@ -7,17 +7,22 @@ from itertools import pairwise
 
 from sage_bench.grading.robust.clean import clean
 from sage_bench.grading.robust.enumerated import enumerated
-from sage_bench.grading.robust.forms import Clock, Combined, Form, Many, Named, Reading, Relation, Value, Words
+from sage_bench.grading.robust.forms import Clock, Combined, Form, Many, Named, Reading, Relation, Value, Whole, Words
 from sage_bench.grading.robust.items import SETS, Items
 from sage_bench.grading.robust.nodes import Conditional, Unreadable, symbols
+from sage_bench.grading.robust.parameters import domains
 from sage_bench.grading.robust.quantity import summed
 from sage_bench.grading.robust.tokens import Token, depth_of, split, text_of, tokenize
-from sage_bench.grading.robust.words import sentence, whole
+from sage_bench.grading.robust.vectors import without_dots
+from sage_bench.grading.robust.words import sentence, several_options, whole
 
 _CONDITIONS = {"for", "where", "with", "when", "if", "such", "given", "whenever", "provided", "assuming", "whose", "as", "because", "since", "on", "over", "in", "which"}
 _BRANCHES = {"if", "when", "otherwise", "unless"}
+_EXCEPT = re.compile(r"(?:(?:all|any|every) )?(?:reals?|real numbers?|real values?)(?: of)?(?: [a-z])? (?:except|excluding|other than|but)(?: for)?")
+_WHOLE_NUMBERS = re.compile(r"integer|natural|whole|prime|odd|even|rational|digit", re.I)
 _CUTS = {"\\forall"}
 _CLOCK = re.compile(r"(\d{1,2})(?::(\d{2})(?::(\d{2}))?)?\s*(?:«?\s*([ap])\.?\s*m\.?\s*»?)?", re.I)
+_NOON = re.compile(r"(?:12(?::00)?\s*«?\s*)?(noon|midnight)", re.I)
 _CHOICE = re.compile(r"\(([A-J])\)\s+(\S.*)|([A-J])\s*[.):]\s+(\S.*)", re.S)
 
 
@@ -30,17 +35,23 @@ def read(text: str) -> list[Reading]:
     cleaned = clean(text)
     if not cleaned:
         return []
-    clock = _CLOCK.fullmatch(cleaned)
+    noon = _NOON.fullmatch(cleaned.strip("«» "))
+    clock = _CLOCK.fullmatch("12 " + ("pm" if noon[1].lower() == "noon" else "am") if noon else cleaned)
     out: list[Reading] = []
     if clock and (clock[2] or clock[4]) and int(clock[2] or 0) < 60 and int(clock[1]) < 25:
         out.append(Reading(Clock(int(clock[1]) * 3600 + int(clock[2] or 0) * 60 + int(clock[3] or 0), clock[4] and clock[4].lower() + "m")))
     problem: Unreadable | None = None
-    for thousands in (True, False) if re.search(r"\d,\d{3}", cleaned) else (True,):
+    for thousands in (True, False) if re.search(r"\d,[1-9]\d\d", cleaned) else (True,):
         try:
             out.append(_Reader().read(tokenize(cleaned, thousands=thousands)))
         except Unreadable as error:
             problem = error
-    if choice := _CHOICE.fullmatch(cleaned):
+    if cleaned.count("=") > 1 and out:
+        try:
+            out.append(_Reader(chained=True).read(tokenize(cleaned)))
+        except Unreadable as error:
+            problem = error
+    if (choice := _CHOICE.fullmatch(cleaned)) and not several_options(cleaned):
         try:
             out.append(_Reader().read(tokenize(choice[2] or choice[4])))
         except Unreadable as error:
@@ -53,22 +64,24 @@ def read(text: str) -> list[Reading]:
 
 
 class _Reader(Items):
-    def __init__(self) -> None:
+    def __init__(self, *, chained: bool = False) -> None:
+        self.chained = chained
         self.integers: set[str] = set()
         self.condition: Form | None = None
 
     def read(self, tokens: list[Token]) -> Reading:
-        for i in range(len(tokens) - 2):
-            if tokens[i].kind == "sym" and tokens[i + 1].text == "\\in" and tokens[i + 2].text in {"\\integers", "\\naturals"}:
-                self.integers.add(tokens[i].text)
+        stated = domains(tokens)
+        self.integers.update(name for name, kind in stated if kind == "integers")
         for i, t in enumerate(tokens[:-1]):
             if t.kind == "sym" and tokens[i + 1].kind == "word" and re.search(r"\binteger", tokens[i + 1].text):
                 self.integers.add(t.text)
         form = self.form(tokens)
-        return Reading(form, frozenset(self.integers), self.condition)
+        return Reading(form, frozenset(self.integers), self.condition, stated)
 
     # --- lists -------------------------------------------------------------------------------------------------------
     def form(self, tokens: list[Token]) -> Form:
+        if sum(t.text == "|" and d == 0 for t, d in zip(tokens, depth_of(tokens), strict=True)) % 2:
+            raise Conditional("a divides b")
         at = next((i for i, t in enumerate(tokens) if t.kind == "word"), 0)
         if at and (listed := enumerated(tokens[:at], tokens[at:])) is not None:
             return listed
@@ -77,13 +90,17 @@ class _Reader(Items):
             raise Unreadable("nothing is said")
         if any(t.kind == "word" for t in tokens) and (worded := sentence(text_of(tokens)) or whole(text_of(tokens))) is not None:
             return worded
+        if tokens[0].kind == "word" and (half := self.half(text_of(tokens))):
+            return half
+        if len(tokens) > 1 and tokens[0].kind == "word" and _EXCEPT.fullmatch(tokens[0].text.lower()):
+            return Combined("difference", (Whole("reals"), _as_set(self.form(tokens[1:]))))
         if (groups := self.groups(tokens)) is not None:
             return groups
         parts = split(tokens, lambda t: t.kind == "sep" and t.text != "\u2003")
         parts = [q for p in parts for q in self.at_spaces(p)]
         parts = [p for p in parts if p]
         parts = [p for p in parts if not self.is_membership(p)] or parts[:1]
-        items = [self.item(p) for p in parts]
+        items = _all_excluded(without_dots([self.item(p) for p in parts]))
         if len(items) > 1 and _is_domain(items[-1], items[:-1]):
             self.condition = items.pop()
         if len(items) == 1:
@@ -133,9 +150,14 @@ class _Reader(Items):
         """What stands before "where ...", "for all ...", "∀ ..."."""
         for i, (t, d) in enumerate(zip(tokens, depth_of(tokens), strict=True)):
             first = t.text.split()[0].lower() if t.kind == "word" else ""
-            if first in _BRANCHES and any(u.kind == "sep" for u in tokens[i:]):
+            if first == "if" or (first in _BRANCHES and any(u.kind == "sep" for u in tokens[i:])) or (first == "for" and _has_another_case(tokens[i:])):
                 raise Conditional("an answer in cases")
+            if t.text == "in" and (i == len(tokens) - 1 or tokens[i + 1].text in {"^", "/"}):
+                break  # inches
             if d == 0 and i and any(u.kind != "word" for u in tokens[:i]) and (first in _CONDITIONS or t.text in _CUTS):
+                said = t.text.lower().split()[-1] if t.kind == "word" else ""
+                if said in {"that", "where", "with", "satisfying"} and all(u.kind == "word" for u in tokens[: i - 1]) and tokens[i - 1].kind == "sym" and tokens[i - 1] in tokens[i + 1 :] and not any(_WHOLE_NUMBERS.search(u.text) for u in tokens[:i]):
+                    return tokens[i + 1 :]  # "all real x such that x > 0"
                 self.check_condition(first, tokens[:i])
                 tokens = tokens[:i]
                 break
@@ -163,6 +185,29 @@ class _Reader(Items):
         """`(x, y) with x + y even` says nothing without its condition."""
         if word not in {"for", "in", "on", "over", "as", ""} and all(t.kind in {"sym", "open", "close", "sep"} for t in before):
             raise Conditional("everything is in the condition")
+
+
+def _has_another_case(tokens: list[Token]) -> bool:
+    """`... for odd n, n + 1 for even n`: behind the first condition another value and its condition."""
+    _, *others = split(tokens, lambda t: t.kind == "sep")
+    return any(p and p[0].kind != "word" and any(t.kind == "word" and t.text.split()[0].lower() in {"for", *_BRANCHES} for t in p[1:]) for p in others)
+
+
+def _as_set(form: Form) -> Form:
+    """What is excluded: a set of the values that are listed."""
+    items = form.items if isinstance(form, Many) and not form.opening else (form,)
+    return form if isinstance(form, Many) and form.opening else Many(tuple(i.value if isinstance(i, Named) else i for i in items), "{", "}")
+
+
+def _all_excluded(items: list[Form]) -> list[Form]:
+    """`x ≠ 1, 2`: the second is excluded as well."""
+    out: list[Form] = []
+    for item in items:
+        last = out[-1] if out else None
+        if isinstance(item, Value) and isinstance(last, Relation) and last.ops == ("!=",):
+            item = Relation((last.sides[0], item.node), ("!=",))
+        out.append(item)
+    return out
 
 
 def _is_domain(last: Form, others: list[Form]) -> bool:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
 import mpmath
 
 from sage_bench.grading.robust.nodes import Literal, Node, exact, literal, rename, symbols, walk
-from sage_bench.grading.robust.numeric import CLOSE, Undefined, evaluate, is_for_integers, points
+from sage_bench.grading.robust.numeric import CLOSE, DIGITS, Undefined, evaluate, is_for_integers, points
 
 TRIALS, ENOUGH = 24, 6  # values tried; values at which both sides must exist and agree
 EXACT_FIGURES, FINITE_FIGURES = 4, 6  # figures a decimal answer to an exact gold must show: the gold has no finite decimal, has one
+TINY = mpmath.mpf(10) ** -12  # below this a value may be nothing but rounding errors
 MACHINE_FIGURES = 12  # more figures than this are a machine's: the last ones are noise
 MEASURED_FIGURES = 3  # a decimal gold with at least so many is a rounded number ...
 MEASURED = Fraction(1, 500)  # ... and known to about three figures: another number this near (relatively) is the same one
+LONG_FIGURES = 5  # a whole number stands for a decimal gold only where the gold has so many figures; with fewer it is as likely exact
 
 
 def same(gold: Node, answer: Node) -> bool | None:
@@ -76,8 +79,19 @@ def _same_at(gold: Node, answer: Node, at: dict[str, Any], real: bool = False) -
             a, b = evaluate(gold, at, base, real), evaluate(answer, at, base, real)
         except Undefined:
             continue
-        verdicts.append(bool(abs(a - b) <= CLOSE * max(abs(a), abs(b), mpmath.mpf(10) ** -12)))
+        if max(abs(a), abs(b)) >= TINY:
+            verdicts.append(bool(abs(a - b) <= CLOSE * max(abs(a), abs(b))))
+        else:
+            verdicts.append(_same_and_tiny((gold, a), (answer, b), lambda node, base=base: evaluate(node, at, base, real)))
     return (all(verdicts) if ln else any(verdicts)) if verdicts else None
+
+
+def _same_and_tiny(one: tuple[Node, Any], two: tuple[Node, Any], value: Callable[[Node], Any]) -> bool:
+    """Of two values near zero: what more digits leave as it is is a number, what they change is a zero with rounding errors."""
+    with mpmath.workdps(2 * DIGITS):
+        finer = [value(node) for node, _ in (one, two)]
+        zero = [bool(abs(x - y) > abs(y) / 10**9 or y == 0) for (_, x), y in zip((one, two), finer, strict=True)]
+        return all(zero) or (not any(zero) and bool(abs(finer[0] - finer[1]) <= CLOSE * abs(finer[0])))
 
 
 def same_number(gold: Node, answer: Node) -> bool | None:
@@ -85,7 +99,8 @@ def same_number(gold: Node, answer: Node) -> bool | None:
 
     An exact gold that has no finite decimal takes its correct rounding to `EXACT_FIGURES` figures or more. A decimal gold of
     `MEASURED_FIGURES` figures or more takes what rounds to it, and what is nearer than `MEASURED`, unless both are
-    decimals with the same number of places: those contradict each other. Whole numbers are exact.
+    decimals with the same number of places: those contradict each other. An answer shorter than the gold must still show
+    `EXACT_FIGURES` (a whole number: the gold `LONG_FIGURES`). Whole numbers are exact.
 
     >>> from sage_bench.grading.robust.parser import parse_text
     >>> def check(gold, answer): return same_number(parse_text(gold), parse_text(answer))
@@ -93,6 +108,8 @@ def same_number(gold: Node, answer: Node) -> bool | None:
     (True, False, False, False)
     >>> check("12.55", r"\frac{640}{51}"), check("12.55", "12.56"), check("299.94", "300"), check("1469", "1468"), check("5040", r"\frac{15840}{\pi}")
     (True, False, True, False, False)
+    >>> check("165.47", "165.5"), check("0.35625", "0.356"), check("326.5", "327")
+    (True, False, False)
     """
     verdict = same(gold, answer)
     if verdict is not False or symbols(gold) or symbols(answer):
@@ -115,7 +132,10 @@ def same_number(gold: Node, answer: Node) -> bool | None:
     if written.figures < MEASURED_FIGURES:
         return said is None and written.figures == MEASURED_FIGURES - 1 and not _is_finite(answer) and _rounds_to(a, written)
     finer = said is None or said.unit_in_last_place < written.unit_in_last_place
-    return bool((finer and _rounds_to(a, written)) or abs(g - a) <= _mpf(MEASURED) * abs(g))
+    if said is not None and not finer and (written.figures < LONG_FIGURES if said.is_whole else said.figures < EXACT_FIGURES):
+        return False
+    nearest = _mpf(written.unit_in_last_place) if said is None and exact(answer) is not None else _mpf(MEASURED) * abs(g)  # a fraction was not rounded on the way
+    return bool((finer and _rounds_to(a, written)) or abs(g - a) <= min(nearest, _mpf(MEASURED) * abs(g)))
 
 
 def _rounds_to(value: Any, shown: Literal) -> bool:

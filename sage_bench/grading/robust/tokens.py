@@ -61,7 +61,7 @@ def tokenize(text: str, *, thousands: bool = True, textual: bool = False) -> lis
         elif word[0] == "«":
             out.extend(_spaced(tokenize(word[1:-1], thousands=thousands, textual=True), True))
         elif word[0].isalpha() and word[0].isascii():
-            out.extend(_spaced(_letters(word, textual), spaced))
+            out.extend(_spaced(_letters(word, textual, _is_product(text, i, m.end())), spaced))
         else:
             out.append(Token(_kind(word), word, spaced))
         i, spaced = m.end(), False
@@ -86,10 +86,16 @@ def _kind(text: str) -> str:
     return "op" if text in "+-*/^_!'%&|.?" or text == "\\$" else "word"
 
 
-def _letters(run: str, textual: bool) -> list[Token]:
-    """A run of letters: a function, a connective, a unit, a word, or a product of symbols."""
+def _is_product(text: str, start: int, end: int) -> bool:
+    """Do two letters stand where only symbols do: `2it`, `e^{at}`, `f(at)`?"""
+    before, after = text[start - 1 : start], text[end : end + 1]
+    return end - start == 2 and (before.isdigit() or before in {"{", "+", "-", "*", "/", "^"} or (before == "(" and after == ")"))
+
+
+def _letters(run: str, textual: bool, product: bool = False) -> list[Token]:
+    """A run of letters: a function, a connective, a unit, a word, or a product of symbols. product: rather symbols than a little word."""
     low = run.lower()
-    if run in FUNCTIONS:
+    if run in FUNCTIONS and not (textual and run in {"max", "min"}):
         return [Token("cmd", "\\" + run)]
     if low in {"pi"}:
         return [Token("cmd", "\\pi")]
@@ -99,7 +105,7 @@ def _letters(run: str, textual: bool) -> list[Token]:
         return [Token("sep", low)]
     if len(run) == 1:
         return [Token("word" if textual and low == "a" else "sym", run)]
-    if textual or is_unit(run) or low in _SHORT_WORDS or (len(run) >= 4 and not (run.isupper() and len(run) < 6)):
+    if textual or is_unit(run) or (low in _SHORT_WORDS and not product) or (len(run) >= 4 and not (run.isupper() and len(run) < 6)):
         function = next((f for f in FUNCTIONS if low.startswith(f) and len(run) - len(f) == 1 and f not in {"max", "min", "det"}), None)
         parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", run)
         if function and not textual:

@@ -23,11 +23,12 @@ percent 1 percent percentage
 force 1 N newton | 1000 kN
 energy 1 J joule | 1000 kJ | 4.184 cal calorie
 power 1 W watt | 1000 kW
-voltage 1 V volt | current 1 A ampere amp | resistance 1 ohm | charge 1 coulomb | frequency 1 Hz hertz | pressure 1 Pa pascal | kelvin 1 K kelvin | mole 1 mol mole
+voltage 1 V volt | current 1 A ampere amp | resistance 1 ohm \\Omega | charge 1 coulomb | frequency 1 Hz hertz | pressure 1 Pa pascal | kelvin 1 K kelvin | mole 1 mol mole
 """
 _DERIVED = {"mph": ("mile", "hour"), "kph": ("km", "hour"), "kmph": ("km", "hour"), "kmh": ("km", "hour"), "mps": ("m", "s"), "rpm": ("revolution", "minute"), "fps": ("ft", "s")}
 _SQUARES = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cubed": 3, "cu": 3}
-_FILLERS = set("the a an of in is are about approximately old exactly each total only per-unit long tall wide apart away ago left units unit u".split())
+_FILLERS = set("the a an of in is are about approximately old exactly each total only per-unit long tall wide apart away ago left".split())
+_UNNAMED = {"unit", "units", "u"}  # of whatever length: 7 square units
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ class Unit:
     @property
     def is_angle(self) -> bool:
         return self.dimensions in {(("degree", 1),), (("radian", 1),)}
+
+    @property
+    def is_unnamed(self) -> bool:
+        return len(self.dimensions) == 1 and self.dimensions[0][0] == "unit"
 
 
 def _read_table() -> dict[str, tuple[str, Fraction]]:
@@ -57,7 +62,7 @@ def _read_table() -> dict[str, tuple[str, Fraction]]:
 
 
 _KNOWN = _read_table()
-_LETTERS = {"m", "s", "g", "h", "N", "J", "W", "V", "A", "K", "L", "l"}  # single letters that may also be variables
+_LETTERS = {"m", "s", "g", "h", "N", "J", "W", "V", "A", "K", "L", "l", "\\Omega"}  # single letters that may also be variables
 
 
 def is_unit(word: str) -> bool:
@@ -101,13 +106,19 @@ def read_unit(text: str) -> Unit | None:
     """
     factors: list[list] = []  # [name, exponent]
     sign, power, nouns = 1, 1, []
-    words = re.sub(r"\bper\b", "/", text.replace("-", " ").replace("\\cdot", " ").replace("*", " "))
+    text = re.sub(r"\bdegrees?\s+(celsius|fahrenheit|kelvin)", r"\1", text, flags=re.I)
+    text = re.sub(r"^\s*in\b\.?(?=\s*(?:\^|/|$))", "inch", text)
+    words = re.sub(r"\bper\b", "/", re.sub(r"(?<=[A-Za-z])-(?=[A-Za-z])", " ", text).replace("\\cdot", " ").replace("*", " "))
     for part in re.findall(r"/|[^\s/]+(?:\s*\^\s*\{?\s*-?\d+\s*\}?)?", words):
         if part == "/":
             sign = -1
             continue
         m = _FACTOR.match(part)
         if not m or m[1].lower() in _FILLERS:
+            continue
+        if m[1].lower() in _UNNAMED:
+            exponent, power = int(m[2] or m[3] or 1) * power, 1
+            factors += [["unit", exponent]] if exponent > 1 and sign > 0 else []
             continue
         if m[1].lower() in _SQUARES:
             if m[1].lower().endswith("ed") and factors:  # "feet squared"
@@ -141,9 +152,14 @@ def agree(a: Unit, b: Unit) -> bool:
 
     >>> agree(read_unit("marbles"), read_unit("blue marbles")), agree(read_unit("apples"), read_unit("pears")), agree(read_unit("m"), read_unit("s"))
     (True, False, False)
+    >>> agree(read_unit("square units"), read_unit("cm^2")), agree(read_unit("square units"), read_unit("cubic units"))
+    (True, False)
     """
     if a.dimensions == b.dimensions:
         return True
+    for one, two in ((a, b), (b, a)):
+        if one.is_unnamed:
+            return sum(p for _, p in two.dimensions) == one.dimensions[0][1]
     if a.known or b.known:
         return False
     one, two = ({w for d, p in u.dimensions for w in d.split()} for u in (a, b))
