@@ -180,6 +180,7 @@ def test_completions_of_others_are_graded_by_group_and_every_difference_is_print
     assert done.returncode == 0, done.stderr
     assert [line.split() for line in done.stdout.splitlines()[:3]] == [["group", "rows", "label", "robust", "mcq"], ["a", "2", "0.0", "50.0", "0.0"], ["b", "2", "100.0", "0.0", "50.0"]]
     assert "robust says right, the label not: row 1 (a), gold 1/2, answer 0.5: a half" in done.stdout and "4 rows, 3 quarantined" in done.stdout
+    assert "robust says wrong, the label not: row 3 (b), gold 5, answer no_answer" in done.stdout
     assert "outputs.jsonl:7: has no field `response` (there are: gold)" in done.stderr
     assert [(v["row"], v["grader"], v["correct"], v["label"]) for v in read_jsonl(tmp_path / "v.jsonl")][:4] == [(1, "robust", True, False), (2, "robust", False, False), (3, "robust", False, True), (4, "robust", False, None)]
     stated = json.loads(run("grade", file, "--by", "model", "--stated", "--json", "-q", cwd=tmp_path).stdout)

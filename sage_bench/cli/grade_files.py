@@ -51,7 +51,7 @@ def differences(graded: pd.DataFrame, reasons: Mapping[tuple[str, str], str]) ->
     """Rows whose label a grader does not share, with the reason where somebody has read them."""
     known = graded.dropna(subset=["label"])
     return [
-        {**{k: r[k] for k in ("grader", "row", "group", "gold", "extracted", "correct", "status")}, "label": bool(r["label"]), "reason": reasons.get((r["file"], str(r["row"])))}
+        {**{k: r[k] for k in ("grader", "row", "group", "gold", "correct", "status")}, "extracted": None if pd.isna(r["extracted"]) else r["extracted"], "label": bool(r["label"]), "reason": reasons.get((r["file"], str(r["row"])))}
         for r in known[known["correct"] != known["label"]].to_dict("records")
     ]
 
