@@ -30,12 +30,13 @@ class Node(NamedTuple):
 
 
 class Literal(NamedTuple):
-    """A number written as a decimal: its value, the worth of its last digit, how many significant figures it shows."""
+    """A number written as a decimal: its value, the worth of its last digit, how many significant figures it shows; is it times a power of ten?"""
 
     value: Fraction
     unit_in_last_place: Fraction
     figures: int
     is_whole: bool
+    is_scaled: bool = False
 
 
 def walk(node: Node) -> Iterator[Node]:
@@ -175,7 +176,7 @@ def literal(node: Node) -> Literal | None:
     r"""How a number is written, if it is a decimal or a whole number, possibly signed or times a power of ten; else None.
 
     >>> literal(number(Fraction(8571, 100), 2))
-    Literal(value=Fraction(8571, 100), unit_in_last_place=Fraction(1, 100), figures=4, is_whole=False)
+    Literal(value=Fraction(8571, 100), unit_in_last_place=Fraction(1, 100), figures=4, is_whole=False, is_scaled=False)
     """
     op, args = node
     if op == "num":
@@ -187,7 +188,7 @@ def literal(node: Node) -> Literal | None:
     if op == "neg" and (inner := literal(args[0])):
         return inner._replace(value=-inner.value)
     if op == "mul" and len(args) == 2 and (inner := literal(args[0])) and (scale := _power_of_ten(args[1])):
-        return Literal(inner.value * scale, inner.unit_in_last_place * scale, inner.figures, False)
+        return Literal(inner.value * scale, inner.unit_in_last_place * scale, inner.figures, False, True)
     return None
 
 

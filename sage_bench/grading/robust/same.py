@@ -99,7 +99,8 @@ def same_number(gold: Node, answer: Node) -> bool | None:
 
     An exact gold that has no finite decimal takes its correct rounding to `EXACT_FIGURES` figures or more. A decimal gold of
     `MEASURED_FIGURES` figures or more takes what rounds to it, and what is nearer than `MEASURED`, unless both are
-    decimals with the same number of places: those contradict each other. An answer shorter than the gold must still show
+    decimals with the same number of places: those contradict each other; a decimal of more places needs a gold of `EXACT_FIGURES`
+    or one times a power of ten, because 12.5 is as likely exact, and then 12.51 is wrong. An answer shorter than the gold must still show
     `EXACT_FIGURES` (a whole number: the gold `LONG_FIGURES`). Whole numbers are exact.
 
     >>> from sage_bench.grading.robust.parser import parse_text
@@ -108,6 +109,8 @@ def same_number(gold: Node, answer: Node) -> bool | None:
     (True, False, False, False)
     >>> check("12.55", r"\frac{640}{51}"), check("12.55", "12.56"), check("299.94", "300"), check("1469", "1468"), check("5040", r"\frac{15840}{\pi}")
     (True, False, True, False, False)
+    >>> check("12.5", "12.51"), check("125.66", "125.664"), check(r"3.83 \times 10^{35}", r"3.828 \times 10^{35}")
+    (False, True, True)
     >>> check("165.47", "165.5"), check("0.35625", "0.356"), check("326.5", "327")
     (True, False, False)
     """
@@ -132,6 +135,8 @@ def same_number(gold: Node, answer: Node) -> bool | None:
     if written.figures < MEASURED_FIGURES:
         return said is None and written.figures == MEASURED_FIGURES - 1 and not _is_finite(answer) and _rounds_to(a, written)
     finer = said is None or said.unit_in_last_place < written.unit_in_last_place
+    if said is not None and finer and written.figures < EXACT_FIGURES and not written.is_scaled:
+        return False
     if said is not None and not finer and (written.figures < LONG_FIGURES if said.is_whole else said.figures < EXACT_FIGURES):
         return False
     nearest = _mpf(written.unit_in_last_place) if said is None and exact(answer) is not None else _mpf(MEASURED) * abs(g)  # a fraction was not rounded on the way
