@@ -8,7 +8,7 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch: see sage_bench/__init
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from hypothesis import settings
 from vectors import Given, load
 
 from sage_bench.engines.local.policy import Policy
+from sage_bench.grading.graders.robust import Robust
+from sage_bench.grading.pool import Pool
 from sage_bench.pretrained import model_path
 from sage_bench.prompts import Renderer
 from sage_bench.tiny.build import RECIPES, make_model, make_tokenizer
@@ -81,3 +83,16 @@ def packaged() -> str:
 def given(shared, renderer, random_policy) -> Given:
     """What the consumers of the recorded vectors work with (see `vectors.py`)."""
     return Given(load(shared), renderer, random_policy)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    """One worker process for graders; a comparison may take ten seconds."""
+    pool = Pool(workers=1, timeout=10.0)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="module")
+def robust(pool: Pool) -> Robust:
+    return Robust(pool)

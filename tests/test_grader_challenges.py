@@ -17,8 +17,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sage_bench.grading.graders.math_verify import MathVerify
-from sage_bench.grading.graders.robust import Robust
-from sage_bench.grading.pool import Pool
 from sage_bench.grading.robust import equivalent
 
 ROWS = [json.loads(line) for line in Path(__file__).with_name("grader_challenges.jsonl").read_text().splitlines()]
@@ -26,18 +24,6 @@ KINDS = list(dict.fromkeys(r["kind"] for r in ROWS))
 MISSED = {  # kind: right answers we do not take, as measured; every other kind has none
     "words": 1, "intervals": 2, "polynomials": 1, "equations": 2, "bases": 1, "families": 2, "polynomials and inequalities with words": 3, "calculus": 1, "geometry": 1, "more traps": 1,
 }
-
-
-@pytest.fixture(scope="module")
-def pool():
-    pool = Pool(workers=1, timeout=10.0)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture(scope="module")
-def robust(pool) -> Robust:
-    return Robust(pool)
 
 
 @pytest.fixture(scope="module")

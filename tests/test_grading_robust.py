@@ -517,18 +517,6 @@ def pairs(block: str) -> list[tuple[str, str]]:
     return [tuple(part.strip() for part in line.split(" || ")) for line in block.strip().splitlines()]  # type: ignore[misc]
 
 
-@pytest.fixture(scope="module")
-def pool():
-    pool = Pool(workers=1, timeout=10.0)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture(scope="module")
-def robust(pool) -> Robust:
-    return Robust(pool)
-
-
 def box(answer: str) -> str:
     return rf"so the answer is $\boxed{{{answer}}}$."
 
