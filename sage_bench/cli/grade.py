@@ -18,7 +18,7 @@ Examples:
 
 `sage-bench grade outputs.jsonl --by model --grader robust --grader math_verify` (completions recorded elsewhere: a gold and a response a row)
 """
-# of files, not of runs
+# the fields of a file of completions unless others are named
 GOLD, TEXT = "gold", "response"
 
 
@@ -39,7 +39,7 @@ def grade(
 
     from sage_bench.errors import UsageError
     from sage_bench.evaluation.grades import agreement as agree
-    from sage_bench.evaluation.grades import grade_run, graders_of, load_grades, stored_samples
+    from sage_bench.evaluation.grades import grade_run, graders_of, verdicts
     from sage_bench.files import locked
     from sage_bench.progress import Bar
     from sage_bench.registry import GRADERS
@@ -66,11 +66,11 @@ def grade(
     found = []
     for folder in folders:
         with locked(folder):
-            total = sum(len(stored_samples(folder, f.stem)) for f in (folder / "samples").glob("*.jsonl"))
+            total = sum(f.read_bytes().count(b"\n") for f in (folder / "samples").glob("*.jsonl"))
             for name in names:
                 with Bar(f"grade {folder.parent.name}/{folder.name} {name}", total, quiet=quiet) as bar:
                     grade_run(folder, name, bar.set)
-        scores = {n: {t: round(100 * float(s), 2) for t, s in load_grades(folder, n).groupby("task")["correct"].mean().items()} for n in graders_of(folder)}
+        scores = {n: {t: round(100 * float(s), 2) for t, s in verdicts(folder, n).groupby("task")["correct"].mean().items()} for n in graders_of(folder)}
         found.append({"run": str(folder), "scores": scores, "agreement": agree(folder).to_dict("records") if agreement else None})
     if as_json:
         print(json.dumps(found, indent=1))

@@ -10,12 +10,11 @@ from typing import Any
 import pandas as pd
 
 from sage_bench.errors import UsageError
-from sage_bench.files import read_jsonl, write_text
-from sage_bench.grading.measure import read_adjudications
+from sage_bench.files import write_text
+from sage_bench.grading.measure import read_reasons
 from sage_bench.grading.memo import DEFAULT
 from sage_bench.grading.recorded import grade_recorded, read_recorded, shares
 from sage_bench.progress import Bar, stderr
-from sage_bench.registry import GRADERS
 
 
 def grade_files(
@@ -25,8 +24,8 @@ def grade_files(
     for path in paths:
         if not path.is_file():
             raise UsageError("files and folders cannot be graded in one call", where=str(path), remedy="call twice")
-    reasons = _reasons(adjudications) if adjudications else {}
-    graders = {name: GRADERS.get(name)() for name in names or [DEFAULT]}
+    reasons = {key: reason for key, (_, reason) in read_reasons(adjudications).items()} if adjudications else {}
+    graders = list(names) or [DEFAULT]
     tables = []
     for path in paths:
         rows, bad = read_recorded(path, by, gold=gold, text=text, stated=stated)
@@ -54,11 +53,6 @@ def differences(graded: pd.DataFrame, reasons: Mapping[tuple[str, str], str]) ->
         {**{k: r[k] for k in ("grader", "row", "group", "gold", "correct", "status")}, "extracted": None if pd.isna(r["extracted"]) else r["extracted"], "label": bool(r["label"]), "reason": reasons.get((r["file"], str(r["row"])))}
         for r in known[known["correct"] != known["label"]].to_dict("records")
     ]
-
-
-def _reasons(path: Path) -> dict[tuple[str, str], str]:
-    read_adjudications(path)  # a malformed line is an error that names it
-    return {(r["set"], str(r["row"])): r.get("reason", "") for r in read_jsonl(path)}
 
 
 def _show(path: Path, graded: pd.DataFrame, bad: int, reasons: Mapping[tuple[str, str], str]) -> None:

@@ -90,8 +90,8 @@ def load_grades(folder: Path, grader: str | None = None) -> pd.DataFrame:
     """
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     graders = manifest.get("graders", {})
-    if grader is not None and grader not in graders_of(folder):
-        raise DataError(f"`{grader}` has not graded this run (there are: {', '.join(graders_of(folder)) or 'no grades'})", where=str(folder), remedy=f"sage-bench grade {folder} --grader {grader}")
+    if grader is not None:
+        _check_graded(folder, grader)
     out = []
     for task in manifest["tasks"]:
         uids = {q["doc_id"]: q["uid"] for q in json.loads((folder / "questions" / f"{task}.json").read_text(encoding="utf-8"))}
@@ -102,6 +102,18 @@ def load_grades(folder: Path, grader: str | None = None) -> pd.DataFrame:
     return pd.DataFrame(out, columns=COLUMNS)
 
 
+def verdicts(folder: Path, grader: str) -> pd.DataFrame:
+    """What one grader said of every sample, from its grades alone: task, doc_id, sample, correct. Raises `DataError` when it has not graded the run."""
+    _check_graded(folder, grader)
+    files = sorted((folder / "grades").glob(f"*.{grader}.jsonl"))
+    return pd.DataFrame([(f.name.split(".")[0], g["doc_id"], g["sample"], g["correct"]) for f in files for g in read_jsonl(f)], columns=["task", "doc_id", "sample", "correct"])
+
+
+def _check_graded(folder: Path, grader: str) -> None:
+    if grader not in (known := graders_of(folder)):
+        raise DataError(f"`{grader}` has not graded this run (there are: {', '.join(known) or 'no grades'})", where=str(folder), remedy=f"sage-bench grade {folder} --grader {grader}")
+
+
 def agreement(folder: Path, graders: Sequence[str] | None = None) -> pd.DataFrame:
     """How far the graders of a run agree, one row a pair: samples both graded, share of equal verdicts, and who alone said yes.
 
@@ -110,7 +122,7 @@ def agreement(folder: Path, graders: Sequence[str] | None = None) -> pd.DataFram
     names = list(graders) if graders else graders_of(folder)
     if len(names) < 2:
         raise DataError(f"only {', '.join(names) or 'no grader'} has graded this run", where=str(folder), remedy=f"sage-bench grade {folder} --grader oat")
-    correct = {n: load_grades(folder, n).set_index(["task", "doc_id", "sample"])["correct"] for n in names}
+    correct = {n: verdicts(folder, n).set_index(["task", "doc_id", "sample"])["correct"] for n in names}
     rows = []
     for a, b in combinations(names, 2):
         both = pd.concat([correct[a], correct[b]], axis=1, join="inner", keys=["a", "b"]).astype(bool)

@@ -176,11 +176,16 @@ def _count(score: Score, row: Labelled, verdict: Verdict) -> None:
 
 def read_adjudications(path: Path) -> dict[tuple[str, str], bool | None]:
     """Labels read by hand: JSON lines with set, row, label (true, false or null) and reason. Raises `DataError` naming the line."""
-    out: dict[tuple[str, str], bool | None] = {}
+    return {key: label for key, (label, _) in read_reasons(path).items()}
+
+
+def read_reasons(path: Path) -> dict[tuple[str, str], tuple[bool | None, str]]:
+    """The same with the reasons: (file stem, row) to (label, reason)."""
+    out: dict[tuple[str, str], tuple[bool | None, str]] = {}
     for number, line in enumerate(_lines(path), 1):
         try:
             row = json.loads(line)
-            out[str(row["set"]), str(row["row"])] = row["label"]
+            out[str(row["set"]), str(row["row"])] = (row["label"], str(row.get("reason") or ""))
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"is no adjudication: {error}", where=f"{path}:{number}", remedy='write {"set": ..., "row": ..., "label": true|false|null, "reason": ...}') from error
     return out

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pandas as pd
 
 from sage_bench.errors import DataError
 from sage_bench.grading.measure import given_text
-from sage_bench.grading.verdict import Grader
+from sage_bench.grading.question import grade_question
+from sage_bench.grading.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -70,15 +72,19 @@ def _recorded(row: Any, number: int, stem: str, by: str | None, gold: str, text:
     )
 
 
-def grade_recorded(rows: Sequence[Recorded], graders: Mapping[str, Grader], tell: Callable[[str], None] = lambda name: None) -> pd.DataFrame:
+def grade_recorded(rows: Sequence[Recorded], graders: Sequence[str], tell: Callable[[str], None] = lambda name: None) -> pd.DataFrame:
     """One line a row and grader: row, group, question, gold, label, grader, correct, status, extracted. tell(name of the grader) counts."""
+    alike: dict[tuple[str, tuple[str, ...] | None], list[int]] = defaultdict(list)  # one call a gold: its answers are compared side by side
+    for i, r in enumerate(rows):
+        alike[r.gold, r.options].append(i)
     out = []
-    for name, grader in graders.items():
-        for r in rows:
-            one = grader.for_options(r.options) if r.options and hasattr(grader, "for_options") else grader  # type: ignore[attr-defined]
-            (v,) = one.grade(r.gold, [r.text])
-            out.append((r.row, r.group, r.question, r.gold, r.label, name, v.correct, v.status, v.extracted))
-            tell(name)
+    for name in graders:
+        verdicts: dict[int, Verdict] = {}
+        for (gold, options), members in alike.items():
+            for i, verdict in zip(members, grade_question(gold, [rows[i].text for i in members], name, options), strict=True):
+                verdicts[i] = verdict
+                tell(name)
+        out += [(r.row, r.group, r.question, r.gold, r.label, name, v.correct, v.status, v.extracted) for i, r in enumerate(rows) for v in [verdicts[i]]]
     return pd.DataFrame(out, columns=["row", "group", "question", "gold", "label", "grader", "correct", "status", "extracted"])
 
 
