@@ -29,13 +29,18 @@ class RandomReward(GRPO):
 
     def roll(self, problem: Problem) -> Program:
         group = yield from self.attempt(problem)
-        draw = [derive_seed(self.ctx.seed, "coin", self.ctx.step, problem.uid, k) / 2**63 for k in range(len(group.rewards))]
+        draw = [
+            derive_seed(self.ctx.seed, "coin", self.ctx.step, problem.uid, k) / 2**63
+            for k in range(len(group.rewards))
+        ]
         group.scores = torch.tensor([float(d < self.cfg.chance) for d in draw])
         return group
 
 
 class GRPOMoreConfig(GRPOConfig):
-    like: str | None = switch(None, help="folder of a training run: stop once as many completions were sampled as there")
+    like: str | None = switch(
+        None, help="folder of a training run: stop once as many completions were sampled as there"
+    )
     like_steps: int | None = switch(None, help="count only that run's first steps", ge=1)
 
 
@@ -51,12 +56,22 @@ class GRPOMore(GRPO):
             return None
         ledger = Path(self.cfg.like) / "ledger.jsonl"
         if not ledger.is_file():
-            raise UsageError("there is no training run to compare with", where=f"method.like: {self.cfg.like}", remedy="give the --out of a finished run")
-        return sum(r["rollouts"] for r in read_jsonl(ledger) if self.cfg.like_steps is None or r["step"] < self.cfg.like_steps)
+            raise UsageError(
+                "there is no training run to compare with",
+                where=f"method.like: {self.cfg.like}",
+                remedy="give the --out of a finished run",
+            )
+        return sum(
+            r["rollouts"]
+            for r in read_jsonl(ledger)
+            if self.cfg.like_steps is None or r["step"] < self.cfg.like_steps
+        )
 
 
 class DAPOConfig(GRPOConfig):
-    refills: int = switch(3, help="further batches of prompts sampled to replace groups without a signal", ge=0)
+    refills: int = switch(
+        3, help="further batches of prompts sampled to replace groups without a signal", ge=0
+    )
 
 
 @register_backend("dapo")
@@ -65,7 +80,9 @@ class DAPO(GRPO):
 
     Config = DAPOConfig
     source = "arXiv 2503.14476 (dynamic sampling, clip-higher, token-mean loss; without overlong reward shaping)"
-    notes = ("The paper samples until the batch is full; here `refills` bounds the cost, and a batch may stay smaller.",)
+    notes = (
+        "The paper samples until the batch is full; here `refills` bounds the cost, and a batch may stay smaller.",
+    )
 
     def keep(self, group: Group) -> bool:
         return bool(group.rewards.max() != group.rewards.min())

@@ -10,11 +10,27 @@ from sage_bench.rollout import Group, Problem, Row, Sample
 
 
 class GRPOConfig(MethodConfig):
-    std_ddof: int = switch(0, paper=0, code=1, help="standard deviation of the group: population (0) or sample (1)", ge=0, le=1)
+    std_ddof: int = switch(
+        0,
+        paper=0,
+        code=1,
+        help="standard deviation of the group: population (0) or sample (1)",
+        ge=0,
+        le=1,
+    )
     std_eps: float = switch(1e-6, help="added to the standard deviation", ge=0)
-    use_std: bool = switch(True, help="divide by the standard deviation; off = Dr. GRPO's mean-only advantage")
-    hint_lead: HintLead = switch("paper", paper="paper", code="code", help="wording of the user turn that carries a hint: of SAGE's paper, of its code, of HINT, of Scaf-GRPO")
-    hint_position: HintPosition = switch("user_end", help="where a hint stands: end of the user turn, or system message")
+    use_std: bool = switch(
+        True, help="divide by the standard deviation; off = Dr. GRPO's mean-only advantage"
+    )
+    hint_lead: HintLead = switch(
+        "paper",
+        paper="paper",
+        code="code",
+        help="wording of the user turn that carries a hint: of SAGE's paper, of its code, of HINT, of Scaf-GRPO",
+    )
+    hint_position: HintPosition = switch(
+        "user_end", help="where a hint stands: end of the user turn, or system message"
+    )
 
 
 @register_backend("grpo")
@@ -28,7 +44,15 @@ class GRPO(Method):
         "SAGE's code averages token means of 4 completions at a time (`objective.aggregation=micro-batch token-mean`). It makes two updates a batch, the second slightly off-policy, where the paper says on-policy (`train.updates_per_step`).",
     )
 
-    def attempt(self, problem: Problem, level: int = 0, hint: str | None = None, *, train_plain: bool = False, n: int | None = None) -> Program:
+    def attempt(
+        self,
+        problem: Problem,
+        level: int = 0,
+        hint: str | None = None,
+        *,
+        train_plain: bool = False,
+        n: int | None = None,
+    ) -> Program:
         """Sample one group, with a hint if there is one, and verify it. Returns the `Group`.
 
         train_plain: the update scores the completions under the prompt without the hint (off-policy). n: completions, if
@@ -39,7 +63,15 @@ class GRPO(Method):
         (completions,) = yield [Sample(prompt, n or cfg.group_size, ctx.sampling)]
         rewards, statuses = ctx.verify(problem, completions, level)
         train_prompt = ctx.prompt(problem) if train_plain else prompt
-        return Group(problem, prompt, train_prompt, completions, rewards, level, {"status": statuses, "hint": hint})
+        return Group(
+            problem,
+            prompt,
+            train_prompt,
+            completions,
+            rewards,
+            level,
+            {"status": statuses, "hint": hint},
+        )
 
     def roll(self, problem: Problem) -> Program:
         return (yield from self.attempt(problem))
@@ -47,8 +79,16 @@ class GRPO(Method):
     def credit(self, group: Group) -> list[Row]:
         """The same advantage on every token of a completion."""
         credit = group.rewards if group.scores is None else group.scores
-        advantage = group_advantage(credit, ddof=self.cfg.std_ddof, eps=self.cfg.std_eps, use_std=self.cfg.use_std)
+        advantage = group_advantage(
+            credit, ddof=self.cfg.std_ddof, eps=self.cfg.std_eps, use_std=self.cfg.use_std
+        )
         return [
-            Row(group.train_prompt_of(i), c.tokens, advantage[i].expand(len(c.tokens)), group.problem.uid, sampler_logp=c.logp)
+            Row(
+                group.train_prompt_of(i),
+                c.tokens,
+                advantage[i].expand(len(c.tokens)),
+                group.problem.uid,
+                sampler_logp=c.logp,
+            )
             for i, c in enumerate(group.completions)
         ]

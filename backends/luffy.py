@@ -12,9 +12,16 @@ from sage_bench.rollout import Group, Kind, Problem, Row
 
 
 class LUFFYConfig(GRPOConfig):
-    use_std: bool = switch(False, help="divide by the standard deviation (eq. 4 has it, experiments and code do not)")
-    trace_column: str = switch("trace", help="column with the teacher's full response; `solution` takes the reference solution")
-    grade_trace: bool = switch(True, help="reward the trace by the verifier, as the code does; off = it counts as right")
+    use_std: bool = switch(
+        False, help="divide by the standard deviation (eq. 4 has it, experiments and code do not)"
+    )
+    trace_column: str = switch(
+        "trace",
+        help="column with the teacher's full response; `solution` takes the reference solution",
+    )
+    grade_trace: bool = switch(
+        True, help="reward the trace by the verifier, as the code does; off = it counts as right"
+    )
 
 
 @register_backend("luffy")
@@ -23,7 +30,9 @@ class LUFFY(GRPO):
 
     Config = LUFFYConfig
     source = "arXiv 2504.14945 (NeurIPS 2025) eqs. 4-6 and appendix E.1 (no clip); ElliottYan/LUFFY @01f4ae0"
-    columns = ("`trace` (`trace_column` names it): a teacher's full response (a problem without one gets G rollouts)",)
+    columns = (
+        "`trace` (`trace_column` names it): a teacher's full response (a problem without one gets G rollouts)",
+    )
     notes = (
         "Eqs. 4-6 divide by the standard deviation and by all tokens, and clip the rollouts' ratio; experiments (appendix E.1) and code do neither and divide by a constant length.",
         "The entropy weight is .01 in the paper and .001 in the script, where it adds up over micro-batches against 64 times the policy term: about 1e-4 in our means. The code sums over completions where this harness takes the mean.",
@@ -36,21 +45,35 @@ class LUFFY(GRPO):
         trace = self.ctx.reference(problem, self.cfg.trace_column)
         group = yield from self.attempt(problem, n=self.cfg.group_size - (trace is not None))
         if trace is not None:
-            trace = self.opened(group, trace)[: self.ctx.sampling.max_tokens]  # a longer trace loses its end, as in the code
+            trace = self.opened(group, trace)[
+                : self.ctx.sampling.max_tokens
+            ]  # a longer trace loses its end, as in the code
             (verdict,) = self.ctx.grader.grade(problem.answer, [self.ctx.text(trace)])
-            group.notes["trace"], group.notes["trace_reward"] = trace, float(verdict.correct or not self.cfg.grade_trace)
+            group.notes["trace"], group.notes["trace_reward"] = (
+                trace,
+                float(verdict.correct or not self.cfg.grade_trace),
+            )
         return group
 
     def opened(self, group: Group, trace: tuple[int, ...]) -> tuple[int, ...]:
         """Without the `<think>` a prompt of this template already ends with."""
         head = self.ctx.renderer.ids("<think>\n")
-        return trace[len(head) :] if group.prompt[-len(head) :] == head and trace[: len(head)] == head else trace
+        return (
+            trace[len(head) :]
+            if group.prompt[-len(head) :] == head and trace[: len(head)] == head
+            else trace
+        )
 
     def credit(self, group: Group) -> list[Row]:
         if "trace" not in group.notes:
             return super().credit(group)
         rewards = torch.cat([torch.tensor([group.notes["trace_reward"]]), group.rewards])
-        advantage = group_advantage(rewards, ddof=self.cfg.std_ddof, eps=self.cfg.std_eps, use_std=self.cfg.use_std)
+        advantage = group_advantage(
+            rewards, ddof=self.cfg.std_ddof, eps=self.cfg.std_eps, use_std=self.cfg.use_std
+        )
         trace, uid = group.notes["trace"], group.problem.uid
         rows = [Row(group.prompt, trace, advantage[0].expand(len(trace)), uid, Kind.OFF)]
-        return rows + [Row(group.prompt, c.tokens, a.expand(len(c.tokens)), uid, sampler_logp=c.logp) for c, a in zip(group.completions, advantage[1:], strict=True)]
+        return rows + [
+            Row(group.prompt, c.tokens, a.expand(len(c.tokens)), uid, sampler_logp=c.logp)
+            for c, a in zip(group.completions, advantage[1:], strict=True)
+        ]

@@ -12,13 +12,33 @@ from sage_bench.rollout import Problem
 
 
 class SAGELightConfig(SAGEConfig):
-    up_threshold: float = switch(0.35, paper=0.35, code=0.1, help="level goes up when accuracy at the last visit is at or below this", ge=0, le=1)
-    up_strict: bool = switch(True, paper=True, code=False, help="strictly below the up threshold (paper), or at it too (code)")
+    up_threshold: float = switch(
+        0.35,
+        paper=0.35,
+        code=0.1,
+        help="level goes up when accuracy at the last visit is at or below this",
+        ge=0,
+        le=1,
+    )
+    up_strict: bool = switch(
+        True,
+        paper=True,
+        code=False,
+        help="strictly below the up threshold (paper), or at it too (code)",
+    )
     down_threshold: float | None = switch(
-        None, paper=None, code=0.35, help="level goes down when accuracy at the last visit is above this; null = never", ge=0, le=1
+        None,
+        paper=None,
+        code=0.35,
+        help="level goes down when accuracy at the last visit is above this; null = never",
+        ge=0,
+        le=1,
     )
     hint_fallback: Literal["none", "last"] = switch(
-        "none", paper="not stated", code="last", help="when no hint can be had: none, or the last hints written for this prompt"
+        "none",
+        paper="not stated",
+        code="last",
+        help="when no hint can be had: none, or the last hints written for this prompt",
     )
 
 
@@ -54,13 +74,17 @@ class SAGELight(SAGE):
     def roll(self, problem: Problem) -> Program:
         level, hint = self.next_level(problem.uid), None
         if level:
-            hints = yield from self.hints(problem, level if self.cfg.hint_fallback == "none" else None)  # what may be used later is written whole
+            hints = yield from self.hints(
+                problem, level if self.cfg.hint_fallback == "none" else None
+            )  # what may be used later is written whole
             if not hints and self.cfg.hint_fallback == "last":
                 hints = self.last_hints.get(problem.uid, [])
             elif hints and self.cfg.hint_fallback == "last":
                 self.last_hints[problem.uid] = hints
             hint = self.usable(problem, hints, level)
-        level = level if hint else 0  # the level that really was applied is what the next visit builds on
+        level = (
+            level if hint else 0
+        )  # the level that really was applied is what the next visit builds on
         group = yield from self.attempt(problem, level, hint, train_plain=self.cfg.score_plain)
         self.level[problem.uid] = level
         self.accuracy[problem.uid] = float((group.rewards > 0).double().mean())
@@ -70,4 +94,8 @@ class SAGELight(SAGE):
         return {"level": self.level, "accuracy": self.accuracy, "last_hints": self.last_hints}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.level, self.accuracy, self.last_hints = state.get("level", {}), state.get("accuracy", {}), state.get("last_hints", {})
+        self.level, self.accuracy, self.last_hints = (
+            state.get("level", {}),
+            state.get("accuracy", {}),
+            state.get("last_hints", {}),
+        )

@@ -19,14 +19,37 @@ TIERS = {"paper12": ("knowledge", "planning", "solution"), "released8": ("knowle
 
 
 class ScafConfig(GRPOConfig):
-    hint_lead: HintLead = switch("scaf", help="wording of the user turn that carries a hint (`scaf`: the authors')")
-    tiers: Literal["paper12", "released8"] = switch("paper12", paper="paper12", code="released8", help="knowledge, planning, solution; or without planning, as released")
-    levels: int = switch(4, help="cumulative levels inside a tier: level k shows its first k items", ge=1)
-    exempt_share: float = switch(0.15, help="plain GRPO in this first share of the steps (paper)", ge=0, le=1)
-    exempt_steps: int | None = switch(None, paper=None, code=50, help="instead: plain GRPO in this many first steps (code)", ge=0)
-    search: Literal["sequential", "wave", "parallel"] = switch("sequential", paper="sequential", code="parallel", help="one level after the other; a tier at once; all at once (same distribution of what is found)")
-    replace: Literal["random", "first"] = switch("random", paper="random", code="first", help="which failure gives way to the right answer")
-    train_prompt: Literal["hinted", "plain"] = switch("hinted", help="prompt of the right answer in both log-probabilities (plain: replace_hint_prompt of the code)")
+    hint_lead: HintLead = switch(
+        "scaf", help="wording of the user turn that carries a hint (`scaf`: the authors')"
+    )
+    tiers: Literal["paper12", "released8"] = switch(
+        "paper12",
+        paper="paper12",
+        code="released8",
+        help="knowledge, planning, solution; or without planning, as released",
+    )
+    levels: int = switch(
+        4, help="cumulative levels inside a tier: level k shows its first k items", ge=1
+    )
+    exempt_share: float = switch(
+        0.15, help="plain GRPO in this first share of the steps (paper)", ge=0, le=1
+    )
+    exempt_steps: int | None = switch(
+        None, paper=None, code=50, help="instead: plain GRPO in this many first steps (code)", ge=0
+    )
+    search: Literal["sequential", "wave", "parallel"] = switch(
+        "sequential",
+        paper="sequential",
+        code="parallel",
+        help="one level after the other; a tier at once; all at once (same distribution of what is found)",
+    )
+    replace: Literal["random", "first"] = switch(
+        "random", paper="random", code="first", help="which failure gives way to the right answer"
+    )
+    train_prompt: Literal["hinted", "plain"] = switch(
+        "hinted",
+        help="prompt of the right answer in both log-probabilities (plain: replace_hint_prompt of the code)",
+    )
 
 
 @register_backend("scaf_grpo")
@@ -35,7 +58,9 @@ class ScafGRPO(GRPO):
 
     Config = ScafConfig
     source = "arXiv 2510.19807 (ICLR 2026); JIA-Lab-research/Scaf-GRPO @ac9f99e"
-    columns = ("`knowledge`, `planning`, `solution_parts`: lists of hint items, in order (the authors have them written by DeepSeek-R1)",)
+    columns = (
+        "`knowledge`, `planning`, `solution_parts`: lists of hint items, in order (the authors have them written by DeepSeek-R1)",
+    )
     notes = (
         "The code has no monitor for the plateau of unsolved prompts (paper, section 3.2); its `replace_num=2` is not offered. SAGE's row for this method most likely is `tiers=released8 exempt_steps=50`.",
         "Paper and code clip at 0.2 on both sides; here the objective is that of the comparison (`objective.clip_high=0.2` is theirs).",
@@ -49,9 +74,15 @@ class ScafGRPO(GRPO):
         hints = self.ladder(problem)
         if not hints:
             self.ctx.record(problem, "no_scaffold")
-        wave = {"sequential": lambda level: level, "wave": lambda level: (level - 1) // self.cfg.levels, "parallel": lambda level: 0}[self.cfg.search]
+        wave = {
+            "sequential": lambda level: level,
+            "wave": lambda level: (level - 1) // self.cfg.levels,
+            "parallel": lambda level: 0,
+        }[self.cfg.search]
         for _, part in groupby(hints, lambda entry: wave(entry[0])):
-            tried = yield from together([self.attempt(problem, level, hint, n=1) for level, hint in part])
+            tried = yield from together(
+                [self.attempt(problem, level, hint, n=1) for level, hint in part]
+            )
             found = next((g for g in tried if g.solved), None)
             if found is not None:
                 return self.replaced(group, found)
@@ -59,18 +90,30 @@ class ScafGRPO(GRPO):
 
     def exempt(self) -> bool:
         cfg, ctx = self.cfg, self.ctx
-        return ctx.step < (cfg.exempt_steps if cfg.exempt_steps is not None else floor(cfg.exempt_share * ctx.steps + 1e-9))
+        return ctx.step < (
+            cfg.exempt_steps
+            if cfg.exempt_steps is not None
+            else floor(cfg.exempt_share * ctx.steps + 1e-9)
+        )
 
     def ladder(self, problem: Problem) -> list[tuple[int, str]]:
         """(level 1..12 or 1..8, hint text) from the columns `knowledge`, `planning`, `solution_parts`; empty, repeated and overlong hints are skipped."""
         out: list[tuple[int, str]] = []
         for t, tier in enumerate(TIERS[self.cfg.tiers]):
-            items = [str(x).strip() for x in problem.extra.get("solution_parts" if tier == "solution" else tier) or []]
+            items = [
+                str(x).strip()
+                for x in problem.extra.get("solution_parts" if tier == "solution" else tier) or []
+            ]
             for k in range(1, self.cfg.levels + 1):
                 hint = " ".join(x for x in items[:k] if x)
                 if self.cfg.hint_lead == "scaf" and hint:
                     hint = f"{tier.capitalize()} Hints: {hint}"
-                if hint and (not out or out[-1][1] != hint) and len(self.ctx.prompt(problem, hint, lead=self.cfg.hint_lead)) <= self.ctx.max_prompt_tokens:
+                if (
+                    hint
+                    and (not out or out[-1][1] != hint)
+                    and len(self.ctx.prompt(problem, hint, lead=self.cfg.hint_lead))
+                    <= self.ctx.max_prompt_tokens
+                ):
                     out.append((t * self.cfg.levels + k, hint))
         return out
 
@@ -82,5 +125,9 @@ class ScafGRPO(GRPO):
         group.prompts = [group.prompt] * len(group.completions)
         if self.cfg.train_prompt == "hinted":
             group.prompts[i] = found.prompt
-        group.level, group.notes["hint"], group.notes["replaced"] = found.level, found.notes["hint"], i
+        group.level, group.notes["hint"], group.notes["replaced"] = (
+            found.level,
+            found.notes["hint"],
+            i,
+        )
         return group

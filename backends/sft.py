@@ -13,7 +13,8 @@ from sage_bench.rollout import Group, Kind, Problem, Row
 
 class SFTConfig(MethodConfig):
     target: Literal["solution", "trace"] = switch(
-        "solution", help="what is imitated: the reference solution, or the column `trace` of the data (a teacher's full response)"
+        "solution",
+        help="what is imitated: the reference solution, or the column `trace` of the data (a teacher's full response)",
     )
 
 
@@ -23,9 +24,15 @@ class SFT(Method):
 
     Config = SFTConfig
     needs = frozenset()
-    source = "SAGE appendix C.3 (OpenRLHF defaults: token-mean negative log-likelihood of the response)"
-    columns = ("`solution`, or `trace` with `target=trace`: what is imitated (a problem without it is passed over)",)
-    notes = ("SAGE's paper names OpenRLHF, its code LUFFY's trainer; the schedule is not stated. The presets take OpenRLHF's defaults and DeepSeek-R1 traces.",)
+    source = (
+        "SAGE appendix C.3 (OpenRLHF defaults: token-mean negative log-likelihood of the response)"
+    )
+    columns = (
+        "`solution`, or `trace` with `target=trace`: what is imitated (a problem without it is passed over)",
+    )
+    notes = (
+        "SAGE's paper names OpenRLHF, its code LUFFY's trainer; the schedule is not stated. The presets take OpenRLHF's defaults and DeepSeek-R1 traces.",
+    )
 
     def roll(self, problem: Problem) -> Program:
         prompt = self.ctx.prompt(problem)

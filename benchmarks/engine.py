@@ -45,8 +45,13 @@ def table(title: str, rows: list[tuple[str, float]]) -> None:
 def naive_gradient(policy: Policy, rows: list[Row]) -> None:
     """What a straightforward trainer does: every row padded, logits of every position."""
     ids, mask = pad_left([r.prompt + r.tokens for r in rows], policy.pad_id, policy.device)
-    logp = policy.model(input_ids=ids, attention_mask=mask).logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
-    total = sum(-(logp[i, -len(r.tokens):] * r.advantage).sum() for i, r in enumerate(rows))
+    logp = (
+        policy.model(input_ids=ids, attention_mask=mask)
+        .logits[:, :-1]
+        .log_softmax(-1)
+        .gather(-1, ids[:, 1:, None])[..., 0]
+    )
+    total = sum(-(logp[i, -len(r.tokens) :] * r.advantage).sum() for i, r in enumerate(rows))
     (total / sum(len(r.tokens) for r in rows)).backward()
 
 
@@ -63,15 +68,30 @@ def main() -> None:
     renderer, sampler = Renderer(policy.tokenizer), Sampler(policy)
     sampler.eos = torch.tensor([-1])
     prompts = [renderer.answer(p.question) for p in problems("tiny")[: args.prompts]]
-    draws = [Draw(p, Sampling(1.0, 1.0, args.tokens), i * args.group + k) for i, p in enumerate(prompts) for k in range(args.group)]
+    draws = [
+        Draw(p, Sampling(1.0, 1.0, args.tokens), i * args.group + k)
+        for i, p in enumerate(prompts)
+        for k in range(args.group)
+    ]
 
     def generate() -> None:
         ids, mask = pad_left([d.prompt for d in draws], policy.pad_id, policy.device)
-        policy.model.generate(ids, attention_mask=mask, do_sample=True, top_k=0, max_new_tokens=args.tokens, min_new_tokens=args.tokens, pad_token_id=policy.pad_id)
+        policy.model.generate(
+            ids,
+            attention_mask=mask,
+            do_sample=True,
+            top_k=0,
+            max_new_tokens=args.tokens,
+            min_new_tokens=args.tokens,
+            pad_token_id=policy.pad_id,
+        )
 
     table(
         f"sampling {len(draws)} x {args.tokens} tokens (ours also returns log-probabilities)",
-        [("transformers generate", cpu_seconds(generate)), ("local sampler", cpu_seconds(lambda: sampler.draw(draws)))],
+        [
+            ("transformers generate", cpu_seconds(generate)),
+            ("local sampler", cpu_seconds(lambda: sampler.draw(draws))),
+        ],
     )
 
     completions = sampler.draw(draws)
@@ -79,7 +99,14 @@ def main() -> None:
     rows = []
     for i, (draw, completion) in enumerate(zip(draws, completions, strict=True)):
         n = int(torch.randint(args.tokens // 2, args.tokens + 1, (1,), generator=generator))
-        rows.append(Row(draw.prompt, completion.tokens[:n], torch.randn(n, generator=generator), str(i // args.group)))
+        rows.append(
+            Row(
+                draw.prompt,
+                completion.tokens[:n],
+                torch.randn(n, generator=generator),
+                str(i // args.group),
+            )
+        )
 
     def ours(rows: list[Row], **options: object) -> Callable[[], object]:
         learner = Learner(policy, OptimConfig(), **options)
@@ -90,12 +117,21 @@ def main() -> None:
 
         return work
 
-    dead = [r if int(r.group) % 2 else Row(r.prompt, r.tokens, torch.zeros(len(r.tokens)), r.group) for r in rows]
+    dead = [
+        r if int(r.group) % 2 else Row(r.prompt, r.tokens, torch.zeros(len(r.tokens)), r.group)
+        for r in rows
+    ]
     table(
         f"gradient of {len(rows)} rows, {sum(len(r.tokens) for r in rows)} completion tokens",
         [
-            ("every row padded, logits everywhere", cpu_seconds(lambda: (policy.model.zero_grad(), naive_gradient(policy, rows)))),
-            ("learner, separate rows, head on completion tokens", cpu_seconds(ours(rows, prompt_once=False))),
+            (
+                "every row padded, logits everywhere",
+                cpu_seconds(lambda: (policy.model.zero_grad(), naive_gradient(policy, rows))),
+            ),
+            (
+                "learner, separate rows, head on completion tokens",
+                cpu_seconds(ours(rows, prompt_once=False)),
+            ),
             ("learner, prompt once", cpu_seconds(ours(rows))),
             ("learner, prompt once, half of the groups dead", cpu_seconds(ours(dead))),
         ],

@@ -71,15 +71,28 @@ class Cost:
         self.roll.append(rolled - began)
         self.update.append(time.process_time() - rolled)
         self.rollouts.append(sum(i.usage.rollouts for i in items))
-        self.trained.append(sum(len(r.tokens) for i in items for r in i.rows if bool((r.advantage != 0).any())))
+        self.trained.append(
+            sum(len(r.tokens) for i in items for r in i.rows if bool((r.advantage != 0).any()))
+        )
         first = [trail[0].reward for trail in run.context.trail.values() if trail]
         return sum(r == 0 for r in first) / len(first)
 
 
 def build(backend: str, model: str, data: str, out: Path, *words: str) -> loop.Run:
-    config = training_config(backend=backend, model=model, data=data, engine=None, configs=[], backend_files=[], overrides=[
-        "log.kl_rows=0", "log.tensorboard=false", "validation.source=null", *words,
-    ])
+    config = training_config(
+        backend=backend,
+        model=model,
+        data=data,
+        engine=None,
+        configs=[],
+        backend_files=[],
+        overrides=[
+            "log.kl_rows=0",
+            "log.tensorboard=false",
+            "validation.source=null",
+            *words,
+        ],
+    )
     return setup.build(config, out, quiet=True)
 
 
@@ -87,33 +100,70 @@ def a_third_failing(run: loop.Run, prompts: int) -> list[Problem]:
     """`prompts` training problems of which a third failed in four groups of 8, the others were solved in each."""
     solved: Counter[str] = Counter()
     for step in range(4):
-        solved.update(i.group.problem.uid for i in collect(run.method, run.data.problems, run.engine, step=10_000 + step) if i.group.solved)
+        solved.update(
+            i.group.problem.uid
+            for i in collect(run.method, run.data.problems, run.engine, step=10_000 + step)
+            if i.group.solved
+        )
     never = [p for p in run.data.problems if not solved[p.uid]]
     always = [p for p in run.data.problems if solved[p.uid] == 4]
     third = round(prompts / 3)
     if len(never) < third or len(always) < prompts - third:
-        raise SystemExit(f"{len(never)} prompts always fail and {len(always)} never do after these warm-up steps; change --warm or --prompts")
+        raise SystemExit(
+            f"{len(never)} prompts always fail and {len(always)} never do after these warm-up steps; change --warm or --prompts"
+        )
     return never[:third] + always[: prompts - third]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="tiny-llama")
-    parser.add_argument("--warm", type=int, default=16, help="steps of SAGE before the policy is frozen")
-    parser.add_argument("--steps", type=int, default=10, help="measured steps a method, after two that are not")
+    parser.add_argument(
+        "--warm", type=int, default=16, help="steps of SAGE before the policy is frozen"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=10, help="measured steps a method, after two that are not"
+    )
     parser.add_argument("--prompts", type=int, default=30, help="prompts a step")
-    parser.add_argument("--methods", default="", help="comma-separated parts of names; all by default")
+    parser.add_argument(
+        "--methods", default="", help="comma-separated parts of names; all by default"
+    )
     args = parser.parse_args()
-    wanted = {n: v for n, v in VARIANTS.items() if n.startswith("grpo") or not args.methods or any(m in n for m in args.methods.split(","))}
+    wanted = {
+        n: v
+        for n, v in VARIANTS.items()
+        if n.startswith("grpo") or not args.methods or any(m in n for m in args.methods.split(","))
+    }
 
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        warm = str(loop.train(build("sage", args.model, "tiny", out / "warm", f"train.steps={args.warm}")))
+        warm = str(
+            loop.train(build("sage", args.model, "tiny", out / "warm", f"train.steps={args.warm}"))
+        )
         chosen = a_third_failing(build("grpo", warm, "tiny", out / "probe"), args.prompts)
         data = out / "problems.jsonl"
-        data.write_text("".join(json.dumps({"uid": p.uid, "question": p.question, "answer": p.answer, "solution": p.solution, **p.extra}) + "\n" for p in chosen))
+        data.write_text(
+            "".join(
+                json.dumps(
+                    {
+                        "uid": p.uid,
+                        "question": p.question,
+                        "answer": p.answer,
+                        "solution": p.solution,
+                        **p.extra,
+                    }
+                )
+                + "\n"
+                for p in chosen
+            )
+        )
         frozen = ["optim.lr=1e-12", f"train.prompts_per_step={args.prompts}", "train.steps=1000"]
-        costs = {n: Cost(build(backend, warm, str(data), out / f"run{i}", *frozen, *words)) for i, (n, (backend, words)) in enumerate(wanted.items())}
+        costs = {
+            n: Cost(build(backend, warm, str(data), out / f"run{i}", *frozen, *words))
+            for i, (n, (backend, words)) in enumerate(wanted.items())
+        }
         failing: dict[str, list[float]] = {n: [] for n in costs}
         for number in range(args.steps + 2):
             for name, cost in costs.items():
@@ -129,12 +179,20 @@ def print_table(args: Any, costs: dict[str, Cost], failing: dict[str, list[float
     base_roll, base_update = mid(base.roll), mid(base.update)
     dead = costs["grpo, dead rows too"]
     usual = mid(dead.roll) + mid(dead.update)
-    print(f"{args.model} after {args.warm} steps of SAGE, {args.prompts} prompts x 8 a step, median of {args.steps} steps, CPU-seconds")
-    print("ratios to grpo of its rollout phase and of the whole step; `usual`: to grpo with dead rows; `a rollout`: whole step by completion sampled")
-    print(f"{'method':<22} {'failing':>7} {'rollouts':>8} {'trained tokens':>14} {'roll':>7} {'update':>7} {'total':>7} | {'roll':>6} {'total':>6} {'usual':>6} {'a rollout':>9}")
+    print(
+        f"{args.model} after {args.warm} steps of SAGE, {args.prompts} prompts x 8 a step, median of {args.steps} steps, CPU-seconds"
+    )
+    print(
+        "ratios to grpo of its rollout phase and of the whole step; `usual`: to grpo with dead rows; `a rollout`: whole step by completion sampled"
+    )
+    print(
+        f"{'method':<22} {'failing':>7} {'rollouts':>8} {'trained tokens':>14} {'roll':>7} {'update':>7} {'total':>7} | {'roll':>6} {'total':>6} {'usual':>6} {'a rollout':>9}"
+    )
     for name, cost in costs.items():
         roll, update = mid(cost.roll), mid(cost.update)
-        per = (roll + update) / mid(cost.rollouts) / ((base_roll + base_update) / mid(base.rollouts))
+        per = (
+            (roll + update) / mid(cost.rollouts) / ((base_roll + base_update) / mid(base.rollouts))
+        )
         print(
             f"{name:<22} {mid(failing[name]):>7.0%} {mid(cost.rollouts):>8.0f} {mid(cost.trained):>14.0f} {roll:>7.3f} {update:>7.3f} {roll + update:>7.3f} | "
             f"{roll / base_roll:>6.2f} {(roll + update) / (base_roll + base_update):>6.2f} {(roll + update) / usual:>6.2f} {per:>9.2f}"

@@ -12,8 +12,20 @@ import os
 # cores makes steps ten to thirty times slower. Waiting passively costs nothing measurable.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from sage_bench.registry import register_backend, register_dataset, register_engine, register_grader, register_model
+from sage_bench.registry import (
+    register_backend,
+    register_dataset,
+    register_engine,
+    register_grader,
+    register_model,
+)
 from sage_bench.version import VERSION as __version__
 
-__all__ = ["__version__", "register_backend", "register_dataset", "register_engine", "register_grader", "register_model"]
-
+__all__ = [
+    "__version__",
+    "register_backend",
+    "register_dataset",
+    "register_engine",
+    "register_grader",
+    "register_model",
+]

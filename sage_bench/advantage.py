@@ -8,7 +8,9 @@ from torch import Tensor
 EQUAL = 1e-8  # rewards closer than this are one value: do not let float noise divided by eps become a signal
 
 
-def group_advantage(rewards: Tensor, *, ddof: int = 0, eps: float = 1e-6, use_std: bool = True) -> Tensor:
+def group_advantage(
+    rewards: Tensor, *, ddof: int = 0, eps: float = 1e-6, use_std: bool = True
+) -> Tensor:
     """A_i = (r_i - mean r) / (std r + eps) over one group (SAGE eq. 2; GRPO).
 
     rewards: (G,). Returns (G,), of the same floating type. ddof 0 is the population standard deviation of the papers, 1 the sample one
@@ -22,7 +24,9 @@ def group_advantage(rewards: Tensor, *, ddof: int = 0, eps: float = 1e-6, use_st
     """
     if rewards.ndim != 1:
         raise ValueError(f"rewards of one group must have shape (G,), got {tuple(rewards.shape)}")
-    r = rewards.double()  # the mean of 0/1 rewards is exact in any type, the std of near-equal scores is not
+    r = (
+        rewards.double()
+    )  # the mean of 0/1 rewards is exact in any type, the std of near-equal scores is not
     dtype = rewards.dtype if rewards.is_floating_point() else torch.float32
     if len(r) == 0 or r.max() - r.min() < EQUAL:
         return torch.zeros(len(r), dtype=dtype)
@@ -30,7 +34,14 @@ def group_advantage(rewards: Tensor, *, ddof: int = 0, eps: float = 1e-6, use_st
     return (centred / (r.std(correction=ddof) + eps) if use_std else centred).to(dtype)
 
 
-def token_weights(importance: Tensor, *, quantile: float = 0.25, boost: float = 1.0, floor: float = 0.1, preserve: bool = True) -> Tensor:
+def token_weights(
+    importance: Tensor,
+    *,
+    quantile: float = 0.25,
+    boost: float = 1.0,
+    floor: float = 0.1,
+    preserve: bool = True,
+) -> Tensor:
     """How a completion's advantage is spread over its tokens: OAR's bi-level reshaping (arXiv 2601.07408; spec B5).
 
     importance: (L,) >= 0 (negative values, which answer_joint can give, count as 0). Returns (L,): tokens below the quantile
@@ -52,7 +63,9 @@ def token_weights(importance: Tensor, *, quantile: float = 0.25, boost: float = 
     high = 1 + boost * (scaled - cut) / (1 - cut + 1e-8)
     weights = torch.where(scaled < cut, low, high)
     if preserve:
-        weights = weights * (len(weights) / weights.sum())  # the largest weighs at least 1: nothing to guard against
+        weights = weights * (
+            len(weights) / weights.sum()
+        )  # the largest weighs at least 1: nothing to guard against
     return weights.to(importance.dtype)
 
 

@@ -45,6 +45,9 @@ def affinity(ratio: Tensor, advantage: Tensor, clip: float = 0.2) -> Affinity:
         mean = float((w * logs).sum()) / (inside + EPS)
         uc = sqrt(float((w * (logs - mean) ** 2).sum()) / (inside + EPS))
     value = eur * exp(-uc / tau) if eur else 0.0
-    first = float(band.double().mean()) * exp(-float(torch.var(ratio[band], correction=0))) if bool(band.any()) else 0.0
+    first = (
+        float(band.double().mean()) * exp(-float(torch.var(ratio[band], correction=0)))
+        if bool(band.any())
+        else 0.0
+    )
     return Affinity(eur, uc, value, first)
-

@@ -46,9 +46,18 @@ def switches(config: type[MethodConfig]) -> list[dict[str, Any]]:
     """name, default, allowed values and help of every switch; paper and code where they disagree."""
     out = []
     for name, field in config.model_fields.items():
-        row: dict[str, Any] = {"name": name, "default": field.default, "values": values(field.annotation, field.metadata), "help": field.description}
+        row: dict[str, Any] = {
+            "name": name,
+            "default": field.default,
+            "values": values(field.annotation, field.metadata),
+            "help": field.description,
+        }
         if isinstance(field.json_schema_extra, dict):
-            row |= {k: field.json_schema_extra[k] for k in ("paper", "code") if k in field.json_schema_extra}
+            row |= {
+                k: field.json_schema_extra[k]
+                for k in ("paper", "code")
+                if k in field.json_schema_extra
+            }
         out.append(row)
     return out
 
@@ -62,10 +71,21 @@ def values(kind: Any, limits: Iterable[Any] = ()) -> str:
     if get_origin(kind) is Literal:
         return ", ".join(map(str, get_args(kind)))
     parts = [p for p in get_args(kind) if get_origin(kind) is not dict] or [kind]
-    names = [{type(None): "null", bool: "true, false"}.get(p) or getattr(p, "__name__", str(p)) for p in parts]
+    names = [
+        {type(None): "null", bool: "true, false"}.get(p) or getattr(p, "__name__", str(p))
+        for p in parts
+    ]
     for limit in limits:
-        names += [f"{sign} {bound:g}" for sign, key in ((">", "gt"), (">=", "ge"), ("<", "lt"), ("<=", "le")) if (bound := getattr(limit, key, None)) is not None]
-        names = str(limit.pattern).strip("^$()").split("|") if getattr(limit, "pattern", None) else names
+        names += [
+            f"{sign} {bound:g}"
+            for sign, key in ((">", "gt"), (">=", "ge"), ("<", "lt"), ("<=", "le"))
+            if (bound := getattr(limit, key, None)) is not None
+        ]
+        names = (
+            str(limit.pattern).strip("^$()").split("|")
+            if getattr(limit, "pattern", None)
+            else names
+        )
     return ", ".join(names)
 
 
@@ -89,9 +109,17 @@ def backend(name: str) -> dict[str, Any]:
         return next((vars(c)[key] for c in own if key in vars(c)), default)
 
     return {
-        "name": name, "about": about(method), "needs": sorted(method.needs), "columns": list(said("columns", ())), "source": said("source", ""),
-        "builds_on": base, "objective": dict(method.objective), "uses_progress": method.uses_progress,
-        "notes": [note for c in reversed(own) for note in vars(c).get("notes", ())], "module": method.__module__, "place": BACKENDS.place(name),
+        "name": name,
+        "about": about(method),
+        "needs": sorted(method.needs),
+        "columns": list(said("columns", ())),
+        "source": said("source", ""),
+        "builds_on": base,
+        "objective": dict(method.objective),
+        "uses_progress": method.uses_progress,
+        "notes": [note for c in reversed(own) for note in vars(c).get("notes", ())],
+        "module": method.__module__,
+        "place": BACKENDS.place(name),
         "switches": switches(method.Config),
     }
 
@@ -104,9 +132,19 @@ def judge(name: str) -> dict[str, Any]:
     """What a judge says of itself, and its options with their defaults."""
     made: Callable[..., Any] = JUDGES.get(name)
     parameters = inspect.signature(made).parameters.values()
-    named = [f"{p.name}={shown(p.default)}" if p.default is not p.empty else p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+    named = [
+        f"{p.name}={shown(p.default)}" if p.default is not p.empty else p.name
+        for p in parameters
+        if p.kind is not p.VAR_KEYWORD
+    ]
     more = "endpoint options" if any(p.kind is p.VAR_KEYWORD for p in parameters) else ""
-    return {"name": name, "about": about(made), "options": [*named, *([more] if more else [])], "module": made.__module__, "place": JUDGES.place(name)}
+    return {
+        "name": name,
+        "about": about(made),
+        "options": [*named, *([more] if more else [])],
+        "module": made.__module__,
+        "place": JUDGES.place(name),
+    }
 
 
 def judges() -> list[dict[str, Any]]:
@@ -127,15 +165,32 @@ def markdown(all_registered: bool = False) -> str:
     """The document: ours, or all backends and judges that are registered (those of `--backend-file` and of plugins too)."""
     rows = [r for r in backends() if all_registered or r["module"].startswith(OURS)]
     common = switches(MethodConfig)
-    lines = [INTRO, "## Overview", "", "| backend | idea |", "|---|---|", *(f"| [`{r['name']}`](#{r['name']}) | {_cell(r['about'])} |" for r in rows), ""]
+    lines = [
+        INTRO,
+        "## Overview",
+        "",
+        "| backend | idea |",
+        "|---|---|",
+        *(f"| [`{r['name']}`](#{r['name']}) | {_cell(r['about'])} |" for r in rows),
+        "",
+    ]
     lines += ["## Switches of every backend", "", *_table(common), ""]
     defaults = {r["name"]: {s["name"]: s for s in r["switches"]} for r in rows}
     for row in rows:
         inherited = defaults.get(row["builds_on"], {s["name"]: s for s in common})
         lines += [*_section(row, [s for s in row["switches"] if inherited.get(s["name"]) != s]), ""]
-    lines += ["## Judges", "", "Who finds the first wrong step of a response, for `sgpo`: `method.judge=NAME method.judge_options={...}`.", ""]
+    lines += [
+        "## Judges",
+        "",
+        "Who finds the first wrong step of a response, for `sgpo`: `method.judge=NAME method.judge_options={...}`.",
+        "",
+    ]
     lines += ["| judge | what it does | options |", "|---|---|---|"]
-    lines += [f"| `{j['name']}` | {_cell(j['about'])} | {', '.join(f'`{o}`' for o in j['options']) or 'none'} |" for j in judges() if all_registered or j["module"].startswith(OURS)]
+    lines += [
+        f"| `{j['name']}` | {_cell(j['about'])} | {', '.join(f'`{o}`' for o in j['options']) or 'none'} |"
+        for j in judges()
+        if all_registered or j["module"].startswith(OURS)
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -143,21 +198,48 @@ def _section(row: dict[str, Any], own: list[dict[str, Any]]) -> list[str]:
     """One backend; its table has the switches it adds or changes."""
     file = row["module"].removeprefix("sage_bench.").replace(".", "/") + ".py"
     facts = [f"Source: {row['source']}."] if row["source"] else []
-    facts += [f"File: `{file}`." + (f" Builds on [`{row['builds_on']}`](#{row['builds_on']}), whose switches it has too." if row["builds_on"] else "")]
+    facts += [
+        f"File: `{file}`."
+        + (
+            f" Builds on [`{row['builds_on']}`](#{row['builds_on']}), whose switches it has too."
+            if row["builds_on"]
+            else ""
+        )
+    ]
     facts += [f"Engine: {', '.join(f'`{n}`' for n in row['needs']) or 'nothing'}."]
     facts += [f"Data: {'; '.join(row['columns'])}."] if row["columns"] else []
-    facts += ["Objective: " + ", ".join(f"`{k}={shown(v)}` (shared: `{shown(Objective.model_fields[k].default)}`)" for k, v in row["objective"].items()) + "."] if row["objective"] else []
-    facts += ["Progress: it depends on the planned number of steps."] if row["uses_progress"] else []
+    facts += (
+        [
+            "Objective: "
+            + ", ".join(
+                f"`{k}={shown(v)}` (shared: `{shown(Objective.model_fields[k].default)}`)"
+                for k, v in row["objective"].items()
+            )
+            + "."
+        ]
+        if row["objective"]
+        else []
+    )
+    facts += (
+        ["Progress: it depends on the planned number of steps."] if row["uses_progress"] else []
+    )
     lines = [f"## {row['name']}", "", row["about"], "", *(f"- {f}" for f in facts), ""]
     lines += [*_table(own), ""] if own else []
-    return lines + ["Where paper, code and this backend differ:", "", *(f"- {n}" for n in row["notes"])] if row["notes"] else lines[:-1]
+    return (
+        lines
+        + ["Where paper, code and this backend differ:", "", *(f"- {n}" for n in row["notes"])]
+        if row["notes"]
+        else lines[:-1]
+    )
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
     lines = ["| switch | default | values | paper / code | what it does |", "|---|---|---|---|---|"]
     for s in rows:
         dispute = f"`{shown(s['paper'])}` / `{shown(s['code'])}`" if "paper" in s else ""
-        lines.append(f"| `{s['name']}` | `{shown(s['default'])}` | {_cell(s['values'])} | {dispute} | {_cell(s['help'])} |")
+        lines.append(
+            f"| `{s['name']}` | `{shown(s['default'])}` | {_cell(s['values'])} | {dispute} | {_cell(s['help'])} |"
+        )
     return lines
 
 

@@ -11,7 +11,17 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sage_bench.rollout import Answer, Completion, Consult, Group, Problem, Request, Row, Saliency, Sample
+from sage_bench.rollout import (
+    Answer,
+    Completion,
+    Consult,
+    Group,
+    Problem,
+    Request,
+    Row,
+    Saliency,
+    Sample,
+)
 
 if TYPE_CHECKING:
     from sage_bench.method import Method
@@ -40,7 +50,10 @@ class Usage:
     def add(self, ask: Sample, completions: Sequence[Completion]) -> None:
         tokens = sum(len(c.tokens) for c in completions)
         if ask.purpose == "hint":
-            self.hint_calls, self.hint_tokens = self.hint_calls + len(completions), self.hint_tokens + tokens
+            self.hint_calls, self.hint_tokens = (
+                self.hint_calls + len(completions),
+                self.hint_tokens + tokens,
+            )
         elif ask.purpose == "judge":
             self.judge_calls += len(completions)
         else:
@@ -62,7 +75,9 @@ class Collected:
     usage: Usage
 
 
-def drive(programs: Sequence[Generator], problems: Sequence[Problem], engine: Runner, *, step: int = 0) -> tuple[list[Any], list[Usage]]:
+def drive(
+    programs: Sequence[Generator], problems: Sequence[Problem], engine: Runner, *, step: int = 0
+) -> tuple[list[Any], list[Usage]]:
     """Run generators, one a problem, to their ends in batched rounds. Returns (what each returned, what each cost).
 
     Sample requests are stamped with (step, problem uid, number of the request within its problem), from which the engine
@@ -84,7 +99,11 @@ def drive(programs: Sequence[Generator], problems: Sequence[Problem], engine: Ru
             return
         stamped: list[Request] = []
         for ask in requests:
-            stamped.append(replace(ask, key=(step, problems[i].uid, asked[i])) if isinstance(ask, Sample | Saliency) else ask)
+            stamped.append(
+                replace(ask, key=(step, problems[i].uid, asked[i]))
+                if isinstance(ask, Sample | Saliency)
+                else ask
+            )
             asked[i] += 1
         asks[i] = stamped
 
@@ -116,7 +135,9 @@ def _answers(asks: list[Request], engine: Runner) -> list[Answer]:
         out[i] = answer
     for indices in by_service.values():
         consults = [ask for i in indices if isinstance(ask := asks[i], Consult)]
-        for i, answer in zip(indices, consults[0].service.answer([c.payload for c in consults]), strict=True):
+        for i, answer in zip(
+            indices, consults[0].service.answer([c.payload for c in consults]), strict=True
+        ):
             out[i] = answer
     return out
 
@@ -143,7 +164,12 @@ def together(programs: Sequence[Generator]) -> Generator[list[Request], list[Ans
     return returned
 
 
-def collect(method: Method, problems: Sequence[Problem], engine: Runner, *, step: int = 0) -> list[Collected]:
+def collect(
+    method: Method, problems: Sequence[Problem], engine: Runner, *, step: int = 0
+) -> list[Collected]:
     """Roll out and credit one batch of problems; their order is kept (see `drive`)."""
     groups, usage = drive([method.roll(p) for p in problems], problems, engine, step=step)
-    return [Collected(group, method.credit(group), used) for group, used in zip(groups, usage, strict=True)]
+    return [
+        Collected(group, method.credit(group), used)
+        for group, used in zip(groups, usage, strict=True)
+    ]

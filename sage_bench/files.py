@@ -23,7 +23,11 @@ def make_folder(path: Path) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise SageBenchError(f"the output folder cannot be written: {error.strerror}", where=str(path), remedy="choose another --out") from error
+        raise SageBenchError(
+            f"the output folder cannot be written: {error.strerror}",
+            where=str(path),
+            remedy="choose another --out",
+        ) from error
     return path
 
 
@@ -48,7 +52,11 @@ def write_text(path: Path, text: str) -> None:
 
 def no_space(path: Path, error: OSError) -> SageBenchError:
     """The error of a write that failed: disk full, quota, file size limit, read-only."""
-    return SageBenchError(f"cannot be written: {error.strerror or error}; what was written before is kept", where=str(path), remedy="make room and run the same command again")
+    return SageBenchError(
+        f"cannot be written: {error.strerror or error}; what was written before is kept",
+        where=str(path),
+        remedy="make room and run the same command again",
+    )
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -68,7 +76,9 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             row = json.loads(line)
         except ValueError as error:
             if any(later.strip() for later in lines[number:]) and not line.strip().startswith(b"{"):
-                raise SageBenchError("is no JSON line", where=f"{path}:{number}", remedy="remove the line") from error
+                raise SageBenchError(
+                    "is no JSON line", where=f"{path}:{number}", remedy="remove the line"
+                ) from error
             continue
         if isinstance(row, dict):
             yield row
@@ -77,7 +87,12 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 def keep_rows(path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> None:
     """Rewrite a JSONL file with only the rows to keep (rows written after the checkpoint a run goes on from)."""
     if path.exists():
-        write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in read_jsonl(path) if keep(row)))
+        write_text(
+            path,
+            "".join(
+                json.dumps(row, ensure_ascii=False) + "\n" for row in read_jsonl(path) if keep(row)
+            ),
+        )
 
 
 class Appender:
@@ -106,7 +121,9 @@ class Appender:
             while left:
                 left = left[self.file.write(left) :]  # a nearly full disk takes a part
         except OSError as error:
-            if os.fstat(self.file.fileno()).st_size == before + len(data) - len(left):  # nobody else wrote meanwhile
+            if os.fstat(self.file.fileno()).st_size == before + len(data) - len(
+                left
+            ):  # nobody else wrote meanwhile
                 os.ftruncate(self.file.fileno(), before)
             raise no_space(self.path, error) from error
 
@@ -135,7 +152,9 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError as error:
             file.seek(0)
             raise SageBenchError(
-                f"another process (pid {file.read().strip() or '?'}) is writing to this folder", where=str(folder), remedy="wait for it, or choose another --out"
+                f"another process (pid {file.read().strip() or '?'}) is writing to this folder",
+                where=str(folder),
+                remedy="wait for it, or choose another --out",
             ) from error
         file.seek(0)
         file.truncate()

@@ -85,7 +85,11 @@ def parse_hints(text: str, levels: int = 3) -> HintParse:
     for key in _KEY.finditer(safe):
         string = _STRING.match(safe, key.end())
         if string:
-            raw = string[1] if string[1] is not None else string[2].replace('"', '\\"').replace("\\'", "'")
+            raw = (
+                string[1]
+                if string[1] is not None
+                else string[2].replace('"', '\\"').replace("\\'", "'")
+            )
             try:
                 by_key.setdefault(int(key[1]), json.loads(f'"{raw}"', strict=False))
             except ValueError:
@@ -121,7 +125,11 @@ def leaks_answer(hint: str, answer: str, question: str = "") -> bool:
     gold, text, asked = _plain(boxed[1] if boxed else answer), _plain(hint), _plain(question)
     if not gold:
         return False
-    alone = re.compile(r"(?<![\w.])" + re.escape(gold) + r"(?!\w|[.,]\d)") if re.fullmatch(r"[\w.+-]+", gold) else re.compile(re.escape(gold))
+    alone = (
+        re.compile(r"(?<![\w.])" + re.escape(gold) + r"(?!\w|[.,]\d)")
+        if re.fullmatch(r"[\w.+-]+", gold)
+        else re.compile(re.escape(gold))
+    )
     if not alone.search(text):
         return False
     told = re.search(r"(?:boxed\{|answer(?:is|:|=)+)" + re.escape(gold), text.replace(" ", ""))
@@ -129,7 +137,11 @@ def leaks_answer(hint: str, answer: str, question: str = "") -> bool:
 
 
 def _plain(text: str) -> str:
-    text = re.sub(r"\$|\\[,!;]|\\left|\\right|\\[td]?frac(?=\{)", lambda m: r"\frac" if "frac" in m[0] else "", text)
+    text = re.sub(
+        r"\$|\\[,!;]|\\left|\\right|\\[td]?frac(?=\{)",
+        lambda m: r"\frac" if "frac" in m[0] else "",
+        text,
+    )
     return re.sub(r"\s+", " ", text).strip().lower()
 
 

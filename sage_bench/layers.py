@@ -41,7 +41,9 @@ class Resolved:
 
     def rows(self) -> list[tuple[str, Any, str]]:
         """(key, value, origin) of every value."""
-        return [(k, v, self.origins.get(k, "default")) for k, v in flatten(self.config.model_dump())]
+        return [
+            (k, v, self.origins.get(k, "default")) for k, v in flatten(self.config.model_dump())
+        ]
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -78,13 +80,26 @@ def read_yaml(path: Path | Any, origin: str) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror or error}", where=origin, remedy="give an existing YAML file") from error
+        raise UsageError(
+            f"cannot be read: {error.strerror or error}",
+            where=origin,
+            remedy="give an existing YAML file",
+        ) from error
     except yaml.YAMLError as error:
-        raise UsageError(f"is not YAML: {' '.join(str(error).split())}", where=origin, remedy="mend the line it names") from error
+        raise UsageError(
+            f"is not YAML: {' '.join(str(error).split())}",
+            where=origin,
+            remedy="mend the line it names",
+        ) from error
     if not isinstance(values, dict):
-        raise UsageError("must be a mapping of sections", where=origin, remedy="start with e.g. `backend: sage`")
+        raise UsageError(
+            "must be a mapping of sections", where=origin, remedy="start with e.g. `backend: sage`"
+        )
     if include := values.pop("include", None):
-        below = read_yaml(path.parent / include if isinstance(path, Path) else files(PRESETS) / include, f"{origin} (include {include})")
+        below = read_yaml(
+            path.parent / include if isinstance(path, Path) else files(PRESETS) / include,
+            f"{origin} (include {include})",
+        )
         values = nest(dict(flatten(below)) | dict(flatten(values)))
     return values
 
@@ -103,7 +118,11 @@ def file_layers(values: dict[str, Any], origin: str, backend: str | None) -> lis
 
 def env_layer(environ: Mapping[str, str] = os.environ) -> Layer:
     """Values of variables that name a section: SAGE_BENCH_OPTIM__LR is optim.lr."""
-    dotted = {k[len(ENV_PREFIX):].lower().replace("__", "."): v for k, v in environ.items() if k.startswith(ENV_PREFIX) and k not in NO_KEYS}
+    dotted = {
+        k[len(ENV_PREFIX) :].lower().replace("__", "."): v
+        for k, v in environ.items()
+        if k.startswith(ENV_PREFIX) and k not in NO_KEYS
+    }
     return Layer("environment", nest({k: yaml.safe_load(v) for k, v in dotted.items()}))
 
 
@@ -113,11 +132,17 @@ def override_layer(overrides: Sequence[str]) -> Layer:
     for word in overrides:
         key, equals, value = word.partition("=")
         if not equals or not key:
-            raise UsageError(f"`{word}` is no `key=value`", where="command line", remedy="write e.g. optim.lr=1e-5")
+            raise UsageError(
+                f"`{word}` is no `key=value`",
+                where="command line",
+                remedy="write e.g. optim.lr=1e-5",
+            )
         try:
             dotted[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise UsageError(f"the value of `{key}` is not YAML", where="command line", remedy="quote it") from error
+            raise UsageError(
+                f"the value of `{key}` is not YAML", where="command line", remedy="quote it"
+            ) from error
     return Layer("command line", nest(dotted))
 
 
@@ -146,8 +171,19 @@ def resolve(layers: Sequence[Layer]) -> Resolved:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(p) for p in first["loc"] if isinstance(p, str))
-        origin = next((o for k, o in origins.items() if k == key or k.startswith(key + ".") or key.startswith(k + ".")), "configuration")
-        raise UsageError(_explain(first, key), where=f"{origin}: {key}", remedy="`sage-bench train --show-config` prints every key") from error
+        origin = next(
+            (
+                o
+                for k, o in origins.items()
+                if k == key or k.startswith(key + ".") or key.startswith(k + ".")
+            ),
+            "configuration",
+        )
+        raise UsageError(
+            _explain(first, key),
+            where=f"{origin}: {key}",
+            remedy="`sage-bench train --show-config` prints every key",
+        ) from error
 
 
 def _explain(error: Any, key: str) -> str:

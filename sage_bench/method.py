@@ -20,16 +20,43 @@ from sage_bench.driver import Collected, Runner, Usage, collect, drive, together
 from sage_bench.errors import SageBenchError, UsageError, did_you_mean
 from sage_bench.hints import leaks_answer, parse_hints
 from sage_bench.prompts import HintLead, HintPosition, Renderer
-from sage_bench.rollout import Answer, Completion, Group, Problem, Request, Row, Sample, Sampling, TokenIds
+from sage_bench.rollout import (
+    Answer,
+    Completion,
+    Group,
+    Problem,
+    Request,
+    Row,
+    Sample,
+    Sampling,
+    TokenIds,
+)
 
-__all__ = ["Attempt", "Collected", "Context", "Hints", "Method", "MethodConfig", "Program", "Runner", "Usage", "collect", "drive", "make_config", "switch", "together"]
+__all__ = [
+    "Attempt",
+    "Collected",
+    "Context",
+    "Hints",
+    "Method",
+    "MethodConfig",
+    "Program",
+    "Runner",
+    "Usage",
+    "collect",
+    "drive",
+    "make_config",
+    "switch",
+    "together",
+]
 
 Program = Generator[list[Request], list[Answer], Group]
 Hints = Generator[list[Request], list[Answer], "list[str | None]"]
 
 
 # ---- switches -----------------------------------------------------------------------------------------------------
-def switch(default: Any, *, paper: Any = None, code: Any = None, help: str, **constraints: Any) -> Any:
+def switch(
+    default: Any, *, paper: Any = None, code: Any = None, help: str, **constraints: Any
+) -> Any:
     """A switch of a method. Where paper and released code disagree, `paper` and `code` name both values and
     `variant` chooses between them unless the switch is set by itself (`default` is then the paper's value; where the
     paper says nothing, `paper` is "not stated" and the default ours)."""
@@ -42,15 +69,27 @@ class MethodConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    group_size: int = Field(8, ge=1, description="completions a prompt (G; SAGE takes 8, and 4 for Qwen3-4B); methods without rollouts ignore it")
-    variant: str = Field("paper", pattern="^(paper|code)$", description="where paper and released code disagree: follow the paper or the code")
+    group_size: int = Field(
+        8,
+        ge=1,
+        description="completions a prompt (G; SAGE takes 8, and 4 for Qwen3-4B); methods without rollouts ignore it",
+    )
+    variant: str = Field(
+        "paper",
+        pattern="^(paper|code)$",
+        description="where paper and released code disagree: follow the paper or the code",
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _follow_variant(cls, given: Any) -> Any:
         if not isinstance(given, dict) or given.get("variant", "paper") != "code":
             return given
-        code = {n: f.json_schema_extra["code"] for n, f in cls.model_fields.items() if f.json_schema_extra and "code" in f.json_schema_extra}
+        code = {
+            n: f.json_schema_extra["code"]
+            for n, f in cls.model_fields.items()
+            if f.json_schema_extra and "code" in f.json_schema_extra
+        }
         return {**code, **given}
 
 
@@ -104,11 +143,20 @@ class Context:
         """The completion as text, end tokens and other specials left out."""
         return self.renderer.tokenizer.decode(list(tokens), skip_special_tokens=True)
 
-    def prompt(self, problem: Problem, hint: str | None = None, *, lead: HintLead = "paper", position: HintPosition = "user_end") -> TokenIds:
+    def prompt(
+        self,
+        problem: Problem,
+        hint: str | None = None,
+        *,
+        lead: HintLead = "paper",
+        position: HintPosition = "user_end",
+    ) -> TokenIds:
         """Token ids of the answering prompt, (P,)."""
         return self.renderer.answer(problem.question, hint, lead=lead, position=position)
 
-    def verify(self, problem: Problem, completions: Sequence[Completion], level: int = 0) -> tuple[Tensor, list[str]]:
+    def verify(
+        self, problem: Problem, completions: Sequence[Completion], level: int = 0
+    ) -> tuple[Tensor, list[str]]:
         """(rewards (G,) in {0., 1.}, statuses). A truncated completion is graded like any other (SAGE spec 3.6)."""
         verdicts = self.grader.grade(problem.answer, [self.text(c.tokens) for c in completions])
         rewards = torch.tensor([float(v.correct) for v in verdicts])
@@ -126,7 +174,15 @@ class Context:
             return None
         return self.renderer.ids(text) + (self.renderer.tokenizer.eos_token_id,)
 
-    def write_hints(self, problem: Problem, *, temperature: float = 0.0, attempts: int = 2, levels: int = 3, only: int | None = None) -> Hints:
+    def write_hints(
+        self,
+        problem: Problem,
+        *,
+        temperature: float = 0.0,
+        attempts: int = 2,
+        levels: int = 3,
+        only: int | None = None,
+    ) -> Hints:
         """The policy writes itself hints from the reference solution: `hints = yield from ctx.write_hints(problem)`.
 
         Returns one hint a level (None where a level is missing or was refused), or an empty list. only: the one level that will be used;
@@ -145,10 +201,18 @@ class Context:
         stop = () if only is None or only == levels else (f'"level_{only + 1}"',)
         best: list[str | None] = []
         for attempt in range(attempts):
-            sampling = Sampling(temperature if attempt == 0 else max(temperature, 1.0), 1.0, self.hint_max_tokens, stop)
+            sampling = Sampling(
+                temperature if attempt == 0 else max(temperature, 1.0),
+                1.0,
+                self.hint_max_tokens,
+                stop,
+            )
             ((completion,),) = yield [Sample(prompt, 1, sampling, purpose="hint")]
             parsed = parse_hints(self.text(completion.tokens), levels)
-            hints = [self._refuse_leak(problem, h) if i in wanted else None for i, h in enumerate(parsed.levels)]
+            hints = [
+                self._refuse_leak(problem, h) if i in wanted else None
+                for i, h in enumerate(parsed.levels)
+            ]
             if parsed.status != "ok" and (only is None or parsed.levels[only - 1] is None):
                 self.record(problem, f"hint_{parsed.status}")
             if sum(h is not None for h in hints) > sum(h is not None for h in best):
@@ -221,10 +285,14 @@ class Method:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state:
-            raise SageBenchError(f"{type(self).__name__} has no state but the checkpoint holds {sorted(state)}")
+            raise SageBenchError(
+                f"{type(self).__name__} has no state but the checkpoint holds {sorted(state)}"
+            )
 
 
-def make_config(method: type[Method], switches: dict[str, Any], where: str = "method") -> MethodConfig:
+def make_config(
+    method: type[Method], switches: dict[str, Any], where: str = "method"
+) -> MethodConfig:
     """Validate a method's switches. Raises `UsageError` naming the key."""
     try:
         return method.Config.model_validate(switches)
@@ -233,5 +301,7 @@ def make_config(method: type[Method], switches: dict[str, Any], where: str = "me
         key = ".".join(str(p) for p in first["loc"])
         hint = did_you_mean(key, method.Config.model_fields)
         raise UsageError(
-            f"{first['msg']}{'; ' + hint if hint else ''}", where=f"{where}.{key}", remedy="switches: " + ", ".join(method.Config.model_fields)
+            f"{first['msg']}{'; ' + hint if hint else ''}",
+            where=f"{where}.{key}",
+            remedy="switches: " + ", ".join(method.Config.model_fields),
         ) from error

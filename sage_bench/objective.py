@@ -26,23 +26,44 @@ class Objective(BaseModel):
 
     clip: bool = Field(True, description="clip the ratio at all (LUFFY's final form does not)")
     clip_low: float = Field(0.2, gt=0, lt=1, description="ratio is clipped below at 1 - clip_low")
-    clip_high: float = Field(0.28, gt=0, description="ratio is clipped above at 1 + clip_high (DAPO clip-higher)")
-    dual_clip: float | None = Field(3.0, gt=1, description="loss of negative advantages is capped at dual_clip * |A|; null = off")
-    log_ratio_clamp: float = Field(20.0, gt=0, description="log ratio is clamped to +- this before exp")
+    clip_high: float = Field(
+        0.28, gt=0, description="ratio is clipped above at 1 + clip_high (DAPO clip-higher)"
+    )
+    dual_clip: float | None = Field(
+        3.0,
+        gt=1,
+        description="loss of negative advantages is capped at dual_clip * |A|; null = off",
+    )
+    log_ratio_clamp: float = Field(
+        20.0, gt=0, description="log ratio is clamped to +- this before exp"
+    )
     aggregation: Aggregation = Field(
         "token-mean",
         description="token-mean: every completion token of the update counts the same; seq-mean: every completion counts the "
         "same; micro-batch token-mean: the released recipe, token mean of `recipe_micro_batch` rows at a time, averaged; constant: "
         "sum of a completion's tokens over `constant_length`, averaged over completions (Dr. GRPO)",
     )
-    constant_length: int | None = Field(None, ge=1, description="denominator of `constant`; null = sampling.max_tokens")
-    entropy_coef: float = Field(0.0, ge=0, description="weight of the token-mean entropy, which is maximised")
-    recipe_micro_batch: int = Field(4, ge=1, description="rows of a micro-batch in `micro-batch token-mean` (released recipe: 4)")
-    off_gamma: float = Field(0.1, gt=0, description="gamma of the off-policy shaping p / (p + gamma)")
+    constant_length: int | None = Field(
+        None, ge=1, description="denominator of `constant`; null = sampling.max_tokens"
+    )
+    entropy_coef: float = Field(
+        0.0, ge=0, description="weight of the token-mean entropy, which is maximised"
+    )
+    recipe_micro_batch: int = Field(
+        4,
+        ge=1,
+        description="rows of a micro-batch in `micro-batch token-mean` (released recipe: 4)",
+    )
+    off_gamma: float = Field(
+        0.1, gt=0, description="gamma of the off-policy shaping p / (p + gamma)"
+    )
 
 
 def row_weights(
-    lengths: Sequence[int], aggregation: Aggregation = "token-mean", recipe_micro_batch: int = 4, constant_length: int | None = None
+    lengths: Sequence[int],
+    aggregation: Aggregation = "token-mean",
+    recipe_micro_batch: int = 4,
+    constant_length: int | None = None,
 ) -> Tensor:
     """Weight of one token of each row in the loss. lengths: tokens of each of the R rows. Returns (R,) float64.
     Raises `ValueError` for `constant` without a constant_length.
@@ -71,7 +92,9 @@ def row_weights(
     return torch.cat([torch.full_like(m, 1.0) / (len(micro) * m.sum().clamp(min=1)) for m in micro])
 
 
-def token_loss(logp: Tensor, old_logp: Tensor, advantage: Tensor, kind: Tensor, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
+def token_loss(
+    logp: Tensor, old_logp: Tensor, advantage: Tensor, kind: Tensor, objective: Objective
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss of each token, and sums for the log.
 
     All arguments are (N,): the completion tokens of some rows, laid end to end. kind holds `Kind` values. Returns

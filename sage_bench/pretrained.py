@@ -10,12 +10,18 @@ from typing import Any
 from sage_bench.errors import ModelError
 
 LABEL = "sage_bench.json"  # beside weights we wrote: {"preset", "backend", "seed", "step"}
-PACKAGED = "package:"  # model.path of a policy that ships with this package: package:tiny/assets/llama
+PACKAGED = (
+    "package:"  # model.path of a policy that ships with this package: package:tiny/assets/llama
+)
 
 
 def model_path(path: str) -> str:
     """A folder or Hub id `transformers` understands."""
-    return str(files("sage_bench") / path.removeprefix(PACKAGED)) if path.startswith(PACKAGED) else path
+    return (
+        str(files("sage_bench") / path.removeprefix(PACKAGED))
+        if path.startswith(PACKAGED)
+        else path
+    )
 
 
 def check_folder(path: str) -> None:
@@ -23,9 +29,15 @@ def check_folder(path: str) -> None:
     folder = Path(path)
     if not folder.exists():
         if path.startswith((".", "/", "~")) or path.count("/") != 1:
-            raise ModelError("there is no such model folder, preset or Hub id", where=path or "model.path", remedy=remedy(path))
+            raise ModelError(
+                "there is no such model folder, preset or Hub id",
+                where=path or "model.path",
+                remedy=remedy(path),
+            )
     elif not (folder / "config.json").is_file():
-        raise ModelError("this is no model folder: config.json is missing", where=path, remedy=remedy(path))
+        raise ModelError(
+            "this is no model folder: config.json is missing", where=path, remedy=remedy(path)
+        )
 
 
 def load_tokenizer(path: str, revision: str | None = None) -> Any:
@@ -36,7 +48,11 @@ def load_tokenizer(path: str, revision: str | None = None) -> Any:
     try:
         return AutoTokenizer.from_pretrained(path, revision=revision)
     except Exception as error:  # OSError, ValueError, KeyError, types of tokenizers and hub: what the user needs is the path
-        raise ModelError(f"no tokenizer can be loaded: {type(error).__name__}: {first_line(error)}", where=path, remedy=remedy(path)) from error
+        raise ModelError(
+            f"no tokenizer can be loaded: {type(error).__name__}: {first_line(error)}",
+            where=path,
+            remedy=remedy(path),
+        ) from error
 
 
 def first_line(error: BaseException) -> str:
@@ -46,7 +62,9 @@ def first_line(error: BaseException) -> str:
 def remedy(path: str) -> str:
     if Path(path).exists():
         return "the folder needs config.json, model.safetensors and tokenizer files as `save_pretrained` writes them"
-    return "give a model folder, a preset (`sage-bench ls models`), or a Hub id this machine can reach"
+    return (
+        "give a model folder, a preset (`sage-bench ls models`), or a Hub id this machine can reach"
+    )
 
 
 def preset_of(path: str) -> str | None:

@@ -9,12 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from sage_bench.files import write_json
 
 PLAIN_EVERY = 30.0  # seconds between plain lines
-REPORT_TO = "SAGEBENCH_PROGRESS_FILE"  # a bar of a child process writes its state here instead of drawing
+REPORT_TO = (
+    "SAGEBENCH_PROGRESS_FILE"  # a bar of a child process writes its state here instead of drawing
+)
 
 
 def stderr() -> Console:
@@ -40,12 +49,19 @@ class Bar:
             self._report()
         elif not self.quiet and fancy():
             columns: list[Any] = [
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("eta"),
+                TimeRemainingColumn(),
                 TextColumn("{task.fields[note]}"),
             ]
             self.progress = Progress(*columns, console=stderr())
             self.progress.start()
-            self.task = self.progress.add_task(self.what, total=self.total, completed=self.done, note="")
+            self.task = self.progress.add_task(
+                self.what, total=self.total, completed=self.done, note=""
+            )
         elif not self.quiet:
             self._line("starting" if not self.total else "")
         return self
@@ -54,7 +70,11 @@ class Bar:
         self.set(self.done + by, note=note)
 
     def set(self, done: int, total: int | None = None, note: str | None = None) -> None:
-        self.done, self.total, self.note = done, total or self.total, self.note if note is None else note
+        self.done, self.total, self.note = (
+            done,
+            total or self.total,
+            self.note if note is None else note,
+        )
         if self.report_to:
             self._report()
         elif self.progress:
@@ -64,7 +84,10 @@ class Bar:
             self._line(f"{self.eta()} {self.note}".strip())
 
     def _report(self) -> None:
-        write_json(Path(str(self.report_to)), {"what": self.what, "done": self.done, "total": self.total, "note": self.note})
+        write_json(
+            Path(str(self.report_to)),
+            {"what": self.what, "done": self.done, "total": self.total, "note": self.note},
+        )
 
     def eta(self) -> str:
         made = self.done - self.before

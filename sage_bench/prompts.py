@@ -58,15 +58,25 @@ class Prompts(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    system: str = Field(SYSTEM, description="system message of every answer, with and without a hint")
+    system: str = Field(
+        SYSTEM, description="system message of every answer, with and without a hint"
+    )
     question: str = Field("{question}", description="user message without a hint")
-    hinted: str | None = Field(None, description="user message with a hint; null = the method's `hint_lead`")
+    hinted: str | None = Field(
+        None, description="user message with a hint; null = the method's `hint_lead`"
+    )
     hint_system: str = Field(HINT_SYSTEM, description="system message when the policy writes hints")
-    hint_user: str = Field("Question:\n{question}\n\nSolution:\n{solution}", description="user message when the policy writes hints")
-    meta_hint_system: str = Field(META_HINT_SYSTEM, description="system message when one abstract hint is asked for (HINT)")
+    hint_user: str = Field(
+        "Question:\n{question}\n\nSolution:\n{solution}",
+        description="user message when the policy writes hints",
+    )
+    meta_hint_system: str = Field(
+        META_HINT_SYSTEM, description="system message when one abstract hint is asked for (HINT)"
+    )
     judge_system: str = Field(JUDGE_SYSTEM, description="system message of the step judge (SGPO)")
     judge_user: str = Field(
-        "Question:\n{question}\n\nReference solution:\n{solution}\n\nResponse:\n{steps}", description="user message of the step judge; {steps} are numbered lines"
+        "Question:\n{question}\n\nReference solution:\n{solution}\n\nResponse:\n{steps}",
+        description="user message of the step judge; {steps} are numbered lines",
     )
 
     @classmethod
@@ -75,13 +85,16 @@ class Prompts(BaseModel):
         try:
             raw = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
         except (OSError, yaml.YAMLError) as error:
-            raise UsageError(f"cannot be read: {error}", where=str(path), remedy="give a YAML file of prompts") from error
+            raise UsageError(
+                f"cannot be read: {error}", where=str(path), remedy="give a YAML file of prompts"
+            ) from error
         try:
             return cls.model_validate(raw)
         except ValidationError as error:
             key = ".".join(str(p) for p in error.errors()[0]["loc"])
             raise UsageError(
-                f"{error.errors()[0]['msg']} {did_you_mean(key, cls.model_fields)}", where=f"{path}:{key}",
+                f"{error.errors()[0]['msg']} {did_you_mean(key, cls.model_fields)}",
+                where=f"{path}:{key}",
                 remedy="keys: " + ", ".join(cls.model_fields),
             ) from error
 
@@ -92,7 +105,9 @@ def fill(template: str, **values: str) -> str:
     >>> fill("{question} in \\\\boxed{}", question="1+1")
     '1+1 in \\\\boxed{}'
     """
-    pattern = "|".join(re.escape("{" + name + "}") for name in values)  # one pass: a value may itself contain "{hint}"
+    pattern = "|".join(
+        re.escape("{" + name + "}") for name in values
+    )  # one pass: a value may itself contain "{hint}"
     return re.sub(pattern, lambda m: values[m[0][1:-1]], template)
 
 
@@ -102,7 +117,14 @@ class Messages:
     def __init__(self, prompts: Prompts | None = None):
         self.prompts = prompts or Prompts()
 
-    def answer_user(self, question: str, hint: str | None = None, *, lead: HintLead = "paper", position: HintPosition = "user_end") -> tuple[str, str]:
+    def answer_user(
+        self,
+        question: str,
+        hint: str | None = None,
+        *,
+        lead: HintLead = "paper",
+        position: HintPosition = "user_end",
+    ) -> tuple[str, str]:
         """(system, user) messages that ask for an answer; the hint stands at the end of the user turn unless told otherwise."""
         p, question = self.prompts, question.strip()
         if not hint:
@@ -113,16 +135,27 @@ class Messages:
 
     def hint_user(self, question: str, solution: str) -> tuple[str, str]:
         """(system, user) messages that ask for hints on three levels."""
-        return self.prompts.hint_system, fill(self.prompts.hint_user, question=question.strip(), solution=solution.strip())
+        return self.prompts.hint_system, fill(
+            self.prompts.hint_user, question=question.strip(), solution=solution.strip()
+        )
 
     def meta_hint_user(self, question: str, solution: str) -> tuple[str, str]:
         """(system, user) messages that ask for one abstract hint."""
-        return self.prompts.meta_hint_system, fill(self.prompts.hint_user, question=question.strip(), solution=solution.strip())
+        return self.prompts.meta_hint_system, fill(
+            self.prompts.hint_user, question=question.strip(), solution=solution.strip()
+        )
 
-    def judge_messages(self, question: str, reference: str, steps: Sequence[str]) -> tuple[str, str]:
+    def judge_messages(
+        self, question: str, reference: str, steps: Sequence[str]
+    ) -> tuple[str, str]:
         """(system, user) messages that ask for the first wrong step."""
         numbered = "\n".join(f"[{i}] {step}" for i, step in enumerate(steps, 1))
-        return self.prompts.judge_system, fill(self.prompts.judge_user, question=question.strip(), solution=reference.strip(), steps=numbered)
+        return self.prompts.judge_system, fill(
+            self.prompts.judge_user,
+            question=question.strip(),
+            solution=reference.strip(),
+            steps=numbered,
+        )
 
 
 class Renderer(Messages):
@@ -132,10 +165,17 @@ class Renderer(Messages):
     tokenised without adding special tokens again (a second BOS changed published Llama scores, SAGE spec 5).
     """
 
-    def __init__(self, tokenizer: Any, prompts: Prompts | None = None, *, template_options: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        tokenizer: Any,
+        prompts: Prompts | None = None,
+        *,
+        template_options: dict[str, Any] | None = None,
+    ):
         if not getattr(tokenizer, "chat_template", None):
             raise ModelError(
-                "the tokenizer has no chat template", where=str(getattr(tokenizer, "name_or_path", "tokenizer")),
+                "the tokenizer has no chat template",
+                where=str(getattr(tokenizer, "name_or_path", "tokenizer")),
                 remedy="use an instruct model, or put a `chat_template.jinja` beside its tokenizer files",
             )
         super().__init__(prompts)
@@ -148,15 +188,27 @@ class Renderer(Messages):
 
     def text(self, system: str, user: str) -> str:
         """The chat up to where the assistant begins to speak."""
-        return self.chat(([{"role": "system", "content": system}] if system else []) + [{"role": "user", "content": user}])
+        return self.chat(
+            ([{"role": "system", "content": system}] if system else [])
+            + [{"role": "user", "content": user}]
+        )
 
     def chat(self, messages: list[dict[str, str]]) -> str:
-        return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **self.template_options)
+        return self.tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=False, **self.template_options
+        )
 
     def ids(self, text: str) -> TokenIds:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def answer(self, question: str, hint: str | None = None, *, lead: HintLead = "paper", position: HintPosition = "user_end") -> TokenIds:
+    def answer(
+        self,
+        question: str,
+        hint: str | None = None,
+        *,
+        lead: HintLead = "paper",
+        position: HintPosition = "user_end",
+    ) -> TokenIds:
         """Token ids that ask for an answer, (P,)."""
         return self.ids(self.text(*self.answer_user(question, hint, lead=lead, position=position)))
 

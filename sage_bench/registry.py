@@ -43,7 +43,9 @@ def call(entry: Any, options: Mapping[str, Any], where: str, what: str = "") -> 
     try:
         inspect.signature(entry).bind(**options)
     except TypeError as error:
-        raise UsageError(f"{what}{error}", where=where, remedy=f"options: {inspect.signature(entry)}") from error
+        raise UsageError(
+            f"{what}{error}", where=where, remedy=f"options: {inspect.signature(entry)}"
+        ) from error
     return entry(**options)
 
 
@@ -71,7 +73,10 @@ class Registry(Generic[T]):
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator. Raises `SageBenchError` when the name is malformed or taken (naming both places)."""
         if not _NAME.fullmatch(name):
-            raise SageBenchError(f"`{name}` is no name for a {self.kind}", remedy="lower-case letters, digits and _ . - only")
+            raise SageBenchError(
+                f"`{name}` is no name for a {self.kind}",
+                remedy="lower-case letters, digits and _ . - only",
+            )
 
         def add(obj: T) -> T:
             self._add(name, obj, place_of(obj))
@@ -85,9 +90,14 @@ class Registry(Generic[T]):
         if name in self._entries:
             return self._entries[name]
         if name in self._broken:
-            raise SageBenchError(f"the {self.kind} `{name}` is installed but does not load: {self._broken[name]}")
+            raise SageBenchError(
+                f"the {self.kind} `{name}` is installed but does not load: {self._broken[name]}"
+            )
         hint = did_you_mean(name, self._entries)
-        raise UsageError(f"unknown {self.kind} `{name}`" + (f"; {hint}" if hint else ""), remedy="known: " + ", ".join(self.names()))
+        raise UsageError(
+            f"unknown {self.kind} `{name}`" + (f"; {hint}" if hint else ""),
+            remedy="known: " + ", ".join(self.names()),
+        )
 
     def make(self, name: str, options: Mapping[str, Any], where: str) -> Any:
         """Call the entry with options a user gave. Raises `UsageError` naming the place when they do not fit."""
@@ -113,7 +123,8 @@ class Registry(Generic[T]):
     def _add(self, name: str, obj: T, place: str) -> None:
         if name in self._entries and self._entries[name] is not obj:
             raise SageBenchError(
-                f"two {self.kind}s are called `{name}`: {self._places[name]} and {place}", remedy="rename one of them"
+                f"two {self.kind}s are called `{name}`: {self._places[name]} and {place}",
+                remedy="rename one of them",
             )
         self._entries[name], self._places[name] = obj, place
 
@@ -127,7 +138,11 @@ class Registry(Generic[T]):
                 importlib.import_module(f"{self.package}.{module.name}")
         for point in entry_points(group=self.group) if self.group else ():
             try:
-                self._add(point.name, point.load(), f"{point.value} (entry point of {point.dist.name if point.dist else '?'})")
+                self._add(
+                    point.name,
+                    point.load(),
+                    f"{point.value} (entry point of {point.dist.name if point.dist else '?'})",
+                )
             except SageBenchError:
                 raise  # a name taken twice is for the user to settle
             except Exception as error:  # noqa: BLE001  a broken plugin must not take the rest of the program down; it is told on use
@@ -141,7 +156,10 @@ def load_file(path: str | Path) -> None:
     """
     file = Path(path).resolve()
     if not file.is_file():
-        raise UsageError(f"no such file: {path}", remedy="give the path of a Python file that registers a backend")
+        raise UsageError(
+            f"no such file: {path}",
+            remedy="give the path of a Python file that registers a backend",
+        )
     name = f"sage_bench_user_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return
@@ -157,13 +175,19 @@ def load_file(path: str | Path) -> None:
         raise
     except Exception as error:
         del sys.modules[name]
-        raise SageBenchError(f"does not import: {type(error).__name__}: {error}", where=str(path)) from error
+        raise SageBenchError(
+            f"does not import: {type(error).__name__}: {error}", where=str(path)
+        ) from error
 
 
 BACKENDS: Registry = Registry("backend", package="sage_bench.backends", group="sage_bench.backends")
 ENGINES: Registry = Registry("engine", package="sage_bench.engines", group="sage_bench.engines")
-GRADERS: Registry = Registry("grader", package="sage_bench.grading.graders", group="sage_bench.graders")
-SAMPLERS: Registry = Registry("sampler", package="sage_bench.evaluation.samplers", group="sage_bench.samplers")
+GRADERS: Registry = Registry(
+    "grader", package="sage_bench.grading.graders", group="sage_bench.graders"
+)
+SAMPLERS: Registry = Registry(
+    "sampler", package="sage_bench.evaluation.samplers", group="sage_bench.samplers"
+)
 DATASETS: Registry = Registry("dataset", package="sage_bench.data", group="sage_bench.datasets")
 JUDGES: Registry = Registry("judge", package="sage_bench.judges", group="sage_bench.judges")
 MODELS: Registry = Registry("model preset", package="sage_bench.presets", group="sage_bench.models")

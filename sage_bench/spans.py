@@ -32,7 +32,9 @@ def answer_span(tokens: TokenIds, text: Callable[[TokenIds], str]) -> AnswerSpan
     for start in reversed(list(_BOX.finditer(whole))):
         end = _closing(whole, start.end() - 1)
         if end is not None and end > start.end():
-            first, answer, after = (_token_at(tokens, text, c) for c in (start.start(), start.end(), end))
+            first, answer, after = (
+                _token_at(tokens, text, c) for c in (start.start(), start.end(), end)
+            )
             after = max(after, answer + 1)
             return AnswerSpan(tokens[:first], tokens[first:answer], tokens[answer:after])
     return None

@@ -9,7 +9,9 @@ from itertools import pairwise
 from math import exp, inf
 
 MATH = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]|\$[^$\n]*\$|\\\(.*?\\\)", re.DOTALL)
-ABBREVIATIONS = frozenset("e.g i.e etc fig figs eq eqs cf vs al approx resp sec thm def prop no nos pp dr mr mrs st".split())
+ABBREVIATIONS = frozenset(
+    "e.g i.e etc fig figs eq eqs cf vs al approx resp sec thm def prop no nos pp dr mr mrs st".split()
+)
 _END = re.compile(r"[.!?。！？]+[)\"'\u201d\u2019\]]*(?=\s|$)|[。！？]")
 _LIST_NUMBER = re.compile(r"(?:^|\n)\s*\(?\d{1,3}\.$")
 MERGE_BELOW = 3  # word characters; shorter pieces belong to the one before
@@ -30,7 +32,11 @@ def split_steps(text: str, most: int | None = None, pattern: str | None = None) 
     """
     if pattern is not None:
         ends = [m.end() for m in re.finditer(pattern, text)]
-        steps = [p for a, b in zip([0, *ends], [*ends, len(text)], strict=True) if (p := text[a:b].strip())]
+        steps = [
+            p
+            for a, b in zip([0, *ends], [*ends, len(text)], strict=True)
+            if (p := text[a:b].strip())
+        ]
         return merge(steps, most) if most and len(steps) > most else steps
     text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
     inside = [m.span() for m in MATH.finditer(text)]

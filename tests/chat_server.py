@@ -14,7 +14,10 @@ GOOD = '{"steps": [], "first_error": 1, "why": "so"}'
 
 def chat(text: Any, **usage: Any) -> dict[str, Any]:
     """The body of a well-formed reply."""
-    return {"choices": [{"message": {"role": "assistant", "content": text}}], "usage": {"prompt_tokens": 100, "completion_tokens": 20, **usage}}
+    return {
+        "choices": [{"message": {"role": "assistant", "content": text}}],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 20, **usage},
+    }
 
 
 class ChatServer:
@@ -32,7 +35,14 @@ class ChatServer:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with outer.lock:
                     n = len(outer.requests)
-                    outer.requests.append({"body": body, "headers": dict(self.headers), "path": self.path, "time": time.monotonic()})
+                    outer.requests.append(
+                        {
+                            "body": body,
+                            "headers": dict(self.headers),
+                            "path": self.path,
+                            "time": time.monotonic(),
+                        }
+                    )
                     outer.now += 1
                     outer.most_at_once = max(outer.most_at_once, outer.now)
                 try:
@@ -59,7 +69,11 @@ class ChatServer:
                 else:
                     data = what if isinstance(what, bytes) else json.dumps(what).encode()
                 self.send_response(status)
-                for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **headers}.items():
+                for name, value in {
+                    "Content-Type": "application/json",
+                    "Content-Length": str(len(data)),
+                    **headers,
+                }.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(data)

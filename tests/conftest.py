@@ -25,9 +25,13 @@ from sage_bench.prompts import Renderer
 from sage_bench.tiny.build import RECIPES, make_model, make_tokenizer
 
 torch.set_num_threads(1)
-settings.register_profile("no deadline", deadline=None)  # a machine that is shared by many makes any example slow
+settings.register_profile(
+    "no deadline", deadline=None
+)  # a machine that is shared by many makes any example slow
 settings.load_profile("no deadline")
-SHARED = Path(os.environ.get("SAGE_BENCH_SHARED_MATERIAL", Path(__file__).resolve().parents[2] / "shared"))
+SHARED = Path(
+    os.environ.get("SAGE_BENCH_SHARED_MATERIAL", Path(__file__).resolve().parents[2] / "shared")
+)
 ARCHITECTURES = ("tiny-llama", "tiny-qwen2", "tiny-qwen3")
 
 

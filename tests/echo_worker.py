@@ -40,7 +40,18 @@ def main() -> None:
             if drawn == config.get("die_after"):
                 print("out of memory, says the engine", file=sys.stderr, flush=True)
                 os.kill(os.getpid(), signal.SIGKILL)
-            print(json.dumps({"id": number, "text": f"\\boxed{{{seed % 7}}}", "finish": "stop", "tokens": 3, "pid": os.getpid()}), flush=True)
+            print(
+                json.dumps(
+                    {
+                        "id": number,
+                        "text": f"\\boxed{{{seed % 7}}}",
+                        "finish": "stop",
+                        "tokens": 3,
+                        "pid": os.getpid(),
+                    }
+                ),
+                flush=True,
+            )
             drawn += 1
 
 

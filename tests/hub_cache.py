@@ -10,14 +10,18 @@ import datasets
 from datasets.naming import camelcase_to_snakecase
 
 
-def leave(cache: Path, repository: str, config: str, split: str, revision: str, rows: list[dict]) -> None:
+def leave(
+    cache: Path, repository: str, config: str, split: str, revision: str, rows: list[dict]
+) -> None:
     """Put `rows` where `datasets.load_dataset(repository, config, split=split, revision=revision)` finds them offline."""
     owner, _, name = repository.partition("/")
     name = camelcase_to_snakecase(name)
     cache.mkdir(parents=True, exist_ok=True)
     source = cache / f"{name}.jsonl"
     source.write_text("".join(json.dumps(r) + "\n" for r in rows))
-    built = datasets.load_dataset("json", data_files={split: str(source)}, split=split, cache_dir=str(cache / "built"))
+    built = datasets.load_dataset(
+        "json", data_files={split: str(source)}, split=split, cache_dir=str(cache / "built")
+    )
     folder = cache / f"{owner}___{name}" / config / "0.0.0" / revision
     folder.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(Path(built.cache_files[0]["filename"]).parent, folder)

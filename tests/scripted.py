@@ -10,7 +10,16 @@ import torch
 from sage_bench.grading import Verdict
 from sage_bench.method import Context
 from sage_bench.prompts import Renderer
-from sage_bench.rollout import Answer, Completion, Problem, Request, Saliency, Sample, Sampling, Score
+from sage_bench.rollout import (
+    Answer,
+    Completion,
+    Problem,
+    Request,
+    Saliency,
+    Sample,
+    Sampling,
+    Score,
+)
 
 HINTS = json.dumps({"level_1": "weak", "level_2": "medium", "level_3": "strong"})
 
@@ -52,14 +61,27 @@ class ScriptedEngine:
         prompt = self.tokenizer.decode(list(ask.prompt))
         out = []
         for k in range(ask.n):
-            ids = tuple(self.tokenizer(self.say(prompt, k), add_special_tokens=False)["input_ids"]) + (self.tokenizer.eos_token_id,)
+            ids = tuple(
+                self.tokenizer(self.say(prompt, k), add_special_tokens=False)["input_ids"]
+            ) + (self.tokenizer.eos_token_id,)
             out.append(Completion(ids, torch.full((len(ids),), -0.5), "stop"))
         return out
 
 
 def context(renderer: Renderer, **changes) -> Context:
-    return Context(renderer, EqualText(), Sampling(1.0, 1.0, 32), **{"hint_max_tokens": 64, "max_prompt_tokens": 500, **changes})
+    return Context(
+        renderer,
+        EqualText(),
+        Sampling(1.0, 1.0, 32),
+        **{"hint_max_tokens": 64, "max_prompt_tokens": 500, **changes},
+    )
 
 
-def problem(uid: str = "p", question: str = "1+1", answer: str = "42", solution: str | None = "because", **extra) -> Problem:
+def problem(
+    uid: str = "p",
+    question: str = "1+1",
+    answer: str = "42",
+    solution: str | None = "because",
+    **extra,
+) -> Problem:
     return Problem(uid, question, solution, answer, extra)

@@ -27,7 +27,13 @@ def answer(prompt: str, k: int) -> str:
     """Right about every second time, sometimes without a box."""
     gold = next((g for q, g in KEY.items() if q in prompt), "?")
     draw = hashlib.sha256(f"{prompt}|{k}".encode()).digest()[0]
-    return f"so \\boxed{{{gold}}}" if draw < 120 else "I cannot say" if draw < 150 else f"so \\boxed{{{gold}0}}"
+    return (
+        f"so \\boxed{{{gold}}}"
+        if draw < 120
+        else "I cannot say"
+        if draw < 150
+        else f"so \\boxed{{{gold}0}}"
+    )
 
 
 class Scripted(Sampler):

@@ -9,12 +9,19 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Answer = Callable[[dict[str, Any], int], tuple[int, Any]]  # (body of the call, number of the call) -> (status, JSON or text)
+Answer = Callable[
+    [dict[str, Any], int], tuple[int, Any]
+]  # (body of the call, number of the call) -> (status, JSON or text)
 
 
 def completion(text: str | None, finish: str = "stop", **message: Any) -> dict[str, Any]:
     """The body of a good answer."""
-    return {"choices": [{"message": {"role": "assistant", "content": text, **message}, "finish_reason": finish}], "usage": {"prompt_tokens": 11, "completion_tokens": 5}}
+    return {
+        "choices": [
+            {"message": {"role": "assistant", "content": text, **message}, "finish_reason": finish}
+        ],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 5},
+    }
 
 
 class Server:

@@ -31,7 +31,9 @@ def groups(p: float, q: float, size: int) -> Iterator[tuple[tuple[int, ...], flo
 
 
 def advantages(outcomes: Sequence[int], rewards: Sequence[float]) -> list[float]:
-    return group_advantage(torch.tensor([rewards[o] for o in outcomes], dtype=torch.float64), eps=0.0).tolist()
+    return group_advantage(
+        torch.tensor([rewards[o] for o in outcomes], dtype=torch.float64), eps=0.0
+    ).tolist()
 
 
 def population_gradient(p: float, q: float, rewards: Sequence[float], size: int) -> list[float]:
@@ -47,7 +49,11 @@ def population_gradient(p: float, q: float, rewards: Sequence[float], size: int)
 
 def no_signal(p: float, q: float, rewards: Sequence[float], size: int) -> float:
     """Probability that every advantage of a group is zero."""
-    return sum(probability for outcomes, probability in groups(p, q, size) if not any(advantages(outcomes, rewards)))
+    return sum(
+        probability
+        for outcomes, probability in groups(p, q, size)
+        if not any(advantages(outcomes, rewards))
+    )
 
 
 def moved(x: float, by: float) -> float:

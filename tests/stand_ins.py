@@ -15,7 +15,10 @@ class _Mcq:
 
     def grade(self, gold, texts):
         answers = [last_boxed(t) for t in texts]
-        return [Verdict(a.strip("() ").upper() == gold, "ok", a) if a else Verdict(False, "no_answer") for a in answers]
+        return [
+            Verdict(a.strip("() ").upper() == gold, "ok", a) if a else Verdict(False, "no_answer")
+            for a in answers
+        ]
 
     def gold_error(self, gold):
         return None if len(gold) == 1 and gold.isupper() else "no letter"

@@ -19,10 +19,22 @@ from hypothesis import strategies as st
 from sage_bench.grading.graders.math_verify import MathVerify
 from sage_bench.grading.robust import equivalent
 
-ROWS = [json.loads(line) for line in Path(__file__).with_name("grader_challenges.jsonl").read_text().splitlines()]
+ROWS = [
+    json.loads(line)
+    for line in Path(__file__).with_name("grader_challenges.jsonl").read_text().splitlines()
+]
 KINDS = list(dict.fromkeys(r["kind"] for r in ROWS))
 MISSED = {  # kind: right answers we do not take, as measured; every other kind has none
-    "words": 1, "intervals": 2, "polynomials": 1, "equations": 2, "bases": 1, "families": 2, "polynomials and inequalities with words": 3, "calculus": 1, "geometry": 1, "more traps": 1,
+    "words": 1,
+    "intervals": 2,
+    "polynomials": 1,
+    "equations": 2,
+    "bases": 1,
+    "families": 2,
+    "polynomials and inequalities with words": 3,
+    "calculus": 1,
+    "geometry": 1,
+    "more traps": 1,
 }
 
 
@@ -38,7 +50,9 @@ def grade(grader, pairs: list[tuple[str, str]]) -> dict[tuple[str, str], bool]:
         by_gold[gold].append(answer)
     verdicts = {}
     for gold, answers in by_gold.items():
-        for answer, verdict in zip(answers, grader.grade(gold, [rf"\boxed{{{a}}}" for a in answers]), strict=True):
+        for answer, verdict in zip(
+            answers, grader.grade(gold, [rf"\boxed{{{a}}}" for a in answers]), strict=True
+        ):
             assert verdict.status in {"ok", "parse_error"}, (gold, answer, verdict)
             verdicts[gold, answer] = verdict.correct
     return verdicts
@@ -48,11 +62,17 @@ def grade(grader, pairs: list[tuple[str, str]]) -> dict[tuple[str, str], bool]:
 def test_the_set_is_large_and_mixed():
     labels = Counter(r["label"] for r in ROWS)
     assert len(ROWS) > 2000 and min(labels.values()) > 800 and len(KINDS) > 30
-    assert len({(r["gold"], r["answer"]) for r in ROWS}) == len(ROWS) and all(len(r["answer"]) < 200 for r in ROWS)
+    assert len({(r["gold"], r["answer"]) for r in ROWS}) == len(ROWS) and all(
+        len(r["answer"]) < 200 for r in ROWS
+    )
 
 
 def test_no_wrong_answer_counts(taken):
-    assert not [(r["kind"], r["gold"], r["answer"]) for r in ROWS if not r["label"] and taken[r["gold"], r["answer"]]]
+    assert not [
+        (r["kind"], r["gold"], r["answer"])
+        for r in ROWS
+        if not r["label"] and taken[r["gold"], r["answer"]]
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -67,22 +87,45 @@ def test_math_verify_takes_more_wrong_and_fewer_right_answers(taken, pool):
     """On every fifth row (it is slow)."""
     rows = ROWS[::5]
     theirs = grade(MathVerify(pool), [(r["gold"], r["answer"]) for r in rows])
-    wrong, right = (sum(theirs[r["gold"], r["answer"]] for r in rows if r["label"] is label) for label in (False, True))
+    wrong, right = (
+        sum(theirs[r["gold"], r["answer"]] for r in rows if r["label"] is label)
+        for label in (False, True)
+    )
     assert wrong > 10 and right < sum(taken[r["gold"], r["answer"]] for r in rows if r["label"])
 
 
 # --- what holds for any pair -------------------------------------------------------------------------------------------
 def test_every_gold_and_every_answer_is_itself(robust):
     texts = list(dict.fromkeys(t for r in ROWS for t in (r["gold"], r["answer"])))
-    assert not [gold for (gold, _), same in grade(robust, [(t, t) for t in texts]).items() if not same]
+    assert not [
+        gold for (gold, _), same in grade(robust, [(t, t) for t in texts]).items() if not same
+    ]
 
 
 def test_forms_without_conventions_compare_both_ways_alike(taken, robust):
     """Lists, sets, intervals, tuples, matrices, functions: no rounding, no unit that may be left out."""
-    kinds = {"lists", "sets", "intervals", "tuples", "matrices", "functions", "complex", "symbolic", "polynomials", "linear inequalities", "words", "ratios", "choices"}
+    kinds = {
+        "lists",
+        "sets",
+        "intervals",
+        "tuples",
+        "matrices",
+        "functions",
+        "complex",
+        "symbolic",
+        "polynomials",
+        "linear inequalities",
+        "words",
+        "ratios",
+        "choices",
+    }
     rows = [r for r in ROWS if r["kind"] in kinds]
     turned = grade(robust, [(r["answer"], r["gold"]) for r in rows])
-    assert not [(r["gold"], r["answer"]) for r in rows if turned[r["answer"], r["gold"]] != taken[r["gold"], r["answer"]]]
+    assert not [
+        (r["gold"], r["answer"])
+        for r in rows
+        if turned[r["answer"], r["gold"]] != taken[r["gold"], r["answer"]]
+    ]
 
 
 def spaced(text: str) -> str:
@@ -90,7 +133,13 @@ def spaced(text: str) -> str:
 
 
 def sized(text: str) -> str:
-    if "\\left" in text or "\\text" in text or "sqrt[" in text or Counter(text)["("] != Counter(text)[")"] or Counter(text)["["] != Counter(text)["]"]:
+    if (
+        "\\left" in text
+        or "\\text" in text
+        or "sqrt[" in text
+        or Counter(text)["("] != Counter(text)[")"]
+        or Counter(text)["["] != Counter(text)["]"]
+    ):
         return text
     return re.sub(r"(?<!\\)([(\[])", r"\\left\1", re.sub(r"(?<!\\)([)\]])", r"\\right\1", text))
 
@@ -99,7 +148,17 @@ def in_dollars(text: str) -> str:
     return text if "$" in text else f"${text}$"
 
 
-@pytest.mark.parametrize("change", [spaced, sized, in_dollars, lambda t: rf"\displaystyle {t}", lambda t: f" {t} ", lambda t: t if t[-1] in "-/?,!" else f"{t}."])
+@pytest.mark.parametrize(
+    "change",
+    [
+        spaced,
+        sized,
+        in_dollars,
+        lambda t: rf"\displaystyle {t}",
+        lambda t: f" {t} ",
+        lambda t: t if t[-1] in "-/?,!" else f"{t}.",
+    ],
+)
 def test_typesetting_changes_no_verdict(change, taken, robust):
     changed = {(r["gold"], r["answer"]): (r["gold"], change(r["answer"])) for r in ROWS}
     verdicts = grade(robust, list(changed.values()))
@@ -111,12 +170,25 @@ SMALL = st.integers(-30, 30)
 
 
 @settings(max_examples=100, derandomize=True, deadline=None)
-@given(SMALL, st.integers(1, 30), st.sampled_from(["[]", "[)", "(]", "()"]), st.sampled_from(["[]", "[)", "(]", "()"]))
+@given(
+    SMALL,
+    st.integers(1, 30),
+    st.sampled_from(["[]", "[)", "(]", "()"]),
+    st.sampled_from(["[]", "[)", "(]", "()"]),
+)
 def test_brackets_of_an_interval_count(low, width, ours, theirs):
     gold = f"{ours[0]}{low}, {low + width}{ours[1]}"
     below, above = ("\\le" if b in "[]" else "<" for b in theirs)
-    inequality, turned = f"{low} {below} x {above} {low + width}", f"{low + width} {above.replace('le', 'ge').replace('<', '>')} x {below.replace('le', 'ge').replace('<', '>')} {low}"
-    for answer in (f"{theirs[0]}{low}, {low + width}{theirs[1]}", inequality, turned, rf"\{{x \mid {inequality}\}}"):
+    inequality, turned = (
+        f"{low} {below} x {above} {low + width}",
+        f"{low + width} {above.replace('le', 'ge').replace('<', '>')} x {below.replace('le', 'ge').replace('<', '>')} {low}",
+    )
+    for answer in (
+        f"{theirs[0]}{low}, {low + width}{theirs[1]}",
+        inequality,
+        turned,
+        rf"\{{x \mid {inequality}\}}",
+    ):
         assert equivalent(gold, answer)["correct"] == (ours == theirs), answer
     assert not equivalent(gold, f"{ours[0]}{low}, {low + width + 1}{ours[1]}")["correct"]
 
@@ -128,9 +200,18 @@ def test_order_counts_in_tuples_and_vectors_only(values, chance):
     chance.shuffle(moved)
     one, two = (", ".join(map(str, v)) for v in (values, moved))
     column = r"\begin{pmatrix} " + r" \\ ".join(map(str, moved)) + r" \end{pmatrix}"
-    assert equivalent(f"({one})", f"({two})")["correct"] == equivalent(f"({one})", column)["correct"] == (values == moved)
-    assert equivalent(rf"\{{{one}\}}", rf"\{{{two}\}}")["correct"] and equivalent(one, two)["correct"]
-    assert not equivalent(one, ", ".join(map(str, [*moved[1:], 77])))["correct"] and not equivalent(one, ", ".join(map(str, [*moved, 77])))["correct"]
+    assert (
+        equivalent(f"({one})", f"({two})")["correct"]
+        == equivalent(f"({one})", column)["correct"]
+        == (values == moved)
+    )
+    assert (
+        equivalent(rf"\{{{one}\}}", rf"\{{{two}\}}")["correct"] and equivalent(one, two)["correct"]
+    )
+    assert (
+        not equivalent(one, ", ".join(map(str, [*moved[1:], 77])))["correct"]
+        and not equivalent(one, ", ".join(map(str, [*moved, 77])))["correct"]
+    )
 
 
 @settings(max_examples=60, derandomize=True, deadline=None)
@@ -141,23 +222,57 @@ def test_a_polynomial_is_its_expansion_and_no_other(roots, lead, at):
     coefficients = [lead, -lead * (a + b + c), lead * (a * b + b * c + c * a), -lead * a * b * c]
     right = "".join(f"{v:+d}x^{{{3 - i}}}" for i, v in enumerate(coefficients))
     coefficients[at] += 1
-    assert equivalent(factored, right)["correct"] and not equivalent(factored, "".join(f"{v:+d}x^{{{3 - i}}}" for i, v in enumerate(coefficients)))["correct"]
+    assert (
+        equivalent(factored, right)["correct"]
+        and not equivalent(
+            factored, "".join(f"{v:+d}x^{{{3 - i}}}" for i, v in enumerate(coefficients))
+        )["correct"]
+    )
 
 
 @settings(max_examples=80, derandomize=True, deadline=None)
-@given(st.integers(1, 5000), st.sampled_from([("cm", "m", 100), ("minutes", "hours", 60), ("grams", "kg", 1000), ("cents", "dollars", 100), ("inches", "feet", 12), ("seconds", "minutes", 60), ("mL", "L", 1000)]))
+@given(
+    st.integers(1, 5000),
+    st.sampled_from(
+        [
+            ("cm", "m", 100),
+            ("minutes", "hours", 60),
+            ("grams", "kg", 1000),
+            ("cents", "dollars", 100),
+            ("inches", "feet", 12),
+            ("seconds", "minutes", 60),
+            ("mL", "L", 1000),
+        ]
+    ),
+)
 def test_a_unit_is_converted_and_never_ignored(n, units):
     small, large, size = units
     gold = rf"{n} \text{{ {large}}}"
-    assert equivalent(gold, rf"{n * size} \text{{ {small}}}")["correct"] and equivalent(gold, str(n))["correct"]
-    assert not equivalent(gold, rf"{n} \text{{ {small}}}")["correct"] and not equivalent(gold, str(n * size))["correct"] and not equivalent(gold, rf"{n * size} \text{{ {large}}}")["correct"]
+    assert (
+        equivalent(gold, rf"{n * size} \text{{ {small}}}")["correct"]
+        and equivalent(gold, str(n))["correct"]
+    )
+    assert (
+        not equivalent(gold, rf"{n} \text{{ {small}}}")["correct"]
+        and not equivalent(gold, str(n * size))["correct"]
+        and not equivalent(gold, rf"{n * size} \text{{ {large}}}")["correct"]
+    )
 
 
 @settings(max_examples=100, derandomize=True, deadline=None)
-@given(st.integers(2, 10**7), st.sampled_from(["ten times", "tenth", "minus", "next", "swap", "half"]))
+@given(
+    st.integers(2, 10**7), st.sampled_from(["ten times", "tenth", "minus", "next", "swap", "half"])
+)
 def test_a_slip_in_a_number_is_a_wrong_answer(n, slip):
     digits = str(n)
-    other = {"ten times": f"{n}0", "tenth": f"{n / 10:.1f}", "minus": f"-{n}", "next": str(n + 1), "swap": digits[::-1], "half": rf"\frac{{{n}}}{{2}}"}[slip]
+    other = {
+        "ten times": f"{n}0",
+        "tenth": f"{n / 10:.1f}",
+        "minus": f"-{n}",
+        "next": str(n + 1),
+        "swap": digits[::-1],
+        "half": rf"\frac{{{n}}}{{2}}",
+    }[slip]
     assume(other.lstrip("0") != digits)
     for gold in (digits, f"{n:,}", rf"{n}\pi", rf"x = {n}"):
         wrong = gold.replace(f"{n:,}", digits).replace(digits, other)
@@ -168,20 +283,66 @@ def test_a_slip_in_a_number_is_a_wrong_answer(n, slip):
 @given(SMALL, st.integers(1, 12), st.integers(1, 6), st.sampled_from("kmn"))
 def test_families_of_solutions(start, part, period, letter):
     gold = rf"x = \frac{{{start}\pi}}{{{part}}} + {period}k\pi, k \in \mathbb{{Z}}"
-    assert equivalent(gold, rf"\frac{{{start + 2 * part * period}\pi}}{{{part}}} - {period}\pi {letter}, {letter} \in \mathbb{{Z}}")["correct"]
-    for wrong in (rf"\frac{{{start}\pi}}{{{part}}} + {2 * period}{letter}\pi, {letter} \in \mathbb{{Z}}", rf"\frac{{{start}\pi}}{{{part}}} + {period}{letter}\pi, {letter} \in \mathbb{{N}}", rf"\frac{{{start}\pi}}{{{part}}}"):
+    assert equivalent(
+        gold,
+        rf"\frac{{{start + 2 * part * period}\pi}}{{{part}}} - {period}\pi {letter}, {letter} \in \mathbb{{Z}}",
+    )["correct"]
+    for wrong in (
+        rf"\frac{{{start}\pi}}{{{part}}} + {2 * period}{letter}\pi, {letter} \in \mathbb{{Z}}",
+        rf"\frac{{{start}\pi}}{{{part}}} + {period}{letter}\pi, {letter} \in \mathbb{{N}}",
+        rf"\frac{{{start}\pi}}{{{part}}}",
+    ):
         assert not equivalent(gold, wrong)["correct"], wrong
 
 
 # --- noise ---------------------------------------------------------------------------------------------------------------
-BITS = [*"\\{}[]()|,.;:=<>+-*/^_!'%$&~ 0123456789abcdefijkmnxyzAC", "\\frac", "\\sqrt", "\\text{", "\\left", "\\right", "\\begin{pmatrix}", "\\end{pmatrix}", "\\pm", "\\mp", "\\cup", "\\infty", "\\le", "^\\circ", " and ",
-        " or ", "\\ldots", "\\ne", "\\mathbb{R}", "\\setminus", "\\in", "\\log", "\\sin", "^{", "_{", "\\binom", "\\overline{", "9^{9^", "10^{", "\\%", "\\$"]
+BITS = [
+    *"\\{}[]()|,.;:=<>+-*/^_!'%$&~ 0123456789abcdefijkmnxyzAC",
+    "\\frac",
+    "\\sqrt",
+    "\\text{",
+    "\\left",
+    "\\right",
+    "\\begin{pmatrix}",
+    "\\end{pmatrix}",
+    "\\pm",
+    "\\mp",
+    "\\cup",
+    "\\infty",
+    "\\le",
+    "^\\circ",
+    " and ",
+    " or ",
+    "\\ldots",
+    "\\ne",
+    "\\mathbb{R}",
+    "\\setminus",
+    "\\in",
+    "\\log",
+    "\\sin",
+    "^{",
+    "_{",
+    "\\binom",
+    "\\overline{",
+    "9^{9^",
+    "10^{",
+    "\\%",
+    "\\$",
+]
 
 
 def damaged(text: str, chance: random.Random) -> str:
     for _ in range(chance.choice((1, 1, 2, 3, 6))):
         i, j = sorted(chance.randrange(len(text) + 1) for _ in range(2))
-        text = chance.choice((text[:i] + chance.choice(BITS) + text[i:], text[:i] + text[i + 2 :], text[:i] + text[i:j] * 2 + text[j:], text[:i] + "10000" + text[i:], text + chance.choice(BITS)))[:400]
+        text = chance.choice(
+            (
+                text[:i] + chance.choice(BITS) + text[i:],
+                text[:i] + text[i + 2 :],
+                text[:i] + text[i:j] * 2 + text[j:],
+                text[:i] + "10000" + text[i:],
+                text + chance.choice(BITS),
+            )
+        )[:400]
     return text
 
 
@@ -190,7 +351,13 @@ def test_noise_is_graded_quickly_and_breaks_nothing(robust):
     texts = [r["answer"] for r in ROWS]
     for _ in range(1000):
         gold = chance.choice(texts)
-        answer = damaged(gold, chance) if chance.random() < 0.85 else "".join(chance.choice(BITS) for _ in range(chance.randint(1, 40)))
+        answer = (
+            damaged(gold, chance)
+            if chance.random() < 0.85
+            else "".join(chance.choice(BITS) for _ in range(chance.randint(1, 40)))
+        )
         began = time.monotonic()
         (verdict,) = robust.grade(gold, [rf"\boxed{{{answer}}}"])
-        assert verdict.status in {"ok", "parse_error", "no_answer"} and time.monotonic() - began < 8, (gold, answer, verdict)
+        assert (
+            verdict.status in {"ok", "parse_error", "no_answer"} and time.monotonic() - began < 8
+        ), (gold, answer, verdict)

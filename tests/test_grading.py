@@ -33,8 +33,19 @@ def grader(pool) -> MathVerify:
 @pytest.mark.parametrize(
     ("text", "box"),
     [
-        (r"\boxed{5}", "5"), (r"\boxed{3} wait \boxed{4}", "4"), (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"), (r"\boxed{\{1,2\}}", r"\{1,2\}"), (r"\boxed {5}", "5"),
-        (r"\fbox{5}", "5"), (r"\boxed{7} then \boxed{8", "7"), (r"\boxed{", None), ("5", None), (r"\boxed 5", None), ("", None), (r"\boxed{}", ""), (r"\boxed{a\\}", r"a\\"),
+        (r"\boxed{5}", "5"),
+        (r"\boxed{3} wait \boxed{4}", "4"),
+        (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"\boxed{\{1,2\}}", r"\{1,2\}"),
+        (r"\boxed {5}", "5"),
+        (r"\fbox{5}", "5"),
+        (r"\boxed{7} then \boxed{8", "7"),
+        (r"\boxed{", None),
+        ("5", None),
+        (r"\boxed 5", None),
+        ("", None),
+        (r"\boxed{}", ""),
+        (r"\boxed{a\\}", r"a\\"),
     ],
 )
 def test_the_last_balanced_box_is_the_answer(text, box):
@@ -50,7 +61,11 @@ def test_extraction_survives_any_text(text):
 def test_extraction_takes_one_pass_over_endless_repetition():
     for text in ("\\boxed{" * 20_000, "\\boxed{x}" * 20_000, "{" * 100_000 + "\\boxed{7}"):
         began = time.process_time()
-        assert last_boxed(text) in {None, "x", "7"} and extract(text, several=True).status in {"none", "boxed", "boxed_joined"}
+        assert last_boxed(text) in {None, "x", "7"} and extract(text, several=True).status in {
+            "none",
+            "boxed",
+            "boxed_joined",
+        }
         assert train_box(text) == eval_box(text) and eval_box(text) in {None, "x", "7"}
         assert time.process_time() - began < 2
 
@@ -58,10 +73,29 @@ def test_extraction_takes_one_pass_over_endless_repetition():
 @pytest.mark.parametrize(
     ("gold", "answer", "right"),
     [
-        ("734", "734", True), ("734", "735", False), ("0.5", r"\frac{1}{2}", True), ("1,234", "1234", True), ("33", "033", True), ("x+1", "1+x", True), ("x+1", "x+2", False),
-        (r"\frac{1}{3}", "0.333333", True), (r"\frac{1}{3}", "0.33", False), (r"3\sqrt{13}", r"\sqrt{117}", True), (r"(1,2)", "(1, 2)", True),
-        (r"50\%", "50", True), ("27", "27.0", True), ("-2", "2", False), (r"\dfrac{3}{4}", "3/4", True), ("10", "10.", True),
-        ("11/2", "1 1/2", False), ("12", "1 2", False), ("23", r"2\ 3", False), ("12345", "12 345", True), ("12345", r"12\,345", True), ("1234567", "1 234 567", True), ("1, 2", "1,2", True),
+        ("734", "734", True),
+        ("734", "735", False),
+        ("0.5", r"\frac{1}{2}", True),
+        ("1,234", "1234", True),
+        ("33", "033", True),
+        ("x+1", "1+x", True),
+        ("x+1", "x+2", False),
+        (r"\frac{1}{3}", "0.333333", True),
+        (r"\frac{1}{3}", "0.33", False),
+        (r"3\sqrt{13}", r"\sqrt{117}", True),
+        (r"(1,2)", "(1, 2)", True),
+        (r"50\%", "50", True),
+        ("27", "27.0", True),
+        ("-2", "2", False),
+        (r"\dfrac{3}{4}", "3/4", True),
+        ("10", "10.", True),
+        ("11/2", "1 1/2", False),
+        ("12", "1 2", False),
+        ("23", r"2\ 3", False),
+        ("12345", "12 345", True),
+        ("12345", r"12\,345", True),
+        ("1234567", "1 234 567", True),
+        ("1, 2", "1,2", True),
     ],
 )
 def test_equivalence(gold, answer, right, grader):
@@ -71,13 +105,25 @@ def test_equivalence(gold, answer, right, grader):
 
 def test_statuses_say_how_it_went(grader):
     texts = [r"\boxed{x}", "no box", r"\boxed{}", r"\boxed{\frac{}{}}"]
-    assert [v.status for v in grader.grade("x", texts)] == ["ok", "no_answer", "no_answer", "parse_error"]
+    assert [v.status for v in grader.grade("x", texts)] == [
+        "ok",
+        "no_answer",
+        "no_answer",
+        "parse_error",
+    ]
 
 
 def test_a_hanging_comparison_is_killed_and_the_others_go_on(grader):
     began = time.monotonic()
-    verdicts = grader.grade("3", [r"\boxed{9^{9^{9^9}}}", r"\boxed{\sqrt{9}}", r"\boxed{\sqrt{16}}", r"\boxed{3^1}"])
-    assert [(v.correct, v.status) for v in verdicts] == [(False, "timeout"), (True, "ok"), (False, "ok"), (True, "ok")]
+    verdicts = grader.grade(
+        "3", [r"\boxed{9^{9^{9^9}}}", r"\boxed{\sqrt{9}}", r"\boxed{\sqrt{16}}", r"\boxed{3^1}"]
+    )
+    assert [(v.correct, v.status) for v in verdicts] == [
+        (False, "timeout"),
+        (True, "ok"),
+        (False, "ok"),
+        (True, "ok"),
+    ]
     assert time.monotonic() - began < 60
     assert grader.grade("3", [r"\boxed{\sqrt{9}}"])[0].correct  # the pool is whole again
 
@@ -94,7 +140,9 @@ def test_a_dying_process_is_a_crash_and_is_replaced(pool):
 def test_numbers_of_any_length_are_graded(grader):
     """Neither float overflow nor Python's limit on the digits of an integer may end a run."""
     long = "7" * 6000
-    verdicts = grader.grade("0.5", [rf"\boxed{{{'7' * 500}}}", rf"\boxed{{{long}}}", rf"\boxed{{\frac{{{long}}}{{3}}}}"])
+    verdicts = grader.grade(
+        "0.5", [rf"\boxed{{{'7' * 500}}}", rf"\boxed{{{long}}}", rf"\boxed{{\frac{{{long}}}{{3}}}}"]
+    )
     assert [v.correct for v in verdicts] == [False] * 3 and verdicts[0].status == "ok"
     assert grader.grade(long, [rf"\boxed{{{long}}}"])[0].correct
 
@@ -111,12 +159,16 @@ def test_an_interrupted_call_leaves_no_stale_reply(monkeypatch):
 
 
 def test_memory_is_capped_and_processes_are_recycled(monkeypatch, tmp_path):
-    (tmp_path / "hog.py").write_text("def hog(gold, answer):\n    return {'correct': bool(bytearray(3 << 30)), 'status': 'ok'}\n")
+    (tmp_path / "hog.py").write_text(
+        "def hog(gold, answer):\n    return {'correct': bool(bytearray(3 << 30)), 'status': 'ok'}\n"
+    )
     monkeypatch.setenv("SAGEBENCH_GRADER_MEMORY_GIB", "1.5")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     pool = Pool(workers=1, timeout=30.0)
     (reply,) = pool.compare([("a", "b", "hog:hog")])
-    assert (reply["correct"], reply["status"]) == (False, "crash") and "MemoryError" in reply["error"]
+    assert (reply["correct"], reply["status"]) == (False, "crash") and "MemoryError" in reply[
+        "error"
+    ]
     monkeypatch.setattr("sage_bench.grading.pool.RECYCLE", 3)
     before = pool._workers[0].process.pid
     pool.compare([("x", "x")])
@@ -128,7 +180,12 @@ def test_memory_is_capped_and_processes_are_recycled(monkeypatch, tmp_path):
 
 def test_it_works_in_threads_and_in_asyncio(grader):
     found: list[bool] = []
-    threads = [threading.Thread(target=lambda: found.append(grader.grade("x+1", [r"\boxed{1+x}"])[0].correct)) for _ in range(4)]
+    threads = [
+        threading.Thread(
+            target=lambda: found.append(grader.grade("x+1", [r"\boxed{1+x}"])[0].correct)
+        )
+        for _ in range(4)
+    ]
     for t in threads:
         t.start()
     for t in threads:
@@ -140,13 +197,32 @@ def test_it_works_in_threads_and_in_asyncio(grader):
     assert found == [True] * 4 and asyncio.run(main())
 
 
-@pytest.mark.parametrize(("gold", "good"), [("7", True), (r"\frac{1}{2}", True), ("(1,2]", True), ("D", True), (r"\text{Friday}", True), ("", False), ("???", False), (r"\frac{1}{", False), ("}", False), (r"\sqrt[", False), (r"\begin{cases}", False)])
+@pytest.mark.parametrize(
+    ("gold", "good"),
+    [
+        ("7", True),
+        (r"\frac{1}{2}", True),
+        ("(1,2]", True),
+        ("D", True),
+        (r"\text{Friday}", True),
+        ("", False),
+        ("???", False),
+        (r"\frac{1}{", False),
+        ("}", False),
+        (r"\sqrt[", False),
+        (r"\begin{cases}", False),
+    ],
+)
 def test_golds_that_cannot_be_graded_against_are_named(gold, good, grader):
     assert (grader.gold_error(gold) is None) is good
 
 
-@given(st.integers(-10**6, 10**6), st.integers(1, 10**4))
+@given(st.integers(-(10**6), 10**6), st.integers(1, 10**4))
 def test_exact_numbers(a, b):
     from fractions import Fraction
 
-    assert number(f"{a}/{b}") == number(rf"\frac{{{a}}}{{{b}}}") == Fraction(a, b) and number(f"{a:,}") == a and spelled(f" ${a}$. ") == str(a)
+    assert (
+        number(f"{a}/{b}") == number(rf"\frac{{{a}}}{{{b}}}") == Fraction(a, b)
+        and number(f"{a:,}") == a
+        and spelled(f" ${a}$. ") == str(a)
+    )

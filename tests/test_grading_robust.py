@@ -514,7 +514,9 @@ x > 1 || x > 2
 
 
 def pairs(block: str) -> list[tuple[str, str]]:
-    return [tuple(part.strip() for part in line.split(" || ")) for line in block.strip().splitlines()]  # type: ignore[misc]
+    return [
+        tuple(part.strip() for part in line.split(" || ")) for line in block.strip().splitlines()
+    ]  # type: ignore[misc]
 
 
 def box(answer: str) -> str:
@@ -532,11 +534,21 @@ def test_not_the_same(gold, answer):
 
 
 # --- properties --------------------------------------------------------------------------------------------------------
-whole = st.integers(-10**6, 10**6).map(str)
-fraction = st.tuples(st.integers(-500, 500), st.integers(1, 99)).map(lambda t: rf"\frac{{{t[0]}}}{{{t[1]}}}")
+whole = st.integers(-(10**6), 10**6).map(str)
+fraction = st.tuples(st.integers(-500, 500), st.integers(1, 99)).map(
+    lambda t: rf"\frac{{{t[0]}}}{{{t[1]}}}"
+)
 decimal = st.decimals(-1000, 1000, places=3, allow_nan=False).map(str)
 surd = st.tuples(st.integers(1, 30), st.integers(2, 50)).map(lambda t: rf"{t[0]}\sqrt{{{t[1]}}}")
-term = st.one_of(whole, fraction, decimal, surd, st.sampled_from(["x", "2x+1", r"\pi", "x^2", r"\sin x", r"\frac{x}{y}", "n!", r"\ln 2", "e^{2t}", r"x_{1}"]))
+term = st.one_of(
+    whole,
+    fraction,
+    decimal,
+    surd,
+    st.sampled_from(
+        ["x", "2x+1", r"\pi", "x^2", r"\sin x", r"\frac{x}{y}", "n!", r"\ln 2", "e^{2t}", r"x_{1}"]
+    ),
+)
 number = st.one_of(whole, fraction, surd)
 
 
@@ -545,11 +557,30 @@ def answers(draw):
     """Answers of every form."""
     some = draw(st.lists(term, min_size=2, max_size=4))
     a, b = draw(number), draw(number)
-    return draw(st.sampled_from([
-        some[0], ", ".join(some), "(" + ", ".join(some) + ")", r"\{" + ", ".join(some) + r"\}", f"[{a}, {b})", f"x = {some[0]}", f"f(x) = {some[0]}", rf"{a} < x \le {b}",
-        rf"\begin{{pmatrix}} {some[0]} \\ {some[1]} \end{{pmatrix}}", rf"{a} \text{{ cm}}", rf"\${abs(hash(a)) % 1000}", rf"{a}\%", rf"{a}^\circ", rf"{some[0]} \text{{ or }} {some[1]}",
-        rf"(-\infty, {a}) \cup ({b}, \infty)", rf"\pm {surd_of(a)}", r"\text{Alice}", f"{some[0]} = {some[1]}",
-    ]))
+    return draw(
+        st.sampled_from(
+            [
+                some[0],
+                ", ".join(some),
+                "(" + ", ".join(some) + ")",
+                r"\{" + ", ".join(some) + r"\}",
+                f"[{a}, {b})",
+                f"x = {some[0]}",
+                f"f(x) = {some[0]}",
+                rf"{a} < x \le {b}",
+                rf"\begin{{pmatrix}} {some[0]} \\ {some[1]} \end{{pmatrix}}",
+                rf"{a} \text{{ cm}}",
+                rf"\${abs(hash(a)) % 1000}",
+                rf"{a}\%",
+                rf"{a}^\circ",
+                rf"{some[0]} \text{{ or }} {some[1]}",
+                rf"(-\infty, {a}) \cup ({b}, \infty)",
+                rf"\pm {surd_of(a)}",
+                r"\text{Alice}",
+                f"{some[0]} = {some[1]}",
+            ]
+        )
+    )
 
 
 def surd_of(text: str) -> str:
@@ -564,25 +595,45 @@ def compare(gold: str, answer: str) -> bool | None:
         return None
 
 
-@settings(derandomize=True, max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    derandomize=True, max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(answers())
 def test_every_answer_is_itself(answer):
     assert compare(answer, answer) is True
 
 
-@settings(derandomize=True, max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(answers(), st.sampled_from(["spaces", "dfrac", "left", "dollars", "display", "stop", "box", "text"]))
+@settings(
+    derandomize=True, max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+@given(
+    answers(),
+    st.sampled_from(["spaces", "dfrac", "left", "dollars", "display", "stop", "box", "text"]),
+)
 def test_typesetting_changes_nothing(answer, how):
     other = {
-        "spaces": lambda s: re.sub(r"([,=<+])", r" \1 ", s), "dfrac": lambda s: s.replace(r"\frac", r"\dfrac"), "dollars": lambda s: f"${s}$" if r"\$" not in s else s,
-        "left": lambda s: re.sub(r"(?<!\\)([(\[])", r"\\left\1", re.sub(r"(?<!\\)([)\]])", r"\\right\1", s)), "display": lambda s: r"\displaystyle " + s, "stop": lambda s: s + ".",
-        "box": lambda s: rf"\boxed{{{s}}}", "text": lambda s: r"\text{The answer is } " + s,
+        "spaces": lambda s: re.sub(r"([,=<+])", r" \1 ", s),
+        "dfrac": lambda s: s.replace(r"\frac", r"\dfrac"),
+        "dollars": lambda s: f"${s}$" if r"\$" not in s else s,
+        "left": lambda s: re.sub(
+            r"(?<!\\)([(\[])", r"\\left\1", re.sub(r"(?<!\\)([)\]])", r"\\right\1", s)
+        ),
+        "display": lambda s: r"\displaystyle " + s,
+        "stop": lambda s: s + ".",
+        "box": lambda s: rf"\boxed{{{s}}}",
+        "text": lambda s: r"\text{The answer is } " + s,
     }[how](answer)
     assert equivalent(answer, other)["correct"], (clean(answer), clean(other))
 
 
-@settings(derandomize=True, max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(number, min_size=1, max_size=4, unique=True), st.lists(number, min_size=1, max_size=4, unique=True), st.sampled_from(["{}", "()", ""]))
+@settings(
+    derandomize=True, max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+@given(
+    st.lists(number, min_size=1, max_size=4, unique=True),
+    st.lists(number, min_size=1, max_size=4, unique=True),
+    st.sampled_from(["{}", "()", ""]),
+)
 def test_exact_collections_compare_both_ways_alike(a, b, kind):
     left, right = {"{}": (r"\{", r"\}"), "()": ("(", ")"), "": ("", "")}[kind]
     one, two = (left + ", ".join(x) + right for x in (a, b))
@@ -590,7 +641,11 @@ def test_exact_collections_compare_both_ways_alike(a, b, kind):
     if kind != "()":
         assert compare(one, left + ", ".join(reversed(a)) + right)
     elif len(a) > 1:
-        assert not compare(one, left + ", ".join(reversed(a)) + right) or a == a[::-1] or compare(a[0], a[-1]) is not False
+        assert (
+            not compare(one, left + ", ".join(reversed(a)) + right)
+            or a == a[::-1]
+            or compare(a[0], a[-1]) is not False
+        )
 
 
 @settings(derandomize=True, max_examples=200, deadline=None)
@@ -599,48 +654,103 @@ def test_a_missing_or_another_solution_is_never_right(values, data):
     distinct = [v for i, v in enumerate(values) if not any(compare(v, w) for w in values[:i])]
     if len(distinct) < 2:
         return
-    fewer = data.draw(st.lists(st.sampled_from(distinct), min_size=1, max_size=len(distinct) - 1, unique=True))
+    fewer = data.draw(
+        st.lists(st.sampled_from(distinct), min_size=1, max_size=len(distinct) - 1, unique=True)
+    )
     for opening, closing in ((r"\{", r"\}"), ("", "")):
         assert not compare(", ".join(distinct), opening + ", ".join(fewer) + closing)
     assert not compare(", ".join(distinct), ", ".join([*distinct[:-1], "98765"]))
 
 
-@given(st.integers(-10**9, 10**9), st.integers(1, 10**6))
+@given(st.integers(-(10**9), 10**9), st.integers(1, 10**6))
 def test_numbers_are_compared_exactly(a, b):
     value = Fraction(a, b)
-    assert compare(f"{a}/{b}", rf"\frac{{{value.numerator}}}{{{value.denominator}}}") and compare(f"{a:,}", str(a))
-    assert not compare(f"{a}/{b}", rf"\frac{{{value.numerator + 1}}}{{{value.denominator}}}") and not compare(str(a), str(a + 1))
+    assert compare(f"{a}/{b}", rf"\frac{{{value.numerator}}}{{{value.denominator}}}") and compare(
+        f"{a:,}", str(a)
+    )
+    assert not compare(
+        f"{a}/{b}", rf"\frac{{{value.numerator + 1}}}{{{value.denominator}}}"
+    ) and not compare(str(a), str(a + 1))
 
 
-@settings(derandomize=True, max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.sampled_from(list("\\{}[]()|,.;:=<>+-*/^_!'%$&~ 0123456789abdefinopqrstxy") + ["\\frac", "\\sqrt", "\\text{", "\\left", "\\right", "\\begin{pmatrix}", "\\end{pmatrix}", "\\pm", "\\cup", "\\infty", "\\le", "^\\circ", " and ", " or ", "½", "π", "×10^"]), max_size=40).map("".join))
+@settings(
+    derandomize=True, max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+@given(
+    st.lists(
+        st.sampled_from(
+            list("\\{}[]()|,.;:=<>+-*/^_!'%$&~ 0123456789abdefinopqrstxy")
+            + [
+                "\\frac",
+                "\\sqrt",
+                "\\text{",
+                "\\left",
+                "\\right",
+                "\\begin{pmatrix}",
+                "\\end{pmatrix}",
+                "\\pm",
+                "\\cup",
+                "\\infty",
+                "\\le",
+                "^\\circ",
+                " and ",
+                " or ",
+                "½",
+                "π",
+                "×10^",
+            ]
+        ),
+        max_size=40,
+    ).map("".join)
+)
 def test_no_text_breaks_the_reader(text):
     assert compare(text, text) in {True, False, None} and compare("x", text) in {True, False, None}
     assert isinstance(clean(text), str)
 
 
-@settings(derandomize=True, max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    derandomize=True,
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(text=st.text(max_size=80))
 def test_the_grader_answers_any_text(robust, text):
     for verdict in robust.grade("12", [text, box(text)]):
-        assert verdict.status in {"ok", "no_answer", "parse_error", "timeout", "crash"} and (verdict.status == "ok" or not verdict.correct)
+        assert verdict.status in {"ok", "no_answer", "parse_error", "timeout", "crash"} and (
+            verdict.status == "ok" or not verdict.correct
+        )
 
 
 # --- the grader --------------------------------------------------------------------------------------------------------
 def test_boxes_of_the_closing_sentence_are_joined_for_lists_only(robust):
     text = r"The maximum is $\boxed{3}$ and the minimum is $\boxed{1}$."
-    assert [robust.grade(gold, [text])[0].correct for gold in ("1, 3", "1", "3", r"\{1,3\}", "1, 4")] == [True, True, False, True, False]
+    assert [
+        robust.grade(gold, [text])[0].correct for gold in ("1, 3", "1", "3", r"\{1,3\}", "1, 4")
+    ] == [True, True, False, True, False]
     assert not robust.grade("3, 4", [r"It is \boxed{3}. No, wait: it is \boxed{4}."])[0].correct
 
 
 def test_statuses_and_golds(robust):
-    assert [v.status for v in robust.grade("x", [box("x"), "no box", box(""), r"\boxed{\frac{}{}}", r"<think> \boxed{x}"])] == ["ok", "no_answer", "no_answer", "parse_error", "no_answer"]
-    assert [robust.gold_error(g) is None for g in ("7", "(1,2]", r"\text{Friday}", "D", "", "}", r"\frac{1}{", "???")] == [True] * 4 + [False] * 4
+    assert [
+        v.status
+        for v in robust.grade(
+            "x", [box("x"), "no box", box(""), r"\boxed{\frac{}{}}", r"<think> \boxed{x}"]
+        )
+    ] == ["ok", "no_answer", "no_answer", "parse_error", "no_answer"]
+    assert [
+        robust.gold_error(g) is None
+        for g in ("7", "(1,2]", r"\text{Friday}", "D", "", "}", r"\frac{1}{", "???")
+    ] == [True] * 4 + [False] * 4
     assert readable(r"\begin{cases} 1 & x > 0 \\ 0 & x < 0 \end{cases}", "")["status"] == "ok"
 
 
 def test_plain_numbers_are_graded_at_1500_a_second(robust):
-    golds = [str(n) for n in range(-500, 1000)] + [f"{n}/7" for n in range(1, 400)] + [f"{n}.25" for n in range(400)]
+    golds = (
+        [str(n) for n in range(-500, 1000)]
+        + [f"{n}/7" for n in range(1, 400)]
+        + [f"{n}.25" for n in range(400)]
+    )
     texts = [box(str(n)) for n in range(len(golds))]
     began = time.process_time()
     for gold, text in zip(golds, texts, strict=True):
@@ -652,35 +762,68 @@ def test_plain_numbers_are_graded_at_1500_a_second(robust):
 def test_s8_08_minerva_golds_in_e_notation_grade_themselves_and_powers_of_ten(shared, robust):
     import json
 
-    rows = [json.loads(line)["answer"] for line in (shared / "data/benchmarks/minerva.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line)["answer"]
+        for line in (shared / "data/benchmarks/minerva.jsonl").read_text().splitlines()
+    ]
     golds = [g for g in rows if re.fullmatch(r"-?[\d.]+e-?\d+", g)]
     assert len(rows) == 272 and len(golds) == 58
     for gold in golds:
         mantissa, power = gold.split("e")
-        forms = [gold, rf"{mantissa}\times10^{{{power}}}", rf"{mantissa} \cdot 10^{{{power}}}", f"{mantissa}×10^{power}" if "-" not in power else gold]
-        assert robust.gold_error(gold) is None and all(v.correct for v in robust.grade(gold, [box(f) for f in forms])), gold
-        assert not any(v.correct for v in robust.grade(gold, [box(mantissa), box(rf"{mantissa}\times10^{{{int(power) + 1}}}")])) or power == "0"
+        forms = [
+            gold,
+            rf"{mantissa}\times10^{{{power}}}",
+            rf"{mantissa} \cdot 10^{{{power}}}",
+            f"{mantissa}×10^{power}" if "-" not in power else gold,
+        ]
+        assert robust.gold_error(gold) is None and all(
+            v.correct for v in robust.grade(gold, [box(f) for f in forms])
+        ), gold
+        assert (
+            not any(
+                v.correct
+                for v in robust.grade(
+                    gold, [box(mantissa), box(rf"{mantissa}\times10^{{{int(power) + 1}}}")]
+                )
+            )
+            or power == "0"
+        )
 
 
 def test_s8_10_leading_zeros_of_aime(robust):
-    assert [v.correct for v in robust.grade("033", [box("33"), box("033"), box("33.0"), box("330"), box(r"\textbf{33}")])] == [True, True, True, False, True]
+    assert [
+        v.correct
+        for v in robust.grade(
+            "033", [box("33"), box("033"), box("33.0"), box("330"), box(r"\textbf{33}")]
+        )
+    ] == [True, True, True, False, True]
 
 
 def test_s8_11_the_percent_canary(robust, pool):
-    assert all(v.correct for v in robust.grade(r"50\%", [box("50"), box("0.5"), box(r"50\%"), box(r"\frac12")]))
+    assert all(
+        v.correct
+        for v in robust.grade(r"50\%", [box("50"), box("0.5"), box(r"50\%"), box(r"\frac12")])
+    )
     assert {(c.gold, c.answer): c.well for c in canaries(pool)}["50", r"50\%"]
 
 
 def test_s8_12_grading_works_in_threads_and_under_asyncio(robust):
     found: list[bool] = []
-    threads = [threading.Thread(target=lambda: found.append(robust.grade("[0,1)", [box(r"0 \le x < 1")])[0].correct)) for _ in range(4)]
+    threads = [
+        threading.Thread(
+            target=lambda: found.append(robust.grade("[0,1)", [box(r"0 \le x < 1")])[0].correct)
+        )
+        for _ in range(4)
+    ]
     for t in threads:
         t.start()
     for t in threads:
         t.join()
 
     async def main():
-        return await asyncio.gather(*(asyncio.to_thread(robust.grade, "2y", [box("y+y")]) for _ in range(3))), robust.grade("x+1", [box("1+x")])
+        return await asyncio.gather(
+            *(asyncio.to_thread(robust.grade, "2y", [box("y+y")]) for _ in range(3))
+        ), robust.grade("x+1", [box("1+x")])
 
     several, one = asyncio.run(main())
     assert found == [True] * 4 and all(v[0].correct for v in several) and one[0].correct
@@ -691,7 +834,9 @@ def test_s8_13_a_hanging_comparison_is_killed_and_the_run_goes_on():
     began = time.monotonic()
     verdicts = MathVerify(pool).grade("3", [box("9^{9^{9^9}}"), box(r"\sqrt{9}")])
     assert [(v.correct, v.status) for v in verdicts] == [(False, "timeout"), (True, "ok")]
-    verdicts = Robust(pool).grade("3", [box("9^{9^{9^9}}"), box(r"\sqrt{9}"), box(r"\int_0^{9^{9^9}} 9^{9^{9^x}} dx")])
+    verdicts = Robust(pool).grade(
+        "3", [box("9^{9^{9^9}}"), box(r"\sqrt{9}"), box(r"\int_0^{9^{9^9}} 9^{9^{9^x}} dx")]
+    )
     assert [v.correct for v in verdicts] == [False, True, False] and time.monotonic() - began < 60
     pool.close()
 
@@ -707,32 +852,62 @@ def test_s8_19_thinking_that_was_cut_off_is_no_answer(robust, pool):
 def test_s8_22_the_gold_goes_first(pool):
     """math-verify is not symmetric: an interval gold refuses an inequality, an inequality gold takes an interval."""
     math_verify = MathVerify(pool)
-    assert not math_verify.grade("[0,1)", [box(r"0 \leq x < 1")])[0].correct and math_verify.grade(r"0 \leq x < 1", [box("[0,1)")])[0].correct
-    assert Robust(pool).grade("[0,1)", [box(r"0 \leq x < 1")])[0].correct and Robust(pool).grade(r"0 \leq x < 1", [box("[0,1)")])[0].correct
+    assert (
+        not math_verify.grade("[0,1)", [box(r"0 \leq x < 1")])[0].correct
+        and math_verify.grade(r"0 \leq x < 1", [box("[0,1)")])[0].correct
+    )
+    assert (
+        Robust(pool).grade("[0,1)", [box(r"0 \leq x < 1")])[0].correct
+        and Robust(pool).grade(r"0 \leq x < 1", [box("[0,1)")])[0].correct
+    )
 
 
 # --- labelled rows -------------------------------------------------------------------------------------------------------
 READ_BY_HAND = Path(__file__).with_name("adjudications.jsonl")
-TARGETS = {"hardverify_math": 0.97, "processbench_final_answer": 0.993, "olympiadbench200x8_qwen25_7b": 0.99}
-OTHERS = ("math500_rho_outputs", "qwen25math_math100x8", "math_mathcoder_l7b_correct", "mr_math_159", "prmbench_qwq_human", "mr_gsm8k_answers", "math500_subset_qwen2_greedy", "gsm8k_openai_solutions_sample")
+TARGETS = {
+    "hardverify_math": 0.97,
+    "processbench_final_answer": 0.993,
+    "olympiadbench200x8_qwen25_7b": 0.99,
+}
+OTHERS = (
+    "math500_rho_outputs",
+    "qwen25math_math100x8",
+    "math_mathcoder_l7b_correct",
+    "mr_math_159",
+    "prmbench_qwq_human",
+    "mr_gsm8k_answers",
+    "math500_subset_qwen2_greedy",
+    "gsm8k_openai_solutions_sample",
+)
 
 
 @pytest.mark.parametrize("name", [*TARGETS, *OTHERS])
 def test_agreement_with_the_labels_of_the_development_half(name, shared, robust):
     """Labels that do not stand, and those we read as wrong (adjudications.jsonl, each with its reason), are left out or mended."""
-    rows, rejected = read_labels(shared / f"data/verifier/{name}.jsonl", read_adjudications(READ_BY_HAND))
+    rows, rejected = read_labels(
+        shared / f"data/verifier/{name}.jsonl", read_adjudications(READ_BY_HAND)
+    )
     assert not [r for r in rejected if r.bad]
     (score,) = measure("robust", robust, rows)
-    assert score.rows == len(rows) and score.agreement >= TARGETS.get(name, 0.99), score.disagreements
+    assert score.rows == len(rows) and score.agreement >= TARGETS.get(name, 0.99), (
+        score.disagreements
+    )
     assert score.slips == 0, [d for d in score.disagreements if d["correct"]]
 
 
 def test_conventions_of_other_projects_tests(shared, robust, pool):
     """Hand-written pairs of nine projects contradict each other; we take no wrong answer and more right ones than math-verify."""
-    rows, _ = read_labels(shared / "data/verifier/unit_test_pairs.jsonl", read_adjudications(READ_BY_HAND))
+    rows, _ = read_labels(
+        shared / "data/verifier/unit_test_pairs.jsonl", read_adjudications(READ_BY_HAND)
+    )
     rows = [r for r in rows if r.options is None]
-    (ours,), (theirs,) = measure("robust", robust, rows), measure("math_verify", MathVerify(pool), rows)
-    assert ours.slips == 0 <= theirs.slips and ours.misses < theirs.misses / 2 and ours.agreement > 0.9, ours.disagreements
+    (ours,), (theirs,) = (
+        measure("robust", robust, rows),
+        measure("math_verify", MathVerify(pool), rows),
+    )
+    assert (
+        ours.slips == 0 <= theirs.slips and ours.misses < theirs.misses / 2 and ours.agreement > 0.9
+    ), ours.disagreements
 
 
 def test_every_gold_of_the_benchmarks_can_be_read_and_is_itself(shared, robust):
@@ -740,7 +915,12 @@ def test_every_gold_of_the_benchmarks_can_be_read_and_is_itself(shared, robust):
 
     bad = []
     for name in ("aime24", "aime25", "amc23", "math500", "minerva", "olympiadbench"):
-        for row in map(json.loads, (shared / f"data/benchmarks/{name}.jsonl").read_text().splitlines()):
-            if robust.gold_error(str(row["answer"])) or not robust.grade(str(row["answer"]), [box(str(row["answer"]))])[0].correct:
+        for row in map(
+            json.loads, (shared / f"data/benchmarks/{name}.jsonl").read_text().splitlines()
+        ):
+            if (
+                robust.gold_error(str(row["answer"]))
+                or not robust.grade(str(row["answer"]), [box(str(row["answer"]))])[0].correct
+            ):
                 bad.append(row["id"])
     assert not bad

@@ -17,27 +17,45 @@ PROMPTS = ["3*9+6", "1-2", "7*7*7-5+2-1", "4 + 4"]
 
 
 def draws(renderer, params: Sampling, samples: int = 3, seed: int = 0) -> list[Draw]:
-    return [Draw(renderer.answer(q), params, seed + 1000 * i + k) for i, q in enumerate(PROMPTS) for k in range(samples)]
+    return [
+        Draw(renderer.answer(q), params, seed + 1000 * i + k)
+        for i, q in enumerate(PROMPTS)
+        for k in range(samples)
+    ]
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_greedy_equals_generate(name, random_policy, renderer):
     policy = random_policy(name)
-    ours = Sampler(policy).draw([Draw(renderer.answer(q), Sampling(0.0, 1.0, 24), 0) for q in PROMPTS])
+    ours = Sampler(policy).draw(
+        [Draw(renderer.answer(q), Sampling(0.0, 1.0, 24), 0) for q in PROMPTS]
+    )
     for question, completion in zip(PROMPTS, ours, strict=True):
         prompt = torch.tensor([renderer.answer(question)])
-        theirs = policy.model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=24, eos_token_id=sorted(policy.eos_ids))
+        theirs = policy.model.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            do_sample=False,
+            max_new_tokens=24,
+            eos_token_id=sorted(policy.eos_ids),
+        )
         assert completion.tokens == tuple(theirs[0, prompt.shape[1] :].tolist())
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_reported_log_probabilities_are_those_of_the_forward(name, temperature, random_policy, renderer):
+def test_reported_log_probabilities_are_those_of_the_forward(
+    name, temperature, random_policy, renderer
+):
     policy = random_policy(name)
     asked = draws(renderer, Sampling(temperature, 1.0, 20))
     out = Sampler(policy).draw(asked)
     with torch.no_grad():
-        logp, _ = log_probs(policy, [(d.prompt, c.tokens) for d, c in zip(asked, out, strict=True)], temperature=temperature)
+        logp, _ = log_probs(
+            policy,
+            [(d.prompt, c.tokens) for d, c in zip(asked, out, strict=True)],
+            temperature=temperature,
+        )
     assert torch.allclose(torch.cat([c.logp for c in out]), logp, atol=2e-4)
 
 
@@ -46,7 +64,9 @@ def test_the_same_call_repeats_bit_for_bit_and_seeds_matter(random_policy, rende
     first, again = (sampler.draw(draws(renderer, Sampling(1.0, 1.0, 20))) for _ in range(2))
     assert [c.tokens for c in first] == [c.tokens for c in again]
     assert all(torch.equal(a.logp, b.logp) for a, b in zip(first, again, strict=True))
-    assert [c.tokens for c in sampler.draw(draws(renderer, Sampling(1.0, 1.0, 20), seed=7))] != [c.tokens for c in first]
+    assert [c.tokens for c in sampler.draw(draws(renderer, Sampling(1.0, 1.0, 20), seed=7))] != [
+        c.tokens for c in first
+    ]
     assert len({c.tokens for c in first[:3]}) > 1  # samples of one prompt differ
 
 
@@ -55,12 +75,18 @@ def test_a_stop_text_ends_a_completion_where_it_has_appeared(random_policy, rend
     whole = Sampler(policy).draw(draws(renderer, Sampling(1.0, 1.0, 24)))
     text = lambda tokens: policy.tokenizer.decode(list(tokens))  # noqa: E731
     stop = text(whole[0].tokens[9:11])
-    for cut, full in zip(Sampler(policy).draw(draws(renderer, Sampling(1.0, 1.0, 24, (stop,)))), whole, strict=True):
+    for cut, full in zip(
+        Sampler(policy).draw(draws(renderer, Sampling(1.0, 1.0, 24, (stop,)))), whole, strict=True
+    ):
         n = len(cut.tokens)
         assert cut.tokens == full.tokens[:n] and torch.allclose(cut.logp, full.logp[:n])
-        assert (stop in text(cut.tokens)) == (stop in text(full.tokens)) and stop not in text(cut.tokens[:-1])
+        assert (stop in text(cut.tokens)) == (stop in text(full.tokens)) and stop not in text(
+            cut.tokens[:-1]
+        )
         assert cut.finish == ("stop" if stop in text(cut.tokens) else full.finish)
-    assert len(Sampler(policy).draw(draws(renderer, Sampling(1.0, 1.0, 24, (stop,))))[0].tokens) <= 11
+    assert (
+        len(Sampler(policy).draw(draws(renderer, Sampling(1.0, 1.0, 24, (stop,))))[0].tokens) <= 11
+    )
 
 
 def test_a_completion_does_not_depend_on_its_neighbours(random_policy, renderer):
@@ -70,7 +96,9 @@ def test_a_completion_does_not_depend_on_its_neighbours(random_policy, renderer)
     together = Sampler(policy).draw(asked)
     alone = [Sampler(policy).draw([d])[0] for d in asked]
     small_waves = Sampler(policy, wave_tokens=300).draw(asked)
-    assert [c.tokens for c in together] == [c.tokens for c in alone] == [c.tokens for c in small_waves]
+    assert (
+        [c.tokens for c in together] == [c.tokens for c in alone] == [c.tokens for c in small_waves]
+    )
 
 
 def test_every_declared_end_token_ends_a_completion(random_policy, renderer):
@@ -87,7 +115,9 @@ def test_a_completion_cut_at_max_tokens_says_so(random_policy, renderer):
     policy = random_policy()
     policy.eos_ids = frozenset({policy.pad_id})
     out = Sampler(policy).draw(draws(renderer, Sampling(1.0, 1.0, 1)))
-    assert all(len(c.tokens) == 1 == len(c.logp) for c in out) and {c.finish for c in out if c.tokens[0] != policy.pad_id} == {"length"}
+    assert all(len(c.tokens) == 1 == len(c.logp) for c in out) and {
+        c.finish for c in out if c.tokens[0] != policy.pad_id
+    } == {"length"}
 
 
 def test_mixed_parameters_go_into_waves_of_their_own(random_policy, renderer):
@@ -95,7 +125,9 @@ def test_mixed_parameters_go_into_waves_of_their_own(random_policy, renderer):
     mixed = draws(renderer, Sampling(0.0, 1.0, 8), 1) + draws(renderer, Sampling(1.0, 1.0, 12), 1)
     waves = list(sampler.waves(mixed))
     assert len(waves) == 2 and sorted(i for w in waves for i in w) == list(range(8))
-    assert [c.tokens for c in sampler.draw(mixed)[:4]] == [c.tokens for c in sampler.draw(mixed[:4])]
+    assert [c.tokens for c in sampler.draw(mixed)[:4]] == [
+        c.tokens for c in sampler.draw(mixed[:4])
+    ]
 
 
 def test_a_prompt_longer_than_the_context_is_an_error(random_policy):
@@ -109,12 +141,17 @@ def test_top_p_keeps_the_smallest_head_that_reaches_it():
     counts = torch.bincount(choose(logits, 1.0, 0.7, u)[0], minlength=4) / 4000
     assert counts[2:].sum() == 0 and counts[0].item() == pytest.approx(0.5 / 0.8, abs=0.03)
     tokens, logp = choose(logits, 1.0, 0.7, u)
-    assert torch.allclose(logp, logits.gather(-1, tokens[:, None])[:, 0])  # of the whole distribution, not of the head
+    assert torch.allclose(
+        logp, logits.gather(-1, tokens[:, None])[:, 0]
+    )  # of the whole distribution, not of the head
 
 
 def test_frequencies_follow_the_distribution_at_a_temperature():
     logits = torch.tensor([0.0, 1.0, 2.0]).repeat(20000, 1)
-    counts = torch.bincount(choose(logits, 0.5, 1.0, uniform(torch.arange(20000), 3))[0], minlength=3) / 20000
+    counts = (
+        torch.bincount(choose(logits, 0.5, 1.0, uniform(torch.arange(20000), 3))[0], minlength=3)
+        / 20000
+    )
     assert torch.allclose(counts, torch.tensor([0.0, 2.0, 4.0]).softmax(0), atol=0.015)
 
 

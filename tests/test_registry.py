@@ -73,7 +73,9 @@ def test_a_broken_plugin_does_not_take_the_others_down(tmp_path, monkeypatch):
 
 def test_a_users_file_is_imported_once_and_its_errors_name_it(tmp_path):
     good = tmp_path / "good.py"
-    good.write_text("from sage_bench import register_backend\nfrom sage_bench.backends.grpo import GRPO\n@register_backend('from-file')\nclass Mine(GRPO):\n    'mine'\n")
+    good.write_text(
+        "from sage_bench import register_backend\nfrom sage_bench.backends.grpo import GRPO\n@register_backend('from-file')\nclass Mine(GRPO):\n    'mine'\n"
+    )
     load_file(good)
     load_file(good)
     assert BACKENDS.get("from-file").__name__ == "Mine"

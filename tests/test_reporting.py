@@ -41,7 +41,9 @@ def test_sampling_error_matches_a_simulation():
     rng = np.random.default_rng(0)
     p, n = rng.random(200), 8
     draws = rng.binomial(n, p, size=(4000, 200)) / n
-    assert np.mean([sampling_se(d, n) for d in draws]) == pytest.approx(draws.mean(1).std(), rel=0.03)
+    assert np.mean([sampling_se(d, n) for d in draws]) == pytest.approx(
+        draws.mean(1).std(), rel=0.03
+    )
 
 
 def test_intervals_cover():
@@ -58,7 +60,9 @@ def test_intervals_cover():
 
 def simulate(rng, gain, n=40):
     difficulty = rng.normal(0, 1.5, size=(3, n))
-    draw = lambda shift: {str(b): rng.binomial(4, stats.norm.cdf(difficulty[b] + shift)) / 4 for b in range(3)}  # noqa: E731
+    draw = lambda shift: {
+        str(b): rng.binomial(4, stats.norm.cdf(difficulty[b] + shift)) / 4 for b in range(3)
+    }  # noqa: E731
     return draw(gain), draw(0.0)
 
 
@@ -78,7 +82,12 @@ def test_paired_bootstrap_interval_covers():
     for i in range(400):
         pick = rng.integers(4000, size=(3, 50))
         drawn = {str(b): rng.binomial(4, p[b, pick[b]]) / 4 for b in range(3)}
-        r = paired({k: v[:, 0] for k, v in drawn.items()}, {k: v[:, 1] for k, v in drawn.items()}, draws=500, seed=i)
+        r = paired(
+            {k: v[:, 0] for k, v in drawn.items()},
+            {k: v[:, 1] for k, v in drawn.items()},
+            draws=500,
+            seed=i,
+        )
         hits += r.low <= truth <= r.high
     assert hits / 400 == pytest.approx(0.94, abs=0.03)
 
@@ -98,21 +107,45 @@ def test_paired_comparison_needs_the_same_questions():
 
 def run_of(tmp_path, method: str, seed: int, gain: float = 0.0, status: str = "ok") -> EvalRun:
     rng = np.random.default_rng(seed)
-    tasks = {t: TaskResult(np.clip(rng.random(50) * 0.5 + gain, 0, 1), 4, 30.0, 0.01, 0.02, 0, status) for t in ("tiny_short", "tiny_long")}
+    tasks = {
+        t: TaskResult(np.clip(rng.random(50) * 0.5 + gain, 0, 1), 4, 30.0, 0.01, 0.02, 0, status)
+        for t in ("tiny_short", "tiny_long")
+    }
     how = {"temperature": 0.6, "top_p": 0.95, "max_gen_toks": 96, "prompt_id": "p", "data_rev": "d"}
-    return EvalRun(tmp_path / method, f"m/{method}", method, {"method": method, "step": 40, "train_seed": 0}, tasks, {"sampling": dict.fromkeys(tasks, how), "grader": "math_verify"})
+    return EvalRun(
+        tmp_path / method,
+        f"m/{method}",
+        method,
+        {"method": method, "step": 40, "train_seed": 0},
+        tasks,
+        {"sampling": dict.fromkeys(tasks, how), "grader": "math_verify"},
+    )
 
 
 def test_tables_say_what_they_show(tmp_path):
-    runs = {"base": run_of(tmp_path, "base", 0), "grpo": run_of(tmp_path, "grpo", 1, 0.1), "sage": run_of(tmp_path, "sage", 2, 0.3)}
+    runs = {
+        "base": run_of(tmp_path, "base", 0),
+        "grpo": run_of(tmp_path, "grpo", 1, 0.1),
+        "sage": run_of(tmp_path, "sage", 2, 0.3),
+    }
     table = comparison(runs, {"grpo": {"no signal %": 40.0}})
-    assert list(table.index) == ["base", "grpo", "sage"] and table.delta["base"] == 0 and table.delta["sage"] > table.delta["grpo"] > 0
+    assert (
+        list(table.index) == ["base", "grpo", "sage"]
+        and table.delta["base"] == 0
+        and table.delta["sage"] > table.delta["grpo"] > 0
+    )
     text = markdown(table, ["a note"])
     assert text.count("\n|---|") == 1 and "**" in text and "–" in text and text.endswith("a note\n")
     found = compare("sage", "grpo", runs)
-    assert found["ci"][0] > 0 and found["ci"][0] < found["diff"] < found["ci"][1] and found["p"] < 0.01
+    assert (
+        found["ci"][0] > 0 and found["ci"][0] < found["diff"] < found["ci"][1] and found["p"] < 0.01
+    )
     board = leaderboard(list(runs.values()))
-    assert list(board.columns) == LEADERBOARD and len(board) == 9 and set(board[board.task == "avg"].n_questions) == {100}
+    assert (
+        list(board.columns) == LEADERBOARD
+        and len(board) == 9
+        and set(board[board.task == "avg"].n_questions) == {100}
+    )
 
 
 def test_a_partial_row_is_marked(tmp_path):
@@ -124,8 +157,23 @@ def train(backend: str, data: str, out: Path, *words: str) -> Path:
     from sage_bench.cli.common import training_config
     from sage_bench.training import loop, setup
 
-    overrides = ["train.prompts_per_step=4", "method.group_size=4", "train.steps=2", "validation.limit=4", "validation.every=1", *words]
-    config = training_config(backend=backend, model="tiny-llama", data=data, engine=None, configs=[], overrides=overrides, backend_files=[])
+    overrides = [
+        "train.prompts_per_step=4",
+        "method.group_size=4",
+        "train.steps=2",
+        "validation.limit=4",
+        "validation.every=1",
+        *words,
+    ]
+    config = training_config(
+        backend=backend,
+        model="tiny-llama",
+        data=data,
+        engine=None,
+        configs=[],
+        overrides=overrides,
+        backend_files=[],
+    )
     loop.train(setup.build(config, out / backend, quiet=True))
     return out / backend
 
@@ -144,8 +192,23 @@ def weighted(tmp_path_factory):
     from sage_bench.data.tiny_world import problems
 
     out = tmp_path_factory.mktemp("weighted")
-    (out / "short.jsonl").write_text("".join(json.dumps({"uid": p.uid, "question": p.question, "answer": p.answer, "solution": p.solution}) + "\n" for p in problems("tiny_short")[:64]))
-    return train("oar_g", str(out / "short.jsonl"), out, "train.prompts_per_step=8", "method.group_size=8", "train.steps=3")
+    (out / "short.jsonl").write_text(
+        "".join(
+            json.dumps(
+                {"uid": p.uid, "question": p.question, "answer": p.answer, "solution": p.solution}
+            )
+            + "\n"
+            for p in problems("tiny_short")[:64]
+        )
+    )
+    return train(
+        "oar_g",
+        str(out / "short.jsonl"),
+        out,
+        "train.prompts_per_step=8",
+        "method.group_size=8",
+        "train.steps=3",
+    )
 
 
 def browse(page: Path, profile: Path, *flags: str) -> str:
@@ -154,9 +217,24 @@ def browse(page: Path, profile: Path, *flags: str) -> str:
     if not chromium:
         pytest.skip("no chromium on this machine")
     return subprocess.run(
-        [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-         f"--user-data-dir={profile}", "--virtual-time-budget=8000", *flags, "--dump-dom", f"file://{page}"],
-        capture_output=True, text=True, timeout=120,
+        [
+            chromium,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            f"--user-data-dir={profile}",
+            "--virtual-time-budget=8000",
+            *flags,
+            "--dump-dom",
+            f"file://{page}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
     ).stdout
 
 
@@ -166,12 +244,18 @@ def test_the_report_is_one_file_that_needs_no_network(trained, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "Reward without a hint" in page and "Hint use" in page and 'src="http' not in page
     curves = pd.read_csv(tmp_path / "curves.csv")
-    assert set(curves.method) == {"grpo", "sage"} and {"plain_reward", "validation/reward", "dead_wrong"} <= set(curves.metric)
+    assert set(curves.method) == {"grpo", "sage"} and {
+        "plain_reward",
+        "validation/reward",
+        "dead_wrong",
+    } <= set(curves.metric)
 
 
 def test_the_report_draws_in_a_browser(trained, tmp_path):
     report([trained], tmp_path)
-    assert browse(tmp_path / "report.html", tmp_path / "profile").count('class="main-svg"') >= 6  # plotly drew the panels
+    assert (
+        browse(tmp_path / "report.html", tmp_path / "profile").count('class="main-svg"') >= 6
+    )  # plotly drew the panels
 
 
 def test_the_report_shows_affinity_and_the_hint_gap(trained, tmp_path):
@@ -179,7 +263,9 @@ def test_the_report_shows_affinity_and_the_hint_gap(trained, tmp_path):
     page, curves = (tmp_path / "report.html").read_text(), pd.read_csv(tmp_path / "curves.csv")
     for title, metric in (("Hint gap", "learner/hint_gap"), ("Affinity", "learner/affinity")):
         assert (f"<h3>{title}</h3>" in page) == (metric in set(curves.metric))
-    assert "learner/hint_gap" in set(curves.metric)  # most tiny prompts fail, so SAGE hints in every step
+    assert "learner/hint_gap" in set(
+        curves.metric
+    )  # most tiny prompts fail, so SAGE hints in every step
 
 
 def test_token_weights_are_shown_as_coloured_text(weighted, tmp_path):
@@ -188,13 +274,30 @@ def test_token_weights_are_shown_as_coloured_text(weighted, tmp_path):
     page = (tmp_path / "report.html").read_text()
     blocks = re.findall(r'<div class="tokens">(.*?)</div>', page, re.DOTALL)
     found = responses(weighted)
-    assert len(blocks) == len(found) > 1 and {r.facts.split(",")[0] for r in found} == {"right", "wrong"}
+    assert len(blocks) == len(found) > 1 and {r.facts.split(",")[0] for r in found} == {
+        "right",
+        "wrong",
+    }
     for block, r in zip(blocks, found, strict=True):
-        spans = re.findall(r'<span(?: class="(\w+)" style="--s:([\d.]+)")? title="weight ([\d.]+)">(.*?)</span>', block, re.DOTALL)
-        assert [html_escapes.unescape(text) for *_, text in spans] == [s.text for s in r.spans] and len(spans) == block.count("<span")
-        assert all(side == ("" if w == "1.000" and not side else "up" if float(w) > 1 else "down") or abs(float(w) - 1) < 1e-3 for side, _, w, _ in spans)
-        assert sum(s.weight for s in r.spans) == pytest.approx(len(r.spans), abs=0.01)  # the advantage keeps its mass
-    stored = [json.loads(line) for line in (weighted / "completions.jsonl").read_text().splitlines()]
+        spans = re.findall(
+            r'<span(?: class="(\w+)" style="--s:([\d.]+)")? title="weight ([\d.]+)">(.*?)</span>',
+            block,
+            re.DOTALL,
+        )
+        assert [html_escapes.unescape(text) for *_, text in spans] == [
+            s.text for s in r.spans
+        ] and len(spans) == block.count("<span")
+        assert all(
+            side == ("" if w == "1.000" and not side else "up" if float(w) > 1 else "down")
+            or abs(float(w) - 1) < 1e-3
+            for side, _, w, _ in spans
+        )
+        assert sum(s.weight for s in r.spans) == pytest.approx(
+            len(r.spans), abs=0.01
+        )  # the advantage keeps its mass
+    stored = [
+        json.loads(line) for line in (weighted / "completions.jsonl").read_text().splitlines()
+    ]
     texts = {c["text"] for row in stored for c in row["completions"]}
     assert all("".join(s.text for s in r.spans).removesuffix("<|end|>") in texts for r in found)
 
@@ -202,15 +305,36 @@ def test_token_weights_are_shown_as_coloured_text(weighted, tmp_path):
 def test_token_texts_are_escaped_and_weights_of_one_are_left_out(weighted, tmp_path):
     run = shutil.copytree(weighted, tmp_path / "run")
     nasty = ['<script>document.title="owned"</script>', '"><b>', "&amp;", "\n", "x"]
-    row = {"step": 0, "uid": "<i>u</i>", "level": 0, "prompt": "", "hint": None, "answer": "<u>1</u>"}
-    row |= {"completions": [{"text": "", "finish": "stop", "reward": 0.0}] * 2, "weights": [[(t, w) for t, w in zip(nasty, (0.1, 1.0, 2.0, 1.5, 40.0), strict=True)], [("y", 1.0)]]}
+    row = {
+        "step": 0,
+        "uid": "<i>u</i>",
+        "level": 0,
+        "prompt": "",
+        "hint": None,
+        "answer": "<u>1</u>",
+    }
+    row |= {
+        "completions": [{"text": "", "finish": "stop", "reward": 0.0}] * 2,
+        "weights": [
+            [(t, w) for t, w in zip(nasty, (0.1, 1.0, 2.0, 1.5, 40.0), strict=True)],
+            [("y", 1.0)],
+        ],
+    }
     (run / "completions.jsonl").write_text(json.dumps(row) + "\n")
     assert [[s.text for s in r.spans] for r in responses(run)] == [nasty]
     report([run], tmp_path / "out")
     page = (tmp_path / "out/report.html").read_text()
-    assert "<script>document" not in page and "<i>u" not in page and "<u>1" not in page and page.count('<div class="tokens">') == 1
+    assert (
+        "<script>document" not in page
+        and "<i>u" not in page
+        and "<u>1" not in page
+        and page.count('<div class="tokens">') == 1
+    )
     dom = browse(tmp_path / "out/report.html", tmp_path / "profile")
-    assert "owned" not in re.search(r"<title>(.*?)</title>", dom)[1] and "<b>" not in re.search(r'<div class="tokens">(.*?)</div>', dom, re.DOTALL)[1]
+    assert (
+        "owned" not in re.search(r"<title>(.*?)</title>", dom)[1]
+        and "<b>" not in re.search(r'<div class="tokens">(.*?)</div>', dom, re.DOTALL)[1]
+    )
 
 
 # appended to a page: what the browser says of every token's colours, blended over the page's own
@@ -234,12 +358,20 @@ def test_coloured_tokens_are_readable_in_both_modes(weighted, tmp_path, dark):
     report([weighted], tmp_path)
     page = tmp_path / "report.html"
     page.write_text(page.read_text().replace("</body>", CONTRAST + "</body>"))
-    dom = browse(page, tmp_path / "profile", f"--blink-settings=preferredColorScheme={0 if dark else 1}")
-    told = json.loads(html_escapes.unescape(re.search(r'<pre id="seen">(.*?)</pre>', dom, re.DOTALL)[1]))
+    dom = browse(
+        page, tmp_path / "profile", f"--blink-settings=preferredColorScheme={0 if dark else 1}"
+    )
+    told = json.loads(
+        html_escapes.unescape(re.search(r'<pre id="seen">(.*?)</pre>', dom, re.DOTALL)[1])
+    )
     assert told["dark"] is dark and len(told["seen"]) > 20
     assert min(s["contrast"] for s in told["seen"]) >= 4.5
     legend = {s["title"]: s["colour"] for s in told["seen"][:5]}
-    assert list(legend) == ["weight 0.250", "weight 0.500", "weight 1.000", "weight 2.000", "weight 4.000"] and len(set(legend.values())) == 5
+    assert (
+        list(legend)
+        == ["weight 0.250", "weight 0.500", "weight 1.000", "weight 2.000", "weight 4.000"]
+        and len(set(legend.values())) == 5
+    )
 
 
 def test_summary_of_a_page_is_json_safe(tmp_path):

@@ -40,29 +40,46 @@ def hf(packaged) -> Hf:
     return Hf(packaged)
 
 
-def evaluate(sampler: Sampler, out: Path, tasks: str = "tiny_short:2", model: str = "model", **changes) -> Path:
-    return runner.evaluate(runner.EvalConfig(model, parse(tasks), out, **{"limit": 12, **changes}), sampler, quiet=True)
+def evaluate(
+    sampler: Sampler, out: Path, tasks: str = "tiny_short:2", model: str = "model", **changes
+) -> Path:
+    return runner.evaluate(
+        runner.EvalConfig(model, parse(tasks), out, **{"limit": 12, **changes}), sampler, quiet=True
+    )
 
 
 def rows(folder: Path, task: str = "tiny_short") -> list[dict]:
-    return [{k: v for k, v in r.items() if k != "time"} for r in read_jsonl(folder / "samples" / f"{task}.jsonl")]
+    return [
+        {k: v for k, v in r.items() if k != "time"}
+        for r in read_jsonl(folder / "samples" / f"{task}.jsonl")
+    ]
 
 
 def test_all_samplers_are_registered_and_the_old_name_stays():
-    assert {"hf", "local", "fake", "openai", "vllm"} <= set(SAMPLERS.names()) and SAMPLERS.get("local") is SAMPLERS.get("hf")
+    assert {"hf", "local", "fake", "openai", "vllm"} <= set(SAMPLERS.names()) and SAMPLERS.get(
+        "local"
+    ) is SAMPLERS.get("hf")
     from sage_bench.evaluation.samplers.local import Local
 
     assert Local is Hf
 
 
 def test_a_name_finds_its_sampler(packaged):
-    assert models.resolve("fake:0.25") == ("fake:0.25", "fake") and models.resolve("tiny-llama", "hf") == (packaged, "hf") == models.resolve(packaged, "hf")
-    assert models.resolve("some/model-of-a-server", "openai") == ("some/model-of-a-server", "openai")
+    assert models.resolve("fake:0.25") == ("fake:0.25", "fake") and models.resolve(
+        "tiny-llama", "hf"
+    ) == (packaged, "hf") == models.resolve(packaged, "hf")
+    assert models.resolve("some/model-of-a-server", "openai") == (
+        "some/model-of-a-server",
+        "openai",
+    )
     with pytest.raises(ModelError, match="no such model folder"):
         models.resolve("./no/such/folder", "vllm")
     for sampler, options, said in (
-        ("openai", {"base_ulr": "x"}, "base_url="), ("openai", {"base_url": "http://x/v1", "tires": 3}, "did you mean `tries`"), ("openai", {"base_url": "http://x/v1", "api_key": "k"}, "environment variable"),
-        ("hf", {"devise": "cpu"}, "devise.*options: .*device"), ("fake", {"p": 1}, "options: "),
+        ("openai", {"base_ulr": "x"}, "base_url="),
+        ("openai", {"base_url": "http://x/v1", "tires": 3}, "did you mean `tries`"),
+        ("openai", {"base_url": "http://x/v1", "api_key": "k"}, "environment variable"),
+        ("hf", {"devise": "cpu"}, "devise.*options: .*device"),
+        ("fake", {"p": 1}, "options: "),
     ):
         with pytest.raises(UsageError, match=said):
             models.make("fake:0.5" if sampler == "fake" else "m", sampler, options)
@@ -77,15 +94,35 @@ def test_the_fake_is_right_as_often_as_it_says(tmp_path):
     run = read_eval(evaluate(Fake("fake:0.7"), tmp_path, "tiny_short:16,tiny_long:16", limit=None))
     for task in run.tasks.values():
         assert abs(task.means.mean() - 0.7) < 4 * np.sqrt(0.7 * 0.3 / 1600)
-        assert 0 < task.truncated < 0.1 and 0 < task.no_answer < 0.1  # a tenth each of the 30 % that are wrong
+        assert (
+            0 < task.truncated < 0.1 and 0 < task.no_answer < 0.1
+        )  # a tenth each of the 30 % that are wrong
 
 
 @pytest.mark.parametrize(("p", "mean"), [("0", 0.0), ("1", 1.0)])
 def test_the_fake_at_its_ends(p, mean, tmp_path):
-    assert read_eval(evaluate(Fake(f"fake:{p}"), tmp_path)).tasks["tiny_short"].means.tolist() == [mean] * 12
+    assert (
+        read_eval(evaluate(Fake(f"fake:{p}"), tmp_path)).tasks["tiny_short"].means.tolist()
+        == [mean] * 12
+    )
 
 
-@pytest.mark.parametrize("gold", ["12", "-3", "0", "B", "J", r"\frac{1}{2}", r"3\sqrt{13}", "[0,1)", r"\{1,2\}", "4.5e33", "x^2+1"])
+@pytest.mark.parametrize(
+    "gold",
+    [
+        "12",
+        "-3",
+        "0",
+        "B",
+        "J",
+        r"\frac{1}{2}",
+        r"3\sqrt{13}",
+        "[0,1)",
+        r"\{1,2\}",
+        "4.5e33",
+        "x^2+1",
+    ],
+)
 def test_the_fakes_wrong_answers_are_wrong_for_every_grader(gold):
     for name in GRADERS.names():
         texts = [f"So the answer is \\boxed{{{wrong_answer(gold, s)}}}." for s in range(4)]
@@ -119,9 +156,13 @@ def test_s8_01_all_sixteen_repeats_reach_the_metric(tmp_path):
     """lm-eval #3297: its default filter scores the first repeat only."""
     folder = evaluate(Fake("fake:0.5"), tmp_path, "tiny_short:16")
     results = json.loads((folder / "results.json").read_text())["results"]["tiny_short"]
-    right = Counter(g["doc_id"] for g in read_jsonl(folder / "grades/tiny_short.robust.jsonl") if g["correct"])
+    right = Counter(
+        g["doc_id"] for g in read_jsonl(folder / "grades/tiny_short.robust.jsonl") if g["correct"]
+    )
     assert results["avg_at_n,all"] == pytest.approx(sum(right.values()) / (12 * 16), abs=1e-12)
-    assert {right[d] / 16 for d in range(12)} - {0.0, 1.0}, "some question is neither always right nor always wrong"
+    assert {right[d] / 16 for d in range(12)} - {0.0, 1.0}, (
+        "some question is neither always right nor always wrong"
+    )
     assert read_eval(folder).tasks["tiny_short"].samples == 16
 
 
@@ -137,13 +178,30 @@ def test_s8_02_running_again_keeps_sixteen_distinct_samples(hf, tmp_path):
 
 def test_s8_04_neighbouring_base_seeds_share_no_sample_seed(tmp_path):
     """vLLM gives child i of n samples the seed + i: runs with seeds 42 and 43 would share 15 of 16."""
-    seeds = [{r["seed"] for t in ("tiny_short", "tiny_long") for r in rows(evaluate(Fake("fake:1"), tmp_path, "tiny_short:16,tiny_long:16", limit=None, seed=s), t)} for s in (42, 43)]
+    seeds = [
+        {
+            r["seed"]
+            for t in ("tiny_short", "tiny_long")
+            for r in rows(
+                evaluate(
+                    Fake("fake:1"), tmp_path, "tiny_short:16,tiny_long:16", limit=None, seed=s
+                ),
+                t,
+            )
+        }
+        for s in (42, 43)
+    ]
     assert len(seeds[0]) == len(seeds[1]) == 3200 and not seeds[0] & seeds[1]
 
 
 def test_what_http_seeds_are_cut_to_still_differs():
     for bits in (31, 53):
-        cut = [derive_seed(b, "aime24", d, s) % (1 << bits) for b in (42, 43) for d in range(30) for s in range(16)]
+        cut = [
+            derive_seed(b, "aime24", d, s) % (1 << bits)
+            for b in (42, 43)
+            for d in range(30)
+            for s in range(16)
+        ]
         assert len(set(cut)) == len(cut)
 
 
@@ -154,7 +212,14 @@ class Echo(Sampler):
     """The pool that `vllm` uses, over workers without an engine."""
 
     def __init__(self, logs: Path, workers: int, **config):
-        self.pool = Pool([sys.executable, ECHO], [config] * workers, [{}] * workers, logs=logs, name="echo", window=8)
+        self.pool = Pool(
+            [sys.executable, ECHO],
+            [config] * workers,
+            [{}] * workers,
+            logs=logs,
+            name="echo",
+            window=8,
+        )
         self.by: Counter[int] = Counter()
 
     def render(self, messages):
@@ -177,12 +242,16 @@ def test_s8_05_one_shard_or_four_draw_the_same_samples(tmp_path):
     stored = {}
     for workers in (1, 4):
         sampler = Echo(tmp_path / f"logs{workers}", workers, delay=0.002)
-        while len(sampler.pool.about) < workers:  # the first that is ready could draw all of so little alone
+        while (
+            len(sampler.pool.about) < workers
+        ):  # the first that is ready could draw all of so little alone
             list(sampler.draw([Ask("warm", Sampling(), 0)]))
         sampler.by.clear()
         stored[workers] = rows(evaluate(sampler, tmp_path / str(workers), "tiny_short:8", limit=40))
         sampler.close()
-        assert len(sampler.by) == workers and min(sampler.by.values()) > 0, "every worker drew something"
+        assert len(sampler.by) == workers and min(sampler.by.values()) > 0, (
+            "every worker drew something"
+        )
     assert len(stored[4]) == len({(r["doc_id"], r["sample"]) for r in stored[4]}) == 320
     assert sorted(stored[1], key=str) == sorted(stored[4], key=str)
 
@@ -190,15 +259,24 @@ def test_s8_05_one_shard_or_four_draw_the_same_samples(tmp_path):
 def test_all_samples_of_a_question_go_to_one_worker():
     asks = [Ask(f"q{d}", Sampling(0.6, 0.95, 9), 10 * d + s) for d in range(3) for s in range(4)]
     groups = group_by_question(asks, lambda p: [ord(c) for c in p], limit=4)
-    assert [[n for n, _ in g["asks"]] for g in groups] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]] and groups[1]["prompt"] == [ord("q"), ord("1")]
+    assert [[n for n, _ in g["asks"]] for g in groups] == [
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+        [8, 9, 10, 11],
+    ] and groups[1]["prompt"] == [ord("q"), ord("1")]
     assert [len(g["asks"]) for g in group_by_question(asks, lambda p: [1], limit=3)] == [3, 1] * 3
     mixed = [*asks, Ask("q0", Sampling(0.6, 0.95, 10), 99)]
-    assert len(group_by_question(mixed, lambda p: [1], limit=4)) == 4, "another max_tokens is another request"
+    assert len(group_by_question(mixed, lambda p: [1], limit=4)) == 4, (
+        "another max_tokens is another request"
+    )
 
 
 def test_a_dead_worker_is_an_error_with_its_log_and_what_was_drawn_is_kept(tmp_path):
     sampler = Echo(tmp_path / "logs", 2, delay=0.01, die_after=20)
-    with pytest.raises(SageBenchError, match=r"(?s)ended with code -9.*out of memory, says the engine.*run the same command again"):
+    with pytest.raises(
+        SageBenchError,
+        match=r"(?s)ended with code -9.*out of memory, says the engine.*run the same command again",
+    ):
         evaluate(sampler, tmp_path / "run", "tiny_short:8")
     sampler.close()
     folder = next((tmp_path / "run").glob("*/*"))
@@ -206,7 +284,11 @@ def test_a_dead_worker_is_an_error_with_its_log_and_what_was_drawn_is_kept(tmp_p
     assert 20 <= len(kept) <= 40
     sampler = Echo(tmp_path / "logs", 2)
     evaluate(sampler, tmp_path / "run", "tiny_short:8")
-    assert sum(sampler.by.values()) == 96 - len(kept) and rows(folder)[: len(kept)] == kept and len(rows(folder)) == 96
+    assert (
+        sum(sampler.by.values()) == 96 - len(kept)
+        and rows(folder)[: len(kept)] == kept
+        and len(rows(folder)) == 96
+    )
     sampler.close()
 
 
@@ -222,7 +304,7 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path):
 import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 from sage_bench.evaluation.workers import Pool
 from pathlib import Path
-pool = Pool([sys.executable, {ECHO!r}], [{{"delay": 0.05, "pids": {str(tmp_path / 'pids')!r}}}] * 2, [{{}}] * 2, logs=Path({str(tmp_path)!r}), name="echo", window=8)
+pool = Pool([sys.executable, {ECHO!r}], [{{"delay": 0.05, "pids": {str(tmp_path / "pids")!r}}}] * 2, [{{}}] * 2, logs=Path({str(tmp_path)!r}), name="echo", window=8)
 for _ in pool.run([{{"asks": [[i, i]]}} for i in range(10000)]): pass
 """
     parent = subprocess.Popen([sys.executable, "-c", code])
@@ -247,7 +329,13 @@ def running(pid: int) -> bool:
 
 def test_gpus_are_dealt_out_and_nonsense_is_refused():
     assert split_gpus(["2", "5", "7"], 1, 2) == [["2"], ["5"]] and split_gpus([], 1, None) == [[]]
-    for gpus, tensor, workers in ((["0"], 2, None), (["0", "1"], 1, 3), (["0"], 1, 0), ([], 2, None), (["0"], 0, 1)):
+    for gpus, tensor, workers in (
+        (["0"], 2, None),
+        (["0", "1"], 1, 3),
+        (["0"], 1, 0),
+        ([], 2, None),
+        (["0"], 0, 1),
+    ):
         with pytest.raises(UsageError, match="do not fit"):
             split_gpus(gpus, tensor, workers)
 
@@ -255,21 +343,43 @@ def test_gpus_are_dealt_out_and_nonsense_is_refused():
 # --- prompts
 
 
-def test_s8_20_a_prompt_that_does_not_fit_is_refused_before_anything_is_drawn(hf, tmp_path, monkeypatch):
+def test_s8_20_a_prompt_that_does_not_fit_is_refused_before_anything_is_drawn(
+    hf, tmp_path, monkeypatch
+):
     """lm-eval cuts such a prompt on the left, in silence (Qwen2.5-Math has 4,096 positions and is asked for 8,192)."""
     monkeypatch.setattr(hf, "draw", lambda asks: pytest.fail("it was drawn"))
-    with pytest.raises(UsageError, match=rf"tiny_\w+, question \d+: 24 prompts do not fit the model's context of {hf.context} tokens") as said:
+    with pytest.raises(
+        UsageError,
+        match=rf"tiny_\w+, question \d+: 24 prompts do not fit the model's context of {hf.context} tokens",
+    ) as said:
         evaluate(hf, tmp_path, "tiny_short:2,tiny_long:2", sampling={"max_gen_toks": hf.context})
     fits = int(str(said.value).split("--max-tokens ")[1].split()[0])
     monkeypatch.undo()
-    monkeypatch.setattr(hf, "draw", lambda asks: ((i, Text("x", "stop", 1, 1)) for i in range(len(asks))))
+    monkeypatch.setattr(
+        hf, "draw", lambda asks: ((i, Text("x", "stop", 1, 1)) for i in range(len(asks)))
+    )
     evaluate(hf, tmp_path, "tiny_short:2,tiny_long:2", sampling={"max_gen_toks": fits})
     with pytest.raises(UsageError, match="prompts do not fit"):
         evaluate(hf, tmp_path, "tiny_short:2,tiny_long:2", sampling={"max_gen_toks": fits + 1})
-    lengths = sorted(hf.count(hf.render([{"role": "system", "content": SYSTEM}, {"role": "user", "content": p.question}])) for p in problems("tiny_long")[:12])
-    monkeypatch.setattr(hf, "context", lengths[-3])  # three prompts or more fill it without any completion
-    alone, room = sum(n >= lengths[-3] for n in lengths), lengths[-3] - max(n for n in lengths if n < lengths[-3])
-    with pytest.raises(UsageError, match=rf"Remedy: {alone} of them fill the context alone and want a model with a longer context; --max-tokens {room} fits the others"):
+    lengths = sorted(
+        hf.count(
+            hf.render(
+                [{"role": "system", "content": SYSTEM}, {"role": "user", "content": p.question}]
+            )
+        )
+        for p in problems("tiny_long")[:12]
+    )
+    monkeypatch.setattr(
+        hf, "context", lengths[-3]
+    )  # three prompts or more fill it without any completion
+    alone, room = (
+        sum(n >= lengths[-3] for n in lengths),
+        lengths[-3] - max(n for n in lengths if n < lengths[-3]),
+    )
+    with pytest.raises(
+        UsageError,
+        match=rf"Remedy: {alone} of them fill the context alone and want a model with a longer context; --max-tokens {room} fits the others",
+    ):
         evaluate(hf, tmp_path / "short", "tiny_long:1")
 
 
@@ -281,9 +391,18 @@ def test_s8_21_without_a_chat_template_an_instruct_prompt_is_refused(packaged, t
     with pytest.raises(ModelError, match=r"no chat template.*--chat-template none"):
         Hf(str(bare))
     chat = [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}]
-    plain, own = Hf(str(bare), chat_template="none"), Hf(str(bare), chat_template=str(tmp_path / "mine.jinja"))
-    assert plain.render(chat) == "S\n\nU\n" and own.render(chat) == Hf(packaged).render(chat) != plain.render(chat)
-    assert plain.fingerprint()["template"] != own.fingerprint()["template"] == Hf(packaged).fingerprint()["template"]
+    plain, own = (
+        Hf(str(bare), chat_template="none"),
+        Hf(str(bare), chat_template=str(tmp_path / "mine.jinja")),
+    )
+    assert plain.render(chat) == "S\n\nU\n" and own.render(chat) == Hf(packaged).render(
+        chat
+    ) != plain.render(chat)
+    assert (
+        plain.fingerprint()["template"]
+        != own.fingerprint()["template"]
+        == Hf(packaged).fingerprint()["template"]
+    )
     with pytest.raises(UsageError, match="no such chat template"):
         Hf(str(bare), chat_template="chatml")
 
@@ -302,7 +421,9 @@ def test_vllm_where_it_is_not_installed_says_what_to_do(packaged):
 
 
 def openai(server: Server, **options) -> OpenAI:
-    return OpenAI("the-model", base_url=server.url, **{"parallel": 8, "tries": 3, "pause": 0.01, **options})
+    return OpenAI(
+        "the-model", base_url=server.url, **{"parallel": 8, "tries": 3, "pause": 0.01, **options}
+    )
 
 
 def serve_policy(hf: Hf):
@@ -312,10 +433,16 @@ def serve_policy(hf: Hf):
     lock = threading.Lock()
 
     def answer(body, number):
-        ask = Ask(hf.render(body["messages"]), Sampling(body["temperature"], body["top_p"], body["max_tokens"]), body["seed"])
+        ask = Ask(
+            hf.render(body["messages"]),
+            Sampling(body["temperature"], body["top_p"], body["max_tokens"]),
+            body["seed"],
+        )
         with lock:
             ((_, text),) = hf.draw([ask])
-        return 200, completion(text.text, text.finish) | {"usage": {"prompt_tokens": text.prompt_tokens, "completion_tokens": text.tokens}}
+        return 200, completion(text.text, text.finish) | {
+            "usage": {"prompt_tokens": text.prompt_tokens, "completion_tokens": text.tokens}
+        }
 
     return answer
 
@@ -327,7 +454,16 @@ def test_a_policy_behind_a_server_is_the_policy(hf, tmp_path):
     assert len(there) == len(here) == 48
 
     def by_key(stored):
-        return {(r["doc_id"], r["sample"]): (r["seed"], r["text"], r["finish"], r["prompt_tokens"], r["tokens"]) for r in stored}
+        return {
+            (r["doc_id"], r["sample"]): (
+                r["seed"],
+                r["text"],
+                r["finish"],
+                r["prompt_tokens"],
+                r["tokens"],
+            )
+            for r in stored
+        }
 
     same = sum(by_key(there)[k] == v for k, v in by_key(here).items())
     assert same >= 47, "the same seeds draw the same texts, but for the numerics of another batch"
@@ -336,15 +472,32 @@ def test_a_policy_behind_a_server_is_the_policy(hf, tmp_path):
 def test_the_body_of_a_call_says_everything(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_KEY", "sk-very-secret")
     with Server(lambda body, n: (200, completion("\\boxed{1}", "length"))) as server:
-        folder = evaluate(openai(server, key_env="MY_KEY", body={"min_p": 0.1}), tmp_path, "tiny_short:3", limit=2)
+        folder = evaluate(
+            openai(server, key_env="MY_KEY", body={"min_p": 0.1}), tmp_path, "tiny_short:3", limit=2
+        )
     assert len(server.calls) == 6 and {p for p, _, _ in server.calls} == {"/v1/chat/completions"}
     bodies = [b for _, b, _ in server.calls]
-    assert {k: bodies[0][k] for k in ("model", "max_tokens", "temperature", "top_p", "min_p")} == {"model": "the-model", "max_tokens": 96, "temperature": 0.6, "top_p": 0.95, "min_p": 0.1}
-    assert [m["role"] for m in bodies[0]["messages"]] == ["system", "user"] and all(0 <= b["seed"] < 2**53 for b in bodies)
-    assert len({b["seed"] for b in bodies}) == 6 and {h["Authorization"] for _, _, h in server.calls} == {"Bearer sk-very-secret"}
-    assert {(r["finish"], r["prompt_tokens"], r["tokens"]) for r in rows(folder)} == {("length", 11, 5)}
+    assert {k: bodies[0][k] for k in ("model", "max_tokens", "temperature", "top_p", "min_p")} == {
+        "model": "the-model",
+        "max_tokens": 96,
+        "temperature": 0.6,
+        "top_p": 0.95,
+        "min_p": 0.1,
+    }
+    assert [m["role"] for m in bodies[0]["messages"]] == ["system", "user"] and all(
+        0 <= b["seed"] < 2**53 for b in bodies
+    )
+    assert len({b["seed"] for b in bodies}) == 6 and {
+        h["Authorization"] for _, _, h in server.calls
+    } == {"Bearer sk-very-secret"}
+    assert {(r["finish"], r["prompt_tokens"], r["tokens"]) for r in rows(folder)} == {
+        ("length", 11, 5)
+    }
     written = "".join(f.read_text(errors="replace") for f in folder.rglob("*") if f.is_file())
-    assert "sk-very-secret" not in written and len(list(read_jsonl(folder / "openai_calls.jsonl"))) == 6
+    assert (
+        "sk-very-secret" not in written
+        and len(list(read_jsonl(folder / "openai_calls.jsonl"))) == 6
+    )
 
 
 def test_equal_bodies_are_separate_calls(tmp_path):
@@ -360,7 +513,13 @@ def test_bad_moments_of_a_server_are_waited_out(tmp_path):
     def answer(body, n):
         tries[body["seed"]] += 1
         if tries[body["seed"]] == 1:
-            return [(429, "slow down"), (500, "oops"), (503, ""), (200, "<html>not json"), (200, {"choices": []})][n % 5]
+            return [
+                (429, "slow down"),
+                (500, "oops"),
+                (503, ""),
+                (200, "<html>not json"),
+                (200, {"choices": []}),
+            ][n % 5]
         return 200, completion("\\boxed{7}")
 
     with Server(answer) as server:
@@ -381,38 +540,61 @@ def test_a_slow_answer_is_a_timeout_and_asked_again(tmp_path):
 
     with Server(answer) as server:
         folder = evaluate(openai(server, timeout=0.5), tmp_path, "tiny_short:2", limit=2)
-    assert len(rows(folder)) == 4 and "timeout" in {c["status"] for c in read_jsonl(folder / "openai_calls.jsonl")}
+    assert len(rows(folder)) == 4 and "timeout" in {
+        c["status"] for c in read_jsonl(folder / "openai_calls.jsonl")
+    }
 
 
 def test_what_cannot_be_had_is_missing_and_only_that_is_asked_again(tmp_path):
     bad = {"on": True}
 
     def answer(body, n):
-        return (400, {"error": "this prompt is too long"}) if bad["on"] and body["seed"] % 3 == 0 else (200, completion("\\boxed{7}"))
+        return (
+            (400, {"error": "this prompt is too long"})
+            if bad["on"] and body["seed"] % 3 == 0
+            else (200, completion("\\boxed{7}"))
+        )
 
     with Server(answer) as server:
-        with pytest.raises(PartialError, match=r"samples could not be drawn: http 400 .*too long.* \(x\d+\)") as said:
+        with pytest.raises(
+            PartialError, match=r"samples could not be drawn: http 400 .*too long.* \(x\d+\)"
+        ) as said:
             evaluate(openai(server), tmp_path, "tiny_short:4")
         folder = Path(str(said.value.where))
         kept = rows(folder)
         assert said.value.exit_code == 3 and 0 < len(kept) < 48
-        assert read_eval(folder).tasks["tiny_short"].status == f"partial {len(kept)}/48", "what is there is graded and called partial"
+        assert read_eval(folder).tasks["tiny_short"].status == f"partial {len(kept)}/48", (
+            "what is there is graded and called partial"
+        )
         bad["on"] = False
         before = len(server.calls)
         assert evaluate(openai(server), tmp_path, "tiny_short:4") == folder
-        assert len(server.calls) - before == 48 - len(kept) and read_eval(folder).tasks["tiny_short"].status == "ok"
+        assert (
+            len(server.calls) - before == 48 - len(kept)
+            and read_eval(folder).tasks["tiny_short"].status == "ok"
+        )
 
 
-@pytest.mark.parametrize(("status", "said"), [(401, "the key is not accepted"), (404, "no such model")])
+@pytest.mark.parametrize(
+    ("status", "said"), [(401, "the key is not accepted"), (404, "no such model")]
+)
 def test_a_server_that_refuses_us_ends_the_run_at_once(status, said, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-123456")
-    with Server(lambda body, n: (status, "bad key sk-123456")) as server, pytest.raises(UsageError, match=f"{said}.*OPENAI_API_KEY") as error:
+    with (
+        Server(lambda body, n: (status, "bad key sk-123456")) as server,
+        pytest.raises(UsageError, match=f"{said}.*OPENAI_API_KEY") as error,
+    ):
         evaluate(openai(server), tmp_path, "tiny_short:16,tiny_long:16", limit=None)
     assert len(server.calls) <= 24 and "sk-123456" not in str(error.value)
 
 
 def test_a_server_that_answers_nobody_ends_the_run_early(tmp_path):
-    with Server(lambda body, n: (500, "down")) as server, pytest.raises(SageBenchError, match="16 calls in a row failed, the last with: http 500 down"):
+    with (
+        Server(lambda body, n: (500, "down")) as server,
+        pytest.raises(
+            SageBenchError, match="16 calls in a row failed, the last with: http 500 down"
+        ),
+    ):
         evaluate(openai(server), tmp_path, "tiny_short:16,tiny_long:16", limit=None)
     assert len(server.calls) < 3 * (16 + 2 * 8)
 
@@ -440,27 +622,46 @@ def test_s8_19_truncated_thinking_is_no_answer_and_is_counted(tmp_path):
     stored = {(r["doc_id"], r["sample"]): r for r in rows(folder)}
     cut = {k for k, r in stored.items() if r["finish"] == "length"}
     assert 0 < len(cut) < 48
-    assert all(stored[k]["text"].startswith("<think>") and "</think>" not in stored[k]["text"] for k in cut)
+    assert all(
+        stored[k]["text"].startswith("<think>") and "</think>" not in stored[k]["text"] for k in cut
+    )
     assert all("</think>\n\n\\boxed{7}" in r["text"] for k, r in stored.items() if k not in cut)
-    grades = {(g["doc_id"], g["sample"]): g for g in read_jsonl(folder / "grades/tiny_short.robust.jsonl")}
-    assert not any(grades[k]["correct"] for k in cut) and all(grades[k]["status"] != "ok" for k in cut)
+    grades = {
+        (g["doc_id"], g["sample"]): g for g in read_jsonl(folder / "grades/tiny_short.robust.jsonl")
+    }
+    assert not any(grades[k]["correct"] for k in cut) and all(
+        grades[k]["status"] != "ok" for k in cut
+    )
     result = read_eval(folder).tasks["tiny_short"]
     assert result.truncated == pytest.approx(len(cut) / 48) == pytest.approx(result.no_answer)
 
 
 def test_with_a_tokenizer_the_template_is_applied_here(packaged, hf, tmp_path):
-    with Server(lambda body, n: (200, {"choices": [{"text": "\\boxed{7}", "finish_reason": "stop"}]})) as server:
+    with Server(
+        lambda body, n: (200, {"choices": [{"text": "\\boxed{7}", "finish_reason": "stop"}]})
+    ) as server:
         sampler = openai(server, tokenizer=packaged, context=hf.context)
         evaluate(sampler, tmp_path, "tiny_short:1", limit=2)
         path, body, _ = server.calls[0]
-        assert path == "/v1/completions" and body["prompt"].startswith(hf.render([{"role": "system", "content": "x"}])[:5]) and body["add_special_tokens"] is False
+        assert (
+            path == "/v1/completions"
+            and body["prompt"].startswith(hf.render([{"role": "system", "content": "x"}])[:5])
+            and body["add_special_tokens"] is False
+        )
         assert sampler.count(body["prompt"]) == hf.count(body["prompt"]) > 5
         with pytest.raises(UsageError, match="do not fit"):
-            evaluate(sampler, tmp_path, "tiny_short:1", limit=2, sampling={"max_gen_toks": hf.context})
+            evaluate(
+                sampler, tmp_path, "tiny_short:1", limit=2, sampling={"max_gen_toks": hf.context}
+            )
 
 
 def test_a_text_that_is_no_unicode_is_stored_all_the_same(tmp_path):
-    with Server(lambda body, n: (200, '{"choices": [{"message": {"content": "\\ud83d \\\\boxed{7}"}, "finish_reason": "stop"}]}')) as server:
+    with Server(
+        lambda body, n: (
+            200,
+            '{"choices": [{"message": {"content": "\\ud83d \\\\boxed{7}"}, "finish_reason": "stop"}]}',
+        )
+    ) as server:
         stored = rows(evaluate(openai(server), tmp_path, "tiny_short:1", limit=1))
     assert stored[0]["text"] == "? \\boxed{7}"
 
@@ -470,7 +671,9 @@ def test_a_sampler_that_forgets_a_sample_is_caught(tmp_path):
         def draw(self, asks):
             return (x for x in super().draw(asks) if x[0] % 5)
 
-    with pytest.raises(PartialError, match="5 of 24 samples could not be drawn: the sampler gave no text"):
+    with pytest.raises(
+        PartialError, match="5 of 24 samples could not be drawn: the sampler gave no text"
+    ):
         evaluate(Forgetful("fake:0.5"), tmp_path)
 
 
@@ -480,9 +683,17 @@ def test_a_failed_sample_is_no_row():
 
 def test_the_command_line_takes_a_fake_and_options(tmp_path):
     def run(*words):
-        return subprocess.run([sys.executable, "-m", "sage_bench", "eval", "-o", str(tmp_path), "-q", *words], capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        return subprocess.run(
+            [sys.executable, "-m", "sage_bench", "eval", "-o", str(tmp_path), "-q", *words],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
 
     done = run("-m", "fake:0.5", "-t", "tiny_short:2", "-L", "5")
-    assert done.returncode == 0 and Path(done.stdout.split()[-1]).parent.name == "fake-0.5", done.stderr
+    assert done.returncode == 0 and Path(done.stdout.split()[-1]).parent.name == "fake-0.5", (
+        done.stderr
+    )
     done = run("-m", "fake:0.5", "-t", "tiny_short", "--sampler-option", "colour=red")
     assert done.returncode == 2 and "colour" in done.stderr and "options:" in done.stderr

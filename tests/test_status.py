@@ -20,11 +20,30 @@ from sage_bench.reporting.status import lock_holder, status
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "sage_bench", "status", *words], capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "sage_bench", "status", *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def test_a_training_run_goes_is_killed_and_is_found_dead(tmp_path):
-    words = ["train", "--backend", "grpo", "--model", "tiny-llama", "--data", "tiny", "--out", str(tmp_path / "run"), "-q", "train.steps=500", "train.prompts_per_step=4", "train.updates_per_step=1"]
+    words = [
+        "train",
+        "--backend",
+        "grpo",
+        "--model",
+        "tiny-llama",
+        "--data",
+        "tiny",
+        "--out",
+        str(tmp_path / "run"),
+        "-q",
+        "train.steps=500",
+        "train.prompts_per_step=4",
+        "train.updates_per_step=1",
+    ]
     process = subprocess.Popen([sys.executable, "-m", "sage_bench", *words])
     try:
         seen = None
@@ -35,15 +54,28 @@ def test_a_training_run_goes_is_killed_and_is_found_dead(tmp_path):
                 if seen.done >= 2:
                     break
             time.sleep(0.1)
-        assert (seen.kind, seen.state, seen.total, seen.unit, seen.pid) == ("train", "running", 500, "steps", process.pid)
-        assert seen.eta > 0 and seen.idle < 60 and "reward" in seen.note and str(process.pid) in run(str(tmp_path)).stdout
+        assert (seen.kind, seen.state, seen.total, seen.unit, seen.pid) == (
+            "train",
+            "running",
+            500,
+            "steps",
+            process.pid,
+        )
+        assert (
+            seen.eta > 0
+            and seen.idle < 60
+            and "reward" in seen.note
+            and str(process.pid) in run(str(tmp_path)).stdout
+        )
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     (dead,) = status(tmp_path / "run")
     assert dead.state == "died" and dead.pid is None and dead.eta is None and dead.done >= 2
     assert "The command that began a run goes on with it" in run(str(tmp_path)).stdout
-    (tmp_path / "run/status.json").write_text(json.dumps({"state": "failed", "step": 3, "steps": 500, "error": "OSError: disk full"}))
+    (tmp_path / "run/status.json").write_text(
+        json.dumps({"state": "failed", "step": 3, "steps": 500, "error": "OSError: disk full"})
+    )
     (failed,) = status(tmp_path)
     assert failed.state == "failed" and failed.note == "OSError: disk full" and failed.done == 3
 
@@ -52,18 +84,33 @@ def test_an_evaluation_is_counted_by_its_store(tmp_path):
     config = runner.EvalConfig("m/scripted", {"tiny_short": 4, "tiny_mixed": 2}, tmp_path, limit=5)
     folder = runner.evaluate(config, scripted_lm.Scripted(), quiet=True)
     (done,) = status(tmp_path)
-    assert (done.kind, done.state, done.done, done.total, done.pid, done.eta) == ("eval", "done", 30, 30, None, None)
+    assert (done.kind, done.state, done.done, done.total, done.pid, done.eta) == (
+        "eval",
+        "done",
+        30,
+        30,
+        None,
+        None,
+    )
     file = folder / "samples/tiny_short.jsonl"
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:7]))
     (part,) = status(folder)
-    assert part.state == "incomplete" and part.done == 17 and part.parts["tiny_short"] == {"done": 7, "total": 20, "graded": True}
+    assert (
+        part.state == "incomplete"
+        and part.done == 17
+        and part.parts["tiny_short"] == {"done": 7, "total": 20, "graded": True}
+    )
     with locked(folder):
         assert lock_holder(folder) == os.getpid()
         (going,) = status(folder)
         assert going.state == "running" and going.pid == os.getpid() and going.eta is not None
     assert lock_holder(folder) is None and status(folder)[0].state == "incomplete"
     text = run(str(folder)).stdout
-    assert "17/30 samples" in text and "7/20" in text and [r["done"] for r in json.loads(run(str(folder), "--json").stdout)] == [17]
+    assert (
+        "17/30 samples" in text
+        and "7/20" in text
+        and [r["done"] for r in json.loads(run(str(folder), "--json").stdout)] == [17]
+    )
 
 
 def test_without_a_run_it_says_what_to_give(tmp_path):

@@ -13,26 +13,39 @@ from sage_bench.registry import BACKENDS
 from sage_bench.rollout import Completion, Group, Kind, Row
 
 TRACE = (90, 91, 92)
-SAMPLING = sorted(name for name, method in BACKENDS.items() if method.needs)  # those that roll out; SFT credits given tokens
+SAMPLING = sorted(
+    name for name, method in BACKENDS.items() if method.needs
+)  # those that roll out; SFT credits given tokens
 shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
-groups = st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.integers(1, 9)), min_size=2, max_size=9)  # (reward, tokens) of each
+groups = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.integers(1, 9)), min_size=2, max_size=9
+)  # (reward, tokens) of each
 
 
 def method_of(name: str, renderer, **switches) -> Method:
     return BACKENDS.get(name)(context(renderer), **switches)
 
 
-def group_of(method: Method, members: list[tuple[float, int]], ids: list[int] | None = None) -> Group:
+def group_of(
+    method: Method, members: list[tuple[float, int]], ids: list[int] | None = None
+) -> Group:
     """A group of these (reward, tokens), with everything a method keeps about its completions; token 10 + i marks completion i."""
     ids = list(range(len(members))) if ids is None else ids
-    completions = [Completion((10 + i,) * n, torch.full((n,), -float(i)), "stop") for i, (_, n) in zip(ids, members, strict=True)]
-    group = Group(problem(), (1, 2), (1, 2), completions, torch.tensor([r for r, _ in members]), level=1)
+    completions = [
+        Completion((10 + i,) * n, torch.full((n,), -float(i)), "stop")
+        for i, (_, n) in zip(ids, members, strict=True)
+    ]
+    group = Group(
+        problem(), (1, 2), (1, 2), completions, torch.tensor([r for r, _ in members]), level=1
+    )
     group.prompts = [(1, 2, 3 + i) for i in ids]
     if hasattr(method, "opened"):  # LUFFY: a trace in the group
         group.notes |= {"trace": TRACE, "trace_reward": 1.0}
         group.prompts = None
     if "saliency" in method.needs:
-        group.notes["weights"] = [1 + torch.arange(n) / (n + i) for i, (_, n) in zip(ids, members, strict=True)]
+        group.notes["weights"] = [
+            1 + torch.arange(n) / (n + i) for i, (_, n) in zip(ids, members, strict=True)
+        ]
     return group
 
 
@@ -48,8 +61,24 @@ def first(row: Row) -> float:
 
 
 def test_all_methods_are_looked_at():
-    assert {"grpo", "sage", "sage_light", "sgpo", "hint", "oar_p", "oar_g", "luffy", "scaf_grpo", "dapo", "dr_grpo", "random_reward", "grpo_more"} <= set(SAMPLING)
-    ours = {n for n in BACKENDS.names() if BACKENDS.get(n).__module__.startswith("sage_bench.backends.")}  # other tests register methods of their own
+    assert {
+        "grpo",
+        "sage",
+        "sage_light",
+        "sgpo",
+        "hint",
+        "oar_p",
+        "oar_g",
+        "luffy",
+        "scaf_grpo",
+        "dapo",
+        "dr_grpo",
+        "random_reward",
+        "grpo_more",
+    } <= set(SAMPLING)
+    ours = {
+        n for n in BACKENDS.names() if BACKENDS.get(n).__module__.startswith("sage_bench.backends.")
+    }  # other tests register methods of their own
     assert ours - set(SAMPLING) == {"sft"}
 
 
@@ -65,7 +94,13 @@ def test_permuting_rollouts_permutes_rows(name, renderer, members, rng):
     assert [r.tokens[0] for r in shuffled if r.tokens != TRACE] == [10 + i for i in order]
     for token, row in marked(shuffled).items():
         twin = rows[token]
-        assert (row.prompt, row.tokens, row.group, row.kind, row.affinity) == (twin.prompt, twin.tokens, twin.group, twin.kind, twin.affinity)
+        assert (row.prompt, row.tokens, row.group, row.kind, row.affinity) == (
+            twin.prompt,
+            twin.tokens,
+            twin.group,
+            twin.kind,
+            twin.affinity,
+        )
         assert torch.allclose(row.advantage, twin.advantage, atol=1e-6)
         assert row.kind is Kind.OFF or torch.equal(row.sampler_logp, twin.sampler_logp)
 
@@ -79,7 +114,9 @@ def test_adding_a_constant_to_rewards_changes_nothing(name, renderer, members, s
     if "trace_reward" in moved.notes:
         moved.notes["trace_reward"] += shift
     for a, b in zip(method.credit(plain), method.credit(moved), strict=True):
-        assert torch.equal(a.advantage, b.advantage)  # the values are binary fractions: not even rounding differs
+        assert torch.equal(
+            a.advantage, b.advantage
+        )  # the values are binary fractions: not even rounding differs
 
 
 @pytest.mark.parametrize("name", SAMPLING)
@@ -88,13 +125,18 @@ def test_adding_a_constant_to_rewards_changes_nothing(name, renderer, members, s
 def test_length_has_no_influence_on_the_advantage(name, renderer, members, lengths):
     """The advantage of a completion's first token; OAR's weights are set aside, they are about tokens."""
     method = method_of(name, renderer)
-    before, after = group_of(method, members), group_of(method, [(r, n) for (r, _), n in zip(members, lengths, strict=False)])
+    before, after = (
+        group_of(method, members),
+        group_of(method, [(r, n) for (r, _), n in zip(members, lengths, strict=False)]),
+    )
     for group in (before, after):
         group.notes.pop("weights", None)
     rows, longer = method.credit(before), method.credit(after)
     assert [first(r) for r in rows] == [first(r) for r in longer]
     for row in longer:
-        assert row.advantage.shape == (len(row.tokens),) and (row.advantage == row.advantage[0]).all()
+        assert (
+            row.advantage.shape == (len(row.tokens),) and (row.advantage == row.advantage[0]).all()
+        )
 
 
 @pytest.mark.parametrize("name", SAMPLING)

@@ -18,7 +18,11 @@ from sage_bench.objective import Objective, row_weights, token_loss
 from sage_bench.rollout import Kind
 from sage_bench.training.batches import steps_per_epoch
 
-ITEMS = {"knowledge": "ka kb kc kd".split(), "planning": "pa pb pc pd".split(), "solution_parts": "sa sb sc sd".split()}
+ITEMS = {
+    "knowledge": "ka kb kc kd".split(),
+    "planning": "pa pb pc pd".split(),
+    "solution_parts": "sa sb sc sd".split(),
+}
 HINT = re.compile(r"(Knowledge|Planning|Solution) Hints: ((?:\w\w ?)+)")
 
 
@@ -28,7 +32,14 @@ def shown(text: str) -> tuple[str, int] | None:
     return (found[1].lower(), len(found[2].split())) if found else None
 
 
-def climbed(given: Given, right: list[int], tiers: str = "paper12", search: str = "sequential", size: int = 8, **switches: Any) -> Collected:
+def climbed(
+    given: Given,
+    right: list[int],
+    tiers: str = "paper12",
+    search: str = "sequential",
+    size: int = 8,
+    **switches: Any,
+) -> Collected:
     """Scaf-GRPO on a problem nobody solves without a hint; right[l - 1]: whether the sample of level l is right."""
     names = [tier for tier in TIERS[tiers] for _ in range(4)]
 
@@ -46,7 +57,9 @@ def climbed(given: Given, right: list[int], tiers: str = "paper12", search: str 
 def replaced(given: Given, size: int, **switches: Any) -> tuple[list[float], list[float]]:
     """(rewards, advantages) after one failure gave way to a right answer, best first."""
     item = climbed(given, [1] * 12, size=size, **switches)
-    return sorted(item.group.rewards.tolist(), reverse=True), sorted((r.advantage[0].item() for r in item.rows), reverse=True)
+    return sorted(item.group.rewards.tolist(), reverse=True), sorted(
+        (r.advantage[0].item() for r in item.rows), reverse=True
+    )
 
 
 @consumes("scaf_augmented_advantage_G8")
@@ -57,8 +70,13 @@ def test_advantage_of_an_augmented_group(v, given):
         got, advantages = given.once(replaced, 8, std_ddof=ddof)
         close(got, v["rewards"])
         close(advantages, v[name], atol=1e-6)
-    close(group_advantage(rewards, eps=0.0)[:2], v["closed_form_ddof0_eps0_[sqrt(N-1),-1/sqrt(N-1)]"])
-    close(group_advantage(rewards, ddof=1, eps=0.0)[:2], v["closed_form_ddof1_eps0_[(N-1)/sqrt(N),-1/sqrt(N)]"])
+    close(
+        group_advantage(rewards, eps=0.0)[:2], v["closed_form_ddof0_eps0_[sqrt(N-1),-1/sqrt(N-1)]"]
+    )
+    close(
+        group_advantage(rewards, ddof=1, eps=0.0)[:2],
+        v["closed_form_ddof1_eps0_[(N-1)/sqrt(N),-1/sqrt(N)]"],
+    )
     close(group_advantage(tensor([1.0, 1, 0, 0, 0, 0, 0, 0]), ddof=1), v["replace_num2_ddof1"])
 
 
@@ -74,7 +92,9 @@ def ladder(given: Given, tiers: str) -> dict[str, list[Any]]:
     found = {}
     for level, hint in ScafGRPO(context(given.renderer), tiers=tiers).ladder(problem(**ITEMS)):
         tier, count = shown(hint)
-        assert hint == f"{tier.capitalize()} Hints: " + " ".join(ITEMS["solution_parts" if tier == "solution" else tier][:count])
+        assert hint == f"{tier.capitalize()} Hints: " + " ".join(
+            ITEMS["solution_parts" if tier == "solution" else tier][:count]
+        )
         found[str(level)] = [tier, count]
     return found
 
@@ -90,7 +110,10 @@ def test_levels_of_the_released_code(v, given):
 
 
 # inert: what the sample of a level after the first right one would have been (one more than 1 is as right as 1)
-@consumes("scaf_min_level", inert=["0.rewards_by_level.[5-9]", "0.rewards_by_level.1?", "2.rewards_by_level.*"])
+@consumes(
+    "scaf_min_level",
+    inert=["0.rewards_by_level.[5-9]", "0.rewards_by_level.1?", "2.rewards_by_level.*"],
+)
 def test_least_level_is_chosen(v, given):
     for case in v:
         for search in ("sequential", "wave", "parallel"):
@@ -102,7 +125,9 @@ def test_least_level_is_chosen(v, given):
 def calls(given: Given, first: int | None, levels: int, search: str) -> int:
     """Samples the search draws when `first` is the least right level (None: there is none)."""
     right = [int(level == first) for level in range(1, levels + 1)]
-    return climbed(given, right, "paper12" if levels == 12 else "released8", search).usage.rollouts - 8
+    return (
+        climbed(given, right, "paper12" if levels == 12 else "released8", search).usage.rollouts - 8
+    )
 
 
 @consumes("scaf_search_cost")
@@ -114,9 +139,17 @@ def test_search_cost(v, given):
         missed *= 1 - success
     close(chosen, v["p_selected_level"])
     close(missed, v["p_unsolved"])
-    costs = [given.once(calls, first, len(p), "sequential") for first in [*range(1, len(p) + 1), None]]
-    close(sum(c * w for c, w in zip(costs, [*chosen, missed], strict=True)), v["sequential_expected_calls"])
-    for levels, name in ((12, "extra_rollout_fraction_parallel12_trigger0.174"), (8, "extra_rollout_fraction_parallel8_trigger0.174")):
+    costs = [
+        given.once(calls, first, len(p), "sequential") for first in [*range(1, len(p) + 1), None]
+    ]
+    close(
+        sum(c * w for c, w in zip(costs, [*chosen, missed], strict=True)),
+        v["sequential_expected_calls"],
+    )
+    for levels, name in (
+        (12, "extra_rollout_fraction_parallel12_trigger0.174"),
+        (8, "extra_rollout_fraction_parallel8_trigger0.174"),
+    ):
         drawn = given.once(calls, 3, levels, "parallel")
         assert drawn == (v["parallel_calls"] if levels == 12 else 8)
         close(0.174 * drawn / 8, v[name])
@@ -124,7 +157,13 @@ def test_search_cost(v, given):
 
 def one_token(logp: float, old: float, advantage: float) -> tuple[float, float]:
     """(ratio, objective to be maximised) of one token under the symmetric clip .2."""
-    loss, stats = token_loss(tensor([logp]), tensor([old]), tensor([advantage]), torch.tensor([int(Kind.PG)]), Objective(clip_high=0.2))
+    loss, stats = token_loss(
+        tensor([logp]),
+        tensor([old]),
+        tensor([advantage]),
+        torch.tensor([int(Kind.PG)]),
+        Objective(clip_high=0.2),
+    )
     return stats["ratio"].item(), -loss.item()
 
 
@@ -132,11 +171,18 @@ def one_token(logp: float, old: float, advantage: float) -> tuple[float, float]:
 def test_ratio_under_the_hinted_prompt(v, given):
     ratio, objective = one_token(v["logp_theta(q+h)"], v["logp_old(q+h)"], 2.474874)
     close(ratio, v["r_scaf=exp(-1.0+1.1)"])
-    close(objective, v["clipped_obj_A=2.474874_eps0.2_scaf"], atol=1e-6)  # recorded with the unrounded advantage
-    close(one_token(v["logp_theta(q)"], v["logp_old(q+h)"], 1.0)[0], v["r_offpolicy_alt=exp(-2.5+1.1)"])
+    close(
+        objective, v["clipped_obj_A=2.474874_eps0.2_scaf"], atol=1e-6
+    )  # recorded with the unrounded advantage
+    close(
+        one_token(v["logp_theta(q)"], v["logp_old(q+h)"], 1.0)[0],
+        v["r_offpolicy_alt=exp(-2.5+1.1)"],
+    )
     item = given.once(climbed, [1] * 12)
     hinted = [shown(given.renderer.tokenizer.decode(list(r.prompt))) for r in item.rows]
-    assert sorted(h is not None for h in hinted) == [False] * 7 + [True] and all(r.old_logp is None for r in item.rows)  # one prompt for both sides
+    assert sorted(h is not None for h in hinted) == [False] * 7 + [True] and all(
+        r.old_logp is None for r in item.rows
+    )  # one prompt for both sides
 
 
 def first_active(given: Given, total: int, **switches: Any) -> int:
@@ -173,7 +219,12 @@ def test_injected_user_turn(v, given):
     method = ScafGRPO(context(given.renderer))
     hints = dict(method.ladder(problem(question=v["question"], **{tier: v["items"]})))
     assert tier == "knowledge" and len(hints) == len(v["items"])
-    system, user = given.renderer.answer_user(v["question"], hints[v["level"]], lead=method.cfg.hint_lead, position=method.cfg.hint_position)
+    system, user = given.renderer.answer_user(
+        v["question"],
+        hints[v["level"]],
+        lead=method.cfg.hint_lead,
+        position=method.cfg.hint_position,
+    )
     assert (system, user) == (v["system"], v["user"])
     assert given.renderer.answer_user(v["question"])[0] == v["system"]
 
@@ -189,7 +240,11 @@ def test_sft_schedule(v, given):
     for step, rate in v["lr_at"].items():
         close(rates[int(step)], rate, atol=1e-12)
     straight = config.model_copy(update={"schedule": "linear", "min_lr_ratio": 0.0})
-    close(learning_rate(straight, (v["warmup_steps"] + v["total_steps"]) // 2, v["total_steps"]), v["linear_no_min_lr_alternative_at_(W+T)//2"], atol=1e-11)
+    close(
+        learning_rate(straight, (v["warmup_steps"] + v["total_steps"]) // 2, v["total_steps"]),
+        v["linear_no_min_lr_alternative_at_(W+T)//2"],
+        atol=1e-11,
+    )
 
 
 @consumes("sft_loss")
@@ -197,6 +252,15 @@ def test_sft_loss(v, given):
     rows = [tensor(v["p_tokens_seq1"]).log(), tensor(v["p_tokens_seq2"]).log()]
     lengths = [len(r) for r in rows]
     logp = torch.cat(rows)
-    loss, _ = token_loss(logp, torch.zeros_like(logp), torch.ones_like(logp), torch.full((len(logp),), int(Kind.CE)), Objective())
+    loss, _ = token_loss(
+        logp,
+        torch.zeros_like(logp),
+        torch.ones_like(logp),
+        torch.full((len(logp),), int(Kind.CE)),
+        Objective(),
+    )
     for how, name in (("token-mean", "token_mean"), ("seq-mean", "seq_mean_of_token_mean")):
-        close((row_weights(lengths, how).repeat_interleave(torch.tensor(lengths)) * loss).sum(), v[name])
+        close(
+            (row_weights(lengths, how).repeat_interleave(torch.tensor(lengths)) * loss).sum(),
+            v[name],
+        )

@@ -17,7 +17,11 @@ from sage_bench.method import collect
 from sage_bench.steps import length_score, logistic_reward, majority, split_steps, trajectory_score
 
 STEPS = 10  # of every wrong response below
-STD = {"std_ddof1": {"ddof": 1, "eps": 1e-6}, "std_ddof0": {"ddof": 0, "eps": 0.0}, "mean_only": {"use_std": False}}
+STD = {
+    "std_ddof1": {"ddof": 1, "eps": 1e-6},
+    "std_ddof0": {"ddof": 0, "eps": 0.0},
+    "mean_only": {"use_std": False},
+}
 
 
 # inert: the number of steps where the first is wrong, or none
@@ -52,26 +56,38 @@ def first_wrong(rts: float) -> int | None:
     return None if round(place) == STEPS else round(place) + 1
 
 
-def credited(given: Given, rts: list[float | None], **switches: Any) -> tuple[list[float], list[float]]:
+def credited(
+    given: Given, rts: list[float | None], **switches: Any
+) -> tuple[list[float], list[float]]:
     """(scores, advantage of every completion) of the SGPO backend on one group; rts None is a right response."""
     right = [r is None for r in rts]
     method = SGPO(context(given.renderer), group_size=len(rts), **switches)
     method.judge = FirstWrong([first_wrong(r) for r in rts if r is not None])
-    engine = ScriptedEngine(given.renderer.tokenizer, lambda prompt, k: "42" if right[k] else "no way. " * STEPS)
+    engine = ScriptedEngine(
+        given.renderer.tokenizer, lambda prompt, k: "42" if right[k] else "no way. " * STEPS
+    )
     (item,) = collect(method, [problem()], engine)
     assert item.group.rewards.tolist() == [float(r) for r in right]
-    return (item.group.rewards if item.group.scores is None else item.group.scores).tolist(), [r.advantage[0].item() for r in item.rows]
+    return (item.group.rewards if item.group.scores is None else item.group.scores).tolist(), [
+        r.advantage[0].item() for r in item.rows
+    ]
 
 
 @consumes("sgpo_reward_eq2")
 def test_reward(v, given):
-    names = {"b10_g0.5": "beta10_gamma0.5_RECOMMENDED", "b0.5_g10": "beta0.5_gamma10_LITERAL_TEXT_ORDER", "raw": "raw_rts_ablation_without_beta_gamma"}
+    names = {
+        "b10_g0.5": "beta10_gamma0.5_RECOMMENDED",
+        "b0.5_g10": "beta0.5_gamma10_LITERAL_TEXT_ORDER",
+        "raw": "raw_rts_ablation_without_beta_gamma",
+    }
     for preset, name in names.items():
         scores, _ = given.once(credited, [*v["rts"], None], reward=preset, scope="all")
         close(scores, [*v[name], v["correct"]], atol=1e-7)
         if preset != "raw":
             close([logistic_reward(r, *PRESETS[preset]) for r in v["rts"]], v[name])
-    wrong_sign = v["early_version_sign_beta10_gamma0.5_DO_NOT_USE"]  # falls with the score; the final version is its mirror
+    wrong_sign = v[
+        "early_version_sign_beta10_gamma0.5_DO_NOT_USE"
+    ]  # falls with the score; the final version is its mirror
     close([logistic_reward(r, -10, 0.5) for r in v["rts"]], wrong_sign)
     close([1 - logistic_reward(r, *PRESETS["b10_g0.5"]) for r in v["rts"]], wrong_sign)
 
@@ -81,21 +97,34 @@ def test_all_negative_group(v, given):
     rewards, advantage = given.once(credited, v["rts"], judge_share=0.0)  # not judging: plain GRPO
     close(rewards, v["grpo_reward"])
     close(advantage, v["grpo_adv"])
-    for preset, name in {"b10_g0.5": "recommended_b10_g0.5", "b0.5_g10": "literal_b0.5_g10", "raw": "raw_rts"}.items():
+    for preset, name in {
+        "b10_g0.5": "recommended_b10_g0.5",
+        "b0.5_g10": "literal_b0.5_g10",
+        "raw": "raw_rts",
+    }.items():
         want = v[name]
-        exact = tensor([r if preset == "raw" else logistic_reward(r, *PRESETS[preset]) for r in v["rts"]])
+        exact = tensor(
+            [r if preset == "raw" else logistic_reward(r, *PRESETS[preset]) for r in v["rts"]]
+        )
         close(exact, want["reward"])
         for std, how in STD.items():
             advantages = next(a for key, a in want.items() if std in key)
             close(group_advantage(exact, **how), advantages)
-            scores, got = given.once(credited, v["rts"], reward=preset, **{("" if k == "use_std" else "std_") + k: x for k, x in how.items()})
+            scores, got = given.once(
+                credited,
+                v["rts"],
+                reward=preset,
+                **{("" if k == "use_std" else "std_") + k: x for k, x in how.items()},
+            )
             close(scores, want["reward"], atol=1e-7)
             close(got, advantages, atol=2e-6)  # rows are float32
 
 
 @consumes("sgpo_mixed_group_G8")
 def test_mixed_group(v, given):
-    assert [r is None for r in v["rts"]] == [c == 1 for c in v["correct"]] and set(v["correct"]) == {0, 1}
+    assert [r is None for r in v["rts"]] == [c == 1 for c in v["correct"]] and set(
+        v["correct"]
+    ) == {0, 1}
     for scope, reward, advantage in (
         ("all_negative", "scope_all_negative_only__reward", "scope_all_negative_only__adv_ddof1"),
         ("all", "scope_all_groups__reward_b10_g0.5", "scope_all_groups__adv_ddof1"),
@@ -115,11 +144,26 @@ def test_group_of_equal_scores(v, given):
 @consumes("sgpo_no_step_rule", prose=[""])
 def test_no_steps(v, given):
     assert "n=0 -> RTS := 0" in v
-    assert split_steps("") == [] and trajectory_score(len(split_steps(" \n ")), None) == 0 == length_score([], None)
+    assert split_steps("") == [] and trajectory_score(
+        len(split_steps(" \n ")), None
+    ) == 0 == length_score([], None)
 
 
 # inert: votes that are outvoted whether or not they move by one
-@consumes("sgpo_majority_vote", inert=["0.votes.2", "0.votes.3", "1.votes.0", "1.votes.1", "2.votes.2", "2.votes.3", "3.votes.0", "3.votes.2", "4.votes.3"])
+@consumes(
+    "sgpo_majority_vote",
+    inert=[
+        "0.votes.2",
+        "0.votes.3",
+        "1.votes.0",
+        "1.votes.1",
+        "2.votes.2",
+        "2.votes.3",
+        "3.votes.0",
+        "3.votes.2",
+        "4.votes.3",
+    ],
+)
 def test_majority(v, given):
     for case in v:
         assert majority(case["votes"]) == case["first_error"]
@@ -141,10 +185,16 @@ def test_effect_of_the_constants(v, given):
     def reward(beta, gamma):
         return tensor([logistic_reward(r, beta, gamma) for r in rts.tolist()])
 
-    close(correlation(rts, reward(*PRESETS["b10_g0.5"])), v["corr(raw RTS, beta10gamma0.5) on 0,0.1..1"])
+    close(
+        correlation(rts, reward(*PRESETS["b10_g0.5"])),
+        v["corr(raw RTS, beta10gamma0.5) on 0,0.1..1"],
+    )
     close(correlation(rts, reward(*PRESETS["b0.5_g10"])), v["corr(raw RTS, beta0.5gamma10)"])
     close(correlation(rts, reward(-10, 0.5)), v["corr(RTS, early-version sign)"])
-    close([reward(*PRESETS["b0.5_g10"]).min(), reward(*PRESETS["b0.5_g10"]).max()], v["range_beta0.5gamma10"])
+    close(
+        [reward(*PRESETS["b0.5_g10"]).min(), reward(*PRESETS["b0.5_g10"]).max()],
+        v["range_beta0.5gamma10"],
+    )
 
 
 @consumes("sgpo_overhead")
@@ -176,7 +226,11 @@ def test_value_of_partial_credit_in_pairs(v, given):
 
 @consumes("theory_population_gradient_G4H2_ddof0_OWN_EXTENSION")
 def test_value_of_partial_credit_in_larger_groups(v, given):
-    for rewards, name in (((0.0, 0.5, 1.0), "g_sgpo_r0.5"), ((0.0, 0.9, 1.0), "g_sgpo_r0.9"), (GRPO_REWARDS, "g_grpo")):
+    for rewards, name in (
+        ((0.0, 0.5, 1.0), "g_sgpo_r0.5"),
+        ((0.0, 0.9, 1.0), "g_sgpo_r0.9"),
+        (GRPO_REWARDS, "g_grpo"),
+    ):
         close(given.once(gradient, v["p"], v["q"], rewards, 4), v[name])
 
 
@@ -188,17 +242,27 @@ def paths(given: Given, steps: int) -> tuple[list[tuple[float, float]], list[tup
 def test_dynamics(v, given):
     sgpo, grpo = given.once(paths, 20000)
     for k, want in v.items():
-        close([*sgpo[int(k)], *grpo[int(k)]], [want[n] for n in ("p_sgpo", "q_sgpo", "p_grpo", "q_grpo")])
+        close(
+            [*sgpo[int(k)], *grpo[int(k)]],
+            [want[n] for n in ("p_sgpo", "q_sgpo", "p_grpo", "q_grpo")],
+        )
 
 
 @consumes("theory_claims_check")
 def test_claims_about_the_dynamics(v, given):
     sgpo, grpo = given.once(paths, 20000)
-    ahead = [s[0] > g[0] and s[0] * s[1] > g[0] * g[1] for s, g in zip(sgpo[1:], grpo[1:], strict=True)]
+    ahead = [
+        s[0] > g[0] and s[0] * s[1] > g[0] * g[1] for s, g in zip(sgpo[1:], grpo[1:], strict=True)
+    ]
     assert all(ahead) is v["theorem3.3_ii_and_iii_hold_for_k=1..20000"] and len(ahead) == 20000
     for name, points in (("sgpo", sgpo), ("grpo", grpo)):
-        assert [next(k for k, (p, q) in enumerate(points) if p * q >= goal) for goal in (0.5, 0.8, 0.9)] == v["iterations_to_pq>=0.5/0.8/0.9"][name]
-    assert next((k for k in range(1, 20001) if sgpo[k][1] > grpo[k][1]), None) is v["first_k_with_q_sgpo>q_grpo"]
+        assert [
+            next(k for k, (p, q) in enumerate(points) if p * q >= goal) for goal in (0.5, 0.8, 0.9)
+        ] == v["iterations_to_pq>=0.5/0.8/0.9"][name]
+    assert (
+        next((k for k in range(1, 20001) if sgpo[k][1] > grpo[k][1]), None)
+        is v["first_k_with_q_sgpo>q_grpo"]
+    )
     gaps = [s[0] * s[1] - g[0] * g[1] for s, g in zip(sgpo, grpo, strict=True)]
     close([max(gaps), gaps.index(max(gaps))], v["max_pq_gap"])
     close([*ascend(0.5, 0.5, SGPO_REWARDS), ascend(0.5, 0.5, GRPO_REWARDS)[0]], v["k1_closed"])

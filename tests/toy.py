@@ -37,10 +37,20 @@ class ToyPolicy:
     def new_cache(self) -> Cache:
         return Cache()
 
-    def hidden(self, input_ids: Tensor | None, *, embeddings: Tensor | None = None, attention_mask: Tensor, position_ids: Tensor, cache: Cache | None = None) -> Tensor:
+    def hidden(
+        self,
+        input_ids: Tensor | None,
+        *,
+        embeddings: Tensor | None = None,
+        attention_mask: Tensor,
+        position_ids: Tensor,
+        cache: Cache | None = None,
+    ) -> Tensor:
         e = self.model.embedding(input_ids) if embeddings is None else embeddings
         valid = attention_mask[:, -e.shape[1] :, None].to(e)
-        read = (valid * self.weights[position_ids.clamp(max=len(self.weights) - 1)][..., None] * e)[:, None]
+        read = (valid * self.weights[position_ids.clamp(max=len(self.weights) - 1)][..., None] * e)[
+            :, None
+        ]
         if cache is not None:
             if cache.layers:
                 read = torch.cat([cache.layers[0].keys, read], 2)

@@ -52,14 +52,23 @@ class Consumer:
 
     def kind(self, path: PathTo) -> str:
         name = ".".join(map(str, path))
-        return next((kind for kind in ("prose", "inert") if any(fnmatchcase(name, p) for p in getattr(self, kind))), "compared")
+        return next(
+            (
+                kind
+                for kind in ("prose", "inert")
+                if any(fnmatchcase(name, p) for p in getattr(self, kind))
+            ),
+            "compared",
+        )
 
 
 CONSUMERS: dict[str, Consumer] = {}
 COLUMNS: dict[str, str] = {}  # column of grader.jsonl: the test that consumes it
 
 
-def consumes(group: str, *, prose: Sequence[str] = (), inert: Sequence[str] = ()) -> Callable[[Callable[[Any, Given], None]], Callable[[Given], None]]:
+def consumes(
+    group: str, *, prose: Sequence[str] = (), inert: Sequence[str] = ()
+) -> Callable[[Callable[[Any, Given], None]], Callable[[Given], None]]:
     """Make a test of a check(v, given) and note that it consumes this group of the recorded values."""
 
     def register(check: Callable[[Any, Given], None]) -> Callable[[Given], None]:
@@ -69,7 +78,11 @@ def consumes(group: str, *, prose: Sequence[str] = (), inert: Sequence[str] = ()
         def test(given: Given) -> None:
             check(given.groups[group], given)
 
-        test.__name__, test.__doc__, test.__module__ = check.__name__, check.__doc__, check.__module__
+        test.__name__, test.__doc__, test.__module__ = (
+            check.__name__,
+            check.__doc__,
+            check.__module__,
+        )
         return test
 
     return register
@@ -97,7 +110,10 @@ def load(shared: Path) -> dict[str, Any]:
 
 def graded(shared: Path) -> list[dict[str, Any]]:
     """The rows of grader.jsonl."""
-    return [json.loads(line) for line in (shared / "specs/vectors/grader.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line)
+        for line in (shared / "specs/vectors/grader.jsonl").read_text().splitlines()
+    ]
 
 
 def leaves(v: Any, path: PathTo = ()) -> Iterator[PathTo]:
@@ -125,7 +141,13 @@ def other(value: Any) -> Any:
     """Another value of the same sort: numbers a percent and a thousandth larger, whole ones the next."""
     if value is None or isinstance(value, bool):
         return 1 if value is None else not value
-    return value + "?" if isinstance(value, str) else value + 1 if isinstance(value, int) else value + 0.01 * abs(value) + 1e-3
+    return (
+        value + "?"
+        if isinstance(value, str)
+        else value + 1
+        if isinstance(value, int)
+        else value + 0.01 * abs(value) + 1e-3
+    )
 
 
 def agrees(check: Callable[[Any, Given], None], v: Any, given: Given) -> bool:
@@ -139,7 +161,12 @@ def agrees(check: Callable[[Any, Given], None], v: Any, given: Given) -> bool:
 
 def close(got: Any, want: Any, atol: float = 1e-9) -> None:
     """Fail unless shapes are the same and all numbers within `atol`."""
-    torch.testing.assert_close(torch.as_tensor(got, dtype=torch.float64), torch.as_tensor(want, dtype=torch.float64), rtol=0, atol=atol)
+    torch.testing.assert_close(
+        torch.as_tensor(got, dtype=torch.float64),
+        torch.as_tensor(want, dtype=torch.float64),
+        rtol=0,
+        atol=atol,
+    )
 
 
 def same(got: Any, want: Any) -> None:

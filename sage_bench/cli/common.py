@@ -30,11 +30,21 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
         print("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
 
 
-def data_options(wanted: Iterable[str], data: list[str] | None, *, offline: bool, gated: str, gold_corrections: str) -> DataOptions:
+def data_options(
+    wanted: Iterable[str],
+    data: list[str] | None,
+    *,
+    offline: bool,
+    gated: str,
+    gold_corrections: str,
+) -> DataOptions:
     """--data, --offline, --gated and --gold-corrections of the verbs that read benchmarks. Raises `UsageError`."""
     from sage_bench.errors import UsageError
 
-    for flag, value, known in (("--gated", gated, ("skip", "fail")), ("--gold-corrections", gold_corrections, ("on", "off"))):
+    for flag, value, known in (
+        ("--gated", gated, ("skip", "fail")),
+        ("--gold-corrections", gold_corrections, ("on", "off")),
+    ):
         if value not in known:
             raise UsageError(f"`{value}` is neither {known[0]} nor {known[1]}", where=flag)
     if offline:  # before any library that reads these variables is imported
@@ -42,11 +52,23 @@ def data_options(wanted: Iterable[str], data: list[str] | None, *, offline: bool
     from sage_bench.data.benchmarks import data_files
     from sage_bench.evaluation.loading import DataOptions
 
-    return DataOptions(data_files(data or [], wanted), offline, gold_corrections == "on", "fail" if gated == "fail" else "skip")
+    return DataOptions(
+        data_files(data or [], wanted),
+        offline,
+        gold_corrections == "on",
+        "fail" if gated == "fail" else "skip",
+    )
 
 
 def training_config(
-    *, backend: str | None, model: str | None, data: str | None, engine: str | None, configs: list[str], overrides: list[str], backend_files: list[str],
+    *,
+    backend: str | None,
+    model: str | None,
+    data: str | None,
+    engine: str | None,
+    configs: list[str],
+    overrides: list[str],
+    backend_files: list[str],
 ) -> Resolved:
     """Layers of a training run, from flags. Raises `UsageError` for anything wrong among them."""
     from sage_bench.data.problems import check_source
@@ -57,14 +79,27 @@ def training_config(
 
     for file in backend_files:
         load_file(file)
-    files = [(f"preset {c}", dict(MODELS.get(c).values)) if c in MODELS else (c, read_yaml(Path(c), c)) for c in configs]
+    files = [
+        (f"preset {c}", dict(MODELS.get(c).values)) if c in MODELS else (c, read_yaml(Path(c), c))
+        for c in configs
+    ]
     words = override_layer(overrides)
-    name = backend or words.values.get("backend") or next((v["backend"] for _, v in reversed(files) if "backend" in v), None)
-    asked = model or next((m["path"] for _, v in reversed(files) if (m := v.get("model")) and "path" in m), None)
+    name = (
+        backend
+        or words.values.get("backend")
+        or next((v["backend"] for _, v in reversed(files) if "backend" in v), None)
+    )
+    asked = model or next(
+        (m["path"] for _, v in reversed(files) if (m := v.get("model")) and "path" in m), None
+    )
     preset = asked if asked in MODELS else preset_of(asked) if asked else None
     layers: list[Layer] = []
     if preset:
-        origin = f"preset {preset}" if preset == asked else f"preset {preset} (named by {asked}/sage_bench.json)"
+        origin = (
+            f"preset {preset}"
+            if preset == asked
+            else f"preset {preset} (named by {asked}/sage_bench.json)"
+        )
         layers += file_layers(dict(MODELS.get(preset).values), origin, name)
     if name and BACKENDS.get(name).objective:
         layers.append(Layer(f"backend {name}", {"objective": BACKENDS.get(name).objective}))
@@ -72,13 +107,27 @@ def training_config(
         layers += file_layers(values, origin, name)
     layers.append(env_layer())
     flags = {"backend": backend, "model.path": model, "data.source": data, "engine.name": engine}
-    layers += [Layer("command line", nest({k: v for k, v in flags.items() if v is not None})), words]
-    if preset == asked and preset:  # a preset's name stands for its weights wherever it is given as the model
-        layers.append(Layer(f"preset {preset}", {"model": {"path": MODELS.get(preset).values["model"]["path"]}}))
+    layers += [
+        Layer("command line", nest({k: v for k, v in flags.items() if v is not None})),
+        words,
+    ]
+    if (
+        preset == asked and preset
+    ):  # a preset's name stands for its weights wherever it is given as the model
+        layers.append(
+            Layer(
+                f"preset {preset}", {"model": {"path": MODELS.get(preset).values["model"]["path"]}}
+            )
+        )
     resolved = resolve(layers)
-    for key, value, flag in (("model.path", resolved.config.model.path, "--model"), ("data.source", resolved.config.data.source, "--data")):
+    for key, value, flag in (
+        ("model.path", resolved.config.model.path, "--model"),
+        ("data.source", resolved.config.data.source, "--data"),
+    ):
         if not value:
-            raise UsageError(f"`{key}` is not set", remedy=f"give {flag}, or a --config that sets it")
+            raise UsageError(
+                f"`{key}` is not set", remedy=f"give {flag}, or a --config that sets it"
+            )
     BACKENDS.get(resolved.config.backend)
     ENGINES.get(resolved.config.engine.name)
     GRADERS.get(resolved.config.grader)

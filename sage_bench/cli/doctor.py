@@ -19,8 +19,12 @@ Examples:
 
 
 def doctor(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where runs would be written.")] = Path("runs"),
-    network: Annotated[bool, typer.Option("--network/--no-network", help="Ask whether the Hub answers.")] = True,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where runs would be written.")] = Path(
+        "runs"
+    ),
+    network: Annotated[
+        bool, typer.Option("--network/--no-network", help="Ask whether the Hub answers.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
     from sage_bench.cli.common import print_table, quiet_libraries
@@ -40,7 +44,12 @@ def doctor(
             if f.remedy:
                 print(f"{f.name}: {f.remedy}")
     if wrong := [f.name for f in findings if f.state == "wrong"]:
-        raise ValidationError(f"wrong on this machine: {', '.join(wrong)}", remedy="what to do stands above")
+        raise ValidationError(
+            f"wrong on this machine: {', '.join(wrong)}", remedy="what to do stands above"
+        )
 
 
-doctor.__doc__ = "Examine this machine: versions against what is required, the grading canary, GPU, browser, folders, cached benchmarks, the Hub.\n\nExit code 4 when something is wrong.\n" + EXAMPLES
+doctor.__doc__ = (
+    "Examine this machine: versions against what is required, the grading canary, GPU, browser, folders, cached benchmarks, the Hub.\n\nExit code 4 when something is wrong.\n"
+    + EXAMPLES
+)

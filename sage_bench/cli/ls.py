@@ -6,7 +6,17 @@ from typing import Annotated, Optional
 
 import typer
 
-KINDS = ("backends", "judges", "tasks", "models", "engines", "graders", "datasets", "samplers", "profiles")
+KINDS = (
+    "backends",
+    "judges",
+    "tasks",
+    "models",
+    "engines",
+    "graders",
+    "datasets",
+    "samplers",
+    "profiles",
+)
 EXAMPLES = """
 Examples:
 
@@ -23,16 +33,31 @@ Examples:
 def ls(
     kind: Annotated[str, typer.Argument(help=" | ".join(KINDS))],
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Sources, switches with defaults, where paper and code disagree.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="With backends: the text of docs/methods.md.")] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="Sources, switches with defaults, where paper and code disagree.",
+        ),
+    ] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="With backends: the text of docs/methods.md.")
+    ] = False,
     path: Annotated[bool, typer.Option("--path", help="With tasks: print their folder.")] = False,
-    backend_file: Annotated[Optional[list[str]], typer.Option("--backend-file", help="Python file that registers a backend of yours.")] = None,
+    backend_file: Annotated[
+        Optional[list[str]],
+        typer.Option("--backend-file", help="Python file that registers a backend of yours."),
+    ] = None,
 ) -> None:
     from sage_bench.errors import UsageError, did_you_mean
     from sage_bench.registry import load_file
 
     if kind not in KINDS:
-        raise UsageError(f"unknown kind `{kind}`; {did_you_mean(kind, KINDS)}".rstrip("; "), remedy="one of " + ", ".join(KINDS))
+        raise UsageError(
+            f"unknown kind `{kind}`; {did_you_mean(kind, KINDS)}".rstrip("; "),
+            remedy="one of " + ", ".join(KINDS),
+        )
     if path and kind == "tasks":
         from sage_bench.evaluation.spec import tasks_folder
 
@@ -42,7 +67,11 @@ def ls(
         load_file(file)
     if markdown:
         if kind != "backends":
-            raise UsageError(f"there is no document of {kind}", where="--markdown", remedy="`sage-bench ls backends --markdown`")
+            raise UsageError(
+                f"there is no document of {kind}",
+                where="--markdown",
+                remedy="`sage-bench ls backends --markdown`",
+            )
         from sage_bench import describe
 
         print(describe.markdown(all_registered=bool(backend_file)), end="")
@@ -64,13 +93,28 @@ def _rows(kind: str) -> list[dict[str, object]]:
         from sage_bench.evaluation.spec import task_files
 
         return [
-            {"name": t.name, "about": ", ".join(t.group) if t.group else _about(t.values.get("metadata", {})), "group": list(t.group),
-             "samples": t.values.get("repeats"), "file": str(t.path)} for t in task_files().values()
+            {
+                "name": t.name,
+                "about": ", ".join(t.group) if t.group else _about(t.values.get("metadata", {})),
+                "group": list(t.group),
+                "samples": t.values.get("repeats"),
+                "file": str(t.path),
+            }
+            for t in task_files().values()
         ]
     if kind == "profiles":
         from sage_bench.evaluation.spec import profiles
 
-        return [{"name": f"@{p.name}", "about": f"{p.about}: {p.tasks}" + (f", first {p.limit} questions" if p.limit else ""), "tasks": p.tasks, "limit": p.limit} for p in profiles().values()]
+        return [
+            {
+                "name": f"@{p.name}",
+                "about": f"{p.about}: {p.tasks}"
+                + (f", first {p.limit} questions" if p.limit else ""),
+                "tasks": p.tasks,
+                "limit": p.limit,
+            }
+            for p in profiles().values()
+        ]
     if kind in {"backends", "judges"}:
         from sage_bench import describe
 
@@ -78,12 +122,22 @@ def _rows(kind: str) -> list[dict[str, object]]:
     from sage_bench import registry
 
     entries = {
-        "models": registry.MODELS, "engines": registry.ENGINES, "graders": registry.GRADERS, "datasets": registry.DATASETS, "samplers": registry.SAMPLERS,
+        "models": registry.MODELS,
+        "engines": registry.ENGINES,
+        "graders": registry.GRADERS,
+        "datasets": registry.DATASETS,
+        "samplers": registry.SAMPLERS,
     }[kind]
     rows: list[dict[str, object]] = []
     for name, thing in entries.items():
         about = getattr(thing, "note", None) or (thing.__doc__ or "").strip().split("\n")[0]
-        rows.append({"name": name, "about": about, "place": getattr(thing, "file", None) or entries.place(name)})
+        rows.append(
+            {
+                "name": name,
+                "about": about,
+                "place": getattr(thing, "file", None) or entries.place(name),
+            }
+        )
     return rows
 
 
@@ -102,7 +156,9 @@ def _print(rows: list[dict[str, object]], verbose: bool) -> None:
                 if key == "switches":
                     for s in value:  # type: ignore[union-attr]
                         differ = f"  [paper {s['paper']}, code {s['code']}]" if "paper" in s else ""
-                        print(f"{'':<{width}}    {s['name']} = {s['default']} ({s['values']}): {s['help']}{differ}")
+                        print(
+                            f"{'':<{width}}    {s['name']} = {s['default']} ({s['values']}): {s['help']}{differ}"
+                        )
                 elif key == "notes":
                     for note in value:  # type: ignore[union-attr]
                         print(f"{'':<{width}}  note: {note}")

@@ -9,12 +9,29 @@ import sys
 
 import typer
 
-from sage_bench.cli import compare, demo, doctor, evaluate, grade, grader_eval, judge_eval, ls, report, status, tiny, train, validate
+from sage_bench.cli import (
+    compare,
+    demo,
+    doctor,
+    evaluate,
+    grade,
+    grader_eval,
+    judge_eval,
+    ls,
+    report,
+    status,
+    tiny,
+    train,
+    validate,
+)
 from sage_bench.errors import SageBenchError
 from sage_bench.version import VERSION
 
 app = typer.Typer(
-    name="sage-bench", add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
+    name="sage-bench",
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
     help="Train reasoning policies with the methods of the field, evaluate them **without hints**, print the table.\n\n"
     "Start with `sage-bench demo`: GRPO against SAGE on this machine, in minutes.",
 )
@@ -34,7 +51,10 @@ app.add_typer(tiny.app, name="tiny")
 
 
 @app.callback(invoke_without_command=True)
-def _root(context: typer.Context, version: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
+def _root(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+) -> None:
     if version:
         print(f"sage-bench {VERSION}")
         raise typer.Exit
@@ -51,7 +71,10 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("interrupted: what was finished is saved; run the same command again to go on", file=sys.stderr)
+        print(
+            "interrupted: what was finished is saved; run the same command again to go on",
+            file=sys.stderr,
+        )
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)  # the reader of our stdout went away (`| head`)

@@ -19,9 +19,22 @@ Examples:
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of training runs and evaluations, or folders that contain them.")],
-    out: Annotated[Optional[Path], typer.Option("--out", "-o", help="Where to write; the first folder unless given.")] = None,
-    grader: Annotated[Optional[str], typer.Option(help="Whose grades the tables show (see `sage-bench grade`); each run's own unless given.")] = None,
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folders of training runs and evaluations, or folders that contain them."
+        ),
+    ],
+    out: Annotated[
+        Optional[Path],
+        typer.Option("--out", "-o", help="Where to write; the first folder unless given."),
+    ] = None,
+    grader: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Whose grades the tables show (see `sage-bench grade`); each run's own unless given."
+        ),
+    ] = None,
 ) -> None:
     from sage_bench.reporting.report import report as write
 
@@ -29,4 +42,7 @@ def report(
         print(path)
 
 
-report.__doc__ = "Tables and training curves of finished or running runs, as HTML, Markdown and CSV.\n" + EXAMPLES
+report.__doc__ = (
+    "Tables and training curves of finished or running runs, as HTML, Markdown and CSV.\n"
+    + EXAMPLES
+)

@@ -7,15 +7,25 @@ from typing import Annotated, Optional
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="The tiny world: policies that show on a laptop what the methods do.")
+app = typer.Typer(
+    no_args_is_help=True, help="The tiny world: policies that show on a laptop what the methods do."
+)
 
 
 @app.command()
 def build(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder; each policy gets its own folder in it.")],
-    only: Annotated[Optional[list[str]], typer.Option("--only", help="Build this policy only. May be repeated.")] = None,
-    competence_steps: Annotated[Optional[int], typer.Option(help="Steps of the first stage, instead of the recipe's.")] = None,
-    doubt_steps: Annotated[Optional[int], typer.Option(help="Steps of the second stage, instead of the recipe's.")] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder; each policy gets its own folder in it.")
+    ],
+    only: Annotated[
+        Optional[list[str]], typer.Option("--only", help="Build this policy only. May be repeated.")
+    ] = None,
+    competence_steps: Annotated[
+        Optional[int], typer.Option(help="Steps of the first stage, instead of the recipe's.")
+    ] = None,
+    doubt_steps: Annotated[
+        Optional[int], typer.Option(help="Steps of the second stage, instead of the recipe's.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Make the tiny policies from scratch, about ten minutes each on one core.
@@ -43,12 +53,24 @@ def build(
     torch.set_num_threads(1)  # at this size one thread is faster than two
     for name in only or builder.RECIPES:
         if name not in builder.RECIPES:
-            raise UsageError(f"unknown policy `{name}`; {did_you_mean(name, builder.RECIPES)}".rstrip("; "), remedy="one of " + ", ".join(builder.RECIPES))
+            raise UsageError(
+                f"unknown policy `{name}`; {did_you_mean(name, builder.RECIPES)}".rstrip("; "),
+                remedy="one of " + ", ".join(builder.RECIPES),
+            )
         recipe = builder.RECIPES[name]
         recipe = replace(
-            recipe, competence_steps=competence_steps if competence_steps is not None else recipe.competence_steps,
+            recipe,
+            competence_steps=competence_steps
+            if competence_steps is not None
+            else recipe.competence_steps,
             doubt_steps=doubt_steps if doubt_steps is not None else recipe.doubt_steps,
         )
         with Bar(f"build {name}", recipe.competence_steps + recipe.doubt_steps, quiet=quiet) as bar:
-            builder.build(recipe, make_folder(out / recipe.family), lambda stage, step, steps, loss, bar=bar: bar.advance(note=f"{stage} loss {loss:.3f}"))
+            builder.build(
+                recipe,
+                make_folder(out / recipe.family),
+                lambda stage, step, steps, loss, bar=bar: bar.advance(
+                    note=f"{stage} loss {loss:.3f}"
+                ),
+            )
         print(out / recipe.family)

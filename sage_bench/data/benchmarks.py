@@ -19,7 +19,12 @@ from sage_bench.data.problems import ALIASES, read_rows
 from sage_bench.errors import DataError, UsageError
 
 NAMES = {
-    **ALIASES, "question": (*ALIASES["question"], "Question"), "options": ("options", "choices"), "index": ("answer_index",), "context": ("context",), "wrong": (),
+    **ALIASES,
+    "question": (*ALIASES["question"], "Question"),
+    "options": ("options", "choices"),
+    "index": ("answer_index",),
+    "context": ("context",),
+    "wrong": (),
 }
 
 
@@ -59,9 +64,19 @@ class Benchmark:
 
 
 def load(
-    benchmark: str, *, hub: Mapping[str, Any] | None = None, fields: Mapping[str, Any] | None = None, gold: str = "latex", rows: int | Sequence[int] = (),
-    gated: str | None = None, options: str | None = None, grader: str = "robust", data: Mapping[str, str] | None = None, offline: bool = False,
-    gold_corrections: bool = True, **_: Any,
+    benchmark: str,
+    *,
+    hub: Mapping[str, Any] | None = None,
+    fields: Mapping[str, Any] | None = None,
+    gold: str = "latex",
+    rows: int | Sequence[int] = (),
+    gated: str | None = None,
+    options: str | None = None,
+    grader: str = "robust",
+    data: Mapping[str, str] | None = None,
+    offline: bool = False,
+    gold_corrections: bool = True,
+    **_: Any,
 ) -> Benchmark:
     """Read one benchmark.
 
@@ -75,12 +90,20 @@ def load(
     name = benchmark.removeprefix("sb_")
     file = (data or {}).get(benchmark)
     if file is None and hub is None:
-        raise UsageError("this task has no data of its own", where=benchmark, remedy=f"give --data {benchmark}=FILE")
+        raise UsageError(
+            "this task has no data of its own",
+            where=benchmark,
+            remedy=f"give --data {benchmark}=FILE",
+        )
     if offline:
         hubs.go_offline()
     expected = (rows,) if isinstance(rows, int) else tuple(rows)
     report = Report(file or f"{hub['id']}@{hub.get('revision') or 'main'}", expected=expected)  # type: ignore[index]
-    source = read_rows(file) if file else ((f"{hub['id']}:{i}", r) for i, r in enumerate(hubs.rows(benchmark, hub, gated)))  # type: ignore[arg-type, index]
+    source = (
+        read_rows(file)
+        if file
+        else ((f"{hub['id']}:{i}", r) for i, r in enumerate(hubs.rows(benchmark, hub, gated)))
+    )  # type: ignore[arg-type, index]
     questions: list[dict[str, Any]] = []
     seen: set[str] = set()
     for place, row in source:
@@ -106,15 +129,22 @@ def load(
 def _check_count(benchmark: str, report: Report) -> None:
     if not report.asked:
         reasons = "; ".join(sorted({q["reason"] for q in report.quarantine})) or "no rows"
-        raise OtherRowsError(f"no usable row ({reasons})", where=f"{benchmark}: {report.source}", remedy="rows need `question` (or `problem`) and `answer`")
+        raise OtherRowsError(
+            f"no usable row ({reasons})",
+            where=f"{benchmark}: {report.source}",
+            remedy="rows need `question` (or `problem`) and `answer`",
+        )
     if report.expected and report.found > max(report.expected):
         raise OtherRowsError(
-            f"{report.found} rows where the benchmark has {' or '.join(map(str, report.expected))}: this is another set under that name", where=f"{benchmark}: {report.source}",
+            f"{report.found} rows where the benchmark has {' or '.join(map(str, report.expected))}: this is another set under that name",
+            where=f"{benchmark}: {report.source}",
             remedy="give the file of this benchmark (AMC 2023 has 40 problems; the set of 83 is AMC12 of 2022 and 2023)",
         )
 
 
-def _question(row: Mapping[str, Any], fields: Mapping[str, Any], options: str | None, fallback: str) -> dict[str, Any]:
+def _question(
+    row: Mapping[str, Any], fields: Mapping[str, Any], options: str | None, fallback: str
+) -> dict[str, Any]:
     """One row in our names. Raises `ValueError` with the reason it cannot be asked."""
     text, answer, uid = (_take(row, fields, n) for n in ("question", "answer", "uid"))
     if context := _take(row, fields, "context"):
@@ -123,7 +153,11 @@ def _question(row: Mapping[str, Any], fields: Mapping[str, Any], options: str | 
         raise ValueError("no question")
     if answer is None or not str(answer).strip():
         raise ValueError("no answer")
-    question = {"uid": str(uid) if uid is not None else fallback, "question": text.strip(), "answer": str(answer).strip()}
+    question = {
+        "uid": str(uid) if uid is not None else fallback,
+        "question": text.strip(),
+        "answer": str(answer).strip(),
+    }
     if options:
         question |= _choices(row, fields, options, question)
     question["answer_raw"] = question["answer"]
@@ -147,11 +181,18 @@ def _settle(name: str, question: dict[str, Any], gold: str, report: Report, on: 
     question["answer"] = spelled
 
 
-def _choices(row: Mapping[str, Any], fields: Mapping[str, Any], order: str, question: Mapping[str, Any]) -> dict[str, Any]:
+def _choices(
+    row: Mapping[str, Any], fields: Mapping[str, Any], order: str, question: Mapping[str, Any]
+) -> dict[str, Any]:
     """{"question", "answer", "options", "letters"} of a multiple-choice row, the answer as a letter; "disputed" when the
     source gives letter and index and they differ."""
-    answer, given = question["answer"], [str(o).strip() for o in _take(row, fields, "options") or ()]
-    if wrong := [str(row[w]).strip() for w in fields.get("wrong", ()) if row.get(w) is not None]:  # the right answer in a column of its own
+    answer, given = (
+        question["answer"],
+        [str(o).strip() for o in _take(row, fields, "options") or ()],
+    )
+    if wrong := [
+        str(row[w]).strip() for w in fields.get("wrong", ()) if row.get(w) is not None
+    ]:  # the right answer in a column of its own
         given, right, disputed = [answer, *wrong], 0, False
     elif len(given) < 2:
         raise ValueError("no options")
@@ -166,7 +207,13 @@ def _choices(row: Mapping[str, Any], fields: Mapping[str, Any], order: str, ques
         given = option_order(text, given)
         right = given.index(gold)
     letters = string.ascii_uppercase[: len(given)]
-    return {"question": text, "answer": letters[right], "options": given, "letters": ", ".join(letters), "disputed": disputed}
+    return {
+        "question": text,
+        "answer": letters[right],
+        "options": given,
+        "letters": ", ".join(letters),
+        "disputed": disputed,
+    }
 
 
 def option_order(question: str, options: Iterable[str]) -> list[str]:
@@ -192,7 +239,9 @@ def without_listing(question: str, options: Sequence[str]) -> str:
 
 
 def _take(row: Mapping[str, Any], fields: Mapping[str, Any], name: str) -> Any:
-    keys: Iterator[str] = iter((*((fields[name],) if isinstance(fields.get(name), str) else ()), *NAMES[name]))
+    keys: Iterator[str] = iter(
+        (*((fields[name],) if isinstance(fields.get(name), str) else ()), *NAMES[name])
+    )
     value = next((row[k] for k in keys if row.get(k) is not None), None)
     if hasattr(value, "tolist"):  # parquet gives arrays
         value = value.tolist()
@@ -211,16 +260,32 @@ def data_files(words: Sequence[str], tasks: Iterable[str]) -> dict[str, str]:
         task, equals, path = word.partition("=")
         if not equals:
             if not Path(word).is_dir():
-                raise UsageError("is neither `task=FILE` nor a folder", where=f"--data {word}", remedy="e.g. --data sb_math500=math500.jsonl")
+                raise UsageError(
+                    "is neither `task=FILE` nor a folder",
+                    where=f"--data {word}",
+                    remedy="e.g. --data sb_math500=math500.jsonl",
+                )
             found = {
-                t: f for t in known for name in (t.removeprefix("sb_"), t) for f in sorted(Path(word).glob(f"{name}.*")) if f.suffix in (".jsonl", ".json", ".parquet", ".csv")
+                t: f
+                for t in known
+                for name in (t.removeprefix("sb_"), t)
+                for f in sorted(Path(word).glob(f"{name}.*"))
+                if f.suffix in (".jsonl", ".json", ".parquet", ".csv")
             }
             out |= {t: str(f.resolve()) for t, f in found.items() if t not in out}
             continue
         task = next((t for t in known if t in (task, f"sb_{task}")), task)
         if task not in known:
-            raise UsageError(f"`{task}` is not among the tasks asked for", where="--data", remedy=f"tasks: {', '.join(known)}")
+            raise UsageError(
+                f"`{task}` is not among the tasks asked for",
+                where="--data",
+                remedy=f"tasks: {', '.join(known)}",
+            )
         if not Path(path).is_file():
-            raise UsageError("no such data file", where=f"--data {task}={path}", remedy="give a .jsonl, .json, .parquet or .csv file")
+            raise UsageError(
+                "no such data file",
+                where=f"--data {task}={path}",
+                remedy="give a .jsonl, .json, .parquet or .csv file",
+            )
         out[task] = str(Path(path).resolve())
     return out

@@ -79,7 +79,12 @@ def letter(gold: str) -> str:
     return m[1].upper()
 
 
-FORMS: Mapping[str, Callable[[str], str]] = {"integer": integer, "latex": latex, "number": number, "letter": letter}
+FORMS: Mapping[str, Callable[[str], str]] = {
+    "integer": integer,
+    "latex": latex,
+    "number": number,
+    "letter": letter,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,9 @@ def corrections() -> tuple[Correction, ...]:
     """The whole table, in file order."""
     text = (files("sage_bench.data") / "gold_corrections.jsonl").read_text(encoding="utf-8")
     rows = (json.loads(line) for line in text.splitlines() if line.strip())
-    return tuple(Correction(**{**r, "uids": tuple(r["uids"]), "was": tuple(r["was"])}) for r in rows)
+    return tuple(
+        Correction(**{**r, "uids": tuple(r["uids"]), "was": tuple(r["was"])}) for r in rows
+    )
 
 
 def correction_of(benchmark: str, uid: str, question: str, gold: str) -> Correction | None:

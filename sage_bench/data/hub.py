@@ -16,7 +16,11 @@ class GatedError(DataError):
 
     def __init__(self, what: str, url: str, *, where: str):
         self.url = url
-        super().__init__(what, where=where, remedy=f"accept its terms at {url} and `export HF_TOKEN=...`, or give --data {where}=FILE")
+        super().__init__(
+            what,
+            where=where,
+            remedy=f"accept its terms at {url} and `export HF_TOKEN=...`, or give --data {where}=FILE",
+        )
 
 
 def go_offline() -> None:
@@ -25,7 +29,9 @@ def go_offline() -> None:
     import datasets
     from huggingface_hub import constants
 
-    datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True  # both read the variables on import only
+    datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = (
+        True  # both read the variables on import only
+    )
 
 
 def is_offline() -> bool:
@@ -40,7 +46,9 @@ def has_token() -> bool:
     return bool(huggingface_hub.get_token())
 
 
-def rows(task: str, hub: Mapping[str, Any], gated: str | None = None) -> Iterator[Mapping[str, Any]]:
+def rows(
+    task: str, hub: Mapping[str, Any], gated: str | None = None
+) -> Iterator[Mapping[str, Any]]:
     """Rows of `hub` = {"id", "config", "split", "revision"}.
 
     Raises `GatedError` when its terms (at the URL `gated`) are not accepted, and `DataError` when it can be had neither from
@@ -50,22 +58,32 @@ def rows(task: str, hub: Mapping[str, Any], gated: str | None = None) -> Iterato
 
     place = f"{hub['id']}" + (f" at {hub['revision'][:10]}" if hub.get("revision") else "")
     try:
-        data = datasets.load_dataset(hub["id"], hub.get("config"), split=hub["split"], revision=hub.get("revision"))
+        data = datasets.load_dataset(
+            hub["id"], hub.get("config"), split=hub["split"], revision=hub.get("revision")
+        )
     except Exception as error:  # network, access, cache and format each have types of their own, from several libraries
         line = (str(error).strip().splitlines() or [""])[0]
         reason = f"{type(error).__name__}: {line}"
         if gated and ("gated" in line.lower() or is_offline() or not has_token()):
-            raise GatedError(f"{hub['id']} is gated and was not opened ({reason})", gated, where=task) from error
+            raise GatedError(
+                f"{hub['id']} is gated and was not opened ({reason})", gated, where=task
+            ) from error
         if is_offline():
             raise DataError(
-                f"{place} is not in the cache of this machine, and the network is switched off", where=task,
+                f"{place} is not in the cache of this machine, and the network is switched off",
+                where=task,
                 remedy=f"once with a network: `sage-bench validate -t {task}`; or give --data {task}=FILE",
             ) from error
-        raise DataError(f"{place} cannot be loaded: {reason}", where=task, remedy=f"check network and HF_TOKEN, or give --data {task}=FILE") from error
+        raise DataError(
+            f"{place} cannot be loaded: {reason}",
+            where=task,
+            remedy=f"check network and HF_TOKEN, or give --data {task}=FILE",
+        ) from error
     found = cached_revision(data)
     if hub.get("revision") and found and found != hub["revision"]:
         raise DataError(
-            f"the cache holds {hub['id']} at {found[:10]}, the task pins {hub['revision'][:10]}", where=task,
+            f"the cache holds {hub['id']} at {found[:10]}, the task pins {hub['revision'][:10]}",
+            where=task,
             remedy=f"once with a network: `sage-bench validate -t {task}`; or give --data {task}=FILE",
         )
     yield from data

@@ -15,9 +15,15 @@ from sage_bench.rollout import Problem
 from sage_bench.seeds import derive_seed
 
 FILES = (".jsonl", ".json", ".parquet", ".csv")
-ALIASES = {"question": ("question", "problem", "prompt"), "answer": ("answer", "gold", "gt", "final_answer"), "uid": ("uid", "id", "unique_id", "uuid")}
+ALIASES = {
+    "question": ("question", "problem", "prompt"),
+    "answer": ("answer", "gold", "gt", "final_answer"),
+    "uid": ("uid", "id", "unique_id", "uuid"),
+}
 
-Rows = Iterable[tuple[str, Mapping[str, Any] | str]]  # (place, row), or (place, reason) when a row cannot even be read
+Rows = Iterable[
+    tuple[str, Mapping[str, Any] | str]
+]  # (place, row), or (place, reason) when a row cannot even be read
 Source = Callable[[], Iterable[Mapping[str, Any]]]  # what `@register_dataset` decorates
 
 
@@ -35,7 +41,12 @@ class Loaded:
     def write_quarantine(self, file: Path) -> None:
         if self.quarantine:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text("".join(json.dumps(q, ensure_ascii=False, default=str) + "\n" for q in self.quarantine), encoding="utf-8")
+            file.write_text(
+                "".join(
+                    json.dumps(q, ensure_ascii=False, default=str) + "\n" for q in self.quarantine
+                ),
+                encoding="utf-8",
+            )
 
     def reasons(self) -> dict[str, int]:
         out: dict[str, int] = {}
@@ -53,9 +64,17 @@ def check_source(source: str) -> None:
     if not is_file(source):
         DATASETS.get(source)
     elif not Path(source).is_file():
-        raise UsageError("no such data file", where=source, remedy=f"give a {', '.join(FILES)} file or one of: {', '.join(DATASETS.names())}")
+        raise UsageError(
+            "no such data file",
+            where=source,
+            remedy=f"give a {', '.join(FILES)} file or one of: {', '.join(DATASETS.names())}",
+        )
     elif Path(source).suffix not in FILES:
-        raise UsageError(f"`{Path(source).suffix}` files are not read", where=source, remedy=f"give one of {', '.join(FILES)}")
+        raise UsageError(
+            f"`{Path(source).suffix}` files are not read",
+            where=source,
+            remedy=f"give one of {', '.join(FILES)}",
+        )
 
 
 def read_rows(source: str) -> Rows:
@@ -71,11 +90,17 @@ def read_rows(source: str) -> Rows:
         return
     import pandas as pd
 
-    readers = {".parquet": pd.read_parquet, ".csv": lambda p: pd.read_csv(p, dtype=str, keep_default_na=False), ".json": lambda p: pd.DataFrame(json.loads(Path(p).read_text()))}
+    readers = {
+        ".parquet": pd.read_parquet,
+        ".csv": lambda p: pd.read_csv(p, dtype=str, keep_default_na=False),
+        ".json": lambda p: pd.DataFrame(json.loads(Path(p).read_text())),
+    }
     try:
         frame = readers[path.suffix](path)
     except Exception as error:  # pandas, pyarrow and json each raise their own types; the file is what matters to the user
-        raise DataError(f"cannot be read: {type(error).__name__}: {str(error).splitlines()[0]}", where=source) from error
+        raise DataError(
+            f"cannot be read: {type(error).__name__}: {str(error).splitlines()[0]}", where=source
+        ) from error
     for i, row in enumerate(frame.to_dict("records")):
         yield f"{path.name}:{i + 1}", row
 
@@ -108,7 +133,12 @@ def to_problem(row: Mapping[str, Any], columns: Mapping[str, str]) -> Problem:
                 return row[key]
         return None
 
-    question, answer, solution, uid = take("question"), take("answer"), take("solution"), take("uid")
+    question, answer, solution, uid = (
+        take("question"),
+        take("answer"),
+        take("solution"),
+        take("uid"),
+    )
     if not isinstance(question, str) or not question.strip():
         raise ValueError("no question")
     if answer is None or isinstance(answer, (dict, list)) or not str(answer).strip():
@@ -119,7 +149,12 @@ def to_problem(row: Mapping[str, Any], columns: Mapping[str, str]) -> Problem:
     return Problem(name, question.strip(), text, str(answer).strip(), extra)
 
 
-def load_problems(config: DataConfig, grader: GoldCheck, prompt_tokens: Callable[[Problem], int], max_prompt_tokens: int) -> Loaded:
+def load_problems(
+    config: DataConfig,
+    grader: GoldCheck,
+    prompt_tokens: Callable[[Problem], int],
+    max_prompt_tokens: int,
+) -> Loaded:
     """Read, check and convert all rows of `config.source`.
 
     Set aside: rows that cannot be read, lack a question or an answer, repeat a uid, have a gold the grader cannot
@@ -137,7 +172,11 @@ def load_problems(config: DataConfig, grader: GoldCheck, prompt_tokens: Callable
             except ValueError as error:
                 reason = str(error)
             else:
-                reason = "its uid occurs twice" if problem.uid in seen else grader.gold_error(problem.answer)
+                reason = (
+                    "its uid occurs twice"
+                    if problem.uid in seen
+                    else grader.gold_error(problem.answer)
+                )
                 if reason is None and prompt_tokens(problem) > max_prompt_tokens:
                     reason = "its prompt is over the limit of tokens"
         if reason is not None:
@@ -147,5 +186,9 @@ def load_problems(config: DataConfig, grader: GoldCheck, prompt_tokens: Callable
         loaded.problems.append(problem)
     if not loaded.problems:
         reasons = ", ".join(f"{n} x {r}" for r, n in loaded.reasons().items()) or "no rows"
-        raise DataError(f"no usable row ({reasons})", where=config.source, remedy="rows need `question` (or `problem`) and `answer`; map other names with data.columns")
+        raise DataError(
+            f"no usable row ({reasons})",
+            where=config.source,
+            remedy="rows need `question` (or `problem`) and `answer`; map other names with data.columns",
+        )
     return loaded

@@ -12,7 +12,13 @@ from sage_bench.registry import register_dataset
 
 def _tiny(name: str) -> Iterator[Mapping[str, Any]]:
     for p in tiny_world.problems(name):
-        yield {"uid": p.uid, "question": p.question, "solution": p.solution, "answer": p.answer, **p.extra}
+        yield {
+            "uid": p.uid,
+            "question": p.question,
+            "solution": p.solution,
+            "answer": p.answer,
+            **p.extra,
+        }
 
 
 @register_dataset("tiny")
@@ -32,14 +38,22 @@ def _hub(repository: str, split: str, revision: str | None = None) -> Iterator[M
 
     try:
         rows = datasets.load_dataset(repository, split=split, revision=revision)
-    except Exception as error:  # no network, no access, no such id: the Hub client has many types for it
+    except (
+        Exception
+    ) as error:  # no network, no access, no such id: the Hub client has many types for it
         raise DataError(
-            f"cannot be loaded from the Hub: {type(error).__name__}: {str(error).splitlines()[0]}", where=repository,
+            f"cannot be loaded from the Hub: {type(error).__name__}: {str(error).splitlines()[0]}",
+            where=repository,
             remedy="check network and `HF_TOKEN`, or give a local .jsonl or .parquet file with data.source=FILE",
         ) from error
     for row in rows:
         gold = (row.get("reward_model") or {}).get("ground_truth")
-        yield {**row, "uid": f"{split}-{(row.get('extra_info') or {}).get('index', '')}", "question": row.get("problem"), "answer": row.get("answer") or gold}
+        yield {
+            **row,
+            "uid": f"{split}-{(row.get('extra_info') or {}).get('index', '')}",
+            "question": row.get("problem"),
+            "answer": row.get("answer") or gold,
+        }
 
 
 @register_dataset("sage-train")

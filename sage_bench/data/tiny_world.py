@@ -38,17 +38,27 @@ class Chain:
     def hints(self) -> tuple[str, str, str]:
         """Three progressive levels: how many steps, the first half of them, all but the last."""
         n = len(self.steps)
-        return tuple(f"{n} steps" + (": " + " ".join(self.steps[:k]) if k else "") for k in (0, n // 2, n - 1))  # type: ignore[return-value]
-
+        return tuple(
+            f"{n} steps" + (": " + " ".join(self.steps[:k]) if k else "")
+            for k in (0, n // 2, n - 1)
+        )  # type: ignore[return-value]
 
     @property
     def scaffold(self) -> dict[str, list[str]]:
         """Ready-made hints in the columns of Scaf-GRPO's data: how many steps; the first of them; all but the last, in up to four parts."""
         n, count = len(self.steps), self.hints[0]
         shown = self.steps[: n - 1]
-        cuts = [round(i * len(shown) / min(4, len(shown))) for i in range(min(4, len(shown)) + 1)] if shown else [0]
+        cuts = (
+            [round(i * len(shown) / min(4, len(shown))) for i in range(min(4, len(shown)) + 1)]
+            if shown
+            else [0]
+        )
         parts = [" ".join(shown[a:b]) for a, b in pairwise(cuts)]
-        return {"knowledge": [count], "planning": [f"{count}: {self.steps[0]}"] if shown else [], "solution_parts": [f"{count}: {p}" if i == 0 else p for i, p in enumerate(parts)]}
+        return {
+            "knowledge": [count],
+            "planning": [f"{count}: {self.steps[0]}"] if shown else [],
+            "solution_parts": [f"{count}: {p}" if i == 0 else p for i, p in enumerate(parts)],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +80,20 @@ BENCHMARKS: dict[str, Family] = {
         Family("tiny_mixed", (3, 3), 0.5, note="three steps, half of them `*`"),
         Family("tiny_chain", (4, 5), 0.6, note="four or five steps"),
         Family("tiny_long", (6, 8), 0.7, note="six to eight steps, most of them `*`"),
-        Family("tiny_spaced", (3, 4), 0.6, "spaced", note="out of distribution: blanks around the operators"),
-        Family("tiny_lines", (4, 6), 0.6, "lines", note="out of distribution: the chain goes on in a second line"),
+        Family(
+            "tiny_spaced",
+            (3, 4),
+            0.6,
+            "spaced",
+            note="out of distribution: blanks around the operators",
+        ),
+        Family(
+            "tiny_lines",
+            (4, 6),
+            0.6,
+            "lines",
+            note="out of distribution: the chain goes on in a second line",
+        ),
     )
 }
 TRAIN = Family("tiny", (3, 8), 0.85, count=256)
@@ -88,11 +110,15 @@ def surface(start: int, terms: list[str], form: str) -> str:
         return f"{start} " + " ".join(f"{t[0]} {t[1]}" for t in terms)
     if form == "lines":
         half = (len(terms) + 1) // 2
-        return f"{start}{''.join(terms[:half])}" + (f"\nthen {''.join(terms[half:])}" if terms[half:] else "")
+        return f"{start}{''.join(terms[:half])}" + (
+            f"\nthen {''.join(terms[half:])}" if terms[half:] else ""
+        )
     return f"{start}{''.join(terms)}"
 
 
-def chain(rng: random.Random, length: int, stars: float, form: str = "plain", noise: float = 0.0) -> Chain:
+def chain(
+    rng: random.Random, length: int, stars: float, form: str = "plain", noise: float = 0.0
+) -> Chain:
     """Draw one chain. noise: share of `*` results replaced by a random digit (only to make a policy doubt them).
 
     >>> chain(random.Random(1), 3, 0.5).solution
@@ -137,7 +163,13 @@ def problems(name: str) -> tuple[Problem, ...]:
         if len(found) == family.count:
             break
     return tuple(
-        Problem(f"{name}-{i:04d}", c.question, c.solution, c.answer, {"steps": list(c.steps), "hints": list(c.hints), "meta_hint": c.hints[1], **c.scaffold})
+        Problem(
+            f"{name}-{i:04d}",
+            c.question,
+            c.solution,
+            c.answer,
+            {"steps": list(c.steps), "hints": list(c.hints), "meta_hint": c.hints[1], **c.scaffold},
+        )
         for i, c in enumerate(found.values())
     )
 

@@ -22,7 +22,11 @@ from sage_bench.grading.question import grade_question
 COLUMNS = ["task", "doc_id", "uid", "sample", "correct", "status", "finish", "tokens"]
 
 
-def grade_run(folder: Path, graders: str | Mapping[str, str] = memo.DEFAULT, tell: Callable[[int], None] = lambda done: None) -> None:
+def grade_run(
+    folder: Path,
+    graders: str | Mapping[str, str] = memo.DEFAULT,
+    tell: Callable[[int], None] = lambda done: None,
+) -> None:
     """Write grades/<task>.<grader>.jsonl for every stored sample: doc_id, sample, correct, status, extracted, grader_version.
 
     graders: one for all tasks, or one by task (others keep the default). Grades of other graders stay; those of another version
@@ -44,9 +48,22 @@ def grade_run(folder: Path, graders: str | Mapping[str, str] = memo.DEFAULT, tel
             if doc_id not in asked:
                 continue
             q = asked[doc_id]
-            for row, v in zip(rows, grade_question(q["gold"], [r["text"] for r in rows], grader, q.get("options")), strict=True):
+            for row, v in zip(
+                rows,
+                grade_question(q["gold"], [r["text"] for r in rows], grader, q.get("options")),
+                strict=True,
+            ):
                 statuses[v.status] += 1
-                lines.append({"doc_id": doc_id, "sample": row["sample"], "correct": v.correct, "status": v.status, "extracted": v.extracted, "grader_version": version})
+                lines.append(
+                    {
+                        "doc_id": doc_id,
+                        "sample": row["sample"],
+                        "correct": v.correct,
+                        "status": v.status,
+                        "extracted": v.extracted,
+                        "grader_version": version,
+                    }
+                )
             tell(done)
         place = folder / "grades" / f"{task}.{grader}.jsonl"
         place.parent.mkdir(exist_ok=True)
@@ -54,11 +71,21 @@ def grade_run(folder: Path, graders: str | Mapping[str, str] = memo.DEFAULT, tel
         write_text(place, "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines))
         seen[grader][1].append(time.perf_counter() - began)
     for grader, (statuses, seconds) in seen.items():
-        write_json(folder / "grades" / f"{grader}.json", {
-            "grader": grader, "version": memo.grader(grader).version, "packages": packages(),
-            "canaries": {f"{c.gold} | {c.answer}": "as expected" if c.well else c.said for c in canaries()},
-            "samples": sum(statuses.values()), "statuses": dict(sorted(statuses.items())), "seconds": round(sum(seconds), 3),
-        })
+        write_json(
+            folder / "grades" / f"{grader}.json",
+            {
+                "grader": grader,
+                "version": memo.grader(grader).version,
+                "packages": packages(),
+                "canaries": {
+                    f"{c.gold} | {c.answer}": "as expected" if c.well else c.said
+                    for c in canaries()
+                },
+                "samples": sum(statuses.values()),
+                "statuses": dict(sorted(statuses.items())),
+                "seconds": round(sum(seconds), 3),
+            },
+        )
 
 
 def _set_aside(file: Path, version: str) -> None:
@@ -67,7 +94,9 @@ def _set_aside(file: Path, version: str) -> None:
     if before is not None and before != version:
         aside = file.parent / "superseded"
         aside.mkdir(exist_ok=True)
-        file.replace(aside / f"{file.stem}.{hashlib.sha256(str(before).encode()).hexdigest()[:8]}.jsonl")
+        file.replace(
+            aside / f"{file.stem}.{hashlib.sha256(str(before).encode()).hexdigest()[:8]}.jsonl"
+        )
 
 
 def stored_samples(folder: Path, task: str) -> list[dict[str, Any]]:
@@ -94,11 +123,27 @@ def load_grades(folder: Path, grader: str | None = None) -> pd.DataFrame:
         _check_graded(folder, grader)
     out = []
     for task in manifest["tasks"]:
-        uids = {q["doc_id"]: q["uid"] for q in json.loads((folder / "questions" / f"{task}.json").read_text(encoding="utf-8"))}
+        uids = {
+            q["doc_id"]: q["uid"]
+            for q in json.loads((folder / "questions" / f"{task}.json").read_text(encoding="utf-8"))
+        }
         samples = {(r["doc_id"], r["sample"]): r for r in stored_samples(folder, task)}
-        for g in read_jsonl(folder / "grades" / f"{task}.{grader or graders.get(task) or manifest['grader']}.jsonl"):
+        for g in read_jsonl(
+            folder / "grades" / f"{task}.{grader or graders.get(task) or manifest['grader']}.jsonl"
+        ):
             s = samples[g["doc_id"], g["sample"]]
-            out.append((task, g["doc_id"], uids[g["doc_id"]], g["sample"], g["correct"], g["status"], s["finish"], s["tokens"]))
+            out.append(
+                (
+                    task,
+                    g["doc_id"],
+                    uids[g["doc_id"]],
+                    g["sample"],
+                    g["correct"],
+                    g["status"],
+                    s["finish"],
+                    s["tokens"],
+                )
+            )
     return pd.DataFrame(out, columns=COLUMNS)
 
 
@@ -106,12 +151,23 @@ def verdicts(folder: Path, grader: str) -> pd.DataFrame:
     """What one grader said of every sample, from its grades alone: task, doc_id, sample, correct. Raises `DataError` when it has not graded the run."""
     _check_graded(folder, grader)
     files = sorted((folder / "grades").glob(f"*.{grader}.jsonl"))
-    return pd.DataFrame([(f.name.split(".")[0], g["doc_id"], g["sample"], g["correct"]) for f in files for g in read_jsonl(f)], columns=["task", "doc_id", "sample", "correct"])
+    return pd.DataFrame(
+        [
+            (f.name.split(".")[0], g["doc_id"], g["sample"], g["correct"])
+            for f in files
+            for g in read_jsonl(f)
+        ],
+        columns=["task", "doc_id", "sample", "correct"],
+    )
 
 
 def _check_graded(folder: Path, grader: str) -> None:
     if grader not in (known := graders_of(folder)):
-        raise DataError(f"`{grader}` has not graded this run (there are: {', '.join(known) or 'no grades'})", where=str(folder), remedy=f"sage-bench grade {folder} --grader {grader}")
+        raise DataError(
+            f"`{grader}` has not graded this run (there are: {', '.join(known) or 'no grades'})",
+            where=str(folder),
+            remedy=f"sage-bench grade {folder} --grader {grader}",
+        )
 
 
 def agreement(folder: Path, graders: Sequence[str] | None = None) -> pd.DataFrame:
@@ -121,11 +177,32 @@ def agreement(folder: Path, graders: Sequence[str] | None = None) -> pd.DataFram
     """
     names = list(graders) if graders else graders_of(folder)
     if len(names) < 2:
-        raise DataError(f"only {', '.join(names) or 'no grader'} has graded this run", where=str(folder), remedy=f"sage-bench grade {folder} --grader oat")
-    correct = {n: verdicts(folder, n).set_index(["task", "doc_id", "sample"])["correct"] for n in names}
+        raise DataError(
+            f"only {', '.join(names) or 'no grader'} has graded this run",
+            where=str(folder),
+            remedy=f"sage-bench grade {folder} --grader oat",
+        )
+    correct = {
+        n: verdicts(folder, n).set_index(["task", "doc_id", "sample"])["correct"] for n in names
+    }
     rows = []
     for a, b in combinations(names, 2):
-        both = pd.concat([correct[a], correct[b]], axis=1, join="inner", keys=["a", "b"]).astype(bool)
-        counts = {"both": int((both.a & both.b).sum()), "neither": int((~both.a & ~both.b).sum()), "only_a": int((both.a & ~both.b).sum()), "only_b": int((~both.a & both.b).sum())}
-        rows.append({"a": a, "b": b, "samples": len(both), "agree": (counts["both"] + counts["neither"]) / max(len(both), 1), **counts})
+        both = pd.concat([correct[a], correct[b]], axis=1, join="inner", keys=["a", "b"]).astype(
+            bool
+        )
+        counts = {
+            "both": int((both.a & both.b).sum()),
+            "neither": int((~both.a & ~both.b).sum()),
+            "only_a": int((both.a & ~both.b).sum()),
+            "only_b": int((~both.a & both.b).sum()),
+        }
+        rows.append(
+            {
+                "a": a,
+                "b": b,
+                "samples": len(both),
+                "agree": (counts["both"] + counts["neither"]) / max(len(both), 1),
+                **counts,
+            }
+        )
     return pd.DataFrame(rows)

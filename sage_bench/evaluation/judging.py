@@ -50,7 +50,9 @@ class NoPolicy(Messages):
         return self.ids() if asks else []
 
     def ids(self, *_: object) -> Any:
-        raise UsageError("this judge asks the policy, and there is none", where="--judge", remedy="give --model")
+        raise UsageError(
+            "this judge asks the policy, and there is none", where="--judge", remedy="give --model"
+        )
 
     chat = text = ids
 
@@ -70,7 +72,9 @@ class PolicyOnly:
         return self.local.answer(asks) if asks else []  # type: ignore[arg-type]
 
 
-def judge_rows(config: JudgeConfig, make: Callable[[], Judge], found: Rows, *, quiet: bool = False) -> list[dict[str, Any]]:
+def judge_rows(
+    config: JudgeConfig, make: Callable[[], Judge], found: Rows, *, quiet: bool = False
+) -> list[dict[str, Any]]:
     """Judge what is not judged yet and return one judgement a row, in the order of the rows. make: builds the judge, called only when
     something is left to judge. Raises `UsageError` when the folder holds the work of another judge.
 
@@ -80,16 +84,39 @@ def judge_rows(config: JudgeConfig, make: Callable[[], Judge], found: Rows, *, q
     folder = make_folder(config.out)
     with locked(folder):
         done = stored(folder)
-        settings = {"judge": config.judge, "options": dict(config.options), "votes": config.votes, "model": config.model}
+        settings = {
+            "judge": config.judge,
+            "options": dict(config.options),
+            "votes": config.votes,
+            "model": config.model,
+        }
         if done and (folder / SETTINGS).exists():
             check_settings(settings, folder)
-        write_text(folder / "quarantine.jsonl", "".join(json.dumps(q, ensure_ascii=False, default=str) + "\n" for q in found.quarantine))
-        todo = [r for r in found.rows if (d := done.get((r.name, r.digest()))) is None or (config.retry and d["judgement"] is None)]
+        write_text(
+            folder / "quarantine.jsonl",
+            "".join(
+                json.dumps(q, ensure_ascii=False, default=str) + "\n" for q in found.quarantine
+            ),
+        )
+        todo = [
+            r
+            for r in found.rows
+            if (d := done.get((r.name, r.digest()))) is None
+            or (config.retry and d["judgement"] is None)
+        ]
         if todo:
             judge = make()  # first: options it refuses (a key in the open) must not be written down
             context, runner = setting(config, judge)
             write_json(folder / SETTINGS, {**settings, "versions": versions()})
-            with Bar(f"judge-eval {config.judge}", len(found.rows), len(found.rows) - len(todo), quiet=quiet) as bar, closing(Appender(folder / STORE)) as store:
+            with (
+                Bar(
+                    f"judge-eval {config.judge}",
+                    len(found.rows),
+                    len(found.rows) - len(todo),
+                    quiet=quiet,
+                ) as bar,
+                closing(Appender(folder / STORE)) as store,
+            ):
                 for batch in in_batches(todo, config.batch):
                     new = judge_batch(judge, context, runner, batch, config.votes)
                     store.write(*new)
@@ -110,21 +137,38 @@ def setting(config: JudgeConfig, judge: Judge) -> tuple[Context, Runner]:
     return Context(runner.local.renderer, grader, max_prompt_tokens=room, folder=config.out), runner
 
 
-def judge_batch(judge: Judge, context: Context, runner: Runner, rows: Sequence[Labelled], votes: int) -> list[dict[str, Any]]:
+def judge_batch(
+    judge: Judge, context: Context, runner: Runner, rows: Sequence[Labelled], votes: int
+) -> list[dict[str, Any]]:
     """One judgement a row; a row without a valid vote is abstained from."""
     began = time.perf_counter()
     context.events.clear()
-    results, usage = drive([one_response(judge, context, r, votes) for r in rows], [r.problem for r in rows], runner)
+    results, usage = drive(
+        [one_response(judge, context, r, votes) for r in rows], [r.problem for r in rows], runner
+    )
     seconds = (time.perf_counter() - began) / len(rows)
     out = []
     for row, (valid,), used in zip(rows, results, usage, strict=True):
         verdict = majority(valid) if valid else None
-        out.append({
-            "name": row.name, "digest": row.digest(), "file": row.file, "subset": row.subset, "question": hashlib.sha256(row.problem.question.encode()).hexdigest()[:12],
-            "label": row.label, "steps": len(row.steps), "judgement": None if not valid else -1 if verdict is None else verdict - 1, "votes": list(valid),
-            "solution": row.problem.solution is not None, "answer": bool(row.problem.answer), "events": dict(context.events.get(row.problem.uid, {})),
-            "seconds": round(seconds, 6), "judge_calls": used.judge_calls, "time": round(time.time(), 3),
-        })
+        out.append(
+            {
+                "name": row.name,
+                "digest": row.digest(),
+                "file": row.file,
+                "subset": row.subset,
+                "question": hashlib.sha256(row.problem.question.encode()).hexdigest()[:12],
+                "label": row.label,
+                "steps": len(row.steps),
+                "judgement": None if not valid else -1 if verdict is None else verdict - 1,
+                "votes": list(valid),
+                "solution": row.problem.solution is not None,
+                "answer": bool(row.problem.answer),
+                "events": dict(context.events.get(row.problem.uid, {})),
+                "seconds": round(seconds, 6),
+                "judge_calls": used.judge_calls,
+                "time": round(time.time(), 3),
+            }
+        )
     return out
 
 
@@ -144,8 +188,15 @@ def stored(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
 
 def check_settings(settings: Mapping[str, Any], folder: Path) -> None:
     """A folder holds one judge. Raises `UsageError` naming what differs."""
-    now, before = json.loads(json.dumps(settings)), json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    now, before = (
+        json.loads(json.dumps(settings)),
+        json.loads((folder / SETTINGS).read_text(encoding="utf-8")),
+    )
     differ = [k for k in now if before.get(k) != now[k]]
     if differ:
         shown = ", ".join(f"{k}: {before.get(k)} then, {now[k]} now" for k in differ)
-        raise UsageError(f"the folder holds the work of another judge ({shown})", where=str(folder), remedy="choose another --out")
+        raise UsageError(
+            f"the folder holds the work of another judge ({shown})",
+            where=str(folder),
+            remedy="choose another --out",
+        )

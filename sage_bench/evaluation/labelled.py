@@ -42,7 +42,16 @@ class Labelled:
 
     def digest(self) -> str:
         """Hash of all a judge is shown: a row that changed is another row."""
-        return _sha("\x1f".join([self.problem.question, self.problem.answer, self.problem.solution or "", *self.steps]))
+        return _sha(
+            "\x1f".join(
+                [
+                    self.problem.question,
+                    self.problem.answer,
+                    self.problem.solution or "",
+                    *self.steps,
+                ]
+            )
+        )
 
 
 @dataclass
@@ -56,7 +65,9 @@ class Rows:
         return dict(Counter(q["reason"] for q in self.quarantine))
 
 
-def read_labelled(files: Sequence[str], *, limit: int | None = None, solutions: Sequence[str] = ()) -> Rows:
+def read_labelled(
+    files: Sequence[str], *, limit: int | None = None, solutions: Sequence[str] = ()
+) -> Rows:
     """Rows of some files (.jsonl, .json, .parquet, .csv). limit: only the first rows of each subset. solutions: files with `problem`
     and `solution` (and `answer`) columns, joined by the question where a row has none.
 
@@ -67,7 +78,10 @@ def read_labelled(files: Sequence[str], *, limit: int | None = None, solutions: 
         check_source(file)
     names = [Path(f).stem for f in files]
     if twice := [n for n, count in Counter(names).items() if count > 1]:
-        raise UsageError(f"two files are called `{twice[0]}`: their rows could not be told apart", remedy="rename one of them")
+        raise UsageError(
+            f"two files are called `{twice[0]}`: their rows could not be told apart",
+            remedy="rename one of them",
+        )
     known = read_solutions(solutions)
     found = Rows()
     taken: Counter[tuple[str, str]] = Counter()
@@ -87,7 +101,11 @@ def read_labelled(files: Sequence[str], *, limit: int | None = None, solutions: 
                 found.rows.append(row)
     if not found.rows:
         reasons = ", ".join(f"{n} x {r}" for r, n in found.reasons().items()) or "no rows"
-        raise DataError(f"no usable row ({reasons})", where=", ".join(files), remedy="rows need `problem`, `steps` (a list of texts) and `label` (first wrong step from 0, -1 = none)")
+        raise DataError(
+            f"no usable row ({reasons})",
+            where=", ".join(files),
+            remedy="rows need `problem`, `steps` (a list of texts) and `label` (first wrong step from 0, -1 = none)",
+        )
     return found
 
 
@@ -139,7 +157,9 @@ def label_of(row: Mapping[str, Any], steps: int) -> int:
         raise ValueError("no label")
     if isinstance(label, str) and re.fullmatch(r"\s*-?\d{1,6}\s*", label):
         label = int(label)
-    if isinstance(label, bool) or not (isinstance(label, int) or (hasattr(label, "is_integer") and label.is_integer())):
+    if isinstance(label, bool) or not (
+        isinstance(label, int) or (hasattr(label, "is_integer") and label.is_integer())
+    ):
         raise ValueError("its label is no whole number")
     if not NO_ERROR <= int(label) < steps:
         raise ValueError("its label is none of its steps")
@@ -160,14 +180,20 @@ def read_solutions(files: Sequence[str]) -> dict[str, tuple[str, str]]:
     known: dict[str, tuple[str, str]] = {}
     for file in files:
         for _, row in read_rows(file):
-            if not isinstance(row, str) and (solution := _text(_first(row, SOLUTION))) and (question := _text(_first(row, QUESTION))):
+            if (
+                not isinstance(row, str)
+                and (solution := _text(_first(row, SOLUTION)))
+                and (question := _text(_first(row, QUESTION)))
+            ):
                 known.setdefault(_bare(question), (solution, _text(_first(row, ANSWER)) or ""))
     return known
 
 
 def with_solution(row: Labelled, known: Mapping[str, tuple[str, str]]) -> Labelled:
     solution, answer = known.get(_bare(row.problem.question), (None, ""))
-    problem = replace(row.problem, solution=row.problem.solution or solution, answer=row.problem.answer or answer)
+    problem = replace(
+        row.problem, solution=row.problem.solution or solution, answer=row.problem.answer or answer
+    )
     return replace(row, problem=problem)
 
 
@@ -185,7 +211,11 @@ def _missing(value: Any) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    text = str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    text = (
+        str(value).strip()
+        if isinstance(value, str | int | float) and not isinstance(value, bool)
+        else ""
+    )
     return text or None
 
 

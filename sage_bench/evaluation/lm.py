@@ -46,10 +46,14 @@ def sampling_of(kwargs: dict[str, Any]) -> tuple[Sampling, tuple[str, ...]]:
     (Sampling(temperature=0.6, top_p=0.95, max_tokens=8192, stop=()), ())
     """
     if "max_gen_toks" not in kwargs or "temperature" not in kwargs:
-        raise ValueError(f"generation_kwargs must give max_gen_toks and temperature, got {sorted(kwargs)}")
+        raise ValueError(
+            f"generation_kwargs must give max_gen_toks and temperature, got {sorted(kwargs)}"
+        )
     temperature = float(kwargs["temperature"]) if kwargs.get("do_sample", True) else 0.0
     until = kwargs.get("until") or []
-    return Sampling(temperature, float(kwargs.get("top_p", 1.0)), int(kwargs["max_gen_toks"])), tuple([until] if isinstance(until, str) else until)
+    return Sampling(
+        temperature, float(kwargs.get("top_p", 1.0)), int(kwargs["max_gen_toks"])
+    ), tuple([until] if isinstance(until, str) else until)
 
 
 class StoreLM(LM):
@@ -61,11 +65,22 @@ class StoreLM(LM):
     """
 
     def __init__(
-        self, sampler: Sampler, folder: Path, *, seed: int = 0, on_progress: Callable[[int, int], None] | None = None,
+        self,
+        sampler: Sampler,
+        folder: Path,
+        *,
+        seed: int = 0,
+        on_progress: Callable[[int, int], None] | None = None,
         gold: Callable[[str, Mapping[str, Any]], str] = lambda task, doc: str(doc["answer"]),
     ):
         super().__init__()
-        self.sampler, self.folder, self.seed, self.on_progress, self.gold = sampler, folder, seed, on_progress, gold
+        self.sampler, self.folder, self.seed, self.on_progress, self.gold = (
+            sampler,
+            folder,
+            seed,
+            on_progress,
+            gold,
+        )
         self.stores: dict[str, SampleStore] = {}
         self.generated, self.told = 0, 0.0
         self.failed: Counter[str] = Counter()
@@ -77,11 +92,15 @@ class StoreLM(LM):
     def chat_template(self, chat_template: bool | str = False) -> str:
         return "tokenizer"
 
-    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
         return self.sampler.render(chat_history)
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> Any:
-        raise NotImplementedError("our benchmarks generate; log-likelihood tasks need lm-eval's own models")
+        raise NotImplementedError(
+            "our benchmarks generate; log-likelihood tasks need lm-eval's own models"
+        )
 
     loglikelihood_rolling = loglikelihood
 
@@ -105,9 +124,13 @@ class StoreLM(LM):
             for store in self.stores.values():
                 store.close()
         if lacking := sum(w.key not in self.stores[w.task] for w in wanted):
-            reasons = "; ".join(f"{reason} (x{n})" for reason, n in self.failed.most_common(3)) or "the sampler gave no text"
+            reasons = (
+                "; ".join(f"{reason} (x{n})" for reason, n in self.failed.most_common(3))
+                or "the sampler gave no text"
+            )
             raise PartialError(
-                f"{lacking} of {total} samples could not be drawn: {reasons}", where=str(self.folder),
+                f"{lacking} of {total} samples could not be drawn: {reasons}",
+                where=str(self.folder),
                 remedy="run the same command again, it asks for the missing ones only",
             )
         return [self.stores[w.task].rows[w.key]["text"] for w in wanted]
@@ -120,9 +143,25 @@ class StoreLM(LM):
             count[id(r)] += 1
             prompt, kwargs = r.args
             params, until = sampling_of(kwargs)
-            digest = hashlib.sha256((prompt + json.dumps(kwargs, sort_keys=True)).encode()).hexdigest()[:16]
+            digest = hashlib.sha256(
+                (prompt + json.dumps(kwargs, sort_keys=True)).encode()
+            ).hexdigest()[:16]
             gold = self.gold(r.task_name, r.doc) if self.sampler.wants_gold else ""
-            out.append(Wanted(r.task_name, r.doc_id, sample, digest, Ask(prompt, params, derive_seed(self.seed, r.task_name, r.doc_id, sample), until, gold)))
+            out.append(
+                Wanted(
+                    r.task_name,
+                    r.doc_id,
+                    sample,
+                    digest,
+                    Ask(
+                        prompt,
+                        params,
+                        derive_seed(self.seed, r.task_name, r.doc_id, sample),
+                        until,
+                        gold,
+                    ),
+                )
+            )
         return out
 
     def _blocks(self, wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
@@ -145,13 +184,28 @@ class StoreLM(LM):
             else:
                 yield from (None for _ in range(self.stores[w.task].append([self._row(w, text)])))
         for task, rows in together.items():
-            yield from (None for _ in range(self.stores[task].append(sorted(rows, key=lambda r: (r["doc_id"], r["sample"])))))
+            yield from (
+                None
+                for _ in range(
+                    self.stores[task].append(sorted(rows, key=lambda r: (r["doc_id"], r["sample"])))
+                )
+            )
 
     def _row(self, w: Wanted, text: Text) -> dict[str, Any]:
-        clean = text.text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate, which JSON of a server may carry, is no text
+        clean = text.text.encode("utf-8", "replace").decode(
+            "utf-8"
+        )  # a lone surrogate, which JSON of a server may carry, is no text
         return {
-            "task": w.task, "doc_id": w.doc_id, "sample": w.sample, "seed": w.ask.seed, "prompt_hash": w.prompt_hash, "text": clean,
-            "finish": text.finish, "prompt_tokens": text.prompt_tokens, "tokens": text.tokens, "time": round(time.time(), 3),
+            "task": w.task,
+            "doc_id": w.doc_id,
+            "sample": w.sample,
+            "seed": w.ask.seed,
+            "prompt_hash": w.prompt_hash,
+            "text": clean,
+            "finish": text.finish,
+            "prompt_tokens": text.prompt_tokens,
+            "tokens": text.tokens,
+            "time": round(time.time(), 3),
         }
 
     def _tell(self, done: int, total: int) -> None:
@@ -179,7 +233,8 @@ def check_context(sampler: Sampler, wanted: Sequence[Wanted]) -> None:
         (task, doc_id), (n, new) = max(over.items(), key=lambda item: item[1])
         raise UsageError(
             f"{len(over)} prompts do not fit the model's context of {sampler.context} tokens together with their completions; the longest has {n} tokens, and {new} new ones are allowed",
-            where=f"{task}, question {doc_id}", remedy=make_fit(sampler, [n for n, _ in over.values()]),
+            where=f"{task}, question {doc_id}",
+            remedy=make_fit(sampler, [n for n, _ in over.values()]),
         )
 
 
@@ -187,8 +242,17 @@ def make_fit(sampler: Sampler, lengths: Sequence[int]) -> str:
     """What to type when prompts of these lengths (tokens) are too long with their completions, some of them perhaps without one."""
     context = sampler.context or 0
     short = [n for n in lengths if n < context]
-    said = [f"--max-tokens {context - max(short)} fits" + (" the others" if len(short) < len(lengths) else "")] if short else []
+    said = (
+        [
+            f"--max-tokens {context - max(short)} fits"
+            + (" the others" if len(short) < len(lengths) else "")
+        ]
+        if short
+        else []
+    )
     if alone := len(lengths) - len(short):
-        longer = "a model with a longer context" + (f", or {sampler.longer}" if sampler.longer else "")
+        longer = "a model with a longer context" + (
+            f", or {sampler.longer}" if sampler.longer else ""
+        )
         said.insert(0, f"{alone} of them fill the context alone and want {longer}")
     return "; ".join(said)

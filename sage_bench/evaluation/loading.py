@@ -30,7 +30,12 @@ class DataOptions:
     def metadata(self, grader: str | None) -> dict[str, Any]:
         """The same in the words of `lm_eval run --metadata`; `tasks/utils.py` reads it."""
         chosen = {"grader": grader} if grader else {}
-        return {"data": dict(self.data), "offline": self.offline, "gold_corrections": self.gold_corrections, **chosen}
+        return {
+            "data": dict(self.data),
+            "offline": self.offline,
+            "gold_corrections": self.gold_corrections,
+            **chosen,
+        }
 
     def digest(self, task: str) -> str:
         """Hash of the file given for a task."""
@@ -42,11 +47,17 @@ def task_manager(metadata: Mapping[str, Any] | None = None) -> Any:
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     from lm_eval.tasks import TaskManager
 
-    return TaskManager(include_path=str(tasks_folder()), include_defaults=False, metadata=dict(metadata or {}))
+    return TaskManager(
+        include_path=str(tasks_folder()), include_defaults=False, metadata=dict(metadata or {})
+    )
 
 
 def load(
-    tasks: Mapping[str, int], options: DataOptions, *, grader: str | None = None, sampling: Mapping[str, Any] | None = None
+    tasks: Mapping[str, int],
+    options: DataOptions,
+    *,
+    grader: str | None = None,
+    sampling: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], Skipped]:
     """lm-eval's task objects by name, with our number of repeats and the overridden sampling, and those that could not be had.
 
@@ -64,7 +75,11 @@ def load(
             if isinstance(error, GatedError) and options.gated == "fail":
                 raise
             first = first or error
-            skipped[name] = {"status": "skipped_gated", "url": error.url, "why": str(error)} if isinstance(error, GatedError) else {"status": "failed", "why": str(error)}
+            skipped[name] = (
+                {"status": "skipped_gated", "url": error.url, "why": str(error)}
+                if isinstance(error, GatedError)
+                else {"status": "failed", "why": str(error)}
+            )
             continue
         task.set_config("repeats", n)
         if sampling:
@@ -91,7 +106,11 @@ def own_grader(task: str) -> str:
 
 def shown(task: Any, prompt: str) -> str:
     """A prompt as it may be printed and written: the authors of gated data ask that examples are not published in plain text."""
-    return "(not shown: the terms of these data ask for it)" if (task.config.metadata or {}).get("gated") else prompt
+    return (
+        "(not shown: the terms of these data ask for it)"
+        if (task.config.metadata or {}).get("gated")
+        else prompt
+    )
 
 
 def report_of(task: Any) -> dict[str, Any] | None:
@@ -104,4 +123,8 @@ def check_complete(skipped: Skipped, where: str, strict: bool = False) -> None:
     """Raise `PartialError` when tasks that were asked for had no data. Gated ones may be missing unless `strict`: the table says so."""
     failed = {t: s["why"] for t, s in skipped.items() if strict or s["status"] == "failed"}
     if failed:
-        raise PartialError(f"not evaluated: {'; '.join(failed.values())}", where=where, remedy="mend the cause and run the same command again")
+        raise PartialError(
+            f"not evaluated: {'; '.join(failed.values())}",
+            where=where,
+            remedy="mend the cause and run the same command again",
+        )

@@ -15,8 +15,15 @@ SHOWN = 600  # characters of a first prompt
 
 
 def plan(
-    model: str, tasks: Mapping[str, int], options: DataOptions, *, grader: str | None = None, sampling: Mapping[str, Any] | None = None, limit: int | None = None,
-    tokens_per_second: float = 2000.0, gpu_price: float | None = None,
+    model: str,
+    tasks: Mapping[str, int],
+    options: DataOptions,
+    *,
+    grader: str | None = None,
+    sampling: Mapping[str, Any] | None = None,
+    limit: int | None = None,
+    tokens_per_second: float = 2000.0,
+    gpu_price: float | None = None,
 ) -> str:
     """Text of the plan. Costs are upper bounds: every completion as long as it may be, on GPUs that make `tokens_per_second` each."""
     loaded, skipped = load(tasks, options, grader=grader, sampling=sampling)
@@ -31,15 +38,26 @@ def plan(
         samples, longest = samples + n, longest + n * most
         report = report_of(task)
         out += [
-            "", f"{name}: {len(docs)} questions x {task.config.repeats} = {n:,} samples, graded by {grader_of(task)}" + (" (LIMITED)" if limit else ""),
-            f"  data       {report['source'] if report else 'generated'}" + (f", {len(report['corrected'])} golds corrected, {len(report['excluded'])} questions left out" if report else ""),
+            "",
+            f"{name}: {len(docs)} questions x {task.config.repeats} = {n:,} samples, graded by {grader_of(task)}"
+            + (" (LIMITED)" if limit else ""),
+            f"  data       {report['source'] if report else 'generated'}"
+            + (
+                f", {len(report['corrected'])} golds corrected, {len(report['excluded'])} questions left out"
+                if report
+                else ""
+            ),
             f"  sampling   temperature {kwargs.get('temperature')}, top_p {kwargs.get('top_p', 1.0)}, at most {most} tokens",
-            f"  prompts    {_lengths(renderer, prompts)}", "  first prompt:", *(f"    | {line}" for line in _short(shown(task, prompts[0])).splitlines()),
+            f"  prompts    {_lengths(renderer, prompts)}",
+            "  first prompt:",
+            *(f"    | {line}" for line in _short(shown(task, prompts[0])).splitlines()),
         ]
     out += ["", *(f"left out: {skip['why']}" for skip in skipped.values())]
     hours = longest / tokens_per_second / 3600
     price = f", {hours * gpu_price:,.2f} at {gpu_price:g} an hour" if gpu_price is not None else ""
-    out.append(f"total      {samples:,} samples, at most {longest:,} new tokens: at most {hours:,.2f} GPU hours at {tokens_per_second:,.0f} tokens a second{price}")
+    out.append(
+        f"total      {samples:,} samples, at most {longest:,} new tokens: at most {hours:,.2f} GPU hours at {tokens_per_second:,.0f} tokens a second{price}"
+    )
     return "\n".join(out)
 
 
@@ -65,4 +83,6 @@ def _lengths(renderer: Renderer | None, prompts: list[str]) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ... ({len(text) - SHOWN} more characters)"
+    return (
+        text if len(text) <= SHOWN else f"{text[:SHOWN]} ... ({len(text) - SHOWN} more characters)"
+    )

@@ -56,15 +56,28 @@ def read_label(model: str) -> dict[str, Any]:
     """What weights say of themselves: {"method", "seed", "step"} of a checkpoint, {} of a model we did not train."""
     file = Path(model) / pretrained.LABEL
     saved = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return {"method": saved.get("backend"), "train_seed": saved.get("seed"), "step": saved.get("step"), "preset": saved.get("preset")}
+    return {
+        "method": saved.get("backend"),
+        "train_seed": saved.get("seed"),
+        "step": saved.get("step"),
+        "preset": saved.get("preset"),
+    }
 
 
 def evaluate(config: EvalConfig, sampler: Sampler, *, quiet: bool = False) -> Path:
     """Run the evaluation to its end and return the run folder. The same call again generates only what is missing.
 
     Raises `PartialError` when some samples could not be drawn; the others are stored and graded by then."""
-    loaded, skipped = load(config.tasks, config.data, grader=config.grader, sampling=config.sampling)
-    print_of = folders.fingerprint(sampler.fingerprint(), config.seed, config.limit, config.sampling, {name: describe(task) for name, task in loaded.items()})
+    loaded, skipped = load(
+        config.tasks, config.data, grader=config.grader, sampling=config.sampling
+    )
+    print_of = folders.fingerprint(
+        sampler.fingerprint(),
+        config.seed,
+        config.limit,
+        config.sampling,
+        {name: describe(task) for name, task in loaded.items()},
+    )
     place = folders.choose(config.out / slug(config.model), print_of)
     if place.news:
         print(place.news, file=sys.stderr, flush=True)
@@ -81,33 +94,67 @@ def evaluate(config: EvalConfig, sampler: Sampler, *, quiet: bool = False) -> Pa
         said = manifest(config, before, tasks, print_of)
         kept = {k: before.get(k, {}) for k in ("tasks", "golds", "graders")}
         graders = {**kept["graders"], **{name: grader_of(task) for name, task in loaded.items()}}
-        write_json(folder / "manifest.json", {
-            **said, "skipped": {t: s for t, s in skipped.items() if t not in kept["tasks"]},
-            "golds": {**kept["golds"], **{name: report for name, task in loaded.items() if (report := report_of(task))}},
-            "gold_corrections": "on" if config.data.gold_corrections else "off", "grader": ", ".join(dict.fromkeys(graders.values())), "graders": graders,
-        })
+        write_json(
+            folder / "manifest.json",
+            {
+                **said,
+                "skipped": {t: s for t, s in skipped.items() if t not in kept["tasks"]},
+                "golds": {
+                    **kept["golds"],
+                    **{
+                        name: report for name, task in loaded.items() if (report := report_of(task))
+                    },
+                },
+                "gold_corrections": "on" if config.data.gold_corrections else "off",
+                "grader": ", ".join(dict.fromkeys(graders.values())),
+                "graders": graders,
+            },
+        )
         write_questions(folder, loaded, config.limit)
         try:
             results = run_lm_eval(config, sampler, folder, loaded, quiet=quiet)
         except PartialError:
             grade_run(folder, graders)  # what is there can be read; the tables say `partial`
             raise
-        write_json(folder / "results.json", folders.merge_results(folders.read_json(folder / "results.json"), results))
+        write_json(
+            folder / "results.json",
+            folders.merge_results(folders.read_json(folder / "results.json"), results),
+        )
         grade_run(folder, graders)
     return folder
 
 
-def manifest(config: EvalConfig, before: Mapping[str, Any], tasks: Mapping[str, int], print_of: Mapping[str, Any]) -> dict[str, Any]:
+def manifest(
+    config: EvalConfig,
+    before: Mapping[str, Any],
+    tasks: Mapping[str, int],
+    print_of: Mapping[str, Any],
+) -> dict[str, Any]:
     """manifest.json: what this call asks for, together with what earlier calls into this folder asked for."""
     now = versions()
-    earlier = [v for v in [*before.get("earlier_versions", []), before.get("versions", now)] if v != now]
+    earlier = [
+        v for v in [*before.get("earlier_versions", []), before.get("versions", now)] if v != now
+    ]
     for name, version in (before.get("versions") or {}).items():
         if now.get(name) != version:
-            print(f"note: {name} was {version} when this run began and is {now.get(name)} now", file=sys.stderr)
-    asked = dict(print_of) | {"tasks": {**before.get("fingerprint", {}).get("tasks", {}), **print_of["tasks"]}}
+            print(
+                f"note: {name} was {version} when this run began and is {now.get(name)} now",
+                file=sys.stderr,
+            )
+    asked = dict(print_of) | {
+        "tasks": {**before.get("fingerprint", {}).get("tasks", {}), **print_of["tasks"]}
+    }
     return {
-        "kind": "eval", "model": config.model, "label": {**read_label(config.model), **config.label}, "tasks": {**before.get("tasks", {}), **tasks}, "seed": config.seed,
-        "limit": config.limit, "sampling": asked["tasks"], "fingerprint": asked, "versions": now, "earlier_versions": earlier,
+        "kind": "eval",
+        "model": config.model,
+        "label": {**read_label(config.model), **config.label},
+        "tasks": {**before.get("tasks", {}), **tasks},
+        "seed": config.seed,
+        "limit": config.limit,
+        "sampling": asked["tasks"],
+        "fingerprint": asked,
+        "versions": now,
+        "earlier_versions": earlier,
     }
 
 
@@ -119,25 +166,49 @@ def load_tasks(config: EvalConfig, tasks: Mapping[str, int]) -> dict[str, Any]:
 def describe(task: Any) -> dict[str, Any]:
     """How a task is asked: sampling, and hashes of its prompt and its data."""
     kwargs = task.config.generation_kwargs
-    docs = json.dumps([[v for k, v in d.items() if k != "grader"] for d in task.eval_docs], default=str)
+    docs = json.dumps(
+        [[v for k, v in d.items() if k != "grader"] for d in task.eval_docs], default=str
+    )
     return {
         "questions": len(task.eval_docs),
-        "temperature": kwargs.get("temperature"), "top_p": kwargs.get("top_p", 1.0), "max_gen_toks": kwargs.get("max_gen_toks"),
-        "until": list(kwargs.get("until") or []), "prompt_id": _sha(f"{task.config.description}\x1f{task.config.doc_to_text}"), "data_rev": _sha(docs),
+        "temperature": kwargs.get("temperature"),
+        "top_p": kwargs.get("top_p", 1.0),
+        "max_gen_toks": kwargs.get("max_gen_toks"),
+        "until": list(kwargs.get("until") or []),
+        "prompt_id": _sha(f"{task.config.description}\x1f{task.config.doc_to_text}"),
+        "data_rev": _sha(docs),
     }
 
 
-def run_lm_eval(config: EvalConfig, sampler: Sampler, folder: Path, tasks: Mapping[str, Any], *, quiet: bool) -> dict[str, Any]:
+def run_lm_eval(
+    config: EvalConfig, sampler: Sampler, folder: Path, tasks: Mapping[str, Any], *, quiet: bool
+) -> dict[str, Any]:
     """Drive lm-eval over our tasks. Returns its results (its own schema) without the samples, which are in the store."""
     from lm_eval import evaluator
     from lm_eval.api import task as prompts
 
-    prompts.tqdm = lambda docs, **_: docs  # its bar for building prompts cannot be switched off, and ours is on the same screen
-    evaluator.get_git_commit_hash = lambda: None  # it would record the commit of whatever folder the user stands in
+    prompts.tqdm = lambda docs, **_: (
+        docs
+    )  # its bar for building prompts cannot be switched off, and ours is on the same screen
+    evaluator.get_git_commit_hash = lambda: (
+        None
+    )  # it would record the commit of whatever folder the user stands in
     with Bar(f"eval {slug(config.model)}", 0, quiet=quiet) as bar:
-        lm = StoreLM(sampler, folder, seed=config.seed, on_progress=bar.set, gold=lambda task, doc: gold_of(tasks[task], doc))
+        lm = StoreLM(
+            sampler,
+            folder,
+            seed=config.seed,
+            on_progress=bar.set,
+            gold=lambda task, doc: gold_of(tasks[task], doc),
+        )
         results = evaluator.simple_evaluate(
-            model=lm, tasks=list(tasks.values()), task_manager=task_manager(), apply_chat_template=True, limit=config.limit, bootstrap_iters=0, log_samples=True,
+            model=lm,
+            tasks=list(tasks.values()),
+            task_manager=task_manager(),
+            apply_chat_template=True,
+            limit=config.limit,
+            bootstrap_iters=0,
+            log_samples=True,
             confirm_run_unsafe_code=True,
         )
     return {k: v for k, v in results.items() if k != "samples"}
@@ -153,9 +224,18 @@ def write_questions(folder: Path, tasks: Mapping[str, Any], limit: int | None = 
     (folder / "questions").mkdir(exist_ok=True)
     for name, task in tasks.items():
         docs = enumerate(islice(task.eval_docs, limit))
-        write_json(folder / "questions" / f"{name}.json", [
-            {"doc_id": i, "uid": d.get("uid", i), "gold": gold_of(task, d), **({"options": d["options"]} if "options" in d else {})} for i, d in docs
-        ])
+        write_json(
+            folder / "questions" / f"{name}.json",
+            [
+                {
+                    "doc_id": i,
+                    "uid": d.get("uid", i),
+                    "gold": gold_of(task, d),
+                    **({"options": d["options"]} if "options" in d else {}),
+                }
+                for i, d in docs
+            ],
+        )
 
 
 def _sha(text: str) -> str:

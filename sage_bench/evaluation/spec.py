@@ -73,10 +73,16 @@ def task_files(folder: Path | None = None) -> dict[str, TaskFile]:
         values = _read(path)
         name = values.get("group") or values.get("task")
         if name is None and not path.name.startswith("_"):
-            raise UsageError("neither `task:` nor `group:` is given", where=str(path), remedy="name the task; files that are only included begin with _")
+            raise UsageError(
+                "neither `task:` nor `group:` is given",
+                where=str(path),
+                remedy="name the task; files that are only included begin with _",
+            )
         _check_keys(path, values)
         if isinstance(name, str):
-            out[name] = TaskFile(name, path, tuple(values["task"]) if "group" in values else (), values)
+            out[name] = TaskFile(
+                name, path, tuple(values["task"]) if "group" in values else (), values
+            )
     return out
 
 
@@ -92,7 +98,11 @@ def profiles(folder: Path | None = None) -> dict[str, Profile]:
         try:
             out[name] = Profile(name, **values)
         except TypeError as error:
-            raise UsageError(f"is no profile: {error}", where=f"{path}:{name}", remedy="write tasks, about and, if wanted, limit") from error
+            raise UsageError(
+                f"is no profile: {error}",
+                where=f"{path}:{name}",
+                remedy="write tasks, about and, if wanted, limit",
+            ) from error
     return out
 
 
@@ -102,7 +112,11 @@ def named_profiles(spec: str | Sequence[str], folder: Path | None = None) -> lis
     known, out = profiles(folder), []
     for name in (w[1:] for w in words if w.startswith("@")):
         if name not in known:
-            raise UsageError(f"unknown profile `@{name}`; {did_you_mean(name, known)}".rstrip("; "), where="--tasks", remedy="one of " + ", ".join(f"@{n}" for n in known))
+            raise UsageError(
+                f"unknown profile `@{name}`; {did_you_mean(name, known)}".rstrip("; "),
+                where="--tasks",
+                remedy="one of " + ", ".join(f"@{n}" for n in known),
+            )
         out.append(known[name])
     return out
 
@@ -110,23 +124,34 @@ def named_profiles(spec: str | Sequence[str], folder: Path | None = None) -> lis
 def _check_keys(path: Path, values: Mapping[str, Any]) -> None:
     keys = GROUP_KEYS if "group" in values else TASK_KEYS
     metadata = values.get("metadata") or {}
-    for place, found, known in (("", values, keys), ("metadata.", metadata if "hub" in metadata else {}, METADATA_KEYS)):
+    for place, found, known in (
+        ("", values, keys),
+        ("metadata.", metadata if "hub" in metadata else {}, METADATA_KEYS),
+    ):
         for key in found:
             if key not in known:
-                raise UsageError(f"unknown key `{place}{key}`; {did_you_mean(key, known)}".rstrip("; "), where=f"{path}:{place}{key}", remedy="mend the task file")
+                raise UsageError(
+                    f"unknown key `{place}{key}`; {did_you_mean(key, known)}".rstrip("; "),
+                    where=f"{path}:{place}{key}",
+                    remedy="mend the task file",
+                )
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
     except (OSError, yaml.YAMLError) as error:
-        raise UsageError(f"is not readable YAML: {' '.join(str(error).split())}", where=str(path)) from error
+        raise UsageError(
+            f"is not readable YAML: {' '.join(str(error).split())}", where=str(path)
+        ) from error
     if include := values.pop("include", None):
         values = _read(path.parent / include) | values
     return values
 
 
-def parse(spec: str | Sequence[str], samples: int | None = None, folder: Path | None = None) -> dict[str, int]:
+def parse(
+    spec: str | Sequence[str], samples: int | None = None, folder: Path | None = None
+) -> dict[str, int]:
     """Task names with samples a question, in order. Groups, wildcards, `@profiles` and `all` are expanded; `samples` overrides the files.
 
     >>> parse("tiny_short:2,tiny_l*")
@@ -134,7 +159,9 @@ def parse(spec: str | Sequence[str], samples: int | None = None, folder: Path | 
     """
     known = task_files(folder)
     wanted: dict[str, int] = {}
-    for word in (w.strip() for s in ([spec] if isinstance(spec, str) else spec) for w in s.split(",")):
+    for word in (
+        w.strip() for s in ([spec] if isinstance(spec, str) else spec) for w in s.split(",")
+    ):
         if not word:
             continue
         if word.startswith("@"):
@@ -143,9 +170,15 @@ def parse(spec: str | Sequence[str], samples: int | None = None, folder: Path | 
             continue
         name, colon, count = word.partition(":")
         if colon and (not count.isdigit() or int(count) < 1):
-            raise UsageError(f"`{word}`: samples a question must be a positive number", where="--tasks", remedy="write e.g. tiny:4")
+            raise UsageError(
+                f"`{word}`: samples a question must be a positive number",
+                where="--tasks",
+                remedy="write e.g. tiny:4",
+            )
         for task in _expand(name, known):
-            wanted[task] = int(count) if colon else samples or int(known[task].values.get("repeats", 1))
+            wanted[task] = (
+                int(count) if colon else samples or int(known[task].values.get("repeats", 1))
+            )
     if not wanted:
         raise UsageError("no task is named", where="--tasks", remedy="see `sage-bench ls tasks`")
     return wanted
@@ -158,7 +191,9 @@ def in_order(tasks: Iterable[str]) -> list[str]:
     ['tiny_short', 'tiny_long', 'train_tiny']
     """
     known = task_files()
-    order = [t for f in known.values() for t in f.group] + [n for n, f in known.items() if not f.group]
+    order = [t for f in known.values() for t in f.group] + [
+        n for n, f in known.items() if not f.group
+    ]
     return sorted(tasks, key=lambda t: order.index(t) if t in order else len(order))
 
 
@@ -170,5 +205,13 @@ def _expand(name: str, known: Mapping[str, TaskFile]) -> list[str]:
         if found:
             return found
     if name not in known:
-        raise UsageError(f"unknown task `{name}`; {did_you_mean(name, known)}".rstrip("; "), where="--tasks", remedy="see `sage-bench ls tasks`")
-    return [t for member in known[name].group for t in _expand(member, known)] if known[name].group else [name]
+        raise UsageError(
+            f"unknown task `{name}`; {did_you_mean(name, known)}".rstrip("; "),
+            where="--tasks",
+            remedy="see `sage-bench ls tasks`",
+        )
+    return (
+        [t for member in known[name].group for t in _expand(member, known)]
+        if known[name].group
+        else [name]
+    )

@@ -26,7 +26,9 @@ class PlainRenderer(Renderer):
         return "\n\n".join(m["content"] for m in messages if m["content"]) + "\n"
 
 
-def chat_renderer(tokenizer: Any, chat_template: str = "auto", options: Mapping[str, Any] | None = None) -> Renderer:
+def chat_renderer(
+    tokenizer: Any, chat_template: str = "auto", options: Mapping[str, Any] | None = None
+) -> Renderer:
     """A renderer. chat_template: "auto" (the tokenizer's own, `ModelError` without one), "none" (plain text), or a path of a Jinja file.
     options: variables of the template, e.g. enable_thinking. Raises `UsageError` for a path that is no file.
 
@@ -36,11 +38,16 @@ def chat_renderer(tokenizer: Any, chat_template: str = "auto", options: Mapping[
         return PlainRenderer(tokenizer)
     if chat_template != "auto":
         if not Path(chat_template).is_file():
-            raise UsageError("no such chat template", where=chat_template, remedy="give auto, none, or the path of a Jinja file")
+            raise UsageError(
+                "no such chat template",
+                where=chat_template,
+                remedy="give auto, none, or the path of a Jinja file",
+            )
         tokenizer.chat_template = Path(chat_template).read_text(encoding="utf-8")
     elif not getattr(tokenizer, "chat_template", None):
         raise ModelError(
-            "the tokenizer has no chat template", where=str(getattr(tokenizer, "name_or_path", "tokenizer")),
+            "the tokenizer has no chat template",
+            where=str(getattr(tokenizer, "name_or_path", "tokenizer")),
             remedy="use an instruct model, give `--chat-template FILE`, or `--chat-template none` for a base model",
         )
     return Renderer(tokenizer, template_options=dict(options or {}))

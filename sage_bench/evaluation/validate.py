@@ -55,7 +55,12 @@ class TaskCheck:
 
 
 def validate(
-    tasks: Iterable[str], options: DataOptions, *, grader: str | None = None, train: Sequence[str] = (), on_progress: Callable[[str, int, int], None] = lambda *_: None
+    tasks: Iterable[str],
+    options: DataOptions,
+    *,
+    grader: str | None = None,
+    train: Sequence[str] = (),
+    on_progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> list[TaskCheck]:
     """Check each task; one that has no data does not stop the others. train: datasets or files to compare questions with."""
     return [_check(name, options, grader, train, on_progress) for name in tasks]
@@ -70,12 +75,24 @@ def exit_code(checks: Sequence[TaskCheck], strict: bool = False) -> int:
     return 3 if found & {"partial", "failed"} else 0
 
 
-def _check(name: str, options: DataOptions, grader: str | None, train: Sequence[str], on_progress: Callable[[str, int, int], None]) -> TaskCheck:
+def _check(
+    name: str,
+    options: DataOptions,
+    grader: str | None,
+    train: Sequence[str],
+    on_progress: Callable[[str, int, int], None],
+) -> TaskCheck:
     check = TaskCheck(name)
     try:
         task = load({name: 1}, options, grader=grader)[0][name]
     except DataError as error:
-        check.status = "skipped_gated" if isinstance(error, GatedError) else "wrong" if isinstance(error, OtherRowsError) else "failed"
+        check.status = (
+            "skipped_gated"
+            if isinstance(error, GatedError)
+            else "wrong"
+            if isinstance(error, OtherRowsError)
+            else "failed"
+        )
         check.notes.append(str(error))
         return check
     docs = list(task.eval_docs)
@@ -90,30 +107,51 @@ def _check(name: str, options: DataOptions, grader: str | None, train: Sequence[
     _duplicates(check, docs)
     for source in train:
         found = overlap({str(d["uid"]): _text(d) for d in docs}, training_questions(source))
-        near = [uid for uid, share in found.shared.items() if share >= NEAR and uid not in found.exact]
+        near = [
+            uid for uid, share in found.shared.items() if share >= NEAR and uid not in found.exact
+        ]
         check.overlap[source] = {"exact": found.exact, "near": near, "shared": found.shared}
         if found.exact or near:
-            check.notes.append(f"{len(found.exact)} questions stand in {source}, {len(near)} more share at least half of their runs of {WORDS} words with a question there")
+            check.notes.append(
+                f"{len(found.exact)} questions stand in {source}, {len(near)} more share at least half of their runs of {WORDS} words with a question there"
+            )
     return check
 
 
 def _rows(check: TaskCheck, report: Mapping[str, Any] | None) -> None:
     if report is None:
         return
-    check.source, check.found, check.expected = report["source"], report["found"], list(report["expected"])
-    check.corrected, check.excluded, check.respelled = report["corrected"], report["excluded"], report["respelled"]
+    check.source, check.found, check.expected = (
+        report["source"],
+        report["found"],
+        list(report["expected"]),
+    )
+    check.corrected, check.excluded, check.respelled = (
+        report["corrected"],
+        report["excluded"],
+        report["respelled"],
+    )
     for bad in report["quarantine"]:
         check.problem(bad["place"], "row", bad["reason"])
     if report["partial"] and check.status == "ok":
         check.status = "partial"
-        check.notes.append(f"{report['found']} rows where the benchmark has {' or '.join(map(str, report['expected']))}")
+        check.notes.append(
+            f"{report['found']} rows where the benchmark has {' or '.join(map(str, report['expected']))}"
+        )
 
 
 def _prompt(check: TaskCheck, doc: Mapping[str, Any], text: str) -> None:
     """The question stands in the prompt, and every option with its letter."""
     options = doc.get("options") or ()
-    listing = "\n".join(f"{letter}. {option}" for letter, option in zip(string.ascii_uppercase, options, strict=False))
-    missing = [what for what, part in (("the question", doc["question"]), ("the list of options", listing)) if part not in text]
+    listing = "\n".join(
+        f"{letter}. {option}"
+        for letter, option in zip(string.ascii_uppercase, options, strict=False)
+    )
+    missing = [
+        what
+        for what, part in (("the question", doc["question"]), ("the list of options", listing))
+        if part not in text
+    ]
     if missing:
         check.problem(str(doc["uid"]), "prompt", f"{' and '.join(missing)} is not in the prompt")
     else:
@@ -124,7 +162,12 @@ def _gold(check: TaskCheck, doc: Mapping[str, Any], gold: str) -> None:
     true, unusable = self_test(gold, check.grader, doc.get("options"))
     check.golds_true += true
     if not true:
-        check.problem(str(doc["uid"]), "gold", f"`{gold}` in a box is not graded true by {check.grader}" + (f": {unusable}" if unusable else ""))
+        check.problem(
+            str(doc["uid"]),
+            "gold",
+            f"`{gold}` in a box is not graded true by {check.grader}"
+            + (f": {unusable}" if unusable else ""),
+        )
     elif unusable:
         check.by_spelling.append({"uid": str(doc["uid"]), "gold": gold, "why": unusable})
 

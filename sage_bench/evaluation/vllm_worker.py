@@ -13,7 +13,9 @@ import threading
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
-CPU_MEMORY_SHARE = 0.3  # of the machine; vLLM's default of 0.92 refuses to start beside anything else
+CPU_MEMORY_SHARE = (
+    0.3  # of the machine; vLLM's default of 0.92 refuses to start beside anything else
+)
 CPU_BATCH = 8192  # tokens of one prefill on a CPU, at least
 
 
@@ -26,11 +28,17 @@ def engine_options(config: dict[str, Any], on_cpu: bool) -> dict[str, Any]:
     >>> engine_options({"model": "m", "max_model_len": 512, "engine": {"max_num_seqs": 8}}, on_cpu=True)["max_num_batched_tokens"]
     8192
     """
-    options = {k: config[k] for k in ("model", "max_model_len", "dtype", "tensor_parallel_size", "revision") if config.get(k) is not None}
+    options = {
+        k: config[k]
+        for k in ("model", "max_model_len", "dtype", "tensor_parallel_size", "revision")
+        if config.get(k) is not None
+    }
     options |= {"enable_prefix_caching": True, "seed": 0}
     if on_cpu:
         options |= {
-            "gpu_memory_utilization": CPU_MEMORY_SHARE, "enforce_eager": True, "enable_chunked_prefill": False,
+            "gpu_memory_utilization": CPU_MEMORY_SHARE,
+            "enforce_eager": True,
+            "enable_chunked_prefill": False,
             "max_num_batched_tokens": max(CPU_BATCH, config.get("max_model_len") or 0),
         }
     return options | dict(config.get("engine") or {})
@@ -47,7 +55,9 @@ class Inbox:
     def _read(self) -> None:
         for line in self.source:
             self.groups.put(json.loads(line))
-        os._exit(0)  # the parent is gone or wants no more; the engine may be in the middle of a step
+        os._exit(
+            0
+        )  # the parent is gone or wants no more; the engine may be in the middle of a step
 
     def take(self, wait: bool) -> list[dict[str, Any]]:
         out = [self.groups.get()] if wait else []
@@ -69,13 +79,22 @@ class Engine:
         self.llm = vllm.LLM(**engine_options(config, current_platform.is_cpu()))
         self.engine = self.llm.llm_engine
         self.ids: dict[str, int] = {}
-        self.about = {"vllm": vllm.__version__, "device": current_platform.device_type, "max_model_len": self.llm.model_config.max_model_len}
+        self.about = {
+            "vllm": vllm.__version__,
+            "device": current_platform.device_type,
+            "max_model_len": self.llm.model_config.max_model_len,
+        }
 
     def add(self, group: dict[str, Any]) -> None:
         """All samples of a question. One request each: vLLM's own n would give child i the seed + i, and neighbouring seeds would share samples."""
         params = [
             self.vllm.SamplingParams(
-                temperature=group["temperature"], top_p=group["top_p"], max_tokens=group["max_tokens"], seed=seed, stop=group["stop"] or None, stop_token_ids=self.stop_ids,
+                temperature=group["temperature"],
+                top_p=group["top_p"],
+                max_tokens=group["max_tokens"],
+                seed=seed,
+                stop=group["stop"] or None,
+                stop_token_ids=self.stop_ids,
             )
             for _, seed in group["asks"]
         ]
@@ -91,9 +110,18 @@ class Engine:
             if request.finished:
                 number, done = self.ids.pop(request.request_id.split("-")[0]), request.outputs[0]
                 if done.finish_reason in {"stop", "length"}:
-                    out.append({"id": number, "text": done.text, "finish": done.finish_reason, "tokens": len(done.token_ids)})
+                    out.append(
+                        {
+                            "id": number,
+                            "text": done.text,
+                            "finish": done.finish_reason,
+                            "tokens": len(done.token_ids),
+                        }
+                    )
                 else:
-                    out.append({"id": number, "failed": f"vLLM ended it with `{done.finish_reason}`"})
+                    out.append(
+                        {"id": number, "failed": f"vLLM ended it with `{done.finish_reason}`"}
+                    )
         return out
 
 
@@ -109,7 +137,9 @@ def main() -> None:
     try:
         engine = Engine(config)
     except Exception as error:
-        say(error=f"the engine does not start: {type(error).__name__}: {str(error).strip() or 'no message'}")
+        say(
+            error=f"the engine does not start: {type(error).__name__}: {str(error).strip() or 'no message'}"
+        )
         raise
     say(ready=engine.about)
     inbox = Inbox(sys.stdin)

@@ -15,7 +15,9 @@ from sage_bench.grading import memo
 RIGHT, BLANK = 0, -1  # the class of right answers; samples without an answer
 
 
-def answer_classes(rows: Sequence[Mapping[str, Any]], same: Callable[[str, Sequence[str]], Sequence[bool]]) -> dict[int, int]:
+def answer_classes(
+    rows: Sequence[Mapping[str, Any]], same: Callable[[str, Sequence[str]], Sequence[bool]]
+) -> dict[int, int]:
     """Class of each sample of one question: `RIGHT`, `BLANK`, or 1, 2, ... for wrong answers that are equal to each other.
 
     rows: grades (sample, correct, extracted). same(a, others): which of the others equal a. Answers are compared with the
@@ -33,7 +35,10 @@ def answer_classes(rows: Sequence[Mapping[str, Any]], same: Callable[[str, Seque
         of[first] = number
         of.update({a: number for a, e in zip(others, equal, strict=True) if e})
         left = [a for a, e in zip(others, equal, strict=True) if not e]
-    return {r["sample"]: RIGHT if r["correct"] else of[str(r["extracted"])] if r["extracted"] else BLANK for r in rows}
+    return {
+        r["sample"]: RIGHT if r["correct"] else of[str(r["extracted"])] if r["extracted"] else BLANK
+        for r in rows
+    }
 
 
 def load_votes(folder: Path, task: str, grader: str) -> dict[int, dict[int, int]]:
@@ -58,4 +63,6 @@ def load_votes(folder: Path, task: str, grader: str) -> dict[int, dict[int, int]
 
 
 def _by_grader(grader: str) -> Callable[[str, Sequence[str]], list[bool]]:
-    return lambda a, others: [v.correct for v in memo.grade(a, ["\\boxed{" + b + "}" for b in others], grader)]
+    return lambda a, others: [
+        v.correct for v in memo.grade(a, ["\\boxed{" + b + "}" for b in others], grader)
+    ]

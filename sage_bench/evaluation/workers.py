@@ -29,10 +29,26 @@ TAIL = 15  # lines of a dead worker's log that its error repeats
 class Worker:
     """One process. log: file its stderr goes to."""
 
-    def __init__(self, number: int, command: Sequence[str], config: Mapping[str, Any], env: Mapping[str, str], log: Path, out: SimpleQueue):
+    def __init__(
+        self,
+        number: int,
+        command: Sequence[str],
+        config: Mapping[str, Any],
+        env: Mapping[str, str],
+        log: Path,
+        out: SimpleQueue,
+    ):
         self.number, self.log, self.busy, self.ready = number, log, 0, False
         with log.open("ab") as file:
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, env={**os.environ, **env}, text=True, encoding="utf-8")
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                env={**os.environ, **env},
+                text=True,
+                encoding="utf-8",
+            )
         threading.Thread(target=self._read, args=(out,), daemon=True).start()
         self.send(config)
 
@@ -41,7 +57,9 @@ class Worker:
             self.process.stdin.write(json.dumps(message) + "\n")  # type: ignore[union-attr]
             self.process.stdin.flush()  # type: ignore[union-attr]
         except (BrokenPipeError, ValueError):
-            self.busy = max(self.busy, 1)  # it died: the reader meets the end of its output and tells
+            self.busy = max(
+                self.busy, 1
+            )  # it died: the reader meets the end of its output and tells
 
     def _read(self, out: SimpleQueue) -> None:
         for line in self.process.stdout:  # type: ignore[union-attr]
@@ -61,12 +79,22 @@ class Pool:
     """Workers over one queue of groups. A worker gets the next group when fewer than `window` of its samples are under way,
     so a fast one takes more, and all samples of a question meet the same prefix cache."""
 
-    def __init__(self, command: Sequence[str], configs: Sequence[Mapping[str, Any]], envs: Sequence[Mapping[str, str]], *, logs: Path, name: str, window: int):
+    def __init__(
+        self,
+        command: Sequence[str],
+        configs: Sequence[Mapping[str, Any]],
+        envs: Sequence[Mapping[str, str]],
+        *,
+        logs: Path,
+        name: str,
+        window: int,
+    ):
         self.window, self.name, self.closed = window, name, False
         self.out: SimpleQueue[tuple[Worker, str | None]] = SimpleQueue()
         logs.mkdir(parents=True, exist_ok=True)
         self.workers = [
-            Worker(i, command, config, env, logs / f"{name}_{i}.log", self.out) for i, (config, env) in enumerate(zip(configs, envs, strict=True))
+            Worker(i, command, config, env, logs / f"{name}_{i}.log", self.out)
+            for i, (config, env) in enumerate(zip(configs, envs, strict=True))
         ]
         self.about: dict[int, Any] = {}  # what each worker said of itself when it was ready
         self.drawn: Counter[int] = Counter()  # samples by worker
@@ -82,7 +110,11 @@ class Pool:
                 raise self._death(worker)
             message = json.loads(line)
             if "error" in message:
-                raise SageBenchError(f"{self.name} worker {worker.number}: {message['error']}", where=str(worker.log), remedy="the log has the whole story")
+                raise SageBenchError(
+                    f"{self.name} worker {worker.number}: {message['error']}",
+                    where=str(worker.log),
+                    remedy="the log has the whole story",
+                )
             if "ready" in message:
                 worker.ready, self.about[worker.number] = True, message["ready"]
             else:
@@ -100,9 +132,12 @@ class Pool:
 
     def _death(self, worker: Worker) -> SageBenchError:
         code = worker.process.wait()
-        tail = "\n".join(worker.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:])
+        tail = "\n".join(
+            worker.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
+        )
         return SageBenchError(
-            f"{self.name} worker {worker.number} ended with code {code} while samples were under way; the end of its log:\n{tail}\n", where=str(worker.log),
+            f"{self.name} worker {worker.number} ended with code {code} while samples were under way; the end of its log:\n{tail}\n",
+            where=str(worker.log),
             remedy="what was drawn is stored; run the same command again when the cause is gone",
         )
 

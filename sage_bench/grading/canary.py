@@ -8,9 +8,21 @@ from importlib.metadata import PackageNotFoundError, version
 
 from sage_bench.grading.pool import Pool, shared_pool
 
-PACKAGES = ("math-verify", "latex2sympy2_extended", "antlr4-python3-runtime", "sympy", "mpmath", "pylatexenc")
+PACKAGES = (
+    "math-verify",
+    "latex2sympy2_extended",
+    "antlr4-python3-runtime",
+    "sympy",
+    "mpmath",
+    "pylatexenc",
+)
 EXPECTED = (  # (gold, answer, what math-verify 0.9 with antlr 4.13.2 says)
-    ("50", r"50\%", True), ("0.5", r"50\%", True), (r"\frac{1}{3}", "0.333333", True), (r"3\sqrt{13}", r"\sqrt{117}", True), ("(1,2)", "(2,1)", False), ("x+1", "x+2", False),
+    ("50", r"50\%", True),
+    ("0.5", r"50\%", True),
+    (r"\frac{1}{3}", "0.333333", True),
+    (r"3\sqrt{13}", r"\sqrt{117}", True),
+    ("(1,2)", "(2,1)", False),
+    ("x+1", "x+2", False),
 )
 
 
@@ -36,7 +48,10 @@ def canaries(pool: Pool | None = None) -> list[Canary]:
 @cache
 def _asked(pool: Pool | None) -> tuple[Canary, ...]:
     replies = (pool or shared_pool()).compare([(gold, answer) for gold, answer, _ in EXPECTED])
-    return tuple(Canary(g, a, e, r["correct"] if r["status"] == "ok" else None) for (g, a, e), r in zip(EXPECTED, replies, strict=True))
+    return tuple(
+        Canary(g, a, e, r["correct"] if r["status"] == "ok" else None)
+        for (g, a, e), r in zip(EXPECTED, replies, strict=True)
+    )
 
 
 def packages() -> dict[str, str]:

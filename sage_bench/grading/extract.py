@@ -9,7 +9,10 @@ from typing import Literal
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
 _BRACE, _ANY_BRACE = re.compile(r"\\.|[{}]", re.S), re.compile(r"[{}]")
 _GLUE = 120  # characters of prose between two boxes that still belong to one answer
-_REVISION = re.compile(r"\b(wait|no|not|actually|but|instead|correct(?:ion|ed)?|mistake|however|rather|check|recheck)\b", re.I)
+_REVISION = re.compile(
+    r"\b(wait|no|not|actually|but|instead|correct(?:ion|ed)?|mistake|however|rather|check|recheck)\b",
+    re.I,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,20 @@ def extract(text: str, *, several: bool = False) -> Extraction:
     if several:
         for box in reversed(found[:-1]):
             glue = text[box[1] : group[0][0]]
-            if len(glue) > _GLUE or "\n\n" in glue.strip("$ \n\\][)(") or _REVISION.search(glue) or re.search(r"[.!?]\s", glue):
+            if (
+                len(glue) > _GLUE
+                or "\n\n" in glue.strip("$ \n\\][)(")
+                or _REVISION.search(glue)
+                or re.search(r"[.!?]\s", glue)
+            ):
                 break
             group.insert(0, box)
     if len(group) == 1:
         start, end = group[0]
         return Extraction(text[start:end].strip(), "boxed", (start, end))
-    return Extraction(", ".join(text[s:e].strip() for s, e in group), "boxed_joined", (group[0][0], group[-1][1]))
+    return Extraction(
+        ", ".join(text[s:e].strip() for s, e in group), "boxed_joined", (group[0][0], group[-1][1])
+    )
 
 
 def boxes(text: str, begin: int = 0) -> list[tuple[int, int]]:

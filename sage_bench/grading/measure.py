@@ -16,7 +16,13 @@ from sage_bench.grading.extract import extract
 from sage_bench.grading.stated import stated_answer
 from sage_bench.grading.verdict import Grader, Verdict
 
-UNDECIDED = ("policy", "unclear", "ill_posed", "bad_gold", "disagree_unread")  # readings after which a label does not stand
+UNDECIDED = (
+    "policy",
+    "unclear",
+    "ill_posed",
+    "bad_gold",
+    "disagree_unread",
+)  # readings after which a label does not stand
 _TEXT = re.compile(r"answer|####|\n|[a-z]\.\s*$|[$)]\.\s*$")
 SHORT = {"answer_pair", "unit_test"}  # kinds of row whose response is the answer itself
 
@@ -66,7 +72,11 @@ class Score:
         return 1 - (self.misses + self.slips) / self.rows if self.rows else float("nan")
 
 
-def read_labels(path: Path, adjudications: Mapping[tuple[str, str], bool | None] | None = None, limit: int | None = None) -> tuple[list[Labelled], list[Rejected]]:
+def read_labels(
+    path: Path,
+    adjudications: Mapping[tuple[str, str], bool | None] | None = None,
+    limit: int | None = None,
+) -> tuple[list[Labelled], list[Rejected]]:
     """The rows of a JSONL file with `gold`, `response` and `label` (`label_fixed` wins), and those that cannot be used.
 
     adjudications: (file stem, row) to the label as read by hand, None where it does not stand. Raises `DataError` when the file cannot be read.
@@ -74,7 +84,11 @@ def read_labels(path: Path, adjudications: Mapping[tuple[str, str], bool | None]
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read: {error}", where=str(path), remedy="give a JSONL file with gold, response and label") from error
+        raise DataError(
+            f"cannot be read: {error}",
+            where=str(path),
+            remedy="give a JSONL file with gold, response and label",
+        ) from error
     kept: list[Labelled] = []
     rejected: list[Rejected] = []
     for number, line in enumerate(lines, 1):
@@ -90,7 +104,9 @@ def read_labels(path: Path, adjudications: Mapping[tuple[str, str], bool | None]
     return kept, rejected
 
 
-def _labelled(line: str, source: str, number: int, adjudications: Mapping[tuple[str, str], bool | None]) -> Labelled | tuple[str, bool]:
+def _labelled(
+    line: str, source: str, number: int, adjudications: Mapping[tuple[str, str], bool | None]
+) -> Labelled | tuple[str, bool]:
     try:
         row = json.loads(line)
     except ValueError:
@@ -104,7 +120,11 @@ def _labelled(line: str, source: str, number: int, adjudications: Mapping[tuple[
         return "`response` is missing or no text", True
     said = str(row.get("adjudicated", row.get("status", ""))).removeprefix("adjudicated:")
     name = row.get("row", number)
-    label = {"correct": True, "incorrect": False}.get(said) if "adjudicated" in row else row.get("label_fixed", row.get("label"))
+    label = (
+        {"correct": True, "incorrect": False}.get(said)
+        if "adjudicated" in row
+        else row.get("label_fixed", row.get("label"))
+    )
     known = (source, str(name)) in adjudications
     label = adjudications[source, str(name)] if known else label
     if (said in UNDECIDED and not known) or (known and label is None):
@@ -112,7 +132,14 @@ def _labelled(line: str, source: str, number: int, adjudications: Mapping[tuple[
     if not isinstance(label, (bool, int)):
         return "`label` is missing or neither true nor false", True
     options = row.get("choices") or row.get("options")
-    return Labelled(source, name, str(gold), given_text(row), bool(label), tuple(map(str, options)) if isinstance(options, list) else None)
+    return Labelled(
+        source,
+        name,
+        str(gold),
+        given_text(row),
+        bool(label),
+        tuple(map(str, options)) if isinstance(options, list) else None,
+    )
 
 
 def given_text(row: Mapping[str, Any]) -> str:
@@ -127,7 +154,10 @@ def given_text(row: Mapping[str, Any]) -> str:
     if row.get("choices") or row.get("options"):
         return response  # multiple choice has its own rules for texts without a box
     short = "\n\n" not in response.strip() and len(response) < 400
-    if short and (row.get("kind") in SHORT or ("kind" not in row and len(response) < 150 and not _TEXT.search(response))):
+    if short and (
+        row.get("kind") in SHORT
+        or ("kind" not in row and len(response) < 150 and not _TEXT.search(response))
+    ):
         answer: str | None = response
     elif row.get("kind") == "program_output":
         answer = row.get("extracted")
@@ -139,17 +169,25 @@ def given_text(row: Mapping[str, Any]) -> str:
     return boxed if extract(boxed).answer else f"\\boxed{{{answer.rstrip(chr(92))}}}"
 
 
-def measure(name: str, grader: Grader, rows: Sequence[Labelled], tell: Callable[[], None] = lambda: None) -> list[Score]:
+def measure(
+    name: str, grader: Grader, rows: Sequence[Labelled], tell: Callable[[], None] = lambda: None
+) -> list[Score]:
     """Grade every row, one at a time (the time a row is that of a single answer). One score a source, in order of appearance."""
     scores: dict[str, Score] = {}
     faults: dict[tuple[str, tuple[str, ...] | None], str | None] = {}
     for row in rows:
         score = scores.setdefault(row.source, Score(name, row.source))
-        one = grader.for_options(row.options) if row.options is not None and hasattr(grader, "for_options") else grader  # type: ignore[attr-defined]
+        one = (
+            grader.for_options(row.options)
+            if row.options is not None and hasattr(grader, "for_options")
+            else grader
+        )  # type: ignore[attr-defined]
         key = (row.gold, row.options)
         if key not in faults:
             faults[key] = one.gold_error(row.gold)
-        if hasattr(grader, "for_options") != (row.options is not None) and (row.options is not None or faults[key]):
+        if hasattr(grader, "for_options") != (row.options is not None) and (
+            row.options is not None or faults[key]
+        ):
             score.skipped += 1
         else:
             score.abstained += faults[key] is not None
@@ -168,10 +206,18 @@ def _count(score: Score, row: Labelled, verdict: Verdict) -> None:
         return
     score.misses += row.label
     score.slips += not row.label
-    score.disagreements.append({
-        "source": row.source, "row": row.row, "grader": score.grader, "gold": row.gold, "answer": verdict.extracted, "label": row.label,
-        "correct": verdict.correct, "status": verdict.status,
-    })
+    score.disagreements.append(
+        {
+            "source": row.source,
+            "row": row.row,
+            "grader": score.grader,
+            "gold": row.gold,
+            "answer": verdict.extracted,
+            "label": row.label,
+            "correct": verdict.correct,
+            "status": verdict.status,
+        }
+    )
 
 
 def read_adjudications(path: Path) -> dict[tuple[str, str], bool | None]:
@@ -187,7 +233,11 @@ def read_reasons(path: Path) -> dict[tuple[str, str], tuple[bool | None, str]]:
             row = json.loads(line)
             out[str(row["set"]), str(row["row"])] = (row["label"], str(row.get("reason") or ""))
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"is no adjudication: {error}", where=f"{path}:{number}", remedy='write {"set": ..., "row": ..., "label": true|false|null, "reason": ...}') from error
+            raise DataError(
+                f"is no adjudication: {error}",
+                where=f"{path}:{number}",
+                remedy='write {"set": ..., "row": ..., "label": true|false|null, "reason": ...}',
+            ) from error
     return out
 
 
@@ -195,4 +245,6 @@ def _lines(path: Path) -> Iterator[str]:
     try:
         yield from (line for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
     except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror}", where=str(path), remedy="give a JSONL file") from error
+        raise DataError(
+            f"cannot be read: {error.strerror}", where=str(path), remedy="give a JSONL file"
+        ) from error

@@ -26,7 +26,9 @@ def grader(name: str = DEFAULT, options: Sequence[str] | None = None) -> Grader:
     return _graders[key]
 
 
-def grade(gold: str, texts: Sequence[str], name: str = DEFAULT, options: Sequence[str] | None = None) -> list[Verdict]:
+def grade(
+    gold: str, texts: Sequence[str], name: str = DEFAULT, options: Sequence[str] | None = None
+) -> list[Verdict]:
     """`grader(name, options).grade`, each distinct (gold, text) once."""
     key = None if options is None else tuple(options)
     missing = list(dict.fromkeys(t for t in texts if (name, key, gold, t) not in _verdicts))

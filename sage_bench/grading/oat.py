@@ -18,7 +18,11 @@ _WORDS = "are by less men more no_change number per prime pure ratio square unit
 _LENGTHS = "centimeter cm feet foot ft inch kilometer km meter mile millimeter mm yard"
 _OTHERS = """acre cent cubic day deg degree dollar gallon gram hectare hour kg kilogram kmph kph lb liter litre minute ml month mph
 ounce percent pint point pound quart radian revolution second sq_ft sq_in sq_m step ton tonne volt watt week year"""
-_UNITS = sorted({u.replace("_", " ") for u in f"{_LETTERS} {_WORDS} {_LENGTHS} {_OTHERS}".split()}, key=len, reverse=True)
+_UNITS = sorted(
+    {u.replace("_", " ") for u in f"{_LETTERS} {_WORDS} {_LENGTHS} {_OTHERS}".split()},
+    key=len,
+    reverse=True,
+)
 _UNIT = re.compile(r"(^|\W)(?:" + "|".join(f"{re.escape(u)}s?" for u in _UNITS) + r")($|\W)")
 _DROPPED = "degree cm centimeter meter mile second minute hour day week month year foot feet inch yard".split()
 _DROP = re.compile(rf"({'|'.join(_DROPPED)})(es)?(s)? *(\^[0-9]+)?")
@@ -60,7 +64,13 @@ def mathd(text: str) -> str:
 def _mathd(s: str) -> str:
     s = s.replace("\n", "").replace("\\!", "").replace("\\\\", "\\")
     s = re.sub(r"(begin|end)\{(?:array|bmatrix)\}(?:\{[a-z|]*\})?", r"\1{pmatrix}", s)
-    s = s.replace("tfrac", "frac").replace("dfrac", "frac").replace("\\neq", "\\ne").replace("\\leq", "\\le").replace("\\geq", "\\ge")
+    s = (
+        s.replace("tfrac", "frac")
+        .replace("dfrac", "frac")
+        .replace("\\neq", "\\ne")
+        .replace("\\leq", "\\le")
+        .replace("\\geq", "\\ge")
+    )
     s = s.replace("\\left", "").replace("\\right", "")
     cut = re.sub(r"\\text\{.*?\}$", "", s, flags=re.S).strip()
     s = cut or s
@@ -69,7 +79,9 @@ def _mathd(s: str) -> str:
         s = bare or s
     s = s.replace("^{\\circ}", "").replace("^\\circ", "").replace("\\$", "")
     if "\\text{ " in s:
-        left, _ = s.split("\\text{ ")  # ValueError unless there is exactly one: the caller keeps the text as it was
+        left, _ = s.split(
+            "\\text{ "
+        )  # ValueError unless there is exactly one: the caller keeps the text as it was
         s = left
     s = s.replace("\\%", "").replace(" .", " 0.").replace("{.", "{0.")
     if not s:
@@ -92,7 +104,13 @@ def plain(text: str) -> str:
     ('2+3/4', '50', 'yes', '3*10^6', '5', '1234')
     """
     m = re.fullmatch(r"\\text\{(.+?)\}", text)
-    s = (m[1] if m else text).replace("\\%", "%").replace("\\$", "$").replace("$", "").replace("%", "")
+    s = (
+        (m[1] if m else text)
+        .replace("\\%", "%")
+        .replace("\\$", "$")
+        .replace("$", "")
+        .replace("%", "")
+    )
     s = s.replace(" or ", " , ").replace(" and ", " , ")
     for word, power in _SCALE.items():
         s = s.replace(word, power)
@@ -106,9 +124,21 @@ def plain(text: str) -> str:
     if "\\" in s:
         s = _latex_to_text(s)
     s = s.replace("- ", "-")
-    s = re.sub(r"([0-9]) +([0-9])", r"\1+\2", s).replace(" ", "").replace("{", "").replace("}", "").lower()
+    s = (
+        re.sub(r"([0-9]) +([0-9])", r"\1+\2", s)
+        .replace(" ", "")
+        .replace("{", "")
+        .replace("}", "")
+        .lower()
+    )
     bare = s.replace(",", "")
-    return str(round(v)) if (v := _float(bare)) is not None and abs(v - round(v)) <= 1e-7 and (_THOUSANDS.fullmatch(s) or "," not in s) else s
+    return (
+        str(round(v))
+        if (v := _float(bare)) is not None
+        and abs(v - round(v)) <= 1e-7
+        and (_THOUSANDS.fullmatch(s) or "," not in s)
+        else s
+    )
 
 
 _THOUSANDS = re.compile(r"-?\d{1,3}(,\d{3})+(\.0*)?")
@@ -140,7 +170,9 @@ def by_sympy(gold: str, answer: str) -> bool:
     if not answer:
         return False
     golds, answers = _elements(gold), _elements(answer)
-    if len(golds) != len(answers) or (len(golds) > 1 and (gold[0] != answer[0] or gold[-1] != answer[-1])):
+    if len(golds) != len(answers) or (
+        len(golds) > 1 and (gold[0] != answer[0] or gold[-1] != answer[-1])
+    ):
         return False
     return all(_same_element(g, a) for g, a in zip(golds, answers, strict=True))
 
@@ -168,16 +200,27 @@ def _is_whole(s: str) -> bool:
 
 def _attempt(s: str) -> bool:
     letters = {c for c in s.replace("sqrt", "").replace("frac", "") if c.isalpha()}
-    return len(letters) <= 2 and "^{" not in s and "^(" not in s and not re.search(r"\^[0-9]+\^|\^[0-9][0-9]+", s)
+    return (
+        len(letters) <= 2
+        and "^{" not in s
+        and "^(" not in s
+        and not re.search(r"\^[0-9]+\^|\^[0-9][0-9]+", s)
+    )
 
 
 def _difference_is_zero(g: str, a: str) -> bool:
     import sympy
-    from sympy.parsing.sympy_parser import implicit_multiplication_application, parse_expr, standard_transformations
+    from sympy.parsing.sympy_parser import (
+        implicit_multiplication_application,
+        parse_expr,
+        standard_transformations,
+    )
 
     try:
         text = f"({g})-({a})".replace("^", "**")
-        difference = parse_expr(text, transformations=(*standard_transformations, implicit_multiplication_application))
+        difference = parse_expr(
+            text, transformations=(*standard_transformations, implicit_multiplication_application)
+        )
         return bool(sympy.simplify(difference) == 0)
     except Exception:  # noqa: BLE001 whatever sympy cannot read is no match, as the spec has it
         return False
@@ -222,10 +265,21 @@ def by_math_verify(gold: str, answer: str) -> bool:
         return False
     if mathd(gold) == mathd(answer):
         return True
-    how = (LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig())  # extraction_mode stays any_match: the recorded vectors 82, 105 and 177 need it
+    how = (
+        LatexExtractionConfig(boxed_match_priority=0),
+        ExprExtractionConfig(),
+    )  # extraction_mode stays any_match: the recorded vectors 82, 105 and 177 need it
     try:
         with alarm(1):
-            a, b = (parse(t if "$" in t else f"${t}$", how, fallback_mode="no_fallback", parsing_timeout=None) for t in (gold, answer))
+            a, b = (
+                parse(
+                    t if "$" in t else f"${t}$",
+                    how,
+                    fallback_mode="no_fallback",
+                    parsing_timeout=None,
+                )
+                for t in (gold, answer)
+            )
             return bool(verify(a, b, timeout_seconds=None))
     except (TimeoutError, Exception):  # noqa: BLE001 as the spec has it: any exception is no match
         return False
@@ -233,7 +287,11 @@ def by_math_verify(gold: str, answer: str) -> bool:
 
 def equivalent(gold: str, answer: str, fast: bool = False) -> dict[str, object]:
     """{"correct", "status"} of the three steps; `fast` leaves out the third."""
-    correct = mathd(gold) == mathd(answer) or by_sympy(gold, answer) or (not fast and by_math_verify(gold, answer))
+    correct = (
+        mathd(gold) == mathd(answer)
+        or by_sympy(gold, answer)
+        or (not fast and by_math_verify(gold, answer))
+    )
     return {"correct": correct, "status": "ok"}
 
 

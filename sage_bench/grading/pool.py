@@ -19,7 +19,9 @@ from collections.abc import Sequence
 from typing import Any
 
 COMPARE, READABLE = "sage_bench.grading.worker:equivalent", "sage_bench.grading.worker:readable"
-Job = tuple[str, str] | tuple[str, str, str]  # (gold, answer, "module:function" that compares them; math-verify's unless named)
+Job = (
+    tuple[str, str] | tuple[str, str, str]
+)  # (gold, answer, "module:function" that compares them; math-verify's unless named)
 START_TIMEOUT = 120.0  # importing sympy on a loaded machine
 START_TRIES = 3  # processes that may die in a row before one was ready
 RECYCLE = 5000  # jobs after which a process is replaced: sympy's caches only grow
@@ -31,7 +33,12 @@ class Worker:
     def __init__(self) -> None:
         env = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "sage_bench.grading.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, bufsize=0
+            [sys.executable, "-m", "sage_bench.grading.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=env,
+            bufsize=0,
         )
         self.ready = False
         self.job: int | None = None
@@ -42,8 +49,15 @@ class Worker:
     def send(self, index: int, job: Job, timeout: float) -> None:
         assert self.process.stdin is not None
         self.job, self.deadline, self.served = index, time.monotonic() + timeout, self.served + 1
-        with contextlib.suppress(BrokenPipeError):  # it died idle: reading from it says so, and the job becomes a crash
-            self.process.stdin.write(json.dumps({"gold": job[0], "answer": job[1], "how": job[2] if len(job) > 2 else COMPARE}).encode() + b"\n")
+        with contextlib.suppress(
+            BrokenPipeError
+        ):  # it died idle: reading from it says so, and the job becomes a crash
+            self.process.stdin.write(
+                json.dumps(
+                    {"gold": job[0], "answer": job[1], "how": job[2] if len(job) > 2 else COMPARE}
+                ).encode()
+                + b"\n"
+            )
 
     def read(self) -> dict[str, Any] | None:
         """A reply if one is whole, else None. Raises EOFError when the process died."""
@@ -81,7 +95,9 @@ class Pool:
             try:
                 return self._compare(jobs)
             finally:  # an interrupted call leaves processes at work: their late replies must not answer the next call's jobs
-                for worker in [w for w in self._workers if w.job is not None or w.served >= RECYCLE]:
+                for worker in [
+                    w for w in self._workers if w.job is not None or w.served >= RECYCLE
+                ]:
                     worker.kill()
                     self._workers.remove(worker)
 
@@ -98,7 +114,10 @@ class Pool:
             with selectors.DefaultSelector() as selector:
                 for worker in self._workers:
                     selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
-                wait = min(w.deadline for w in self._workers if w.job is not None or not w.ready) - time.monotonic()
+                wait = (
+                    min(w.deadline for w in self._workers if w.job is not None or not w.ready)
+                    - time.monotonic()
+                )
                 ready = [key.data for key, _ in selector.select(max(0.0, wait))]
             for worker in list(self._workers):
                 self._attend(worker, worker in ready, replies)
@@ -111,7 +130,9 @@ class Pool:
             self._failed_starts += not worker.ready
             if self._failed_starts >= START_TRIES:
                 self.close()
-                raise RuntimeError("the math-verify process does not start; run `python -m sage_bench.grading.worker` to see why") from None
+                raise RuntimeError(
+                    "the math-verify process does not start; run `python -m sage_bench.grading.worker` to see why"
+                ) from None
             self._replace(worker, replies, "crash")
             return
         if reply is not None:
@@ -121,7 +142,9 @@ class Pool:
         elif (worker.job is not None or not worker.ready) and time.monotonic() > worker.deadline:
             if not worker.ready:
                 self.close()
-                raise RuntimeError(f"the math-verify process was not ready after {START_TIMEOUT:.0f} s")
+                raise RuntimeError(
+                    f"the math-verify process was not ready after {START_TIMEOUT:.0f} s"
+                )
             self._replace(worker, replies, "timeout")
 
     def _replace(self, worker: Worker, replies: list[dict[str, Any] | None], status: str) -> None:

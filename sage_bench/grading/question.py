@@ -13,7 +13,12 @@ def grader_for(grader: str, options: Sequence[str] | None) -> Grader:
     return memo.grader(grader, options or None)
 
 
-def grade_question(gold: str, texts: Sequence[str], grader: str = memo.DEFAULT, options: Sequence[str] | None = None) -> list[Verdict]:
+def grade_question(
+    gold: str,
+    texts: Sequence[str],
+    grader: str = memo.DEFAULT,
+    options: Sequence[str] | None = None,
+) -> list[Verdict]:
     """One verdict a text. options: the texts of a multiple-choice question in the order asked; gold is then a letter.
 
     >>> [v.correct for v in grade_question("7", ["\\\\boxed{7}", "\\\\boxed{8}", "7"])]
@@ -22,7 +27,9 @@ def grade_question(gold: str, texts: Sequence[str], grader: str = memo.DEFAULT, 
     return memo.grade(gold, texts, grader, options or None)
 
 
-def self_test(gold: str, grader: str = memo.DEFAULT, options: Sequence[str] | None = None) -> tuple[bool, str | None]:
+def self_test(
+    gold: str, grader: str = memo.DEFAULT, options: Sequence[str] | None = None
+) -> tuple[bool, str | None]:
     r"""(does an answer that boxes the gold itself count?, why the grader cannot use the gold or None).
 
     A gold that counts and still cannot be used is compared by its spelling alone.

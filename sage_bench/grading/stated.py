@@ -10,12 +10,21 @@ import re
 _MARKS = (  # strongest first; the last occurrence of the strongest mark present counts
     re.compile(r"####\s*(.+)"),
     re.compile(r"(?:^|\n)\s*#+\s*(?:Final\s+)?Answer\s*\n+\s*(?:\\\[|\$\$)?\s*(.+)", re.I),
-    re.compile(r"(?:final answer|answer)\s*(?:is|:|=)+\s*(?:\*\*)?\s*:?\s*(.+?)(?:\.?\s*I hope it is correct.*|$)", re.I | re.M),
+    re.compile(
+        r"(?:final answer|answer)\s*(?:is|:|=)+\s*(?:\*\*)?\s*:?\s*(.+?)(?:\.?\s*I hope it is correct.*|$)",
+        re.I | re.M,
+    ),
     re.compile(r"(?:^|\n)\s*A:\s*(.+)"),
 )
-_MATHS = re.compile(r"\\\[(.+?)\\\]|\$\$(.+?)\$\$|\\\((.+?)\\\)|(?<![\\$])\$((?![\d.,]+[.,;]?\s)(?:(?!\s[a-z]{2,}\s)[^$])+?)\$|\*\*([^*\n]+)\*\*", re.S)
+_MATHS = re.compile(
+    r"\\\[(.+?)\\\]|\$\$(.+?)\$\$|\\\((.+?)\\\)|(?<![\\$])\$((?![\d.,]+[.,;]?\s)(?:(?!\s[a-z]{2,}\s)[^$])+?)\$|\*\*([^*\n]+)\*\*",
+    re.S,
+)
 _NUMBER = r"-?\\?\$?-?\d[\d,]*(?:\.\d+)?(?:/\d+)?\\?%?"
-_CONCLUSION = re.compile(r"\b(?:therefore|thus|hence|so|conclusion|in total|finally|the (?:final )?(?:answer|solutions?|values?|result) (?:is|are))\b", re.I)
+_CONCLUSION = re.compile(
+    r"\b(?:therefore|thus|hence|so|conclusion|in total|finally|the (?:final )?(?:answer|solutions?|values?|result) (?:is|are))\b",
+    re.I,
+)
 _FINISHED = re.compile(r"[.!?$)\]}*>\d]\s*$")
 _SOLVED = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([a-z]\))?\s*=")  # a name on the left
 _GLUE = re.compile(r"\s*,?\s*(?:and|or)?\s*")
@@ -59,7 +68,11 @@ def _said(said: str) -> str | None:
 def _sentences(text: str) -> list[str]:
     """The sentences of the last paragraphs that hold a number or a formula."""
     whole = re.sub(r"\s*\n\s*", " ", re.sub(r"\n\s*\n(?=[A-Z*#])", " \n ", text))
-    parts = [s.strip() for line in whole.split("\n") for s in re.split(r"(?<=[a-z)\]$*%\d])[.!]\s+(?=[A-Z*\\])|(?<=\\\])\s+(?=[A-Z])", line)]
+    parts = [
+        s.strip()
+        for line in whole.split("\n")
+        for s in re.split(r"(?<=[a-z)\]$*%\d])[.!]\s+(?=[A-Z*\\])|(?<=\\\])\s+(?=[A-Z])", line)
+    ]
     return [s for s in parts if re.search(r"\d|\\", s)]
 
 
@@ -69,15 +82,30 @@ def concluded(sentence: str) -> str | None:
     bare = sentence
     for m in found:  # numbers are looked for outside the formulas
         bare = bare[: m.start()] + "\0" * (m.end() - m.start()) + bare[m.end() :]
-    end = re.search(rf"\b(?:is|are|be|equals?|of)\s*:?\s*(?:about |approximately |only |exactly )?({_NUMBER})(?:\s+[a-z]+){{0,4}}[.!]?\s*$", bare)
-    counted = re.match(rf"(?:Therefore|Thus|Hence|So),?\s+(?:there (?:are|is) |it takes |we have |we need )?({_NUMBER})\s+[a-z]+", bare)
+    end = re.search(
+        rf"\b(?:is|are|be|equals?|of)\s*:?\s*(?:about |approximately |only |exactly )?({_NUMBER})(?:\s+[a-z]+){{0,4}}[.!]?\s*$",
+        bare,
+    )
+    counted = re.match(
+        rf"(?:Therefore|Thus|Hence|So),?\s+(?:there (?:are|is) |it takes |we have |we need )?({_NUMBER})\s+[a-z]+",
+        bare,
+    )
     if end or counted:
         return (end or counted)[1].rstrip(",")  # type: ignore[index]
     if found:
-        leading = [m for m in found if re.search(r"\b(?:is|are|be)\b[^.]{0,25}$", sentence[: m.start()])]
-        last = len(found) - 1 if not leading or re.search(r"\b(?:is|are)\b", sentence[found[-1].start() - 8 : found[-1].start()]) else found.index(leading[-1])
+        leading = [
+            m for m in found if re.search(r"\b(?:is|are|be)\b[^.]{0,25}$", sentence[: m.start()])
+        ]
+        last = (
+            len(found) - 1
+            if not leading
+            or re.search(r"\b(?:is|are)\b", sentence[found[-1].start() - 8 : found[-1].start()])
+            else found.index(leading[-1])
+        )
         group = [found[last]]
-        while last + 1 < len(found) and _GLUE.fullmatch(sentence[found[last].end() : found[last + 1].start()]):
+        while last + 1 < len(found) and _GLUE.fullmatch(
+            sentence[found[last].end() : found[last + 1].start()]
+        ):
             last += 1
             group.append(found[last])
         first = found.index(group[0])
@@ -88,9 +116,16 @@ def concluded(sentence: str) -> str | None:
         if _SOLVED.match(said[-1]):  # "so 5x = 30 and x = 6" comes to x = 6
             said = [s for s in said if _SOLVED.match(s)]
         sides = re.split(r"(?<![<>!\\])=", said[0])
-        return ", ".join(said) if len(said) > 1 or (len(sides) < 3 and not re.search(r"\\text|\d.*=", said[0])) else sides[-1].strip()
+        return (
+            ", ".join(said)
+            if len(said) > 1 or (len(sides) < 3 and not re.search(r"\\text|\d.*=", said[0]))
+            else sides[-1].strip()
+        )
     numbers = re.findall(rf"(?<![\w.]){_NUMBER}", sentence)
-    after = re.search(rf"\b(?:is|are|has|have|be|equals?|=|takes|needs?|were|was|received|total of)\s+(?:about |approximately |only |exactly )?({_NUMBER})", sentence)
+    after = re.search(
+        rf"\b(?:is|are|has|have|be|equals?|=|takes|needs?|were|was|received|total of)\s+(?:about |approximately |only |exactly )?({_NUMBER})",
+        sentence,
+    )
     tail = re.search(rf"=\s*({_NUMBER})[^=\d]*$", sentence)
     best = tail or after
     return best[1].rstrip(",") if best else numbers[-1].rstrip(",") if numbers else None

@@ -16,7 +16,9 @@ import sys
 from collections.abc import Callable
 from functools import cache
 
-MEMORY_GIB = float(os.environ.get("SAGEBENCH_GRADER_MEMORY_GIB", "4"))  # of address space, a process
+MEMORY_GIB = float(
+    os.environ.get("SAGEBENCH_GRADER_MEMORY_GIB", "4")
+)  # of address space, a process
 
 
 def equivalent(gold: str, answer: str) -> dict[str, object]:
@@ -35,9 +37,14 @@ def metric(gold: str, answer: str) -> dict[str, object]:
     from math_verify import ExprExtractionConfig, LatexExtractionConfig
     from math_verify.metric import math_metric
 
-    score = math_metric((LatexExtractionConfig(),), (ExprExtractionConfig(), LatexExtractionConfig()), precision=6)
+    score = math_metric(
+        (LatexExtractionConfig(),), (ExprExtractionConfig(), LatexExtractionConfig()), precision=6
+    )
     try:
-        return {"correct": score(["\\boxed{" + gold + "}"], ["\\boxed{" + answer + "}"])[0] == 1.0, "status": "ok"}
+        return {
+            "correct": score(["\\boxed{" + gold + "}"], ["\\boxed{" + answer + "}"])[0] == 1.0,
+            "status": "ok",
+        }
     except ValueError:  # a gold it cannot read: the released code scores 0
         return {"correct": False, "status": "parse_error"}
 
@@ -62,7 +69,11 @@ def parse_boxed(text: str) -> list[object]:
     """math-verify's reading of an answer. Bare golds parse wrongly (`3\\sqrt{13}` becomes 3), boxed ones do not."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
 
-    found = parse("\\boxed{" + text + "}", (LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig()), parsing_timeout=None)
+    found = parse(
+        "\\boxed{" + text + "}",
+        (LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig()),
+        parsing_timeout=None,
+    )
     return [x for x in found if not isinstance(x, str) or x.strip()]
 
 
@@ -81,7 +92,11 @@ def answer_line(line: str) -> dict[str, object]:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 math-verify's own TimeoutException is no Exception; the row says what happened
-        return {"correct": False, "status": "crash", "error": f"{type(error).__name__}: {error}"[:500]}
+        return {
+            "correct": False,
+            "status": "crash",
+            "error": f"{type(error).__name__}: {error}"[:500],
+        }
 
 
 def main() -> None:
@@ -90,7 +105,9 @@ def main() -> None:
 
     size = int(MEMORY_GIB * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (size, size))
-    sys.set_int_max_str_digits(100_000)  # answers may be long numbers; turning longer ones into text is quadratic in time
+    sys.set_int_max_str_digits(
+        100_000
+    )  # answers may be long numbers; turning longer ones into text is quadratic in time
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         print(json.dumps(answer_line(line)), flush=True)

@@ -14,7 +14,14 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 
-from sage_bench.judges.expression import Expression, Token, Unreadable, Value, is_calculation, tokenize
+from sage_bench.judges.expression import (
+    Expression,
+    Token,
+    Unreadable,
+    Value,
+    is_calculation,
+    tokenize,
+)
 
 OTHER_ARITHMETIC = re.compile(
     r"\bmod(?:ulo|ular|ulus)?\b|\\[pb]?mod\b|\\equiv|≡|\bcongruen|\bin base\b|\bbase[- $\\({]*\d|\bbase[- ](?:two|seven|eight|ten|sixteen|[a-z]\b)|\bbinary\b"
@@ -35,9 +42,43 @@ _MEASURE = re.compile(
     r"|[ckm]m|gram|kilo|kg|pound|lb|ounce|oz|ton|lit(?:er|re)|m?l|gallon|quart|pint|cup|spoon|degree|radian|hz|volt|joule|newton|watt|pair|dozen|thousand|million|billion)",
     re.IGNORECASE,
 )
-_CONVERSIONS = frozenset(map(Fraction, (2, 3, 4, 5, 7, 8, 10, 12, 16, 20, 24, 25, 30, 36, 52, 60, 100, 365, 1000, 1440, 3600, 5280, 10**6, 10**9)))
-_BEGAN_EARLIER = frozenset("times plus minus by over than from to and with squared cubed half third quarter twice double triple".split())
-_GOES_ON = frozenset("times plus minus million thousand hundred billion trillion dozen mod squared cubed choose factorial r remainder".split())
+_CONVERSIONS = frozenset(
+    map(
+        Fraction,
+        (
+            2,
+            3,
+            4,
+            5,
+            7,
+            8,
+            10,
+            12,
+            16,
+            20,
+            24,
+            25,
+            30,
+            36,
+            52,
+            60,
+            100,
+            365,
+            1000,
+            1440,
+            3600,
+            5280,
+            10**6,
+            10**9,
+        ),
+    )
+)
+_BEGAN_EARLIER = frozenset(
+    "times plus minus by over than from to and with squared cubed half third quarter twice double triple".split()
+)
+_GOES_ON = frozenset(
+    "times plus minus million thousand hundred billion trillion dozen mod squared cubed choose factorial r remainder".split()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +105,21 @@ def equations(text: str) -> tuple[Equation, ...]:
     if simple := _SIMPLE.fullmatch(text):  # what a step of the tiny world is
         a, sign, b, result = simple.groups()
         if sign != "/" or int(b):
-            value = Fraction(int(a), int(b)) if sign == "/" else Fraction({"+": int.__add__, "-": int.__sub__, "*": int.__mul__}[sign](int(a), int(b)))
-            return (Equation(f"{a}{sign}{b}", result, Fraction(int(result)), agree(Value(value), Value(Fraction(int(result)), decimals=0))),)
+            value = (
+                Fraction(int(a), int(b))
+                if sign == "/"
+                else Fraction(
+                    {"+": int.__add__, "-": int.__sub__, "*": int.__mul__}[sign](int(a), int(b))
+                )
+            )
+            return (
+                Equation(
+                    f"{a}{sign}{b}",
+                    result,
+                    Fraction(int(result)),
+                    agree(Value(value), Value(Fraction(int(result)), decimals=0)),
+                ),
+            )
     if _LINE.fullmatch(text):  # and what its solutions are
         return tuple(e for word in text.split() if "=" in word for e in equations(word))
     found: list[Equation] = []
@@ -75,7 +129,9 @@ def equations(text: str) -> tuple[Equation, ...]:
         if "=" not in sentence and "equal" not in sentence:
             continue
         before = sentences[i - 1] if i and sentences[i - 1].rstrip().endswith(":") else ""
-        after = next((s for s in sentences[i + 1 : i + 5] if "=" not in s), "")  # the verdict on lines of equations stands below them
+        after = next(
+            (s for s in sentences[i + 1 : i + 5] if "=" not in s), ""
+        )  # the verdict on lines of equations stands below them
         around = f"{before} {sentence} {after[:40]}"
         doubtful = _TENTATIVE.search(around) or OTHER_ARITHMETIC.search(around)
         found += [e for e in _stated(sentence) if e.holds or not doubtful]
@@ -90,7 +146,9 @@ def _stated(sentence: str) -> Iterator[Equation]:
                 lefts, rights = readings(left, bullet=i == 0), readings(right)
                 if lefts and rights:
                     holds = any(agree(x, y) for x in lefts for y in rights)
-                    if holds or not _other_units(left, right, [*a, *b], lefts[0].value, rights[0].value):
+                    if holds or not _other_units(
+                        left, right, [*a, *b], lefts[0].value, rights[0].value
+                    ):
                         yield Equation(_spell(left), _spell(right), rights[0].value, holds)
 
 
@@ -111,9 +169,20 @@ def _chains(tokens: Sequence[Token]) -> Iterator[list[list[Token]]]:
 def _suffix(side: Sequence[Token]) -> list[Token] | None:
     """The expression a side ends in: the longest suffix that is one, if what stands before it cannot belong to it."""
     for start in range(max(0, len(side) - 80), len(side)):
-        if side[start].kind in {"num", "(", "op", "cmd"} and _end(side[start:]) == len(side) - start:
+        if (
+            side[start].kind in {"num", "(", "op", "cmd"}
+            and _end(side[start:]) == len(side) - start
+        ):
             found = list(side[start:])
-            return found if not start or (is_calculation(found) and _clean_before(side[:start], side[start], side[start + 1 :])) else None
+            return (
+                found
+                if not start
+                or (
+                    is_calculation(found)
+                    and _clean_before(side[:start], side[start], side[start + 1 :])
+                )
+                else None
+            )
     return None
 
 
@@ -126,7 +195,12 @@ def _clean_before(before: Sequence[Token], first: Token, rest: Sequence[Token]) 
     if last.kind != "word" or first.kind == "op" or not first.spaced:
         return False
     if word == "of":  # "half of 3*4", "20 of 3*4" began earlier; "the sum of 3+4" did not
-        return len(before) > 1 and before[-2].kind == "word" and before[-2].text.lower() not in _BEGAN_EARLIER | {"fifth", "fourth", "tenth", "percent"}
+        return (
+            len(before) > 1
+            and before[-2].kind == "word"
+            and before[-2].text.lower()
+            not in _BEGAN_EARLIER | {"fifth", "fourth", "tenth", "percent"}
+        )
     if word == "and" and len(before) == 1:
         return True
     return word not in _BEGAN_EARLIER and (len(word) > 1 or word in "ai")
@@ -134,7 +208,11 @@ def _clean_before(before: Sequence[Token], first: Token, rest: Sequence[Token]) 
 
 def _apart(last: Token, first: Token, rest: Sequence[Token]) -> bool:
     """Two numbers with a blank between are two (`3*9=7 7+6=3`), unless they are `2 1/2` or `1 000`."""
-    return first.spaced and not (rest and rest[0].text == "/") and not (len(first.text) == 3 and first.text.isdigit() and len(last.text) <= 3)
+    return (
+        first.spaced
+        and not (rest and rest[0].text == "/")
+        and not (len(first.text) == 3 and first.text.isdigit() and len(last.text) <= 3)
+    )
 
 
 def _prefix(side: Sequence[Token]) -> list[Token] | None:
@@ -146,9 +224,22 @@ def _prefix(side: Sequence[Token]) -> list[Token] | None:
     if words > end and words < len(side) and side[words].kind == "op":
         return None  # "459 blinks / x minutes"
     after = side[end] if end < len(side) else None
-    if after is not None and after.kind == "num" and side[end - 1].kind == "num" and _apart(side[end - 1], after, side[end + 1 :]):
+    if (
+        after is not None
+        and after.kind == "num"
+        and side[end - 1].kind == "num"
+        and _apart(side[end - 1], after, side[end + 1 :])
+    ):
         return list(side[:end])
-    clean = after is None or after.kind == ")" or (after.kind == "word" and after.text.lower() not in _GOES_ON and (len(after.text) > 1 or after.text == "a"))
+    clean = (
+        after is None
+        or after.kind == ")"
+        or (
+            after.kind == "word"
+            and after.text.lower() not in _GOES_ON
+            and (len(after.text) > 1 or after.text == "a")
+        )
+    )
     return list(side[:end]) if clean else None
 
 
@@ -197,9 +288,13 @@ def agree(a: Value, b: Value) -> bool:
     return False
 
 
-def _other_units(left: Sequence[Token], right: Sequence[Token], around: Sequence[Token], a: Fraction, b: Fraction) -> bool:
+def _other_units(
+    left: Sequence[Token], right: Sequence[Token], around: Sequence[Token], a: Fraction, b: Fraction
+) -> bool:
     """The sides may be one quantity in two units, or count different things (`3 pencils + 1 eraser = 124 cents`)."""
-    mine, others = ({t.text.lower().rstrip("s") for t in side if t.kind == "word"} for side in (left, right))
+    mine, others = (
+        {t.text.lower().rstrip("s") for t in side if t.kind == "word"} for side in (left, right)
+    )
     if mine and others and not mine & others:
         return True
     measured = any(t.kind == "word" and _MEASURE.match(t.text) for t in around)

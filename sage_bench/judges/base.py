@@ -11,7 +11,9 @@ from sage_bench.hints import protect_latex
 from sage_bench.method import Context
 from sage_bench.rollout import Answer, Problem, Request
 
-Votes = list["int | None"]  # valid judgements of one response: the first wrong step (1-based), or None for no error
+Votes = list[
+    "int | None"
+]  # valid judgements of one response: the first wrong step (1-based), or None for no error
 MOST_BRACES = 2000  # tried as the beginning of an object
 Judging = Generator[list[Request], list[Answer], list[Votes]]
 
@@ -19,7 +21,9 @@ Judging = Generator[list[Request], list[Answer], list[Votes]]
 class Judge(Protocol):
     """Registered with `@register_judge("name")`; made with the options of `method.judge_options`."""
 
-    def judge(self, ctx: Context, problem: Problem, responses: Sequence[Sequence[str]], votes: int) -> Judging:
+    def judge(
+        self, ctx: Context, problem: Problem, responses: Sequence[Sequence[str]], votes: int
+    ) -> Judging:
         """A generator over the steps of some responses to one problem; returns the valid votes of each, an empty list
         where no judgement could be had. Never a default in place of a judgement."""
         ...
@@ -57,13 +61,27 @@ def read_judgement(text: str, steps: int) -> tuple[bool, int | None]:
 def _first_error(value: dict[str, Any], steps: int) -> tuple[bool, int | None]:
     first = value.get("first_error")
     if "first_error" not in value:
-        marks = [s for s in value["steps"] if isinstance(s, dict)] if isinstance(value["steps"], list) else []
+        marks = (
+            [s for s in value["steps"] if isinstance(s, dict)]
+            if isinstance(value["steps"], list)
+            else []
+        )
         wrong = [s.get("i") for s in marks if s.get("ok") is False]
-        if not marks or any(not isinstance(s.get("ok"), bool) for s in marks) or (wrong and wrong[0] is None):
+        if (
+            not marks
+            or any(not isinstance(s.get("ok"), bool) for s in marks)
+            or (wrong and wrong[0] is None)
+        ):
             return False, None
         first = wrong[0] if wrong else None
     if isinstance(first, str):
-        first = None if first.strip().lower() in {"null", "none"} else int(first) if re.fullmatch(r"\s*-?[0-9]{1,9}\s*", first) else first
+        first = (
+            None
+            if first.strip().lower() in {"null", "none"}
+            else int(first)
+            if re.fullmatch(r"\s*-?[0-9]{1,9}\s*", first)
+            else first
+        )
     if first is None:
         return True, None
     if isinstance(first, float) and first.is_integer():
@@ -75,4 +93,6 @@ def _first_error(value: dict[str, Any], steps: int) -> tuple[bool, int | None]:
 
 def reference_text(problem: Problem) -> str:
     """What a judge is shown as reference: the solution, or the bare answer where there is none, or that there is neither."""
-    return problem.solution or (f"The answer is {problem.answer}." if problem.answer else "(none is known)")
+    return problem.solution or (
+        f"The answer is {problem.answer}." if problem.answer else "(none is known)"
+    )

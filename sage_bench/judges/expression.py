@@ -9,20 +9,51 @@ from fractions import Fraction
 from math import comb, factorial, isqrt, pi, sqrt
 from typing import NamedTuple
 
-_TEXT = re.compile(r"\\(?:text|mathrm|textrm|operatorname|mbox|textbf|mathbf|textit|emph)\s*\{([^{}]*)\}")
+_TEXT = re.compile(
+    r"\\(?:text|mathrm|textrm|operatorname|mbox|textbf|mathbf|textit|emph)\s*\{([^{}]*)\}"
+)
 _REPLACE = [  # typesetting to plain signs; the order matters
     (re.compile(p), by)
     for p, by in (
-        (r"<<[^<>]*>>", " "), (r"(?s)\\begin\{(\w*matrix|array|cases|tabular)\}.*?\\end\{\1\}", " # "),
-        (r"\\\\(?:\[[^\]]*\])?|\\(?:begin|end)\{[^{}]*\}(?:\{[^{}]*\})?|\\[\[\]]|\$\$|\\\)\s*\\\(|\$\s+\$(?!\d)", "\n"),
-        (r"\\(?:left|right|bigg?[lr]?|Bigg?[lr]?|displaystyle|textstyle|limits|quad|qquad)(?![a-zA-Z])|\\[,!;: ]|~|&", " "),
-        (r"(=[\s$]*)\\(?:boxed|fbox)\s*(?=\{)", r"\1"), (r"\\(?:boxed|fbox)\s*(?=\{)", "\n"), (r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ|°|\\degree", " "), (r"\\\$|\$|\\[()]|£|€", " "), (r"(?<=\d)\{,\}(?=\d)", ","),
-        (r"\\\{|\\\}|\\[lr]brace", "#"), (r"\\[dtc]?frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}"), (r"\\[dtc]frac", r"\\frac"), (r"\\[dt]?binom", r"\\binom"),
-        (r"\\times|\\cdot(?!s)|×|·|∗|⋅", "*"), (r"\\div|÷", "/"), ("[−–]", "-"), (r"\\%|(?<=\d)\s+percent\b", "%"), (r"(?<=\d)\*\*(?=\d)", "^"), (r"\*\*|__|`", " "),
-        ("²", "^2"), ("³", "^3"), ("½", r"\\frac{1}{2}"), (r"√(?=[({])", r"\\sqrt"), (r"√(\d+)", r"\\sqrt{\1}"), (r"\\sqrt\s*\[", r"\\nthroot["),
-        (r"(?<=[\d)])\s+times\s+(?=[\d(])", "*"), (r"(?<=[\d)])\s+plus\s+(?=[\d(])", "+"), (r"(?<=[\d)])\s+minus\s+(?=[\d(])", "-"),
-        (r"(?<=[\d)])\s+divided by\s+(?=[\d(])", "/"), (r"(?<=[\d)])(\s*)[xX](?=\s*\$?\s*\d)", r"\1*"), (r"%\s+of\s+(?:the\s+)?(?=\$?\s*\d)", "% * "),
-        (r"\bequals?\b(?:\s+to\b)?|\bis equal to\b|:=|==", "="), (r"\n\s*(?==(?!>))", " "),
+        (r"<<[^<>]*>>", " "),
+        (r"(?s)\\begin\{(\w*matrix|array|cases|tabular)\}.*?\\end\{\1\}", " # "),
+        (
+            r"\\\\(?:\[[^\]]*\])?|\\(?:begin|end)\{[^{}]*\}(?:\{[^{}]*\})?|\\[\[\]]|\$\$|\\\)\s*\\\(|\$\s+\$(?!\d)",
+            "\n",
+        ),
+        (
+            r"\\(?:left|right|bigg?[lr]?|Bigg?[lr]?|displaystyle|textstyle|limits|quad|qquad)(?![a-zA-Z])|\\[,!;: ]|~|&",
+            " ",
+        ),
+        (r"(=[\s$]*)\\(?:boxed|fbox)\s*(?=\{)", r"\1"),
+        (r"\\(?:boxed|fbox)\s*(?=\{)", "\n"),
+        (r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ|°|\\degree", " "),
+        (r"\\\$|\$|\\[()]|£|€", " "),
+        (r"(?<=\d)\{,\}(?=\d)", ","),
+        (r"\\\{|\\\}|\\[lr]brace", "#"),
+        (r"\\[dtc]?frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}"),
+        (r"\\[dtc]frac", r"\\frac"),
+        (r"\\[dt]?binom", r"\\binom"),
+        (r"\\times|\\cdot(?!s)|×|·|∗|⋅", "*"),
+        (r"\\div|÷", "/"),
+        ("[−–]", "-"),
+        (r"\\%|(?<=\d)\s+percent\b", "%"),
+        (r"(?<=\d)\*\*(?=\d)", "^"),
+        (r"\*\*|__|`", " "),
+        ("²", "^2"),
+        ("³", "^3"),
+        ("½", r"\\frac{1}{2}"),
+        (r"√(?=[({])", r"\\sqrt"),
+        (r"√(\d+)", r"\\sqrt{\1}"),
+        (r"\\sqrt\s*\[", r"\\nthroot["),
+        (r"(?<=[\d)])\s+times\s+(?=[\d(])", "*"),
+        (r"(?<=[\d)])\s+plus\s+(?=[\d(])", "+"),
+        (r"(?<=[\d)])\s+minus\s+(?=[\d(])", "-"),
+        (r"(?<=[\d)])\s+divided by\s+(?=[\d(])", "/"),
+        (r"(?<=[\d)])(\s*)[xX](?=\s*\$?\s*\d)", r"\1*"),
+        (r"%\s+of\s+(?:the\s+)?(?=\$?\s*\d)", "% * "),
+        (r"\bequals?\b(?:\s+to\b)?|\bis equal to\b|:=|==", "="),
+        (r"\n\s*(?==(?!>))", " "),
     )
 ]
 _TOKEN = re.compile(
@@ -32,9 +63,13 @@ _TOKEN = re.compile(
     r"|(?P<eq>=)|(?P<op>[-+*/^])|(?P<open>[({\[])|(?P<close>[)}\]])|(?P<percent>%)|(?P<bang>!)|(?P<cmd>\\[a-zA-Z]+)|(?P<word>[^\W\d_]+(?:['’][a-z]+)?)|(?P<junk>\S)"
 )
 _PLAIN = re.compile(r"(?:[\d +/=().-]|\*(?!\*))*")  # nothing to replace
-_COMMENT = re.compile(r"(?<![\w\\}^_])\s\((?:[^\W\d_]{2,}[\s,]*)+\)")  # words in brackets: "4 pounds (French)"
+_COMMENT = re.compile(
+    r"(?<![\w\\}^_])\s\((?:[^\W\d_]{2,}[\s,]*)+\)"
+)  # words in brackets: "4 pounds (French)"
 _SHORT_UNITS = frozenset("cm mm km kg ml ft in lb oz hr mi yd mg mph kmh rpm sq cu".split())
-_NO_UNIT = frozenset("and or of so then is are was were has have that which we for if when since because but thus hence therefore more less than plus minus times".split())
+_NO_UNIT = frozenset(
+    "and or of so then is are was were has have that which we for if when since because but thus hence therefore more less than plus minus times".split()
+)
 MOST_BITS = 4096  # of a power
 
 
@@ -76,7 +111,12 @@ def tokenize(text: str) -> list[Token]:
     for m in _TOKEN.finditer(text):
         kind, spaced = str(m.lastgroup), m.start() > end or not out
         end = m.end()
-        if kind == "word" and not spaced and out[-1].kind in {"num", ")", "word", "glued", "cmd"} and m[0] not in _SHORT_UNITS:
+        if (
+            kind == "word"
+            and not spaced
+            and out[-1].kind in {"num", ")", "word", "glued", "cmd"}
+            and m[0] not in _SHORT_UNITS
+        ):
             kind = "glued"
         bracket = {"open": "(", "close": ")"}.get(kind)
         out.append(Token(bracket or kind, bracket or m[0], spaced))
@@ -91,7 +131,10 @@ def _words(m: re.Match[str]) -> str:
 
 def is_calculation(tokens: Sequence[Token]) -> bool:
     """More than a bare number with a sign and a unit."""
-    return any(t.kind in {"cmd", "bang"} or (t.kind == "op" and i > 0) for i, t in enumerate(tokens)) or sum(t.kind == "num" for t in tokens) > 1
+    return (
+        any(t.kind in {"cmd", "bang"} or (t.kind == "op" and i > 0) for i, t in enumerate(tokens))
+        or sum(t.kind == "num" for t in tokens) > 1
+    )
 
 
 class Expression:
@@ -127,7 +170,10 @@ class Expression:
             except Unreadable:
                 self.at = place  # a dash before words, say: the expression ended before it
                 return left
-            left = Value(left.value + right.value if sign == "+" else left.value - right.value, left.slack + right.slack)
+            left = Value(
+                left.value + right.value if sign == "+" else left.value - right.value,
+                left.slack + right.slack,
+            )
         return left
 
     def term(self) -> Value:
@@ -146,15 +192,26 @@ class Expression:
                     raise
                 self.at = place
                 return left
-            left, divided = multiply(left, right) if sign != "/" else divide(left, right), divided or sign == "/"
+            left, divided = (
+                multiply(left, right) if sign != "/" else divide(left, right),
+                divided or sign == "/",
+            )
 
     def juxtaposed(self, divided: bool) -> bool:
         """A factor follows without a sign."""
         token, before = self.peek(), self.tokens[self.at - 1]
-        if not (token.kind == "(" or (token.kind == "cmd" and token.text in {"\\sqrt", "\\frac", "\\pi", "\\binom"})):
+        if not (
+            token.kind == "("
+            or (token.kind == "cmd" and token.text in {"\\sqrt", "\\frac", "\\pi", "\\binom"})
+        ):
             return False
         mixed = token.text == "\\frac" and before.kind == "num"  # 2 1/2
-        if mixed or divided or before.kind == "word" or (token.kind == "(" and token.spaced and before.kind == "num"):
+        if (
+            mixed
+            or divided
+            or before.kind == "word"
+            or (token.kind == "(" and token.spaced and before.kind == "num")
+        ):
             raise Unreadable
         return True
 
@@ -169,7 +226,13 @@ class Expression:
             return base
         self.at += 1
         exponent = self.factor().value
-        if exponent.denominator != 1 or abs(exponent) * max(1, base.value.numerator.bit_length(), base.value.denominator.bit_length()) > MOST_BITS or (exponent < 0 and not base.value):
+        if (
+            exponent.denominator != 1
+            or abs(exponent)
+            * max(1, base.value.numerator.bit_length(), base.value.denominator.bit_length())
+            > MOST_BITS
+            or (exponent < 0 and not base.value)
+        ):
             raise Unreadable
         n = int(exponent)
         slack = abs(n * base.value ** (n - 1)) * base.slack if base.slack else Fraction(0)
@@ -186,7 +249,11 @@ class Expression:
                     raise Unreadable
                 value = Value(Fraction(factorial(int(value.value))))
             elif self.percent:
-                value = Value(value.value / 100, value.slack / 100, None if value.decimals is None else value.decimals + 2)
+                value = Value(
+                    value.value / 100,
+                    value.slack / 100,
+                    None if value.decimals is None else value.decimals + 2,
+                )
             self.at += 1
         self.skip_unit()
         return value
@@ -194,8 +261,19 @@ class Expression:
     def skip_unit(self) -> None:
         """Up to four words after a number, where the calculation goes on or ends behind them: `pounds`, `dollars per hour`, `cm^2`, `miles/hour`."""
         n = 0
-        while n < 8 and ((token := self.peek(n)).kind == "word" or (token.text == "/" and self.peek(n + 1).kind == "word")):
-            if token.kind == "word" and (token.text.lower() in _NO_UNIT or (len(token.text) < 3 and token.text.lower() not in _SHORT_UNITS) or (not token.spaced and token.text not in _SHORT_UNITS and self.peek(n - 1).text != "/")):
+        while n < 8 and (
+            (token := self.peek(n)).kind == "word"
+            or (token.text == "/" and self.peek(n + 1).kind == "word")
+        ):
+            if token.kind == "word" and (
+                token.text.lower() in _NO_UNIT
+                or (len(token.text) < 3 and token.text.lower() not in _SHORT_UNITS)
+                or (
+                    not token.spaced
+                    and token.text not in _SHORT_UNITS
+                    and self.peek(n - 1).text != "/"
+                )
+            ):
                 return
             n += 1
         if n and self.peek(n).text == "^" and self.peek(n + 1).kind == "num":
@@ -209,7 +287,11 @@ class Expression:
         if token.kind == "num":
             digits = token.text.replace(",", "")
             decimals = len(digits.partition(".")[2])
-            return Value(Fraction(digits), Fraction(1, 2 * 10**decimals) if decimals >= 2 else Fraction(0), decimals)
+            return Value(
+                Fraction(digits),
+                Fraction(1, 2 * 10**decimals) if decimals >= 2 else Fraction(0),
+                decimals,
+            )
         if token.kind == "(":
             inner = self.expression()
             if self.peek().kind != ")":
@@ -221,7 +303,9 @@ class Expression:
         raise Unreadable
 
     def command(self, name: str) -> Value:
-        if name == "\\pi" and not (self.at == 1 and self.peek().kind == "("):  # "\\pi(2) = 5" is a permutation
+        if name == "\\pi" and not (
+            self.at == 1 and self.peek().kind == "("
+        ):  # "\\pi(2) = 5" is a permutation
             return Value(Fraction(pi), Fraction(1, 10**12))
         if name == "\\sqrt" and self.peek().text == "(":
             inside = self.primary()
@@ -235,7 +319,10 @@ class Expression:
             bottom = self.primary()
             if name == "\\frac":
                 return divide(top, bottom)
-            if top.value.denominator == bottom.value.denominator == 1 and 0 <= bottom.value <= top.value <= 300:
+            if (
+                top.value.denominator == bottom.value.denominator == 1
+                and 0 <= bottom.value <= top.value <= 300
+            ):
                 return Value(Fraction(comb(int(top.value), int(bottom.value))))
         raise Unreadable
 

@@ -23,9 +23,18 @@ class PolicyJudge:
         self.max_tokens, self.temperature = max_tokens, temperature
         self.other = LocalModel(model) if model else None
 
-    def judge(self, ctx: Context, problem: Problem, responses: Sequence[Sequence[str]], votes: int) -> Judging:
+    def judge(
+        self, ctx: Context, problem: Problem, responses: Sequence[Sequence[str]], votes: int
+    ) -> Judging:
         renderer = self.other.renderer if self.other else ctx.renderer
-        prompts = [renderer.ids(renderer.text(*renderer.judge_messages(problem.question, reference_text(problem), steps))) for steps in responses]
+        prompts = [
+            renderer.ids(
+                renderer.text(
+                    *renderer.judge_messages(problem.question, reference_text(problem), steps)
+                )
+            )
+            for steps in responses
+        ]
         params = Sampling(self.temperature if votes > 1 else 0.0, 1.0, self.max_tokens)
         out: list[Votes] = [[] for _ in responses]
         limit = self.other.policy.context - self.max_tokens if self.other else ctx.max_prompt_tokens
@@ -36,14 +45,30 @@ class PolicyJudge:
         for attempt in range(2):
             if not missing:
                 break
-            again = Sampling(max(params.temperature, self.temperature), 1.0, self.max_tokens) if attempt else params
+            again = (
+                Sampling(max(params.temperature, self.temperature), 1.0, self.max_tokens)
+                if attempt
+                else params
+            )
             order = list(missing)
-            asks = [Sample(prompts[i], missing[i], again, purpose="judge", key=("judge", attempt)) for i in order]
-            answers = yield [Consult(self.other, a, purpose="judge") for a in asks] if self.other else list(asks)
+            asks = [
+                Sample(prompts[i], missing[i], again, purpose="judge", key=("judge", attempt))
+                for i in order
+            ]
+            answers = (
+                yield [Consult(self.other, a, purpose="judge") for a in asks]
+                if self.other
+                else list(asks)
+            )
             missing = {}
             for i, completions in zip(order, answers, strict=True):
                 for completion in completions:
-                    valid, first = read_judgement(renderer.tokenizer.decode(list(completion.tokens), skip_special_tokens=True), len(responses[i]))
+                    valid, first = read_judgement(
+                        renderer.tokenizer.decode(
+                            list(completion.tokens), skip_special_tokens=True
+                        ),
+                        len(responses[i]),
+                    )
                     if valid:
                         out[i].append(first)
                     else:
@@ -69,7 +94,11 @@ class LocalModel:
         from sage_bench.engines.local.sampler import Draw
         from sage_bench.seeds import derive_seed
 
-        draws = [Draw(a.prompt, a.params, derive_seed(*a.key, _text(a.prompt), k)) for a in payloads for k in range(a.n)]
+        draws = [
+            Draw(a.prompt, a.params, derive_seed(*a.key, _text(a.prompt), k))
+            for a in payloads
+            for k in range(a.n)
+        ]
         drawn = iter(self.sampler.draw(draws))
         return [[next(drawn) for _ in range(a.n)] for a in payloads]
 

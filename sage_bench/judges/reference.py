@@ -18,7 +18,9 @@ from sage_bench.rollout import Problem
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _HASHES = re.compile(r"####\s*(\S[^\n]*)")
-_LABEL = re.compile(r"(?im)^\s*(?:[#*]+\s*)?(?:(?:step|case|part|method)\s*)?\(?\d{1,3}[.):](?!\d)|\b(?:step|case|part|equation|eq\.?|method)\s+\(?\d+\)?|\\tag\{\d+\}")
+_LABEL = re.compile(
+    r"(?im)^\s*(?:[#*]+\s*)?(?:(?:step|case|part|method)\s*)?\(?\d{1,3}[.):](?!\d)|\b(?:step|case|part|equation|eq\.?|method)\s+\(?\d+\)?|\\tag\{\d+\}"
+)
 COMMON = frozenset(map(Fraction, (0, 1, 2, 100)))  # numbers that say nothing about the route
 
 
@@ -35,7 +37,9 @@ class Reference:
     What it cannot see is right: algebra, geometry, reading. A response without a final answer and without a false equation has no wrong step.
     """
 
-    def judge(self, ctx: Context, problem: Problem, responses: Sequence[Sequence[str]], votes: int) -> Judging:
+    def judge(
+        self, ctx: Context, problem: Problem, responses: Sequence[Sequence[str]], votes: int
+    ) -> Judging:
         known = Known.of(problem)
         wrong = wrong_answers(responses, problem.answer, ctx.grader)
         return [[first_wrong(steps, known, at)] for steps, at in zip(responses, wrong, strict=True)]
@@ -63,14 +67,20 @@ class Known:
         said = equations(solution)
         for e in said:
             stated[e.left].add(e.result)
-        own = any(not e.holds for e in said) and not re.search(r"[^\W\d_]", re.sub(r"\\[a-z]+", "", solution))
+        own = any(not e.holds for e in said) and not re.search(
+            r"[^\W\d_]", re.sub(r"\\[a-z]+", "", solution)
+        )
         return cls(
-            {left: frozenset(results) for left, results in stated.items()}, not OTHER_ARITHMETIC.search(question), own,
+            {left: frozenset(results) for left, results in stated.items()},
+            not OTHER_ARITHMETIC.search(question),
+            own,
             numbers(question) | numbers(solution) | COMMON if solution else None,
         )
 
 
-def first_wrong(steps: Sequence[str], known: Known, wrong_answer_at: int | None = None) -> int | None:
+def first_wrong(
+    steps: Sequence[str], known: Known, wrong_answer_at: int | None = None
+) -> int | None:
     """The first wrong step (1-based), or None. wrong_answer_at: the step that states a wrong final answer.
 
     >>> tiny = Known.of(Problem("t", "3*9+6", "3*9=7 7+6=3 \\\\boxed{73}", "73"))
@@ -87,7 +97,12 @@ def first_wrong(steps: Sequence[str], known: Known, wrong_answer_at: int | None 
                     return i
             elif known.own or (known.ordinary and not e.holds):
                 return i
-        if wrong_answer_at is not None and known.numbers is not None and not known.own and numbers(step) - known.numbers:
+        if (
+            wrong_answer_at is not None
+            and known.numbers is not None
+            and not known.own
+            and numbers(step) - known.numbers
+        ):
             return i
         if i == wrong_answer_at:
             return i
@@ -101,18 +116,34 @@ def numbers(text: str) -> frozenset[Fraction]:
     >>> sorted(map(str, numbers("Step 3: 1,200 - 4 * 2.5 = -7")))
     ['1200', '4', '5/2', '7']
     """
-    return frozenset(Fraction(t.text.replace(",", "")) for t in tokenize(_LABEL.sub(" ", text)) if t.kind == "num")
+    return frozenset(
+        Fraction(t.text.replace(",", ""))
+        for t in tokenize(_LABEL.sub(" ", text))
+        if t.kind == "num"
+    )
 
 
-def wrong_answers(responses: Sequence[Sequence[str]], gold: str, grader: Grader) -> list[int | None]:
+def wrong_answers(
+    responses: Sequence[Sequence[str]], gold: str, grader: Grader
+) -> list[int | None]:
     """For each response the step (1-based) that states its final answer, where the verifier read it and found it wrong; else None."""
-    places = [next(((i, text) for i in range(len(steps), 0, -1) if (text := stated_answer(steps[i - 1]))), None) for steps in responses]
+    places = [
+        next(
+            ((i, text) for i in range(len(steps), 0, -1) if (text := stated_answer(steps[i - 1]))),
+            None,
+        )
+        for steps in responses
+    ]
     asked = [p for p in places if p]
     verdicts = iter(grader.grade(gold, [text for _, text in asked]) if gold and asked else ())
     out: list[int | None] = []
     for place in places:
         verdict = next(verdicts, None) if place else None
-        out.append(place[0] if place and verdict is not None and verdict.status == "ok" and not verdict.correct else None)
+        out.append(
+            place[0]
+            if place and verdict is not None and verdict.status == "ok" and not verdict.correct
+            else None
+        )
     return out
 
 

@@ -25,4 +25,8 @@ class ModelPreset:
 
 for _file in sorted(files(__name__).iterdir(), key=lambda f: f.name):
     if _file.name.endswith(".yaml") and not _file.name.startswith("_"):
-        register_model(_file.name[:-5])(ModelPreset(_file.name[:-5], f"presets/{_file.name}", read_yaml(_file, f"presets/{_file.name}")))
+        register_model(_file.name[:-5])(
+            ModelPreset(
+                _file.name[:-5], f"presets/{_file.name}", read_yaml(_file, f"presets/{_file.name}")
+            )
+        )

@@ -21,14 +21,23 @@ def write_eval(folder: Path) -> EvalRun:
     board = leaderboard([run], passes=True)
     write_text(folder / "summary.csv", board.to_csv(index=False))
     grades = load_grades(folder)
-    per_question = grades.groupby(["task", "doc_id", "uid"], sort=False).agg(n=("correct", "size"), correct=("correct", "sum"), tokens=("tokens", "mean")).reset_index()
+    per_question = (
+        grades.groupby(["task", "doc_id", "uid"], sort=False)
+        .agg(n=("correct", "size"), correct=("correct", "sum"), tokens=("tokens", "mean"))
+        .reset_index()
+    )
     if run.limited:
         per_question["limited"] = run.limited
     write_text(folder / "per_question.csv", per_question.to_csv(index=False))
     write_leaderboard(folder.parent.parent)
-    print_markdown(markdown(comparison({run.method: run}).drop(columns="delta"), data_notes({run.method: run})))
+    print_markdown(
+        markdown(comparison({run.method: run}).drop(columns="delta"), data_notes({run.method: run}))
+    )
     for task, r in run.tasks.items():
-        for share, what in ((r.truncated, "completions were cut at the token limit"), (r.no_answer, "completions have no boxed answer")):
+        for share, what in (
+            (r.truncated, "completions were cut at the token limit"),
+            (r.no_answer, "completions have no boxed answer"),
+        ):
             if share > 0.05:
                 Console(stderr=True).print(f"warning: {task}: {share:.0%} of the {what}")
     return run
@@ -36,10 +45,21 @@ def write_eval(folder: Path) -> EvalRun:
 
 def write_leaderboard(out: Path) -> None:
     """leaderboard.csv and leaderboard.md of all evaluations below a folder."""
-    runs = [read_eval(f) for f in find_runs(out) if kind_of(f) == "eval" and (f / "summary.csv").exists()]
+    runs = [
+        read_eval(f)
+        for f in find_runs(out)
+        if kind_of(f) == "eval" and (f / "summary.csv").exists()
+    ]
     if runs:
         write_text(out / "leaderboard.csv", leaderboard(runs, passes=True).to_csv(index=False))
-        write_text(out / "leaderboard.md", "\n".join(markdown(comparison(rows), data_notes(rows)) for group in by_tasks(runs) for rows in [named(group)]))
+        write_text(
+            out / "leaderboard.md",
+            "\n".join(
+                markdown(comparison(rows), data_notes(rows))
+                for group in by_tasks(runs)
+                for rows in [named(group)]
+            ),
+        )
 
 
 def named(runs: Sequence[EvalRun]) -> dict[str, EvalRun]:
@@ -59,7 +79,9 @@ def by_tasks(runs: Sequence[EvalRun]) -> list[list[EvalRun]]:
     """Runs that answered the same benchmarks, on the same data: only those belong in one table."""
     groups: dict[tuple[tuple[str, str], ...], list[EvalRun]] = {}
     for run in runs:
-        groups.setdefault(tuple((t, run.manifest["sampling"][t]["data_rev"]) for t in run.tasks), []).append(run)
+        groups.setdefault(
+            tuple((t, run.manifest["sampling"][t]["data_rev"]) for t in run.tasks), []
+        ).append(run)
     return list(groups.values())
 
 
@@ -69,7 +91,11 @@ def eval_runs(folders: Sequence[Path]) -> dict[str, EvalRun]:
     for folder in folders:
         runs = [f for f in find_runs(folder) if kind_of(f) == "eval"]
         if not runs:
-            raise UsageError("there is no evaluation here", where=str(folder), remedy="give the folder that `sage-bench eval` printed, or one that contains such folders")
+            raise UsageError(
+                "there is no evaluation here",
+                where=str(folder),
+                remedy="give the folder that `sage-bench eval` printed, or one that contains such folders",
+            )
         found.update({f.resolve(): read_eval(f) for f in runs if f.resolve() not in found})
     return named(list(found.values()))
 

@@ -62,11 +62,23 @@ def parse_metric(text: str) -> Metric:
         return Metric()
     kind, _, number = text.partition("@")
     if kind not in {"avg", "pass", "maj"}:
-        raise UsageError(f"unknown metric `{text}`; {did_you_mean(kind, ('avg', 'pass', 'maj'))}".rstrip("; "), where="--metric", remedy="one of avg, pass@4, maj@4")
+        raise UsageError(
+            f"unknown metric `{text}`; {did_you_mean(kind, ('avg', 'pass', 'maj'))}".rstrip("; "),
+            where="--metric",
+            remedy="one of avg, pass@4, maj@4",
+        )
     if kind == "avg":
-        raise UsageError(f"`{text}`: avg takes all samples there are", where="--metric", remedy="write avg; runs with different numbers of samples can be compared")
+        raise UsageError(
+            f"`{text}`: avg takes all samples there are",
+            where="--metric",
+            remedy="write avg; runs with different numbers of samples can be compared",
+        )
     if not re.fullmatch(r"[1-9]\d*", number):
-        raise UsageError(f"`{text}`: how many samples?", where="--metric", remedy=f"write a number, e.g. {kind}@4")
+        raise UsageError(
+            f"`{text}`: how many samples?",
+            where="--metric",
+            remedy=f"write a number, e.g. {kind}@4",
+        )
     return Metric(kind, int(number))  # type: ignore[arg-type]
 
 

@@ -16,7 +16,14 @@ from sage_bench.reporting.export import by_tasks, named
 from sage_bench.reporting.footers import data_notes
 from sage_bench.reporting.runs import EvalRun, TrainRun, find_runs, kind_of, read_eval, read_train
 from sage_bench.reporting.statistics import holm
-from sage_bench.reporting.tables import answers, compare, comparison, leaderboard, markdown, seed_table
+from sage_bench.reporting.tables import (
+    answers,
+    compare,
+    comparison,
+    leaderboard,
+    markdown,
+    seed_table,
+)
 from sage_bench.reporting.weights import LEGEND, responses, span
 
 NUMBER = "{:.1f}".format
@@ -42,15 +49,40 @@ def html(title: str, subtitle: str, tables: Sequence[Table], runs: Mapping[str, 
     from jinja2 import Environment, PackageLoader, select_autoescape
 
     panels = [
-        {"title": t, "caption": c, "html": f.to_html(full_html=False, include_plotlyjs=False, default_width="100%", config={"displayModeBar": False, "responsive": True})}
+        {
+            "title": t,
+            "caption": c,
+            "html": f.to_html(
+                full_html=False,
+                include_plotlyjs=False,
+                default_width="100%",
+                config={"displayModeBar": False, "responsive": True},
+            ),
+        }
         for t, c, f in figures(runs)
     ]
     weighted = [(name, found) for name, run in runs.items() if (found := responses(run.folder))]
-    template = Environment(loader=PackageLoader("sage_bench.reporting", "."), autoescape=select_autoescape(default=True, default_for_string=True)).get_template("report.html.jinja")
+    template = Environment(
+        loader=PackageLoader("sage_bench.reporting", "."),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+    ).get_template("report.html.jinja")
     return template.render(
-        title=title, subtitle=subtitle, figures=panels, plotly=f"<script>{plotly.offline.get_plotlyjs()}</script>" if panels else "",
-        weighted=weighted, legend=[span(f"{w:g}", w) for w in LEGEND],
-        tables=[{"title": t.title, "html": t.frame.reset_index().to_html(float_format=NUMBER, na_rep="–", border=0, index=False), "notes": t.notes} for t in tables],
+        title=title,
+        subtitle=subtitle,
+        figures=panels,
+        plotly=f"<script>{plotly.offline.get_plotlyjs()}</script>" if panels else "",
+        weighted=weighted,
+        legend=[span(f"{w:g}", w) for w in LEGEND],
+        tables=[
+            {
+                "title": t.title,
+                "html": t.frame.reset_index().to_html(
+                    float_format=NUMBER, na_rep="–", border=0, index=False
+                ),
+                "notes": t.notes,
+            }
+            for t in tables
+        ],
     )
 
 
@@ -63,12 +95,22 @@ def report(folders: Sequence[Path], out: Path, grader: str | None = None) -> lis
     evals = named([read_eval(f, grader) for f in found if kind_of(f) == "eval"])
     trains = unique({f: read_train(f) for f in found if kind_of(f) == "train"})
     make_folder(out)
-    tables = [table for group in by_tasks(list(evals.values())) for table in tables_of({n: r for n, r in evals.items() if r in group})]
+    tables = [
+        table
+        for group in by_tasks(list(evals.values()))
+        for table in tables_of({n: r for n, r in evals.items() if r in group})
+    ]
     title = "SAGE-Bench report"
-    files = {"report.html": html(title, f"{len(evals)} evaluations, {len(trains)} training runs", tables, trains)}
+    files = {
+        "report.html": html(
+            title, f"{len(evals)} evaluations, {len(trains)} training runs", tables, trains
+        )
+    }
     if evals:
         files["table.md"] = "\n".join(markdown(t.frame, t.notes) for t in tables)
-        files["leaderboard.csv"] = leaderboard(list(evals.values()), passes=True).to_csv(index=False)
+        files["leaderboard.csv"] = leaderboard(list(evals.values()), passes=True).to_csv(
+            index=False
+        )
     if trains:
         files["curves.csv"] = tidy(trains).to_csv(index=False)
     for name, text in files.items():
@@ -80,22 +122,49 @@ def comparison_of(runs: Mapping[str, EvalRun]) -> Table:
     """The comparison table with every method tested against the first."""
     names = list(runs)
     differ = {n: found for n in names[1:] if (found := differences(runs[names[0]], runs[n]))}
-    notes = ["Percent; ± is the standard error of the average, clustered by question. Evaluated without hints."]
+    notes = [
+        "Percent; ± is the standard error of the average, clustered by question. Evaluated without hints."
+    ]
     tested = [compare(n, names[0], runs) for n in names[1:] if n not in differ]
     adjusted = holm([c["p"] for c in tested]) if len(tested) > 1 else []
-    notes += [comparison_line(c | ({"holm": adjusted[i]} if adjusted else {})) for i, c in enumerate(tested)]
-    notes += [f"{n} is not compared with {names[0]}: {'; '.join(line for lines in found.values() for line in lines[:2])}" for n, found in differ.items()]
-    notes += [f"{n}: {t} {r.status}" for n in names for t, r in runs[n].tasks.items() if r.status != "ok"]
+    notes += [
+        comparison_line(c | ({"holm": adjusted[i]} if adjusted else {}))
+        for i, c in enumerate(tested)
+    ]
+    notes += [
+        f"{n} is not compared with {names[0]}: {'; '.join(line for lines in found.values() for line in lines[:2])}"
+        for n, found in differ.items()
+    ]
+    notes += [
+        f"{n}: {t} {r.status}" for n in names for t, r in runs[n].tasks.items() if r.status != "ok"
+    ]
     return Table("Comparison", comparison(runs), (*notes, *data_notes(runs)))
 
 
 def tables_of(runs: Mapping[str, EvalRun]) -> list[Table]:
     """The comparison, how the answers ended, and methods over their training seeds where there are several."""
     tables = [comparison_of(runs)]
-    tables += [Table("How the answers ended", answers(runs), ("Means over benchmarks; tokens of a completion; pass@k is unbiased, over all samples of a question.", *data_notes(runs)))]
+    tables += [
+        Table(
+            "How the answers ended",
+            answers(runs),
+            (
+                "Means over benchmarks; tokens of a completion; pass@k is unbiased, over all samples of a question.",
+                *data_notes(runs),
+            ),
+        )
+    ]
     seeds = seed_table(list(runs.values()))
     if seeds is not None:
-        tables.append(Table("Over training seeds", seeds, ("Percent; ± and the 95 % interval (low, high) contain training seeds and questions.",)))
+        tables.append(
+            Table(
+                "Over training seeds",
+                seeds,
+                (
+                    "Percent; ± and the 95 % interval (low, high) contain training seeds and questions.",
+                ),
+            )
+        )
     return tables
 
 

@@ -95,14 +95,22 @@ class TrainRun:
     def extra_rollouts(self, until: int | None = None) -> int:
         """Completions beyond one group for every prompt that was trained on."""
         group = self.config.get("method.group_size", 8)
-        return sum(max(0, r["rollouts"] - (0 if r.get("dropped") else group)) for r in self.ledger if until is None or r["step"] < until)
+        return sum(
+            max(0, r["rollouts"] - (0 if r.get("dropped") else group))
+            for r in self.ledger
+            if until is None or r["step"] < until
+        )
 
 
 def kind_of(folder: Path) -> str:
-    """"train" or "eval". Raises `UsageError` for a folder that is no run."""
+    """ "train" or "eval". Raises `UsageError` for a folder that is no run."""
     file = folder / "manifest.json"
     if not file.is_file():
-        raise UsageError("this is no run folder: manifest.json is missing", where=str(folder), remedy="give the --out of a train run, or the folder eval printed")
+        raise UsageError(
+            "this is no run folder: manifest.json is missing",
+            where=str(folder),
+            remedy="give the --out of a train run, or the folder eval printed",
+        )
     return json.loads(file.read_text(encoding="utf-8"))["kind"]
 
 
@@ -110,7 +118,11 @@ def find_runs(folder: Path) -> list[Path]:
     """The run folders at or below a folder, sorted."""
     if (folder / "manifest.json").is_file():
         return [folder]
-    return sorted(p.parent for p in folder.rglob("manifest.json") if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    return sorted(
+        p.parent
+        for p in folder.rglob("manifest.json")
+        if not any(part.startswith(".") for part in p.relative_to(folder).parts)
+    )
 
 
 def read_eval(folder: Path, grader: str | None = None) -> EvalRun:
@@ -119,23 +131,48 @@ def read_eval(folder: Path, grader: str | None = None) -> EvalRun:
     manifest["grader"] = grader or manifest["grader"]
     grades = load_grades(folder, grader)
     if grades.empty:
-        raise DataError("no graded sample", where=str(folder), remedy="run the same `sage-bench eval` command again")
-    tasks = {t: _task_result(rows, manifest["tasks"][t]) for t in in_order(manifest["tasks"]) if len(rows := grades[grades.task == t])}
+        raise DataError(
+            "no graded sample",
+            where=str(folder),
+            remedy="run the same `sage-bench eval` command again",
+        )
+    tasks = {
+        t: _task_result(rows, manifest["tasks"][t])
+        for t in in_order(manifest["tasks"])
+        if len(rows := grades[grades.task == t])
+    }
     label = manifest["label"]
-    return EvalRun(folder, label.get("preset") or manifest["model"], label.get("method") or "base", label, tasks, manifest)
+    return EvalRun(
+        folder,
+        label.get("preset") or manifest["model"],
+        label.get("method") or "base",
+        label,
+        tasks,
+        manifest,
+    )
 
 
 def _task_result(rows: pd.DataFrame, n: int) -> TaskResult:
     by_question = rows.groupby("doc_id")["correct"]
     complete = by_question.count() == n
-    means = by_question.mean()[complete].sort_index().to_numpy(float)  # a question with missing samples is no question with wrong ones
+    means = (
+        by_question.mean()[complete].sort_index().to_numpy(float)
+    )  # a question with missing samples is no question with wrong ones
     asked = len(by_question)
     status = "ok" if complete.all() else f"partial {len(rows)}/{asked * n}"
     doc_ids = sorted(complete.index[complete])
     uids = rows.groupby("doc_id")["uid"].first()[doc_ids].astype(str)
     return TaskResult(
-        means, n, float(rows.tokens.mean()), float((rows.finish == "length").mean()), float((rows.status == "no_answer").mean()),
-        int((rows.status == "timeout").sum()), status, float(rows.tokens.median()), tuple(uids if uids.is_unique else map(str, doc_ids)), tuple(map(int, doc_ids)),
+        means,
+        n,
+        float(rows.tokens.mean()),
+        float((rows.finish == "length").mean()),
+        float((rows.status == "no_answer").mean()),
+        int((rows.status == "timeout").sum()),
+        status,
+        float(rows.tokens.median()),
+        tuple(uids if uids.is_unique else map(str, doc_ids)),
+        tuple(map(int, doc_ids)),
     )
 
 
@@ -143,4 +180,11 @@ def read_train(folder: Path) -> TrainRun:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))["values"]
     metrics = pd.DataFrame(list(read_jsonl(folder / "metrics.jsonl")))
     validation = pd.DataFrame(list(read_jsonl(folder / "validation.jsonl")))
-    return TrainRun(folder, config["backend"], config, metrics, validation, list(read_jsonl(folder / "ledger.jsonl")))
+    return TrainRun(
+        folder,
+        config["backend"],
+        config,
+        metrics,
+        validation,
+        list(read_jsonl(folder / "ledger.jsonl")),
+    )

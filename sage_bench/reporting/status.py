@@ -45,8 +45,17 @@ def status(folder: Path, now: float | None = None) -> list[RunStatus]:
     """Every run at or below a folder. Raises `UsageError` when there is none."""
     found = find_runs(folder) if folder.is_dir() else []
     if not found:
-        raise UsageError("there is no run in this folder: no manifest.json at or below it", where=str(folder), remedy="give the --out of `train`, `eval` or `demo`")
-    return [_train(f, now or time.time()) if _json(f / "manifest.json").get("kind") == "train" else _eval(f, now or time.time()) for f in found]
+        raise UsageError(
+            "there is no run in this folder: no manifest.json at or below it",
+            where=str(folder),
+            remedy="give the --out of `train`, `eval` or `demo`",
+        )
+    return [
+        _train(f, now or time.time())
+        if _json(f / "manifest.json").get("kind") == "train"
+        else _eval(f, now or time.time())
+        for f in found
+    ]
 
 
 def lock_holder(folder: Path) -> int | None:
@@ -62,21 +71,47 @@ def lock_holder(folder: Path) -> int | None:
         locks = Path("/proc/locks").read_text(encoding="utf-8").splitlines()
     except OSError:
         return pid if pid is not None and _alive(pid) else None
-    held = [w for line in locks if "->" not in (w := line.split()) and w[1] == "FLOCK" and w[5].rsplit(":", 1)[-1] == str(inode)]
+    held = [
+        w
+        for line in locks
+        if "->" not in (w := line.split())
+        and w[1] == "FLOCK"
+        and w[5].rsplit(":", 1)[-1] == str(inode)
+    ]
     return pid if held else None
 
 
 def _train(folder: Path, now: float) -> RunStatus:
     said, pid = _json(folder / "status.json"), lock_holder(folder)
     steps = list(read_jsonl(folder / "metrics.jsonl"))
-    done, total = int(said.get("step", len(steps))), said.get("steps") or _json(folder / "config.json").get("values", {}).get("train.steps")
+    done, total = (
+        int(said.get("step", len(steps))),
+        said.get("steps") or _json(folder / "config.json").get("values", {}).get("train.steps"),
+    )
     seconds = [r["seconds/step"] for r in steps[-RECENT:] if r.get("seconds/step")]
     stated = said.get("state")
-    state: State = "running" if pid else "died" if stated == "running" else stated if stated else "not begun"
-    eta = sum(seconds) / len(seconds) * (total - done) if seconds and total and state == "running" else None
+    state: State = (
+        "running" if pid else "died" if stated == "running" else stated if stated else "not begun"
+    )
+    eta = (
+        sum(seconds) / len(seconds) * (total - done)
+        if seconds and total and state == "running"
+        else None
+    )
     reward = said.get("reward")
     note = said.get("error") or (f"reward {reward:.3f}" if isinstance(reward, float) else "")
-    return RunStatus(str(folder), "train", state, done, total, "steps", pid, eta, _idle(folder / "metrics.jsonl", now), note)
+    return RunStatus(
+        str(folder),
+        "train",
+        state,
+        done,
+        total,
+        "steps",
+        pid,
+        eta,
+        _idle(folder / "metrics.jsonl", now),
+        note,
+    )
 
 
 def _eval(folder: Path, now: float) -> RunStatus:
@@ -85,20 +120,48 @@ def _eval(folder: Path, now: float) -> RunStatus:
     times: list[float] = []
     for task, n in manifest.get("tasks", {}).items():
         questions = _questions(folder, manifest, task)
-        rows = {(r["doc_id"], r["sample"]): r.get("time", 0.0) for r in read_jsonl(folder / "samples" / f"{task}.jsonl") if r["sample"] < n}
+        rows = {
+            (r["doc_id"], r["sample"]): r.get("time", 0.0)
+            for r in read_jsonl(folder / "samples" / f"{task}.jsonl")
+            if r["sample"] < n
+        }
         times += rows.values()
         total = None if questions is None else questions * n
         graded = any((folder / "grades").glob(f"{task}.*.jsonl"))
         parts[task] = {"done": len(rows), "total": total, "graded": graded}
     done, totals = sum(p["done"] for p in parts.values()), [p["total"] for p in parts.values()]
     total = None if None in totals else sum(totals)
-    state: State = "running" if pid else "done" if parts and done == total and all(p["graded"] for p in parts.values()) else "incomplete" if done else "not begun"
+    state: State = (
+        "running"
+        if pid
+        else "done"
+        if parts and done == total and all(p["graded"] for p in parts.values())
+        else "incomplete"
+        if done
+        else "not begun"
+    )
     recent = sorted(times)[-RECENT_SAMPLES:]
-    rate = (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 and recent[-1] > recent[0] else None
+    rate = (
+        (len(recent) - 1) / (recent[-1] - recent[0])
+        if len(recent) > 1 and recent[-1] > recent[0]
+        else None
+    )
     eta = (total - done) / rate if rate and total is not None and state == "running" else None
     skipped = manifest.get("skipped") or {}
     note = f"without {', '.join(skipped)}" if skipped else ""
-    return RunStatus(str(folder), "eval", state, done, total, "samples", pid, eta, max(0.0, now - recent[-1]) if recent else None, note, parts)
+    return RunStatus(
+        str(folder),
+        "eval",
+        state,
+        done,
+        total,
+        "samples",
+        pid,
+        eta,
+        max(0.0, now - recent[-1]) if recent else None,
+        note,
+        parts,
+    )
 
 
 def _questions(folder: Path, manifest: Mapping[str, Any], task: str) -> int | None:

@@ -46,7 +46,12 @@ def span(text: str, weight: float) -> Span:
     (Span(text='7', weight=2.0, side='up', strength=0.5), 0.5, 1.0)
     """
     log = log2(max(weight, 2.0**-10))
-    return Span(text, weight, "" if weight == 1 else "up" if log > 0 else "down", round(min(1.0, abs(log) / FULL), 3))
+    return Span(
+        text,
+        weight,
+        "" if weight == 1 else "up" if log > 0 else "down",
+        round(min(1.0, abs(log) / FULL), 3),
+    )
 
 
 def responses(folder: Path, most: int = MOST) -> list[Response]:
@@ -86,4 +91,9 @@ def _response(row: Mapping[str, Any], i: int) -> Response:
     effective = sum(w) ** 2 / (len(w) * sum(x * x for x in w)) if any(w) else 0.0
     verdict = "right" if row["completions"][i]["reward"] > 0 else "wrong"
     facts = f"{verdict}, answer {row['answer']}; {len(w)} tokens, weights {min(w):.2f} to {max(w):.2f}, effective share {effective:.2f}"
-    return Response(f"step {row['step']}, {row['uid']}, response {i + 1}", facts, [span(t, x) for t, x in tokens[:LONGEST]], max(0, len(w) - LONGEST))
+    return Response(
+        f"step {row['step']}, {row['uid']}, response {i + 1}",
+        facts,
+        [span(t, x) for t, x in tokens[:LONGEST]],
+        max(0, len(w) - LONGEST),
+    )

@@ -13,15 +13,29 @@ from sage_bench.services.chat import endpoint
 class Teacher:
     """One question, one text, from an OpenAI-compatible endpoint (options: `sage_bench.services.chat.Options`)."""
 
-    def __init__(self, base_url: str, model: str, max_tokens: int = 256, temperature: float = 0.6, **options: Any):
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        max_tokens: int = 256,
+        temperature: float = 0.6,
+        **options: Any,
+    ):
         self.endpoint = endpoint({"base_url": base_url, **options}, name="teacher")
         self.model, self.max_tokens, self.temperature = model, max_tokens, temperature
 
-    def ask(self, messages: tuple[str, str], folder: Path | None) -> Generator[list[Consult], list[Any], str | None]:
+    def ask(
+        self, messages: tuple[str, str], folder: Path | None
+    ) -> Generator[list[Consult], list[Any], str | None]:
         """The teacher's answer to (system, user), or None when it could not be had (`yield from` it)."""
         self.endpoint.open(folder)
         system, user = messages
         chat = [{"role": "system", "content": system}, {"role": "user", "content": user}]
-        payload = {"model": self.model, "max_tokens": self.max_tokens, "temperature": self.temperature, "messages": chat}
+        payload = {
+            "model": self.model,
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+            "messages": chat,
+        }
         (reply,) = yield [Consult(self.endpoint, payload, purpose="hint")]
         return reply.strip() if reply else None

@@ -38,7 +38,9 @@ class Job:
 class Jobs:
     """A list of jobs and the folder of their logs. `run` returns each job's last line of stdout by name."""
 
-    def __init__(self, jobs: Sequence[Job], logs: Path, *, at_once: int | None = None, quiet: bool = False):
+    def __init__(
+        self, jobs: Sequence[Job], logs: Path, *, at_once: int | None = None, quiet: bool = False
+    ):
         self.jobs, self.logs, self.quiet = list(jobs), logs, quiet
         self.at_once = at_once or max(1, len(os.sched_getaffinity(0)))
         self.done = {j.name: j for j in self.jobs}
@@ -50,9 +52,17 @@ class Jobs:
         progress = None
         if not self.quiet and fancy():
             progress = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"), console=stderr()
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=stderr(),
             )
-            bars = {j.name: progress.add_task(j.name, total=None, note="", start=False) for j in self.jobs}
+            bars = {
+                j.name: progress.add_task(j.name, total=None, note="", start=False)
+                for j in self.jobs
+            }
             whole = progress.add_task("[bold]all", total=100, note="")
             progress.start()
         try:
@@ -65,12 +75,25 @@ class Jobs:
                     for job in self.jobs:
                         if job.state != "waiting":
                             progress.start_task(bars[job.name])
-                            progress.update(bars[job.name], completed=round(job.fraction * 100), total=100, note=job.note if job.state == "running" else "done")
+                            progress.update(
+                                bars[job.name],
+                                completed=round(job.fraction * 100),
+                                total=100,
+                                note=job.note if job.state == "running" else "done",
+                            )
                     progress.update(whole, completed=round(self.overall() * 100), note=self.eta())
                 elif not self.quiet and time.monotonic() - self.told > PLAIN_EVERY:
                     self.told = time.monotonic()
-                    running = "; ".join(f"{j.name} {j.fraction:.0%} {j.note}".strip() for j in self.jobs if j.state == "running")
-                    print(f"{self.overall():.0%} done, {self.eta()}: {running}", file=sys.stderr, flush=True)
+                    running = "; ".join(
+                        f"{j.name} {j.fraction:.0%} {j.note}".strip()
+                        for j in self.jobs
+                        if j.state == "running"
+                    )
+                    print(
+                        f"{self.overall():.0%} done, {self.eta()}: {running}",
+                        file=sys.stderr,
+                        flush=True,
+                    )
         finally:
             if progress:
                 progress.stop()
@@ -90,11 +113,24 @@ class Jobs:
     def _start(self) -> None:
         free = self.at_once - sum(j.state == "running" for j in self.jobs)
         for job in self.jobs:
-            if free and job.state == "waiting" and all(self.done[a].state == "done" for a in job.after):
+            if (
+                free
+                and job.state == "waiting"
+                and all(self.done[a].state == "done" for a in job.after)
+            ):
                 args = job.args() if callable(job.args) else job.args
-                env = {**os.environ, REPORT_TO: str(self.logs / f"{job.name}.progress"), "OMP_NUM_THREADS": "1"}
-                with (self.logs / f"{job.name}.out").open("wb") as out, (self.logs / f"{job.name}.log").open("ab") as log:
-                    job.process = subprocess.Popen([sys.executable, "-m", "sage_bench", *args], stdout=out, stderr=log, env=env)
+                env = {
+                    **os.environ,
+                    REPORT_TO: str(self.logs / f"{job.name}.progress"),
+                    "OMP_NUM_THREADS": "1",
+                }
+                with (
+                    (self.logs / f"{job.name}.out").open("wb") as out,
+                    (self.logs / f"{job.name}.log").open("ab") as log,
+                ):
+                    job.process = subprocess.Popen(
+                        [sys.executable, "-m", "sage_bench", *args], stdout=out, stderr=log, env=env
+                    )
                 job.state, free = "running", free - 1
 
     def _look(self, job: Job) -> None:
@@ -109,7 +145,16 @@ class Jobs:
         if code is None:
             return
         if code:
-            tail = "\n".join((self.logs / f"{job.name}.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-8:])
-            raise SageBenchError(f"`{job.name}` failed (exit code {code}):\n{tail}", where=str(self.logs / f"{job.name}.log"), remedy="mend the cause and run the same command again")
+            tail = "\n".join(
+                (self.logs / f"{job.name}.log")
+                .read_text(encoding="utf-8", errors="replace")
+                .strip()
+                .splitlines()[-8:]
+            )
+            raise SageBenchError(
+                f"`{job.name}` failed (exit code {code}):\n{tail}",
+                where=str(self.logs / f"{job.name}.log"),
+                remedy="mend the cause and run the same command again",
+            )
         lines = (self.logs / f"{job.name}.out").read_text(encoding="utf-8").strip().splitlines()
         job.state, job.fraction, job.output = "done", 1.0, lines[-1] if lines else ""

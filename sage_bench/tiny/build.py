@@ -20,7 +20,15 @@ from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 from sage_bench.config import OptimConfig
@@ -34,8 +42,17 @@ from sage_bench.prompts import Renderer
 from sage_bench.rollout import Kind, Row
 
 TEMPLATE = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
-SPECIALS = ["<|pad|>", "<|end|>", "<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>"]  # endoftext: Qwen2Tokenizer's unknown token
-COMPETENCE = OptimConfig(lr=1.5e-3, betas=(0.9, 0.98), schedule="cosine", warmup_ratio=0.08, min_lr_ratio=0.05)
+SPECIALS = [
+    "<|pad|>",
+    "<|end|>",
+    "<|endoftext|>",
+    "<|system|>",
+    "<|user|>",
+    "<|assistant|>",
+]  # endoftext: Qwen2Tokenizer's unknown token
+COMPETENCE = OptimConfig(
+    lr=1.5e-3, betas=(0.9, 0.98), schedule="cosine", warmup_ratio=0.08, min_lr_ratio=0.05
+)
 DOUBT = OptimConfig(lr=5e-4, weight_decay=0.0)
 Example = tuple[tuple[str, str], str]  # ((system, user), answer)
 Mix = Callable[[random.Random, Renderer], Example]
@@ -55,7 +72,14 @@ class Recipe:
     seed: int = 0
 
 
-RECIPES = {r.name: r for r in (Recipe("tiny-llama", "llama", 0.9), Recipe("tiny-qwen2", "qwen2", 0.85), Recipe("tiny-qwen3", "qwen3", 0.85))}
+RECIPES = {
+    r.name: r
+    for r in (
+        Recipe("tiny-llama", "llama", 0.9),
+        Recipe("tiny-qwen2", "qwen2", 0.85),
+        Recipe("tiny-qwen3", "qwen3", 0.85),
+    )
+}
 
 
 def hint_json(c: Chain) -> str:
@@ -70,12 +94,16 @@ def competence(rng: random.Random, renderer: Renderer) -> Example:
     """45 % unhinted (3 % of them longer than three steps), 30 % hinted, 25 % hint writing."""
     kind = rng.random()
     if kind < 0.45:
-        c = chain(rng, rng.randint(4, 9) if rng.random() < 0.03 else rng.randint(1, 3), 1 / 3, form(rng))
+        c = chain(
+            rng, rng.randint(4, 9) if rng.random() < 0.03 else rng.randint(1, 3), 1 / 3, form(rng)
+        )
         return renderer.answer_user(c.question), c.solution
     if kind < 0.75:
         n = rng.randint(1, 9)
         c = chain(rng, n, 1 / 3, form(rng))
-        return renderer.answer_user(c.question, c.hints[rng.choice((0, 1, 2) if n <= 3 else (0, 1, 1, 1, 2, 2, 2))]), c.solution
+        return renderer.answer_user(
+            c.question, c.hints[rng.choice((0, 1, 2) if n <= 3 else (0, 1, 1, 1, 2, 2, 2))]
+        ), c.solution
     c = chain(rng, rng.randint(1, 9), 1 / 3, form(rng))
     return hint_messages(renderer, c), hint_json(c)
 
@@ -104,14 +132,22 @@ def make_tokenizer(vocabulary: int = 768, examples: int = 4000) -> PreTrainedTok
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer, tokenizer.decoder = normalizers.NFC(), decoders.ByteLevel()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     rng, renderer = random.Random("tiny tokenizer"), Renderer(wrap(tokenizer))
     texts = []
     for _ in range(examples):
         (system, user), answer = competence(rng, renderer)
         texts += [system, user, answer]
-    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=SPECIALS, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=SPECIALS,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
     tokenizer.train_from_iterator(texts, trainer)
     return wrap(tokenizer)
 
@@ -119,16 +155,30 @@ def make_tokenizer(vocabulary: int = 768, examples: int = 4000) -> PreTrainedTok
 def wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     """A transformers tokenizer with our template. Only wrap what is trained: wrapping fixes the ids of special tokens."""
     return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(tokenizer.to_str()), pad_token="<|pad|>", eos_token="<|end|>", unk_token="<|endoftext|>", extra_special_tokens=SPECIALS[3:],
-        chat_template=TEMPLATE, model_max_length=1024, clean_up_tokenization_spaces=False,
+        tokenizer_object=Tokenizer.from_str(tokenizer.to_str()),
+        pad_token="<|pad|>",
+        eos_token="<|end|>",
+        unk_token="<|endoftext|>",
+        extra_special_tokens=SPECIALS[3:],
+        chat_template=TEMPLATE,
+        model_max_length=1024,
+        clean_up_tokenization_spaces=False,
     )
 
 
 def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> torch.nn.Module:
     common: dict[str, Any] = dict(
-        vocab_size=len(tokenizer), hidden_size=recipe.hidden, intermediate_size=3 * recipe.hidden, num_hidden_layers=recipe.layers,
-        num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=1024, tie_word_embeddings=True,
-        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.hidden,
+        intermediate_size=3 * recipe.hidden,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
     torch.manual_seed(recipe.seed)
     if recipe.family == "llama":
@@ -138,7 +188,15 @@ def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> torch.nn.M
     return Qwen3ForCausalLM(Qwen3Config(**common, head_dim=recipe.hidden // 4))
 
 
-def teach(policy: Policy, mix: Mix, steps: int, optim: OptimConfig, seed: int, batch: int = 32, offset: int = 0) -> Iterator[float]:
+def teach(
+    policy: Policy,
+    mix: Mix,
+    steps: int,
+    optim: OptimConfig,
+    seed: int,
+    batch: int = 32,
+    offset: int = 0,
+) -> Iterator[float]:
     """Cross-entropy on examples of a mix; yields the loss after every step."""
     rng, renderer = random.Random(seed), Renderer(policy.tokenizer)
     learner = Learner(policy, optim, total=steps, micro_tokens=1 << 15, prompt_once=False)
@@ -147,11 +205,21 @@ def teach(policy: Policy, mix: Mix, steps: int, optim: OptimConfig, seed: int, b
         for i in range(batch):
             messages, answer = mix(rng, renderer)
             tokens = renderer.ids(answer) + (policy.tokenizer.eos_token_id,)
-            rows.append(Row(renderer.ids(renderer.text(*messages)), tokens, torch.ones(len(tokens)), str(i), Kind.CE))
+            rows.append(
+                Row(
+                    renderer.ids(renderer.text(*messages)),
+                    tokens,
+                    torch.ones(len(tokens)),
+                    str(i),
+                    Kind.CE,
+                )
+            )
         yield learner.update(rows, Objective())["loss"]
 
 
-def build(recipe: Recipe, out: Path, report: Callable[[str, int, int, float], None] | None = None) -> Policy:
+def build(
+    recipe: Recipe, out: Path, report: Callable[[str, int, int, float], None] | None = None
+) -> Policy:
     """Make one policy and save it to `out`, the policy before it doubts to `out/competent`. report(stage, step, steps, loss)."""
     tokenizer = make_tokenizer()
     policy = Policy(make_model(recipe, tokenizer), tokenizer, str(out))

@@ -19,7 +19,11 @@ def steps_per_epoch(total: int, batch: int) -> int:
     117
     """
     if total < batch:
-        raise UsageError(f"{total} usable prompts are fewer than one batch of {batch}", where="train.prompts_per_step", remedy="lower it, or give more data")
+        raise UsageError(
+            f"{total} usable prompts are fewer than one batch of {batch}",
+            where="train.prompts_per_step",
+            remedy="lower it, or give more data",
+        )
     return total // batch
 
 

@@ -32,7 +32,16 @@ def steps(folder: Path) -> list[int]:
     return sorted(int(m[1]) for m in found if m)
 
 
-def save(folder: Path, step: int, engine: Engine, method: Method, *, state: dict[str, Any], label: dict[str, Any], keep: int | None = None) -> Path:
+def save(
+    folder: Path,
+    step: int,
+    engine: Engine,
+    method: Method,
+    *,
+    state: dict[str, Any],
+    label: dict[str, Any],
+    keep: int | None = None,
+) -> Path:
     """Write the checkpoint of `step` (weights after that many steps). Older ones lose their optimiser state, then go (`keep`).
 
     state goes to run.json; label to `sage_bench.json`, which says what these weights are wherever the folder goes.
@@ -67,7 +76,11 @@ def load_latest(folder: Path, engine: Engine, method: Method) -> dict[str, Any] 
         return None
     path = folder / "checkpoints" / name(found[-1])
     if not (path / "optimizer.safetensors").exists():
-        raise SageBenchError("the newest checkpoint has no optimiser state", where=str(path), remedy="start in another --out with --model set to this checkpoint")
+        raise SageBenchError(
+            "the newest checkpoint has no optimiser state",
+            where=str(path),
+            remedy="start in another --out with --model set to this checkpoint",
+        )
     engine.load(path)
     saved = json.loads((path / "method.json").read_text(encoding="utf-8"))
     method.prepared = saved["prepared"]

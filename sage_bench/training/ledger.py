@@ -26,7 +26,9 @@ def outcome(group: Group, live: bool) -> Outcome:
     return "dead_right" if bool(group.rewards.min() == group.rewards.max()) else "mixed"
 
 
-def ledger_row(step: int, item: Collected, context: Context, *, dropped: bool = False) -> dict[str, Any]:
+def ledger_row(
+    step: int, item: Collected, context: Context, *, dropped: bool = False
+) -> dict[str, Any]:
     """One JSON row a group and step. dropped: rolled out, but left out of the update (dynamic sampling). scores: only where they are
     not the verifier's rewards (partial credit)."""
     group, usage = item.group, item.usage
@@ -34,18 +36,40 @@ def ledger_row(step: int, item: Collected, context: Context, *, dropped: bool = 
     events: Mapping[str, int] = context.events.get(group.problem.uid, {})
     trained = sum(len(r.tokens) for r in item.rows if bool((r.advantage != 0).any()))
     return {
-        "step": step, "uid": group.problem.uid, "outcome": outcome(group, trained > 0), "level": group.level,
+        "step": step,
+        "uid": group.problem.uid,
+        "outcome": outcome(group, trained > 0),
+        "level": group.level,
         "reward": round(float(group.rewards.mean()), 6) if len(group.rewards) else None,
-        "plain_reward": round(attempts[0].reward, 6) if attempts and attempts[0].level == 0 else None,
+        "plain_reward": round(attempts[0].reward, 6)
+        if attempts and attempts[0].level == 0
+        else None,
         "trail": [[a.level, round(a.reward, 6)] for a in attempts],
-        "rollouts": usage.rollouts, "tokens": usage.tokens, "truncated": usage.truncated, "trained_tokens": 0 if dropped else trained, "dropped": dropped,
-        "hint_calls": usage.hint_calls, "hint_tokens": usage.hint_tokens, "judge_calls": usage.judge_calls, "rounds": usage.rounds,
-        "status": dict(Counter(group.notes.get("status", []))), "events": dict(events),
-        **({"scores": [round(float(s), 6) for s in group.scores]} if group.scores is not None else {}),
+        "rollouts": usage.rollouts,
+        "tokens": usage.tokens,
+        "truncated": usage.truncated,
+        "trained_tokens": 0 if dropped else trained,
+        "dropped": dropped,
+        "hint_calls": usage.hint_calls,
+        "hint_tokens": usage.hint_tokens,
+        "judge_calls": usage.judge_calls,
+        "rounds": usage.rounds,
+        "status": dict(Counter(group.notes.get("status", []))),
+        "events": dict(events),
+        **(
+            {"scores": [round(float(s), 6) for s in group.scores]}
+            if group.scores is not None
+            else {}
+        ),
     }
 
 
-def step_metrics(rows: Sequence[Mapping[str, Any]], groups: Sequence[Group], stats: Mapping[str, float], seconds: Mapping[str, float]) -> dict[str, Any]:
+def step_metrics(
+    rows: Sequence[Mapping[str, Any]],
+    groups: Sequence[Group],
+    stats: Mapping[str, float],
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
     """The numbers of one step, from its ledger rows and what the learner reported."""
     n = max(len(rows), 1)
     counts = Counter(r["outcome"] for r in rows)
@@ -57,14 +81,29 @@ def step_metrics(rows: Sequence[Mapping[str, Any]], groups: Sequence[Group], sta
         events.update(r["events"])
     rollouts = sum(r["rollouts"] for r in rows)
     return {
-        "reward": _mean(r["reward"] for r in rows), "plain_reward": _mean(plain), "length": _mean(lengths),
-        "dead_wrong": counts["dead_wrong"] / n, "dead_right": counts["dead_right"] / n, "rescued": counts["rescued"] / n, "mixed": counts["mixed"] / n,
-        "graded": counts["graded"] / n, "dropped": sum(r["dropped"] for r in rows) / n, "groups": len(rows),
-        "hinted": sum(r["level"] > 0 for r in rows) / n, **{f"rescued_level_{k}": v / n for k, v in sorted(levels.items())},
-        "rollouts": rollouts, "extra_rollouts": rollouts - sum(len(g.completions) for g, r in zip(groups, rows, strict=True) if not r["dropped"]), "tokens": sum(r["tokens"] + r["hint_tokens"] for r in rows),
-        "trained_tokens": sum(r["trained_tokens"] for r in rows), "truncated": sum(r["truncated"] for r in rows) / max(rollouts, 1),
-        "hint_calls": sum(r["hint_calls"] for r in rows), "judge_calls": sum(r["judge_calls"] for r in rows), "hint_failures": events["hint_failed"] + events["hint_level_missing"],
-        **{f"events/{k}": v for k, v in sorted(events.items())}, **{f"learner/{k}": v for k, v in stats.items()},
+        "reward": _mean(r["reward"] for r in rows),
+        "plain_reward": _mean(plain),
+        "length": _mean(lengths),
+        "dead_wrong": counts["dead_wrong"] / n,
+        "dead_right": counts["dead_right"] / n,
+        "rescued": counts["rescued"] / n,
+        "mixed": counts["mixed"] / n,
+        "graded": counts["graded"] / n,
+        "dropped": sum(r["dropped"] for r in rows) / n,
+        "groups": len(rows),
+        "hinted": sum(r["level"] > 0 for r in rows) / n,
+        **{f"rescued_level_{k}": v / n for k, v in sorted(levels.items())},
+        "rollouts": rollouts,
+        "extra_rollouts": rollouts
+        - sum(len(g.completions) for g, r in zip(groups, rows, strict=True) if not r["dropped"]),
+        "tokens": sum(r["tokens"] + r["hint_tokens"] for r in rows),
+        "trained_tokens": sum(r["trained_tokens"] for r in rows),
+        "truncated": sum(r["truncated"] for r in rows) / max(rollouts, 1),
+        "hint_calls": sum(r["hint_calls"] for r in rows),
+        "judge_calls": sum(r["judge_calls"] for r in rows),
+        "hint_failures": events["hint_failed"] + events["hint_level_missing"],
+        **{f"events/{k}": v for k, v in sorted(events.items())},
+        **{f"learner/{k}": v for k, v in stats.items()},
         **{f"seconds/{k}": round(v, 3) for k, v in seconds.items()},
     }
 
@@ -79,7 +118,9 @@ def no_signal_share(rows: Iterable[Mapping[str, Any]], until: int | None = None)
     best: dict[str, float] = {}
     for row in rows:
         if row["reward"] is not None and (until is None or row["step"] < until):
-            best[row["uid"]] = max(best.get(row["uid"], 0.0), row["reward"], float(row.get("outcome") == "graded"))
+            best[row["uid"]] = max(
+                best.get(row["uid"], 0.0), row["reward"], float(row.get("outcome") == "graded")
+            )
     return sum(b <= 0 for b in best.values()) / len(best) if best else None
 
 

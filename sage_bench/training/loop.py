@@ -98,14 +98,31 @@ def train(run: Run) -> Path:
                     metrics = one_step(run, sinks, at)
                     note = f"reward {metrics['reward'] or 0:.3f}  no signal {metrics['dead_wrong']:.0%}  {metrics['seconds/step']:.1f} s/step"
                     bar.set(at.step, at.step if done() else None, note)
-                    sinks.status(state="running", step=at.step, steps=run.steps, pid=os.getpid(), reward=metrics["reward"], time=time.time())
+                    sinks.status(
+                        state="running",
+                        step=at.step,
+                        steps=run.steps,
+                        pid=os.getpid(),
+                        reward=metrics["reward"],
+                        time=time.time(),
+                    )
                     if at.step % config.validation.every == 0 or done():
                         validate(run, sinks, at.step)
                     if at.step % config.train.save_every == 0 or done() or stop.asked:
                         save(run, sinks, at)
-            sinks.status(state="done" if done() else "interrupted", step=at.step, steps=run.steps, rollouts=at.rollouts)
+            sinks.status(
+                state="done" if done() else "interrupted",
+                step=at.step,
+                steps=run.steps,
+                rollouts=at.rollouts,
+            )
         except BaseException as error:
-            sinks.status(state="failed", step=at.step, steps=run.steps, error=f"{type(error).__name__}: {error}")
+            sinks.status(
+                state="failed",
+                step=at.step,
+                steps=run.steps,
+                error=f"{type(error).__name__}: {error}",
+            )
             raise
         finally:
             sinks.close()
@@ -150,7 +167,9 @@ def one_step(run: Run, sinks: Sinks, at: Place) -> dict[str, Any]:
     rows = [ledger_row(step, item, context, dropped=id(item) not in trained) for item in items]
     seconds = {"rollout": rolled - began, "update": ended - rolled, "step": ended - began}
     metrics = step_metrics(rows, [item.group for item in items], {**stats, **gap}, seconds)
-    shown = sorted(items, key=lambda item: "weights" not in item.group.notes)[: config.log.completions]  # groups with token weights are rare: first
+    shown = sorted(items, key=lambda item: "weights" not in item.group.notes)[
+        : config.log.completions
+    ]  # groups with token weights are rare: first
     sinks.step(step, metrics, rows, [texts(context, step, item) for item in shown])
     at.step, at.rollouts = step + 1, at.rollouts + metrics["rollouts"]
     return metrics
@@ -159,21 +178,43 @@ def one_step(run: Run, sinks: Sinks, at: Place) -> dict[str, Any]:
 def roll_batch(run: Run, at: Place) -> list[Collected]:
     """Roll out the next batch of prompts. Seeds hang on the batch's number, which is the step unless groups are replaced."""
     config, number = run.config, at.batches
-    run.context.epoch = number // steps_per_epoch(len(run.data.problems), config.train.prompts_per_step) + 1
+    run.context.epoch = (
+        number // steps_per_epoch(len(run.data.problems), config.train.prompts_per_step) + 1
+    )
     at.batches += 1
-    return collect(run.method, batch_of(run.data.problems, number, config.train.prompts_per_step, config.train.seed), run.engine, step=number)
+    return collect(
+        run.method,
+        batch_of(run.data.problems, number, config.train.prompts_per_step, config.train.seed),
+        run.engine,
+        step=number,
+    )
 
 
 def hint_gap(run: Run, items: Sequence[Collected]) -> dict[str, float]:
     """Mean of log pi(o|q) - log pi(o|q, h) a token over some hinted completions: how far hinted answers are from what the
     policy says without the hint (spec hint-oar.md A4). A diagnostic for every method that uses hints."""
-    hinted = [(item.group, c) for item in items if item.group.level and not item.group.prompts for c in item.group.completions[:1]]
+    hinted = [
+        (item.group, c)
+        for item in items
+        if item.group.level and not item.group.prompts
+        for c in item.group.completions[:1]
+    ]
     chosen = hinted[: run.config.log.gap_rows]
     if not chosen or "score" not in run.engine.capabilities:
         return {}
-    asks = [Score(prompt, c.tokens) for g, c in chosen for prompt in (run.context.prompt(g.problem), g.prompt)]
+    asks = [
+        Score(prompt, c.tokens)
+        for g, c in chosen
+        for prompt in (run.context.prompt(g.problem), g.prompt)
+    ]
     scores = run.engine.run(list(asks))
-    return {"hint_gap": sum(float((plain - hint).mean()) for plain, hint in zip(scores[::2], scores[1::2], strict=True)) / len(chosen)}
+    return {
+        "hint_gap": sum(
+            float((plain - hint).mean())
+            for plain, hint in zip(scores[::2], scores[1::2], strict=True)
+        )
+        / len(chosen)
+    }
 
 
 def texts(context: Context, step: int, item: Collected) -> dict[str, Any]:
@@ -181,16 +222,37 @@ def texts(context: Context, step: int, item: Collected) -> dict[str, Any]:
     group = item.group
     tokenizer = context.renderer.tokenizer
     return {
-        "step": step, "uid": group.problem.uid, "level": group.level, "prompt": tokenizer.decode(list(group.prompt)), "hint": group.notes.get("hint"),
+        "step": step,
+        "uid": group.problem.uid,
+        "level": group.level,
+        "prompt": tokenizer.decode(list(group.prompt)),
+        "hint": group.notes.get("hint"),
         "answer": group.problem.answer,
-        "completions": [{"text": context.text(c.tokens), "finish": c.finish, "reward": float(r)} for c, r in zip(group.completions, group.rewards, strict=False)],
-        **({"weights": [spelled_weights(context, c.tokens, w) for c, w in zip(group.completions, group.notes["weights"], strict=True)]} if "weights" in group.notes else {}),
+        "completions": [
+            {"text": context.text(c.tokens), "finish": c.finish, "reward": float(r)}
+            for c, r in zip(group.completions, group.rewards, strict=False)
+        ],
+        **(
+            {
+                "weights": [
+                    spelled_weights(context, c.tokens, w)
+                    for c, w in zip(group.completions, group.notes["weights"], strict=True)
+                ]
+            }
+            if "weights" in group.notes
+            else {}
+        ),
     }
 
 
-def spelled_weights(context: Context, tokens: Sequence[int], weights: Any) -> list[tuple[str, float]]:
+def spelled_weights(
+    context: Context, tokens: Sequence[int], weights: Any
+) -> list[tuple[str, float]]:
     """(text of the token, its weight in the advantage), for the report's coloured text."""
-    return [(context.renderer.tokenizer.decode([t]), round(float(w), 4)) for t, w in zip(tokens, weights, strict=True)]
+    return [
+        (context.renderer.tokenizer.decode([t]), round(float(w), 4))
+        for t, w in zip(tokens, weights, strict=True)
+    ]
 
 
 def validate(run: Run, sinks: Sinks, step: int) -> None:
@@ -199,15 +261,44 @@ def validate(run: Run, sinks: Sinks, step: int) -> None:
         return
     settings = run.config.sampling
     params = Sampling(settings.temperature, settings.top_p, settings.max_tokens)
-    asks = [Sample(run.context.prompt(p), run.config.validation.samples, params, key=("validation", step, p.uid)) for p in run.validation]
+    asks = [
+        Sample(
+            run.context.prompt(p),
+            run.config.validation.samples,
+            params,
+            key=("validation", step, p.uid),
+        )
+        for p in run.validation
+    ]
     rewards = []
     for problem, completions in zip(run.validation, run.engine.run(list(asks)), strict=True):
-        verdicts = run.context.grader.grade(problem.answer, [run.context.text(c.tokens) for c in completions])  # type: ignore[union-attr]
+        verdicts = run.context.grader.grade(
+            problem.answer, [run.context.text(c.tokens) for c in completions]
+        )  # type: ignore[union-attr]
         rewards.append(sum(v.correct for v in verdicts) / len(verdicts))
-    sinks.validation(step, {"reward": sum(rewards) / len(rewards), "solved": sum(r > 0 for r in rewards) / len(rewards), "questions": len(rewards)})
+    sinks.validation(
+        step,
+        {
+            "reward": sum(rewards) / len(rewards),
+            "solved": sum(r > 0 for r in rewards) / len(rewards),
+            "questions": len(rewards),
+        },
+    )
 
 
 def save(run: Run, sinks: Sinks, at: Place) -> None:
     sinks.sync()
-    label = {"backend": run.config.backend, "seed": run.config.train.seed, "preset": preset_of(run.config.model.path)}
-    checkpoint.save(run.folder, at.step, run.engine, run.method, state={"place": asdict(at), "steps": run.steps}, label=label, keep=run.config.train.keep)
+    label = {
+        "backend": run.config.backend,
+        "seed": run.config.train.seed,
+        "preset": preset_of(run.config.model.path),
+    }
+    checkpoint.save(
+        run.folder,
+        at.step,
+        run.engine,
+        run.method,
+        state={"place": asdict(at), "steps": run.steps},
+        label=label,
+        keep=run.config.train.keep,
+    )

@@ -39,5 +39,7 @@ def plan(resolved: Resolved) -> str:
     differ = deviations(method)
     if differ:
         lines.append("paper and released code disagree on:")
-        lines += [f"  {name}: {on} is on (paper {paper}, code {code})" for name, on, paper, code in differ]
+        lines += [
+            f"  {name}: {on} is on (paper {paper}, code {code})" for name, on, paper, code in differ
+        ]
     return "\n".join(lines)

@@ -19,7 +19,12 @@ class Sinks:
         self.folder = folder
         names = ("metrics", "ledger", "completions", "validation")
         for name in names:
-            keep_rows(folder / f"{name}.jsonl", lambda row, name=name: row["step"] < step or (name == "validation" and row["step"] == step))
+            keep_rows(
+                folder / f"{name}.jsonl",
+                lambda row, name=name: (
+                    row["step"] < step or (name == "validation" and row["step"] == step)
+                ),
+            )
         self.files = {name: Appender(folder / f"{name}.jsonl") for name in names}
         self.board: Any = None
         if tensorboard:
@@ -27,10 +32,18 @@ class Sinks:
 
             self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
 
-    def step(self, step: int, metrics: Mapping[str, Any], ledger: Sequence[Mapping[str, Any]], completions: Sequence[Mapping[str, Any]]) -> None:
+    def step(
+        self,
+        step: int,
+        metrics: Mapping[str, Any],
+        ledger: Sequence[Mapping[str, Any]],
+        completions: Sequence[Mapping[str, Any]],
+    ) -> None:
         self.files["ledger"].write(*ledger)
         self.files["completions"].write(*completions)
-        self.files["metrics"].write({"step": step, **metrics})  # last: a step counts as logged when its metrics are
+        self.files["metrics"].write(
+            {"step": step, **metrics}
+        )  # last: a step counts as logged when its metrics are
         self._scalars("train", step, metrics)
 
     def validation(self, step: int, row: Mapping[str, Any]) -> None:

@@ -17,17 +17,31 @@ def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
     model, engine = config.model, config.engine
     if engine.threads:
         torch.set_num_threads(engine.threads)
-    policy = load_policy(model.path, device=model.device, dtype=model.dtype, revision=model.revision)
-    need = config.sampling.max_prompt_tokens + max(config.sampling.max_tokens, config.sampling.hint_max_tokens)
+    policy = load_policy(
+        model.path, device=model.device, dtype=model.dtype, revision=model.revision
+    )
+    need = config.sampling.max_prompt_tokens + max(
+        config.sampling.max_tokens, config.sampling.hint_max_tokens
+    )
     if need > policy.context:
         raise UsageError(
-            f"prompts and completions may take {need} tokens, the model's context has {policy.context}", where="sampling",
+            f"prompts and completions may take {need} tokens, the model's context has {policy.context}",
+            where="sampling",
             remedy="lower sampling.max_prompt_tokens, sampling.max_tokens or sampling.hint_max_tokens",
         )
     if engine.gradient_checkpointing:
         policy.model.gradient_checkpointing_enable()
     return LocalEngine(
-        policy, config.optim, seed=config.train.seed, wave_tokens=engine.wave_tokens, kl_rows=config.log.kl_rows, updates=config.train.updates_per_step,
-        total=optimizer_steps, micro_tokens=engine.micro_tokens, temperature=config.sampling.temperature, skip_dead=engine.skip_dead,
-        prompt_once=engine.prompt_once and not engine.gradient_checkpointing, gradient_checkpointing=engine.gradient_checkpointing,
+        policy,
+        config.optim,
+        seed=config.train.seed,
+        wave_tokens=engine.wave_tokens,
+        kl_rows=config.log.kl_rows,
+        updates=config.train.updates_per_step,
+        total=optimizer_steps,
+        micro_tokens=engine.micro_tokens,
+        temperature=config.sampling.temperature,
+        skip_dead=engine.skip_dead,
+        prompt_once=engine.prompt_once and not engine.gradient_checkpointing,
+        gradient_checkpointing=engine.gradient_checkpointing,
     )

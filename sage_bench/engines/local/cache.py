@@ -30,7 +30,9 @@ class GrowingLayer(DynamicLayer):
     def _show(self) -> None:
         self.keys, self.values = (b[..., : self.length, :] for b in self._room)
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
         end = self.length + key_states.shape[-2]
         if end > self._room[0].shape[-2]:
             # grow by half: the copies of a long completion then cost a constant times its length
@@ -54,7 +56,9 @@ def repeat_rows(cache: Cache, rows: Tensor) -> Cache:
     """
     for i, layer in enumerate(cache.layers):
         if type(layer) is DynamicLayer:
-            cache.layers[i] = GrowingLayer(layer.keys.index_select(0, rows), layer.values.index_select(0, rows))
+            cache.layers[i] = GrowingLayer(
+                layer.keys.index_select(0, rows), layer.values.index_select(0, rows)
+            )
         else:
             layer.batch_select_indices(rows)
     return cache
@@ -68,7 +72,9 @@ def branch(cache: Cache, rows: Tensor, length: int | None = None) -> Cache:
     new = copy.copy(cache)
     new.layers = [copy.copy(layer) for layer in cache.layers]
     for layer in new.layers:
-        layer.keys, layer.values = (x[..., :length, :].index_select(0, rows) for x in (layer.keys, layer.values))
+        layer.keys, layer.values = (
+            x[..., :length, :].index_select(0, rows) for x in (layer.keys, layer.values)
+        )
     return new
 
 

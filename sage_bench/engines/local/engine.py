@@ -32,7 +32,16 @@ class LocalEngine:
 
     capabilities = frozenset({"sample", "score", "saliency"})
 
-    def __init__(self, policy: Policy, optim: OptimConfig, *, seed: int = 0, wave_tokens: int = 1 << 18, kl_rows: int = 0, **learner: Any):
+    def __init__(
+        self,
+        policy: Policy,
+        optim: OptimConfig,
+        *,
+        seed: int = 0,
+        wave_tokens: int = 1 << 18,
+        kl_rows: int = 0,
+        **learner: Any,
+    ):
         self.policy, self.seed, self.kl_rows = policy, seed, kl_rows
         self.sampler = Sampler(policy, wave_tokens=wave_tokens)
         self.learner = Learner(policy, optim, **learner)
@@ -49,7 +58,10 @@ class LocalEngine:
         draws, owners = [], []
         for i, ask in enumerate(asks):
             if isinstance(ask, Sample):
-                draws += [Draw(ask.prompt, ask.params, derive_seed(self.seed, *ask.key, k)) for k in range(ask.n)]
+                draws += [
+                    Draw(ask.prompt, ask.params, derive_seed(self.seed, *ask.key, k))
+                    for k in range(ask.n)
+                ]
                 owners += [i] * ask.n
             elif not isinstance(ask, Score | Saliency):
                 raise NotImplementedError(f"the local engine does not answer {type(ask).__name__}")
@@ -58,7 +70,11 @@ class LocalEngine:
         for kind, answer in ((Score, self._scores), (Saliency, self._saliencies)):
             mine = [i for i, ask in enumerate(asks) if isinstance(ask, kind)]
             for part in self._parts([asks[i] for i in mine]):
-                for i, tensor in zip(mine[part.start : part.stop], answer([asks[i] for i in mine[part.start : part.stop]]), strict=True):
+                for i, tensor in zip(
+                    mine[part.start : part.stop],
+                    answer([asks[i] for i in mine[part.start : part.stop]]),
+                    strict=True,
+                ):
                     answers[i] = tensor
         return answers
 
@@ -85,7 +101,12 @@ class LocalEngine:
     def _saliencies(self, asks: Sequence[Saliency]) -> list[Tensor]:
         gradient = [a for a in asks if a.how == "gradient" and a.tokens]
         scores = iter(gradient_saliency(self.policy, gradient, self.seed) if gradient else [])
-        return [next(scores) if a.how == "gradient" and a.tokens else perturbation_saliency(self.policy, a) for a in asks]
+        return [
+            next(scores)
+            if a.how == "gradient" and a.tokens
+            else perturbation_saliency(self.policy, a)
+            for a in asks
+        ]
 
     @torch.no_grad()
     def _kl_to_start(self, rows: Sequence[Row]) -> Stats:
@@ -112,8 +133,9 @@ class LocalEngine:
     def describe(self) -> dict[str, Any]:
         model = self.policy.model
         return {
-            "architecture": type(model).__name__, "parameters": sum(p.numel() for p in model.parameters()), "dtype": str(self.policy.dtype),
-            "device": str(self.policy.device), "head_split": self.policy.split,
+            "architecture": type(model).__name__,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "dtype": str(self.policy.dtype),
+            "device": str(self.policy.device),
+            "head_split": self.policy.split,
         }
-
-

@@ -62,7 +62,9 @@ def pad_right(tokens: Sequence[TokenIds], width: int, policy: Policy) -> tuple[T
     return ids.to(policy.device), mask.to(policy.device)
 
 
-def _score(policy: Policy, hidden: Tensor, target: Tensor, temperature: float, entropy_gradient: bool) -> tuple[Tensor, Tensor]:
+def _score(
+    policy: Policy, hidden: Tensor, target: Tensor, temperature: float, entropy_gradient: bool
+) -> tuple[Tensor, Tensor]:
     logits = policy.logits(hidden)
     if temperature != 1.0:
         logits = logits / temperature
@@ -74,7 +76,12 @@ def _score(policy: Policy, hidden: Tensor, target: Tensor, temperature: float, e
 
 
 def log_probs(
-    policy: Policy, pairs: Sequence[Pair], *, temperature: float = 1.0, prompt_once: bool = True, entropy_gradient: bool = False
+    policy: Policy,
+    pairs: Sequence[Pair],
+    *,
+    temperature: float = 1.0,
+    prompt_once: bool = True,
+    entropy_gradient: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """(logp (N,), entropy (N,)) of all completion tokens, rows end to end.
 
@@ -90,7 +97,9 @@ def log_probs(
     parts = []
     for h, t in zip(hidden.split(chunk), target.split(chunk), strict=True):
         if torch.is_grad_enabled():
-            parts.append(checkpoint(_score, policy, h, t, temperature, entropy_gradient, use_reentrant=False))
+            parts.append(
+                checkpoint(_score, policy, h, t, temperature, entropy_gradient, use_reentrant=False)
+            )
         else:
             parts.append(_score(policy, h, t, temperature, entropy_gradient))
     return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])

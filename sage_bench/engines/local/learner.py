@@ -77,11 +77,30 @@ class Learner:
     """
 
     def __init__(
-        self, policy: Policy, optim: OptimConfig, *, updates: int = 1, total: int = 1, micro_tokens: int = 1 << 14, temperature: float = 1.0,
-        prompt_once: bool = True, skip_dead: bool = True, gradient_checkpointing: bool = False,
+        self,
+        policy: Policy,
+        optim: OptimConfig,
+        *,
+        updates: int = 1,
+        total: int = 1,
+        micro_tokens: int = 1 << 14,
+        temperature: float = 1.0,
+        prompt_once: bool = True,
+        skip_dead: bool = True,
+        gradient_checkpointing: bool = False,
     ):
-        self.policy, self.optim, self.updates, self.total = policy, MasterAdamW(policy.model.parameters(), optim), updates, total
-        self.micro_tokens, self.temperature, self.prompt_once, self.skip_dead = micro_tokens, temperature, prompt_once, skip_dead
+        self.policy, self.optim, self.updates, self.total = (
+            policy,
+            MasterAdamW(policy.model.parameters(), optim),
+            updates,
+            total,
+        )
+        self.micro_tokens, self.temperature, self.prompt_once, self.skip_dead = (
+            micro_tokens,
+            temperature,
+            prompt_once,
+            skip_dead,
+        )
         self.gradient_checkpointing = gradient_checkpointing
         self.step, self.last_lr = 0, 0.0  # optimiser steps taken, rate of the last one
         self.entropy_weight = 0.0
@@ -94,29 +113,53 @@ class Learner:
         if not rows:
             return {}
         batches = split_updates(rows, self.updates)
-        batches[1:] = [self._with_old(batch) for batch in batches[1:]]  # their ratio is to the weights as they are now
+        batches[1:] = [
+            self._with_old(batch) for batch in batches[1:]
+        ]  # their ratio is to the weights as they are now
         totals: dict[str, float] = defaultdict(float)
         for batch in batches:
             self._one_step(batch, objective, totals)
-        out = {k: totals[k] for k in ("loss", "trained_rows", "trained_tokens", "skipped_rows", "skipped_steps")}
+        out = {
+            k: totals[k]
+            for k in ("loss", "trained_rows", "trained_tokens", "skipped_rows", "skipped_steps")
+        }
         out |= {"grad_norm": totals["grad_norm"] / len(batches), "lr": self.last_lr}
         means = {
-            "entropy": "trained_tokens", "logp_gap": "gap_tokens", "ratio": "pg_tokens", "kl_old": "pg_tokens", "clip_fraction": "pg_tokens",
-            "off_probability": "off_tokens", **dict.fromkeys(("affinity", "affinity_eur", "affinity_uc", "affinity_v1"), "affinity_groups"),
+            "entropy": "trained_tokens",
+            "logp_gap": "gap_tokens",
+            "ratio": "pg_tokens",
+            "kl_old": "pg_tokens",
+            "clip_fraction": "pg_tokens",
+            "off_probability": "off_tokens",
+            **dict.fromkeys(
+                ("affinity", "affinity_eur", "affinity_uc", "affinity_v1"), "affinity_groups"
+            ),
         }
-        return out | {k: totals[k] / totals[over] for k, over in means.items() if totals[over]}  # no mean over nothing
+        return out | {
+            k: totals[k] / totals[over] for k, over in means.items() if totals[over]
+        }  # no mean over nothing
 
-    def gradient(self, rows: Sequence[Row], objective: Objective, totals: dict[str, float] | None = None) -> float:
+    def gradient(
+        self, rows: Sequence[Row], objective: Objective, totals: dict[str, float] | None = None
+    ) -> float:
         """Add the gradient of one optimiser step's rows to the parameters' `.grad`. Returns the loss."""
         totals = defaultdict(float) if totals is None else totals
         lengths = [len(r.tokens) for r in rows]
-        weights = row_weights(lengths, objective.aggregation, objective.recipe_micro_batch, objective.constant_length).tolist()
+        weights = row_weights(
+            lengths, objective.aggregation, objective.recipe_micro_batch, objective.constant_length
+        ).tolist()
         every = not self.skip_dead or objective.entropy_coef > 0  # dead rows have entropy too
-        live = [(r, w) for r, w in zip(rows, weights, strict=True) if len(r.tokens) and (every or is_live(r))]
+        live = [
+            (r, w)
+            for r, w in zip(rows, weights, strict=True)
+            if len(r.tokens) and (every or is_live(r))
+        ]
         live = self._weigh_by_affinity(live, objective)
         self.entropy_weight = objective.entropy_coef / max(sum(lengths), 1)
         loss_sum = 0.0
-        self.policy.model.train(self.gradient_checkpointing)  # transformers checkpoints in train mode only
+        self.policy.model.train(
+            self.gradient_checkpointing
+        )  # transformers checkpoints in train mode only
         for micro in micro_batches(live, self.micro_tokens):
             loss = self._loss(micro, objective, totals)
             if not torch.isfinite(loss):
@@ -133,41 +176,58 @@ class Learner:
         totals["skipped_rows"] += len(rows) - len(live)
         return loss_sum
 
-    def _one_step(self, batch: Sequence[Row], objective: Objective, totals: dict[str, float]) -> None:
+    def _one_step(
+        self, batch: Sequence[Row], objective: Objective, totals: dict[str, float]
+    ) -> None:
         totals["loss"] += self.gradient(batch, objective, totals) / self.updates
         self.last_lr = learning_rate(self.optim.config, self.step, self.total)
         norm, taken = self.optim.step(self.last_lr)
         if not taken:
             if self.optim.config.on_nonfinite == "error":
                 raise TrainingError(
-                    f"the gradient norm is {norm} at optimiser step {self.step}", remedy="lower optim.lr, or set optim.on_nonfinite=skip as the recipe does"
+                    f"the gradient norm is {norm} at optimiser step {self.step}",
+                    remedy="lower optim.lr, or set optim.on_nonfinite=skip as the recipe does",
                 )
             totals["skipped_steps"] += 1
         totals["grad_norm"] += norm if taken else 0.0
         self.step += 1
 
-    def _loss(self, micro: Sequence[Weighted], objective: Objective, totals: dict[str, float]) -> Tensor:
+    def _loss(
+        self, micro: Sequence[Weighted], objective: Objective, totals: dict[str, float]
+    ) -> Tensor:
         rows = [r for r, _ in micro]
         device = self.policy.device
         logp, entropy = log_probs(
-            self.policy, [(r.prompt, r.tokens) for r in rows], temperature=self.temperature, prompt_once=self.prompt_once,
+            self.policy,
+            [(r.prompt, r.tokens) for r in rows],
+            temperature=self.temperature,
+            prompt_once=self.prompt_once,
             entropy_gradient=objective.entropy_coef > 0,
         )
         lengths = torch.tensor([len(r.tokens) for r in rows], device=device)
 
         def flat(values: Sequence[Tensor | None], default: Tensor) -> Tensor:
             parts = default.split(lengths.tolist())
-            return torch.cat([p if v is None else v.to(device, p.dtype) for v, p in zip(values, parts, strict=True)])
+            return torch.cat(
+                [
+                    p if v is None else v.to(device, p.dtype)
+                    for v, p in zip(values, parts, strict=True)
+                ]
+            )
 
         old = flat([r.old_logp for r in rows], logp.detach())
         advantage = flat([r.advantage for r in rows], logp.detach())
         kind = torch.tensor([int(r.kind) for r in rows], device=device).repeat_interleave(lengths)
-        weight = torch.tensor([w for _, w in micro], device=device, dtype=logp.dtype).repeat_interleave(lengths)
+        weight = torch.tensor(
+            [w for _, w in micro], device=device, dtype=logp.dtype
+        ).repeat_interleave(lengths)
         loss, stats = token_loss(logp, old, advantage, kind, objective)
         with torch.no_grad():
             gap = (flat([r.sampler_logp for r in rows], logp.detach()) - logp).abs()
             stats["entropy"], stats["logp_gap"] = entropy.sum(), gap.sum()
-            stats["gap_tokens"] = lengths[[i for i, r in enumerate(rows) if r.sampler_logp is not None]].sum()
+            stats["gap_tokens"] = lengths[
+                [i for i, r in enumerate(rows) if r.sampler_logp is not None]
+            ].sum()
             off = kind == Kind.OFF
             stats["off_probability"], stats["off_tokens"] = (logp.exp() * off).sum(), off.sum()
             self._log_affinity(rows, (logp - old).exp().split(lengths.tolist()), objective, totals)
@@ -175,15 +235,31 @@ class Learner:
             totals[name] += float(value)
         return (loss * weight).sum() - self.entropy_weight * entropy.sum()
 
-    def _log_affinity(self, rows: Sequence[Row], ratios: Sequence[Tensor], objective: Objective, totals: dict[str, float]) -> None:
+    def _log_affinity(
+        self,
+        rows: Sequence[Row],
+        ratios: Sequence[Tensor],
+        objective: Objective,
+        totals: dict[str, float],
+    ) -> None:
         """Affinity of every policy-gradient group, hinted or not: a diagnostic for all methods (rows of one micro-batch)."""
         groups: dict[str, list[int]] = defaultdict(list)
         for i, row in enumerate(rows):
             if row.kind == Kind.PG:
                 groups[row.group].append(i)
         for members in groups.values():
-            a = affinity(torch.cat([ratios[i] for i in members]), torch.cat([rows[i].advantage for i in members]).to(ratios[0].device), objective.clip_low)
-            for name, value in (("affinity", a.value), ("affinity_eur", a.eur), ("affinity_uc", a.uc), ("affinity_v1", a.first), ("affinity_groups", 1.0)):
+            a = affinity(
+                torch.cat([ratios[i] for i in members]),
+                torch.cat([rows[i].advantage for i in members]).to(ratios[0].device),
+                objective.clip_low,
+            )
+            for name, value in (
+                ("affinity", a.value),
+                ("affinity_eur", a.eur),
+                ("affinity_uc", a.uc),
+                ("affinity_v1", a.first),
+                ("affinity_groups", 1.0),
+            ):
                 totals[name] += value
 
     @torch.no_grad()
@@ -196,19 +272,41 @@ class Learner:
         factors: dict[str, float] = {}
         for name in asking:
             members = [r for r, _ in rows if r.group == name]
-            logp, _ = log_probs(self.policy, [(r.prompt, r.tokens) for r in members], temperature=self.temperature, prompt_once=self.prompt_once)
+            logp, _ = log_probs(
+                self.policy,
+                [(r.prompt, r.tokens) for r in members],
+                temperature=self.temperature,
+                prompt_once=self.prompt_once,
+            )
             old = torch.cat([r.old_logp for r in members if r.old_logp is not None]).to(logp)
-            value = affinity((logp - old).exp(), torch.cat([r.advantage for r in members]).to(logp.device), objective.clip_low).value
+            value = affinity(
+                (logp - old).exp(),
+                torch.cat([r.advantage for r in members]).to(logp.device),
+                objective.clip_low,
+            ).value
             factors[name] = value ** members[0].affinity
         return [(r, w * factors.get(r.group, 1.0)) for r, w in rows]
 
     @torch.no_grad()
     def _with_old(self, batch: list[Row]) -> list[Row]:
         """Fill in `old_logp` at the current weights where it is missing and needed."""
-        missing = [i for i, r in enumerate(batch) if r.old_logp is None and r.kind == Kind.PG and is_live(r)]
+        missing = [
+            i
+            for i, r in enumerate(batch)
+            if r.old_logp is None and r.kind == Kind.PG and is_live(r)
+        ]
         out = list(batch)
-        for micro in micro_batches([(replace(batch[i], group=str(i)), 0.0) for i in missing], self.micro_tokens):
-            logp, _ = log_probs(self.policy, [(r.prompt, r.tokens) for r, _ in micro], temperature=self.temperature, prompt_once=self.prompt_once)
-            for (row, _), old in zip(micro, logp.split([len(r.tokens) for r, _ in micro]), strict=True):
+        for micro in micro_batches(
+            [(replace(batch[i], group=str(i)), 0.0) for i in missing], self.micro_tokens
+        ):
+            logp, _ = log_probs(
+                self.policy,
+                [(r.prompt, r.tokens) for r, _ in micro],
+                temperature=self.temperature,
+                prompt_once=self.prompt_once,
+            )
+            for (row, _), old in zip(
+                micro, logp.split([len(r.tokens) for r, _ in micro]), strict=True
+            ):
                 out[int(row.group)] = replace(batch[int(row.group)], old_logp=old)
         return out

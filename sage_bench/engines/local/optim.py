@@ -42,8 +42,19 @@ class MasterAdamW:
         self.config = config
         self.model_parameters = [p for p in parameters if p.requires_grad]
         narrow = torch.finfo(self.model_parameters[0].dtype).bits < 32
-        self.masters = [nn.Parameter(p.detach().float().clone()) for p in self.model_parameters] if narrow else self.model_parameters
-        self.adam = torch.optim.AdamW(self.masters, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, foreach=True)
+        self.masters = (
+            [nn.Parameter(p.detach().float().clone()) for p in self.model_parameters]
+            if narrow
+            else self.model_parameters
+        )
+        self.adam = torch.optim.AdamW(
+            self.masters,
+            lr=config.lr,
+            betas=config.betas,
+            eps=config.eps,
+            weight_decay=config.weight_decay,
+            foreach=True,
+        )
 
     def zero_grad(self) -> None:
         for p in self.model_parameters:
@@ -53,7 +64,9 @@ class MasterAdamW:
         """One update from the gradients on the model's parameters. Returns (gradient norm, whether the step was taken)."""
         for master, p in zip(self.masters, self.model_parameters, strict=True):
             if p.grad is None:
-                p.grad = torch.zeros_like(p)  # a batch without signal still moves along the momentum, as if it had been run
+                p.grad = torch.zeros_like(
+                    p
+                )  # a batch without signal still moves along the momentum, as if it had been run
             if master is not p:
                 master.grad = p.grad.to(master.dtype)
         norm = torch.nn.utils.clip_grad_norm_(self.masters, self.config.grad_clip)
@@ -76,7 +89,11 @@ class MasterAdamW:
         for i, master in enumerate(self.masters):
             state = self.adam.state.get(master)
             if state:
-                tensors |= {f"exp_avg.{i}": state["exp_avg"], f"exp_avg_sq.{i}": state["exp_avg_sq"], f"step.{i}": state["step"]}
+                tensors |= {
+                    f"exp_avg.{i}": state["exp_avg"],
+                    f"exp_avg_sq.{i}": state["exp_avg_sq"],
+                    f"step.{i}": state["step"],
+                }
             if master is not self.model_parameters[i]:
                 tensors[f"master.{i}"] = master.detach()
         save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, file)
@@ -86,9 +103,16 @@ class MasterAdamW:
         for i, master in enumerate(self.masters):
             if f"exp_avg.{i}" in tensors:
                 if tensors[f"exp_avg.{i}"].shape != master.shape:
-                    raise SageBenchError("optimiser state does not fit the model", where=str(file), remedy="resume with the model the run began with")
+                    raise SageBenchError(
+                        "optimiser state does not fit the model",
+                        where=str(file),
+                        remedy="resume with the model the run began with",
+                    )
                 state = self.adam.state[master]
-                state["exp_avg"], state["exp_avg_sq"] = tensors[f"exp_avg.{i}"].to(master), tensors[f"exp_avg_sq.{i}"].to(master)
+                state["exp_avg"], state["exp_avg_sq"] = (
+                    tensors[f"exp_avg.{i}"].to(master),
+                    tensors[f"exp_avg_sq.{i}"].to(master),
+                )
                 state["step"] = tensors[f"step.{i}"]
             with torch.no_grad():
                 if f"master.{i}" in tensors:

@@ -17,12 +17,20 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch
 
 
 def pick_device(device: str = "auto") -> torch.device:
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    return torch.device(
+        ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    )
 
 
 def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """auto: bfloat16 on a GPU (the learner keeps fp32 masters), float32 on a CPU."""
-    return DTYPES[dtype] if dtype != "auto" else torch.bfloat16 if device.type == "cuda" else torch.float32
+    return (
+        DTYPES[dtype]
+        if dtype != "auto"
+        else torch.bfloat16
+        if device.type == "cuda"
+        else torch.float32
+    )
 
 
 @dataclass
@@ -40,24 +48,46 @@ class Policy:
     split: bool = True
 
     def __post_init__(self) -> None:
-        self.device, self.dtype = next(self.model.parameters()).device, next(self.model.parameters()).dtype
+        self.device, self.dtype = (
+            next(self.model.parameters()).device,
+            next(self.model.parameters()).dtype,
+        )
         self.eos_ids = _eos_ids(self.model, self.tokenizer)
-        self.pad_id: int = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else min(self.eos_ids)
+        self.pad_id: int = (
+            self.tokenizer.pad_token_id
+            if self.tokenizer.pad_token_id is not None
+            else min(self.eos_ids)
+        )
         self.context: int = getattr(self.model.config, "max_position_embeddings", None) or 1 << 30
         self.split = self.split and self._head_is_all()
         windows = getattr(self.model.config, "layer_types", None) or ["full_attention"]
         # full attention everywhere, in an implementation that takes a mask of ours: the sampler then builds it once
-        self.dense_masks = set(windows) == {"full_attention"} and self.model.config._attn_implementation in {"sdpa", "eager"}
+        self.dense_masks = set(windows) == {
+            "full_attention"
+        } and self.model.config._attn_implementation in {"sdpa", "eager"}
 
     def new_cache(self) -> Cache:
         return DynamicCache(config=self.model.config)
 
-    def hidden(self, input_ids: Tensor | None, *, embeddings: Tensor | None = None, attention_mask: Tensor, position_ids: Tensor, cache: Cache | None = None) -> Tensor:
+    def hidden(
+        self,
+        input_ids: Tensor | None,
+        *,
+        embeddings: Tensor | None = None,
+        attention_mask: Tensor,
+        position_ids: Tensor,
+        cache: Cache | None = None,
+    ) -> Tensor:
         """(R, T, H) of the last layer, or logits when `split` is off. attention_mask: (R, past + T), or additive (R, 1, T, past + T).
         embeddings: (R, T, H) instead of ids, for gradients with respect to the input."""
         module = self.model.base_model if self.split else self.model
         out = module(
-            input_ids=input_ids, inputs_embeds=embeddings, attention_mask=attention_mask, position_ids=position_ids, past_key_values=cache, use_cache=cache is not None
+            input_ids=input_ids,
+            inputs_embeds=embeddings,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=cache,
+            use_cache=cache is not None,
         )
         return out.last_hidden_state if self.split else out.logits
 
@@ -70,9 +100,14 @@ class Policy:
         """True when logits = LM head (last hidden state); asked of the model itself instead of a list of model names."""
         if self.model.get_output_embeddings() is None or self.model.base_model is self.model:
             return False
-        ids = torch.arange(1, 5, device=self.device)[None] % self.model.config.get_text_config().vocab_size
+        ids = (
+            torch.arange(1, 5, device=self.device)[None]
+            % self.model.config.get_text_config().vocab_size
+        )
         whole = self.model(input_ids=ids, use_cache=False).logits
-        ours = self.model.get_output_embeddings()(self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
+        ours = self.model.get_output_embeddings()(
+            self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        )
         return whole.shape == ours.shape and torch.allclose(whole, ours, rtol=1e-3, atol=1e-3)
 
 
@@ -83,17 +118,29 @@ def _eos_ids(model: nn.Module, tokenizer: Any) -> frozenset[int]:
         ids = getattr(source, "eos_token_id", None)
         found.update([ids] if isinstance(ids, int) else ids or [])
     if not found:
-        raise ModelError("no end-of-sequence token is declared", where=str(model.config._name_or_path), remedy="set eos_token_id in generation_config.json")
+        raise ModelError(
+            "no end-of-sequence token is declared",
+            where=str(model.config._name_or_path),
+            remedy="set eos_token_id in generation_config.json",
+        )
     return frozenset(found)
 
 
-def load_policy(path: str, *, device: str = "auto", dtype: str = "auto", revision: str | None = None) -> Policy:
+def load_policy(
+    path: str, *, device: str = "auto", dtype: str = "auto", revision: str | None = None
+) -> Policy:
     """Load weights and tokenizer from a folder or the Hub. Raises `ModelError` with the reason and what to do."""
     where = pick_device(device)
     tokenizer = load_tokenizer(path, revision)
     try:
         config = AutoConfig.from_pretrained(path, revision=revision)
-        model = AutoModelForCausalLM.from_pretrained(path, config=config, revision=revision, dtype=pick_dtype(dtype, where))
+        model = AutoModelForCausalLM.from_pretrained(
+            path, config=config, revision=revision, dtype=pick_dtype(dtype, where)
+        )
     except Exception as error:  # safetensors raises its own types on torn files; whatever it is, the user needs the path
-        raise ModelError(f"the model does not load: {type(error).__name__}: {first_line(error)}", where=path, remedy=remedy(path)) from error
+        raise ModelError(
+            f"the model does not load: {type(error).__name__}: {first_line(error)}",
+            where=path,
+            remedy=remedy(path),
+        ) from error
     return Policy(model.to(where).eval(), tokenizer, path)

@@ -38,16 +38,29 @@ def prefill(policy: Policy, prompts: Sequence[TokenIds]) -> Prefill:
     shared = common_beginning(distinct) if len(distinct) > 1 and policy.dense_masks else 0
     if shared >= SHARE_FROM:
         head = torch.tensor(distinct[0][:shared], device=policy.device)[None]
-        policy.hidden(head, attention_mask=torch.ones_like(head), position_ids=torch.arange(shared, device=policy.device)[None], cache=cache)
+        policy.hidden(
+            head,
+            attention_mask=torch.ones_like(head),
+            position_ids=torch.arange(shared, device=policy.device)[None],
+            cache=cache,
+        )
         for layer in cache.layers:
-            layer.batch_select_indices(torch.zeros(len(distinct), dtype=torch.long, device=policy.device))
+            layer.batch_select_indices(
+                torch.zeros(len(distinct), dtype=torch.long, device=policy.device)
+            )
     else:
         shared = 0
     ids, mask = pad_left([p[shared:] for p in distinct], policy.pad_id, policy.device)
     positions = shared + (mask.cumsum(-1) - 1).clamp(min=0)
     mask = torch.cat([mask.new_ones(len(distinct), shared), mask], 1)
     last = policy.hidden(ids, attention_mask=mask, position_ids=positions, cache=cache)[:, -1:]
-    return Prefill(cache, last, torch.tensor([of[p] for p in prompts], device=policy.device), mask, positions[:, -1:] + 1)
+    return Prefill(
+        cache,
+        last,
+        torch.tensor([of[p] for p in prompts], device=policy.device),
+        mask,
+        positions[:, -1:] + 1,
+    )
 
 
 def common_beginning(prompts: Sequence[TokenIds]) -> int:

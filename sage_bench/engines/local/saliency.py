@@ -40,7 +40,11 @@ def reading(logits: Tensor, target: Tensor, outcome: str) -> Tensor:
     answer_mean averages logits, not probabilities; answer_joint is the mean log-probability of the target tokens (A,).
     """
     if outcome == "answer_joint":
-        return logits.log_softmax(-1).gather(-1, target.expand(*logits.shape[:-2], -1)[..., None])[..., 0].mean(-1)
+        return (
+            logits.log_softmax(-1)
+            .gather(-1, target.expand(*logits.shape[:-2], -1)[..., None])[..., 0]
+            .mean(-1)
+        )
     return (logits[..., 0, :] if outcome == "last" else logits.mean(-2)).log_softmax(-1)
 
 
@@ -79,21 +83,36 @@ def gradient_saliency(policy: Policy, asks: Sequence[Saliency], seed: int) -> li
         noise = torch.zeros_like(embeddings)
         for i, ask in enumerate(asks):
             generator = torch.Generator().manual_seed(derive_seed(seed, *ask.key))
-            noise[i, : len(ask.tokens)] = (ask.noise * torch.randn(len(ask.tokens), embeddings.shape[-1], generator=generator)).to(embeddings)
+            noise[i, : len(ask.tokens)] = (
+                ask.noise * torch.randn(len(ask.tokens), embeddings.shape[-1], generator=generator)
+            ).to(embeddings)
 
     sizes = [len(outcome_positions(a)) for a in asks]
 
     def readings(x: Tensor) -> list[Tensor]:
-        hidden = policy.hidden(None, embeddings=x, attention_mask=mask, position_ids=positions, cache=branch(start.cache, start.rows))
+        hidden = policy.hidden(
+            None,
+            embeddings=x,
+            attention_mask=mask,
+            position_ids=positions,
+            cache=branch(start.cache, start.rows),
+        )
         # one call of the LM head for all rows: on a large vocabulary reading its weights is the cost
-        logits = policy.logits(torch.cat([_at(hidden[i], start.last[start.rows[i]], a) for i, a in enumerate(asks)])).split(sizes)
-        return [reading(own, torch.tensor(a.target, device=device), a.outcome) for own, a in zip(logits, asks, strict=True)]
+        logits = policy.logits(
+            torch.cat([_at(hidden[i], start.last[start.rows[i]], a) for i, a in enumerate(asks)])
+        ).split(sizes)
+        return [
+            reading(own, torch.tensor(a.target, device=device), a.outcome)
+            for own, a in zip(logits, asks, strict=True)
+        ]
 
     with torch.no_grad():
         clean = readings(embeddings)
     with frozen(policy.model), torch.enable_grad():
         noisy = (embeddings + noise).requires_grad_(True)
-        total = torch.stack([change(c, n, a.outcome) for c, n, a in zip(clean, readings(noisy), asks, strict=True)]).sum()
+        total = torch.stack(
+            [change(c, n, a.outcome) for c, n, a in zip(clean, readings(noisy), asks, strict=True)]
+        ).sum()
         (gradient,) = torch.autograd.grad(total, [noisy])
     scores = (gradient.float() * embeddings.float()).sum(-1).abs()
     return [scores[i, : len(a.tokens)].cpu() for i, a in enumerate(asks)]
@@ -120,7 +139,12 @@ def perturbation_saliency(policy: Policy, ask: Saliency) -> Tensor:
     start = prefill(policy, [ask.prompt])
     prompt = len(ask.prompt)
     cache = branch(start.cache, start.rows)
-    hidden = policy.hidden(sequence[None], attention_mask=_ones(1, prompt + len(sequence), device), position_ids=prompt + torch.arange(len(sequence), device=device)[None], cache=cache)
+    hidden = policy.hidden(
+        sequence[None],
+        attention_mask=_ones(1, prompt + len(sequence), device),
+        position_ids=prompt + torch.arange(len(sequence), device=device)[None],
+        cache=cache,
+    )
     clean = reading(policy.logits(_at(hidden[0], start.last[0], ask)), target, ask.outcome)
     found = torch.zeros(len(places))
     for a in range(0, len(places), ROWS):
@@ -130,10 +154,18 @@ def perturbation_saliency(policy: Policy, ask: Saliency) -> Tensor:
         copies[torch.arange(len(chunk)), torch.tensor(chunk) - first] = ask.mask
         rows = torch.zeros(len(chunk), dtype=torch.long, device=device)
         hidden = policy.hidden(
-            copies, attention_mask=_ones(len(chunk), prompt + len(sequence), device), cache=branch(cache, rows, prompt + first),
-            position_ids=(prompt + first + torch.arange(copies.shape[1], device=device))[None].expand(len(chunk), -1),
+            copies,
+            attention_mask=_ones(len(chunk), prompt + len(sequence), device),
+            cache=branch(cache, rows, prompt + first),
+            position_ids=(prompt + first + torch.arange(copies.shape[1], device=device))[
+                None
+            ].expand(len(chunk), -1),
         )
-        read = reading(policy.logits(hidden[:, [p - first for p in outcome_positions(ask)]]), target, ask.outcome)
+        read = reading(
+            policy.logits(hidden[:, [p - first for p in outcome_positions(ask)]]),
+            target,
+            ask.outcome,
+        )
         found[a : a + len(chunk)] = change(clean, read, ask.outcome).float().cpu()
     nearest = (torch.arange(n)[:, None] - torch.tensor(places)[None]).abs().argmin(1)
     return found[nearest]

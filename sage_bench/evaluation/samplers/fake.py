@@ -56,7 +56,11 @@ class Fake(Sampler):
         except ValueError:
             self.accuracy = -1.0
         if not 0 <= self.accuracy <= 1:
-            raise UsageError(f"`{model}` gives no accuracy", where="--model", remedy="write fake:P with P from 0 to 1, e.g. fake:0.6")
+            raise UsageError(
+                f"`{model}` gives no accuracy",
+                where="--model",
+                remedy="write fake:P with P from 0 to 1, e.g. fake:0.6",
+            )
 
     def render(self, messages: list[dict[str, str]]) -> str:
         return json.dumps(messages, ensure_ascii=False)

@@ -23,8 +23,15 @@ class Hf(Sampler):
     block = 128
 
     def __init__(
-        self, model: str, *, dtype: str = "auto", device: str = "auto", revision: str | None = None, wave_tokens: int = 1 << 18,
-        chat_template: str = "auto", template: Mapping[str, Any] | None = None,
+        self,
+        model: str,
+        *,
+        dtype: str = "auto",
+        device: str = "auto",
+        revision: str | None = None,
+        wave_tokens: int = 1 << 18,
+        chat_template: str = "auto",
+        template: Mapping[str, Any] | None = None,
     ):
         self.path = model
         self.policy = load_policy(model, dtype=dtype, device=device, revision=revision)
@@ -41,14 +48,22 @@ class Hf(Sampler):
     def draw(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Text]]:
         prompts = [self.renderer.ids(a.prompt) for a in asks]
         for prompt, ask in zip(prompts, asks, strict=True):
-            if len(prompt) + ask.params.max_tokens > self.policy.context:  # never a silent cut; `StoreLM` says it earlier and names the question
+            if (
+                len(prompt) + ask.params.max_tokens > self.policy.context
+            ):  # never a silent cut; `StoreLM` says it earlier and names the question
                 raise UsageError(
                     f"a prompt of {len(prompt)} tokens and {ask.params.max_tokens} new ones do not fit the model's context of {self.policy.context}",
-                    where=self.path, remedy="lower --max-tokens",
+                    where=self.path,
+                    remedy="lower --max-tokens",
                 )
-        completions = self.sampler.draw([Draw(p, a.params, a.seed) for p, a in zip(prompts, asks, strict=True)])
+        completions = self.sampler.draw(
+            [Draw(p, a.params, a.seed) for p, a in zip(prompts, asks, strict=True)]
+        )
         for i, (completion, ask) in enumerate(zip(completions, asks, strict=True)):
-            text, finish = self.policy.tokenizer.decode(list(completion.tokens), skip_special_tokens=True), completion.finish
+            text, finish = (
+                self.policy.tokenizer.decode(list(completion.tokens), skip_special_tokens=True),
+                completion.finish,
+            )
             cut = min((text.find(u) for u in ask.until if u in text), default=-1)
             if cut >= 0:
                 text, finish = text[:cut], "stop"
@@ -58,6 +73,11 @@ class Hf(Sampler):
         """What decides the texts: weights, tokenizer, template, number type."""
         tokenizer = self.policy.tokenizer
         return {
-            "weights": hash_weights(self.path, getattr(self.policy.model.config, "_commit_hash", None)), "template": short_sha(self.renderer.template), "vocabulary": short_sha(repr(sorted(tokenizer.get_vocab().items()))),
-            "dtype": str(self.policy.dtype), "template_options": self.renderer.template_options,
+            "weights": hash_weights(
+                self.path, getattr(self.policy.model.config, "_commit_hash", None)
+            ),
+            "template": short_sha(self.renderer.template),
+            "vocabulary": short_sha(repr(sorted(tokenizer.get_vocab().items()))),
+            "dtype": str(self.policy.dtype),
+            "template_options": self.renderer.template_options,
         }

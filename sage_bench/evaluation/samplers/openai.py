@@ -15,7 +15,11 @@ from sage_bench.pretrained import load_tokenizer
 from sage_bench.registry import register_sampler
 from sage_bench.services.chat import CHAT, PLAIN, Reply, endpoint
 
-REFUSED = {401: "the key is not accepted", 403: "access is denied", 404: "the server knows no such model or address"}
+REFUSED = {
+    401: "the key is not accepted",
+    403: "access is denied",
+    404: "the server knows no such model or address",
+}
 LENGTH = {"length", "max_tokens"}
 
 
@@ -29,16 +33,44 @@ class OpenAI(Sampler):
     called. Every try is a line of `openai_calls.jsonl` in the run folder.
     """
 
-    def __init__(self, model: str, *, seed_bits: int = 53, tokenizer: str | None = None, context: int | None = None, chat_template: str = "auto", **options: Any):
+    def __init__(
+        self,
+        model: str,
+        *,
+        seed_bits: int = 53,
+        tokenizer: str | None = None,
+        context: int | None = None,
+        chat_template: str = "auto",
+        **options: Any,
+    ):
         if not options.get("base_url"):
-            raise UsageError("a server is needed", where="sampler openai", remedy="give --sampler-option base_url=http://host:8000/v1")
+            raise UsageError(
+                "a server is needed",
+                where="sampler openai",
+                remedy="give --sampler-option base_url=http://host:8000/v1",
+            )
         self.model, self.seed_bits, self.context = model, seed_bits, context
-        self.renderer = chat_renderer(load_tokenizer(tokenizer), chat_template) if tokenizer else None
-        options = {"timeout": 1800.0, "tries": 6, "parallel": 64, **options}  # a completion may take minutes, and a cluster wants work
-        self.endpoint = endpoint({"patience": 2 * options["parallel"], **options}, name="openai", path=PLAIN if self.renderer else CHAT)
+        self.renderer = (
+            chat_renderer(load_tokenizer(tokenizer), chat_template) if tokenizer else None
+        )
+        options = {
+            "timeout": 1800.0,
+            "tries": 6,
+            "parallel": 64,
+            **options,
+        }  # a completion may take minutes, and a cluster wants work
+        self.endpoint = endpoint(
+            {"patience": 2 * options["parallel"], **options},
+            name="openai",
+            path=PLAIN if self.renderer else CHAT,
+        )
 
     def render(self, messages: list[dict[str, str]]) -> str:
-        return self.renderer.chat(messages) if self.renderer else json.dumps(messages, ensure_ascii=False)
+        return (
+            self.renderer.chat(messages)
+            if self.renderer
+            else json.dumps(messages, ensure_ascii=False)
+        )
 
     def count(self, prompt: str) -> int | None:
         return len(self.renderer.ids(prompt)) if self.renderer else None
@@ -48,8 +80,17 @@ class OpenAI(Sampler):
 
     def payload(self, ask: Ask) -> dict[str, Any]:
         """The body of one call."""
-        body: dict[str, Any] = {"model": self.model, "max_tokens": ask.params.max_tokens, "temperature": ask.params.temperature, "top_p": ask.params.top_p}
-        body |= {"prompt": ask.prompt, "add_special_tokens": False} if self.renderer else {"messages": json.loads(ask.prompt)}
+        body: dict[str, Any] = {
+            "model": self.model,
+            "max_tokens": ask.params.max_tokens,
+            "temperature": ask.params.temperature,
+            "top_p": ask.params.top_p,
+        }
+        body |= (
+            {"prompt": ask.prompt, "add_special_tokens": False}
+            if self.renderer
+            else {"messages": json.loads(ask.prompt)}
+        )
         if self.seed_bits:
             body["seed"] = ask.seed % (1 << self.seed_bits)
         if ask.until:
@@ -66,10 +107,13 @@ class OpenAI(Sampler):
             failures, why = failures + 1, f"{reply.status} {reply.said}".strip()
             if reply.code in REFUSED:
                 remedy = f"check base_url, --model and the environment variable {self.endpoint.options.key_env}"
-                raise UsageError(f"{REFUSED[reply.code]} ({why})", where=self.endpoint.url, remedy=remedy)
+                raise UsageError(
+                    f"{REFUSED[reply.code]} ({why})", where=self.endpoint.url, remedy=remedy
+                )
             if failures >= self.endpoint.options.patience:
                 raise SageBenchError(
-                    f"{failures} calls in a row failed, the last with: {why}", where=self.endpoint.url,
+                    f"{failures} calls in a row failed, the last with: {why}",
+                    where=self.endpoint.url,
                     remedy="see openai_calls.jsonl in the run folder; run the same command again when the server is well",
                 )
             yield i, Failed(why)
@@ -77,7 +121,13 @@ class OpenAI(Sampler):
     def fingerprint(self) -> dict[str, Any]:
         """The server's model by name: its weights cannot be seen from here. The address is not part of it; servers move."""
         template = short_sha(self.renderer.template) if self.renderer else "server"
-        return {"sampler": "openai", "weights": self.model, "template": template, "seed_bits": self.seed_bits, "body": self.endpoint.options.body}
+        return {
+            "sampler": "openai",
+            "weights": self.model,
+            "template": template,
+            "seed_bits": self.seed_bits,
+            "body": self.endpoint.options.body,
+        }
 
 
 def _text(reply: Reply) -> Text:

@@ -37,27 +37,54 @@ class Vllm(Sampler):
     longer = "--sampler-option engine.hf_overrides.max_position_embeddings=N, beyond what the model was trained for"
 
     def __init__(
-        self, model: str, *, dtype: str = "auto", device: str = "auto", revision: str | None = None, tensor_parallel: int = 1, workers: int | None = None,
-        max_model_len: int | None = None, max_num_seqs: int = SEQUENCES, kv_cache_gb: int = 1, batch_invariant: bool = False,
-        engine: Mapping[str, Any] | None = None, chat_template: str = "auto", template: Mapping[str, Any] | None = None,
+        self,
+        model: str,
+        *,
+        dtype: str = "auto",
+        device: str = "auto",
+        revision: str | None = None,
+        tensor_parallel: int = 1,
+        workers: int | None = None,
+        max_model_len: int | None = None,
+        max_num_seqs: int = SEQUENCES,
+        kv_cache_gb: int = 1,
+        batch_invariant: bool = False,
+        engine: Mapping[str, Any] | None = None,
+        chat_template: str = "auto",
+        template: Mapping[str, Any] | None = None,
     ):
         if find_spec("vllm") is None:
-            raise UsageError("vLLM is not installed here", where="sampler vllm", remedy="`pip install 'sage-bench[vllm]'` on a machine with a GPU; scripts/vllm_cpu_env.sh without one")
+            raise UsageError(
+                "vLLM is not installed here",
+                where="sampler vllm",
+                remedy="`pip install 'sage-bench[vllm]'` on a machine with a GPU; scripts/vllm_cpu_env.sh without one",
+            )
         self.path, self.revision, self.pool, self.logs = model, revision, None, None
         self.tokenizer = load_tokenizer(model, revision)
         self.renderer = chat_renderer(self.tokenizer, chat_template, template)
         config, self.stop_ids = read_config(model, revision, self.tokenizer)
         self.commit = getattr(config, "_commit_hash", None)
-        self.context = context_of(config.get_text_config(), max_model_len, (engine or {}).get("hf_overrides") or {})
+        self.context = context_of(
+            config.get_text_config(), max_model_len, (engine or {}).get("hf_overrides") or {}
+        )
         gpus = visible_gpus(device)
         self.dtype = ("bfloat16" if gpus else "float32") if dtype == "auto" else dtype
         self.devices = split_gpus(gpus, tensor_parallel, workers)
         self.max_num_seqs = max_num_seqs
         self.config = {
-            "model": model, "revision": revision, "dtype": self.dtype, "max_model_len": self.context, "tensor_parallel_size": tensor_parallel, "stop_token_ids": self.stop_ids,
+            "model": model,
+            "revision": revision,
+            "dtype": self.dtype,
+            "max_model_len": self.context,
+            "tensor_parallel_size": tensor_parallel,
+            "stop_token_ids": self.stop_ids,
             "engine": {"max_num_seqs": max_num_seqs, **dict(engine or {})},
         }
-        self.env = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"), "PYTHONUNBUFFERED": "1"}
+        self.env = {
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"),
+            "PYTHONUNBUFFERED": "1",
+        }
         if not gpus:
             self.env["VLLM_CPU_KVCACHE_SPACE"] = str(kv_cache_gb)
         if batch_invariant:
@@ -80,13 +107,26 @@ class Vllm(Sampler):
             if "failed" in message:
                 yield number, Failed(message["failed"])
             else:
-                yield number, Text(message["text"], message["finish"], lengths[number], message["tokens"])
+                yield (
+                    number,
+                    Text(message["text"], message["finish"], lengths[number], message["tokens"]),
+                )
 
     def _pool(self) -> Pool:
         if self.pool is None:
-            envs = [{**self.env, **({"CUDA_VISIBLE_DEVICES": ",".join(d)} if d else {})} for d in self.devices]
+            envs = [
+                {**self.env, **({"CUDA_VISIBLE_DEVICES": ",".join(d)} if d else {})}
+                for d in self.devices
+            ]
             logs = self.logs or Path(tempfile.mkdtemp(prefix="sage-bench-vllm-"))
-            self.pool = Pool(COMMAND, [self.config] * len(envs), envs, logs=logs, name="vllm", window=2 * self.max_num_seqs)
+            self.pool = Pool(
+                COMMAND,
+                [self.config] * len(envs),
+                envs,
+                logs=logs,
+                name="vllm",
+                window=2 * self.max_num_seqs,
+            )
         return self.pool
 
     def close(self) -> None:
@@ -97,9 +137,18 @@ class Vllm(Sampler):
     def fingerprint(self) -> dict[str, Any]:
         """What decides the texts. Not the number of workers, and not vLLM's version (which the manifest has)."""
         return {
-            "sampler": "vllm", "weights": hash_weights(self.path, self.commit or self.revision), "template": short_sha(self.renderer.template),
-            "vocabulary": short_sha(repr(sorted(self.tokenizer.get_vocab().items()))), "dtype": self.dtype, "template_options": self.renderer.template_options,
-            "max_model_len": self.context, "engine": {k: v for k, v in self.config["engine"].items() if k in {"quantization", "rope_scaling", "hf_overrides"}},
+            "sampler": "vllm",
+            "weights": hash_weights(self.path, self.commit or self.revision),
+            "template": short_sha(self.renderer.template),
+            "vocabulary": short_sha(repr(sorted(self.tokenizer.get_vocab().items()))),
+            "dtype": self.dtype,
+            "template_options": self.renderer.template_options,
+            "max_model_len": self.context,
+            "engine": {
+                k: v
+                for k, v in self.config["engine"].items()
+                if k in {"quantization", "rope_scaling", "hf_overrides"}
+            },
         }
 
 
@@ -110,10 +159,16 @@ def group_by_question(asks: Sequence[Ask], ids: Any, *, limit: int) -> list[Grou
     for i, ask in enumerate(asks):
         same = groups.setdefault((ask.prompt, ask.params, ask.until), [])
         if not same or len(same[-1]["asks"]) >= limit:
-            same.append({
-                "prompt": same[0]["prompt"] if same else list(ids(ask.prompt)), "temperature": ask.params.temperature, "top_p": ask.params.top_p,
-                "max_tokens": ask.params.max_tokens, "stop": list(ask.until), "asks": [],
-            })
+            same.append(
+                {
+                    "prompt": same[0]["prompt"] if same else list(ids(ask.prompt)),
+                    "temperature": ask.params.temperature,
+                    "top_p": ask.params.top_p,
+                    "max_tokens": ask.params.max_tokens,
+                    "stop": list(ask.until),
+                    "asks": [],
+                }
+            )
             out.append(same[-1])
         same[-1]["asks"].append([i, ask.seed])
     return out
@@ -140,7 +195,11 @@ def split_gpus(gpus: Sequence[str], tensor_parallel: int, workers: int | None) -
     if not gpus and workers > 0 and tensor_parallel == 1:
         return [[] for _ in range(workers)]
     if not 1 <= workers <= room:
-        raise UsageError(f"{workers} workers of {tensor_parallel} GPUs each do not fit {len(gpus)} GPUs", where="sampler vllm", remedy="lower workers or tensor_parallel")
+        raise UsageError(
+            f"{workers} workers of {tensor_parallel} GPUs each do not fit {len(gpus)} GPUs",
+            where="sampler vllm",
+            remedy="lower workers or tensor_parallel",
+        )
     return [list(gpus[i * tensor_parallel : (i + 1) * tensor_parallel]) for i in range(workers)]
 
 
@@ -155,9 +214,23 @@ def context_of(config: Any, max_model_len: int | None, overrides: Mapping[str, A
     """
     own = overrides.get("max_position_embeddings", getattr(config, "max_position_embeddings", None))
     rope = overrides.get("rope_parameters", getattr(config, "rope_parameters", None)) or {}
-    scaled = rope.get("rope_type", "default") != "default" or any(isinstance(v, Mapping) for v in rope.values()) or "rope_scaling" in overrides
-    if max_model_len and own and max_model_len > own and not scaled and os.environ.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN") != "1":
-        raise UsageError(f"max_model_len {max_model_len} is more than the model's context of {own} tokens", where="sampler vllm", remedy=f"lower it, or {Vllm.longer}")
+    scaled = (
+        rope.get("rope_type", "default") != "default"
+        or any(isinstance(v, Mapping) for v in rope.values())
+        or "rope_scaling" in overrides
+    )
+    if (
+        max_model_len
+        and own
+        and max_model_len > own
+        and not scaled
+        and os.environ.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN") != "1"
+    ):
+        raise UsageError(
+            f"max_model_len {max_model_len} is more than the model's context of {own} tokens",
+            where="sampler vllm",
+            remedy=f"lower it, or {Vllm.longer}",
+        )
     return max_model_len or own
 
 
@@ -168,7 +241,11 @@ def read_config(path: str, revision: str | None, tokenizer: Any) -> tuple[Any, l
     try:
         config = AutoConfig.from_pretrained(path, revision=revision)
     except Exception as error:
-        raise ModelError(f"the model's configuration does not load: {type(error).__name__}: {first_line(error)}", where=path, remedy=remedy(path)) from error
+        raise ModelError(
+            f"the model's configuration does not load: {type(error).__name__}: {first_line(error)}",
+            where=path,
+            remedy=remedy(path),
+        ) from error
     found: set[int] = set()
     try:
         generation = GenerationConfig.from_pretrained(path, revision=revision)

@@ -12,7 +12,9 @@ from sage_bench.grading.pool import READABLE, Pool, shared_pool
 from sage_bench.grading.verdict import Verdict
 from sage_bench.registry import register_grader
 
-CLOSE = Fraction(1, 10_000)  # decimals nearer than this may be equal up to rounding: math-verify decides, not we
+CLOSE = Fraction(
+    1, 10_000
+)  # decimals nearer than this may be equal up to rounding: math-verify decides, not we
 
 
 @register_grader("math_verify")
@@ -25,7 +27,9 @@ class MathVerify:
 
     def __init__(self, pool: Pool | None = None):
         self.pool = pool
-        self.version = f"math_verify {version('math-verify')}, antlr {version('antlr4-python3-runtime')}"
+        self.version = (
+            f"math_verify {version('math-verify')}, antlr {version('antlr4-python3-runtime')}"
+        )
 
     def grade(self, gold: str, texts: Sequence[str]) -> list[Verdict]:
         verdicts: list[Verdict | None] = [None] * len(texts)
@@ -38,8 +42,20 @@ class MathVerify:
                 verdicts[i] = Verdict(short, "ok", answer)
             else:
                 slow.append(i)
-        distinct = list(dict.fromkeys(answers[i] for i in slow))  # samples of one question often agree
-        replies = dict(zip(distinct, (self.pool or shared_pool()).compare([(gold, a) for a in distinct]), strict=True)) if distinct else {}
+        distinct = list(
+            dict.fromkeys(answers[i] for i in slow)
+        )  # samples of one question often agree
+        replies = (
+            dict(
+                zip(
+                    distinct,
+                    (self.pool or shared_pool()).compare([(gold, a) for a in distinct]),
+                    strict=True,
+                )
+            )
+            if distinct
+            else {}
+        )
         for i in slow:
             reply = replies[answers[i]]
             verdicts[i] = Verdict(reply["correct"], reply["status"], answers[i])
@@ -54,7 +70,9 @@ class MathVerify:
         if number(gold) is not None:
             return None
         (reply,) = (self.pool or shared_pool()).compare([(gold, "", READABLE)])
-        return None if reply["correct"] else f"math-verify cannot read the answer ({reply['status']})"
+        return (
+            None if reply["correct"] else f"math-verify cannot read the answer ({reply['status']})"
+        )
 
 
 def short_cut(gold: str, answer: str) -> bool | None:

@@ -12,9 +12,14 @@ from sage_bench.grading.verdict import Verdict
 from sage_bench.registry import register_grader
 
 MOST = 10  # letters where the number of options is not known: MMLU-Pro's longest question has ten
-_WRAP = re.compile(r"\\(?:text|textbf|mathbf|mathrm|mathit|textit|mbox|bf|rm)\s*|[{}$*_`~]|\\[,;!:() \[\]]|\\(?:left|right)(?![a-z])")
+_WRAP = re.compile(
+    r"\\(?:text|textbf|mathbf|mathrm|mathit|textit|mbox|bf|rm)\s*|[{}$*_`~]|\\[,;!:() \[\]]|\\(?:left|right)(?![a-z])"
+)
 _LETTER = re.compile(r"\(?\s*([A-Za-z])\s*(?:$|[).:,-]\s*(.*)$)", re.S)
-_SAID = re.compile(r"(?:answer|choice|option)(?:\s+(?:is|would be|must be|should be))?\s*:?\s*(?:option|choice)?\s*(\(\s*[A-Za-z]\s*\)|[A-Z](?![A-Za-z'’]|\s+[a-z]))", re.I)
+_SAID = re.compile(
+    r"(?:answer|choice|option)(?:\s+(?:is|would be|must be|should be))?\s*:?\s*(?:option|choice)?\s*(\(\s*[A-Za-z]\s*\)|[A-Z](?![A-Za-z'’]|\s+[a-z]))",
+    re.I,
+)
 _ALONE = re.compile(r"(?:^|\n)\s*\(?([A-Z])\)?[.)]?\s*$")
 
 
@@ -51,11 +56,21 @@ class Mcq:
             if shown is None:
                 out.append(Verdict(False, "no_answer"))
             else:
-                out.append(Verdict(letter is not None and letter == wanted, "ok" if letter else "parse_error", shown))
+                out.append(
+                    Verdict(
+                        letter is not None and letter == wanted,
+                        "ok" if letter else "parse_error",
+                        shown,
+                    )
+                )
         return out
 
     def gold_error(self, gold: str) -> str | None:
-        return None if self.letter(gold) else f"`{gold}` is none of the letters {self.letters[0]} to {self.letters[-1]} and no option's text"
+        return (
+            None
+            if self.letter(gold)
+            else f"`{gold}` is none of the letters {self.letters[0]} to {self.letters[-1]} and no option's text"
+        )
 
     def chosen(self, text: str) -> tuple[str | None, str | None]:
         """(what was said, the letter it stands for); (None, None) when no choice was stated."""
@@ -65,7 +80,11 @@ class Mcq:
         if found.status == "truncated":
             return None, None
         plain = _WRAP.sub("", text.rsplit("</think>", 1)[-1])
-        said = [m[1] for m in _SAID.finditer(plain) if m[1].strip("( )").isupper() or m[1].startswith("(")]
+        said = [
+            m[1]
+            for m in _SAID.finditer(plain)
+            if m[1].strip("( )").isupper() or m[1].startswith("(")
+        ]
         said = said or [m[1] for m in _ALONE.finditer(plain)]
         return (said[-1], self.letter(said[-1])) if said else (None, None)
 
@@ -77,11 +96,21 @@ class Mcq:
         ('B', 'B', 'B', None, None, None)
         """
         plain = _WRAP.sub("", answer).strip().rstrip(".")
-        same = [c for c, option in zip(self.letters, self.options or (), strict=False) if _text(option) == _text(answer)]
+        same = [
+            c
+            for c, option in zip(self.letters, self.options or (), strict=False)
+            if _text(option) == _text(answer)
+        ]
         m = _LETTER.fullmatch(plain)
         letter = m[1].upper() if m and m[1].upper() in self.letters else None
-        if letter and self.options is not None and m and m[2]:  # a letter with the text of another option says two things
-            other = [c for c, option in zip(self.letters, self.options, strict=True) if _text(option) == _text(m[2])]
+        if (
+            letter and self.options is not None and m and m[2]
+        ):  # a letter with the text of another option says two things
+            other = [
+                c
+                for c, option in zip(self.letters, self.options, strict=True)
+                if _text(option) == _text(m[2])
+            ]
             letter = None if other and letter not in other else letter
         return letter or (same[0] if len(same) == 1 else None)
 

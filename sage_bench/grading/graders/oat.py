@@ -24,15 +24,33 @@ class Oat:
     def __init__(self, fast: bool = False, pool: Pool | None = None):
         self.fast, self.pool = fast, pool
         self.how = "sage_bench.grading.oat:equivalent" + ("_fast" if fast else "")
-        packages = ("sympy", "pylatexenc") if fast else ("sympy", "pylatexenc", "math-verify", "antlr4-python3-runtime")
+        packages = (
+            ("sympy", "pylatexenc")
+            if fast
+            else ("sympy", "pylatexenc", "math-verify", "antlr4-python3-runtime")
+        )
         self.version = "oat 1, " + ", ".join(f"{p} {version(p)}" for p in packages)
 
     def grade(self, gold: str | float | Sequence[str], texts: Sequence[str]) -> list[Verdict]:
         golds = [str(g) for g in gold] if isinstance(gold, (list, tuple)) else [str(gold)]
         golds = [(boxed(g) or "") if "\\boxed" in g else g for g in golds]
         answers = [boxed(t) for t in texts]
-        slow = list(dict.fromkeys((g, a) for a in answers if a is not None for g in golds if mathd(g) != mathd(a)))
-        replies = dict(zip(slow, (self.pool or shared_pool()).compare([(g, a, self.how) for g, a in slow]), strict=True)) if slow else {}
+        slow = list(
+            dict.fromkeys(
+                (g, a) for a in answers if a is not None for g in golds if mathd(g) != mathd(a)
+            )
+        )
+        replies = (
+            dict(
+                zip(
+                    slow,
+                    (self.pool or shared_pool()).compare([(g, a, self.how) for g, a in slow]),
+                    strict=True,
+                )
+            )
+            if slow
+            else {}
+        )
         same = {"correct": True, "status": "ok"}
         out = []
         for a in answers:

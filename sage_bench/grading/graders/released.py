@@ -58,8 +58,23 @@ class _Released:
     def grade(self, gold: str, texts: Sequence[str]) -> list[Verdict]:
         answers = [self.box(t) for t in texts]
         distinct = list(dict.fromkeys(a for a in answers if a))
-        replies = dict(zip(distinct, (self.pool or shared_pool()).compare([(gold, a, METRIC) for a in distinct]), strict=True)) if distinct else {}
-        return [Verdict(replies[a]["correct"], replies[a]["status"], a) if a else Verdict(False, "no_answer") for a in answers]
+        replies = (
+            dict(
+                zip(
+                    distinct,
+                    (self.pool or shared_pool()).compare([(gold, a, METRIC) for a in distinct]),
+                    strict=True,
+                )
+            )
+            if distinct
+            else {}
+        )
+        return [
+            Verdict(replies[a]["correct"], replies[a]["status"], a)
+            if a
+            else Verdict(False, "no_answer")
+            for a in answers
+        ]
 
     def gold_error(self, gold: str) -> str | None:
         return None  # the released code has no such check: what cannot be read never matches

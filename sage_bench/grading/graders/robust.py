@@ -36,14 +36,30 @@ class Robust:
     def grade(self, gold: str, texts: Sequence[str]) -> list[Verdict]:
         found = [_answers(gold, t) for t in texts]
         distinct = list(dict.fromkeys(a for answers in found for a in answers))
-        replies = {a: {"correct": short, "status": "ok"} for a in distinct if (short := short_cut(gold, a)) is not None}
+        replies = {
+            a: {"correct": short, "status": "ok"}
+            for a in distinct
+            if (short := short_cut(gold, a)) is not None
+        }
         slow = [a for a in distinct if a not in replies]
         if slow:
-            replies.update(zip(slow, (self.pool or shared_pool()).compare([(gold, a, EQUIVALENT) for a in slow]), strict=True))
+            replies.update(
+                zip(
+                    slow,
+                    (self.pool or shared_pool()).compare([(gold, a, EQUIVALENT) for a in slow]),
+                    strict=True,
+                )
+            )
         out = []
         for answers in found:
-            best = next((a for a in answers if replies[a]["correct"]), answers[0] if answers else None)
-            out.append(Verdict(replies[best]["correct"], replies[best]["status"], best) if best else Verdict(False, "no_answer"))
+            best = next(
+                (a for a in answers if replies[a]["correct"]), answers[0] if answers else None
+            )
+            out.append(
+                Verdict(replies[best]["correct"], replies[best]["status"], best)
+                if best
+                else Verdict(False, "no_answer")
+            )
         return out
 
     def gold_error(self, gold: str) -> str | None:
@@ -64,7 +80,11 @@ def _answers(gold: str, text: str) -> list[str]:
     if not last.answer:
         return []
     joined = extract(text, several=True) if _LIST.search(gold) else last
-    return [last.answer] if joined.status == "boxed" or not joined.answer else [last.answer, joined.answer]
+    return (
+        [last.answer]
+        if joined.status == "boxed" or not joined.answer
+        else [last.answer, joined.answer]
+    )
 
 
 def short_cut(gold: str, answer: str) -> bool | None:

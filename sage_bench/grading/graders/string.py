@@ -23,7 +23,10 @@ class String:
     def grade(self, gold: str, texts: Sequence[str]) -> list[Verdict]:
         wanted = spelled(gold)
         answers = [given_answer(t) for t in texts]
-        return [Verdict(spelled(a) == wanted, "ok", a) if a else Verdict(False, "no_answer") for a in answers]
+        return [
+            Verdict(spelled(a) == wanted, "ok", a) if a else Verdict(False, "no_answer")
+            for a in answers
+        ]
 
     def gold_error(self, gold: str) -> str | None:
         return None if spelled(gold) else "the answer is empty"

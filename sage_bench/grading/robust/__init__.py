@@ -17,7 +17,9 @@ from sage_bench.grading.robust.reader import read
 from sage_bench.grading.robust.words import date, same_words, several_options
 
 _LETTER = re.compile(r"\(?\s*([A-J])\s*\)?")
-_COSTLY = re.compile(r"\\(?:sum|prod|int|lim)(?![a-z])|\^\s*\{?\s*\(?-?\d+\)?\s*\^|\^\s*\{?\s*-?\d{5,}|\d{5,}\s*!")
+_COSTLY = re.compile(
+    r"\\(?:sum|prod|int|lim)(?![a-z])|\^\s*\{?\s*\(?-?\d+\)?\s*\^|\^\s*\{?\s*-?\d{5,}|\d{5,}\s*!"
+)
 _CHOICE = re.compile(r"\(([A-J])\)\s*\S.*|([A-J])\s*[.):](?:\s.*)?", re.S)
 
 
@@ -30,7 +32,11 @@ def equivalent(gold: str, answer: str) -> dict[str, object]:
     one, two = clean(gold), clean(answer)
     if one == two:
         return {"correct": bool(one), "status": "ok", "by": "spelling"}
-    if same_choice(one, two) or same_judgement(one, two) or ((day := date(one)) is not None and day == date(two)):
+    if (
+        same_choice(one, two)
+        or same_judgement(one, two)
+        or ((day := date(one)) is not None and day == date(two))
+    ):
         return {"correct": True, "status": "ok", "by": "choice"}
     try:
         golds, answers = read(gold), read(answer)
@@ -51,7 +57,9 @@ def is_unfinished(gold: Form, answer: Form) -> bool:
     """
     if not isinstance(gold, Value) or not isinstance(answer, Value) or symbols(answer.node):
         return False
-    return any(n.op == "fn" for n in walk(answer.node)) and not any(n.op == "fn" for n in walk(gold.node))
+    return any(n.op == "fn" for n in walk(answer.node)) and not any(
+        n.op == "fn" for n in walk(gold.node)
+    )
 
 
 def same_choice(gold: str, answer: str) -> bool:
@@ -62,7 +70,9 @@ def same_choice(gold: str, answer: str) -> bool:
     """
     for letter, option in ((gold, answer), (answer, gold)):
         m, n = _LETTER.fullmatch(letter.strip("«» ")), _CHOICE.fullmatch(option.strip("«» "))
-        n = n or re.fullmatch(r"(?:option|choice)\s*«?\s*(?:\(([A-J])\)|([A-J]))", option.strip("«» "), re.I)
+        n = n or re.fullmatch(
+            r"(?:option|choice)\s*«?\s*(?:\(([A-J])\)|([A-J]))", option.strip("«» "), re.I
+        )
         if m and n and not several_options(option) and m[1] == (n[1] or n[2]):
             return True
     return False
@@ -74,13 +84,27 @@ def same_judgement(gold: str, answer: str) -> bool:
     >>> same_judgement("Yes", "Yes, because it is even"), same_judgement("No", "Not always"), same_judgement("No", "No if n is odd"), same_judgement("BD", "B and D"), same_judgement("AC", "AB")
     (True, False, False, True, False)
     """
-    said = re.match(r"(yes|no|true|false)\b(?!\W*(?:if|when|for|unless|only|except|but|in)\b|.*\b(?:yes|no|otherwise|unless)\b)", answer.strip("«» ").casefold(), re.S)
+    said = re.match(
+        r"(yes|no|true|false)\b(?!\W*(?:if|when|for|unless|only|except|but|in)\b|.*\b(?:yes|no|otherwise|unless)\b)",
+        answer.strip("«» ").casefold(),
+        re.S,
+    )
     true = {"yes": "true", "no": "false"}
     wanted = gold.strip("«» .").casefold()
     if said and true.get(wanted, wanted) == true.get(said[1], said[1]):
         return True
-    letters = [re.findall("[A-J]", t) if re.fullmatch(r"[A-J](?:[\s«]*(?:,|and|&|)[\s»]*[A-J])+", t.strip("«» ")) else [] for t in (gold, answer)]
-    return bool(letters[0]) and sorted(letters[0]) == sorted(letters[1]) and len(set(letters[0])) == len(letters[0]) and len({"," in t or "and" in t for t in (gold, answer)}) == 2
+    letters = [
+        re.findall("[A-J]", t)
+        if re.fullmatch(r"[A-J](?:[\s«]*(?:,|and|&|)[\s»]*[A-J])+", t.strip("«» "))
+        else []
+        for t in (gold, answer)
+    ]
+    return (
+        bool(letters[0])
+        and sorted(letters[0]) == sorted(letters[1])
+        and len(set(letters[0])) == len(letters[0])
+        and len({"," in t or "and" in t for t in (gold, answer)}) == 2
+    )
 
 
 def by_math_verify(gold: str, answer: str) -> dict[str, object]:
@@ -93,7 +117,9 @@ def by_math_verify(gold: str, answer: str) -> dict[str, object]:
         return {"correct": one == two, "status": "ok"}
     shown = re.compile(r"\\(?:display|text)style(?![a-z])")
     gold, answer = (shown.sub(" ", t).strip() for t in (gold, answer))
-    gold, answer = (t if "$" in t else t.removesuffix(".") for t in (gold, answer))  # a sentence keeps its full stop: math-verify looks for it
+    gold, answer = (
+        t if "$" in t else t.removesuffix(".") for t in (gold, answer)
+    )  # a sentence keeps its full stop: math-verify looks for it
     return verify(gold, answer)
 
 

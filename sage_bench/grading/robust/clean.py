@@ -18,33 +18,183 @@ FUNCTIONS = (
     "gcd lcm max min det"
 ).split()
 _SYNONYMS = {
-    "leq": "le", "leqslant": "le", "leqq": "le", "geq": "ge", "geqslant": "ge", "geqq": "ge", "neq": "ne", "lt": "<", "gt": ">", "vert": "|", "mid": "|",
-    "lvert": "|", "rvert": "|", "lbrace": "\\{", "rbrace": "\\}", "lparen": "(", "rparen": ")", "lbrack": "[", "rbrack": "]", "colon": ":", "cdotp": "cdot",
-    "ast": "*", "land": " and ", "wedge": " and ", "lor": " or ", "vee": " or ", "dots": "ldots", "cdots": "ldots", "dotsc": "ldots", "dotsb": "ldots", "vdots": "ldots",
-    "degree": "^\\circ", "degrees": "^\\circ", "textdegree": "^\\circ", "textcirc": "circ", "infinity": "infty", "varnothing": "emptyset", "doteq": "approx", "simeq": "approx",
-    "thickapprox": "approx", "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "dbinom": "binom", "tbinom": "binom", "tg": "tan", "ctg": "cot", "arctg": "arctan", "cosec": "csc",
-    "lg": "log_{10}", "Rightarrow": "implies", "Longrightarrow": "implies", "longrightarrow": "to", "rightarrow": "to", "Re": "Re", "backslash": "setminus", "varphi": "phi", "varepsilon": "epsilon",
-    "vartheta": "theta", "lnot": "neg", "prime": "'", "textpi": "pi", "quad": "\u2003", "qquad": "\u2003", "newline": ",", "cup": "cup", "bigcup": "cup", "sqcup": "cup", "cupdot": "cupdot",
-    "dollar": "\\$", "textdollar": "\\$", "pounds": "£", "euro": "€", "iff": "implies",
+    "leq": "le",
+    "leqslant": "le",
+    "leqq": "le",
+    "geq": "ge",
+    "geqslant": "ge",
+    "geqq": "ge",
+    "neq": "ne",
+    "lt": "<",
+    "gt": ">",
+    "vert": "|",
+    "mid": "|",
+    "lvert": "|",
+    "rvert": "|",
+    "lbrace": "\\{",
+    "rbrace": "\\}",
+    "lparen": "(",
+    "rparen": ")",
+    "lbrack": "[",
+    "rbrack": "]",
+    "colon": ":",
+    "cdotp": "cdot",
+    "ast": "*",
+    "land": " and ",
+    "wedge": " and ",
+    "lor": " or ",
+    "vee": " or ",
+    "dots": "ldots",
+    "cdots": "ldots",
+    "dotsc": "ldots",
+    "dotsb": "ldots",
+    "vdots": "ldots",
+    "degree": "^\\circ",
+    "degrees": "^\\circ",
+    "textdegree": "^\\circ",
+    "textcirc": "circ",
+    "infinity": "infty",
+    "varnothing": "emptyset",
+    "doteq": "approx",
+    "simeq": "approx",
+    "thickapprox": "approx",
+    "dfrac": "frac",
+    "tfrac": "frac",
+    "cfrac": "frac",
+    "dbinom": "binom",
+    "tbinom": "binom",
+    "tg": "tan",
+    "ctg": "cot",
+    "arctg": "arctan",
+    "cosec": "csc",
+    "lg": "log_{10}",
+    "Rightarrow": "implies",
+    "Longrightarrow": "implies",
+    "longrightarrow": "to",
+    "rightarrow": "to",
+    "Re": "Re",
+    "backslash": "setminus",
+    "varphi": "phi",
+    "varepsilon": "epsilon",
+    "vartheta": "theta",
+    "lnot": "neg",
+    "prime": "'",
+    "textpi": "pi",
+    "quad": "\u2003",
+    "qquad": "\u2003",
+    "newline": ",",
+    "cup": "cup",
+    "bigcup": "cup",
+    "sqcup": "cup",
+    "cupdot": "cupdot",
+    "dollar": "\\$",
+    "textdollar": "\\$",
+    "pounds": "£",
+    "euro": "€",
+    "iff": "implies",
 }
 _DROPPED = set(
     "left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr displaystyle textstyle scriptstyle limits nolimits rm bf it sf tt cal boldmath "
     "nobreak noindent hfill centering thinspace medspace thickspace negthinspace nonumber notag mathstrut strut relax large Large small".split()
 )
-_TEXTS = set("text textbf textit textrm textsf texttt textnormal mbox hbox mathrm mathbf mathit mathsf mathtt operatorname emph bold boldsymbol bm pmb mathnormal textup underline".split())
-_WRAPPERS = set("mathop mathbin mathord ensuremath overrightarrow vec hat widehat mathcal mathscr mathfrak".split())
+_TEXTS = set(
+    "text textbf textit textrm textsf texttt textnormal mbox hbox mathrm mathbf mathit mathsf mathtt operatorname emph bold boldsymbol bm pmb mathnormal textup underline".split()
+)
+_WRAPPERS = set(
+    "mathop mathbin mathord ensuremath overrightarrow vec hat widehat mathcal mathscr mathfrak".split()
+)
 _UNICODE = {
-    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "×": "\\times ", "·": "\\cdot ", "⋅": "\\cdot ", "∙": "\\cdot ", "•": "\\cdot ", "÷": "\\div ", "∞": "\\infty ", "≤": "\\le ", "⩽": "\\le ",
-    "≥": "\\ge ", "⩾": "\\ge ", "≠": "\\ne ", "≈": "\\approx ", "±": "\\pm ", "∓": "\\mp ", "√": "\\sqrt ", "∛": "\\sqrt[3]", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "∅": "\\emptyset ", "Ø": "\\emptyset ",
-    "°": "^\\circ ", "º": "^\\circ ", "…": "\\ldots ", "⋯": "\\ldots ", "′": "'", "″": "''", "’": "'", "‘": "'", "“": " ", "”": " ", "∠": "\\angle ", "△": "\\triangle ", "ℝ": "\\mathbb{R}",
-    "ℤ": "\\mathbb{Z}", "ℕ": "\\mathbb{N}", "ℚ": "\\mathbb{Q}", "⌊": "\\lfloor ", "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ", "→": "\\to ", "⇒": "\\implies ", "\u200b": "", "∖": "\\setminus ",
-    "⟨": "\\langle ", "⟩": "\\rangle ", "∣": "|", "∶": ":", "¢": "«cents»", "¬": "\\neg ", "∧": " and ", "∨": " or ", "∀": "\\forall ",
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "‐": "-",
+    "‑": "-",
+    "×": "\\times ",
+    "·": "\\cdot ",
+    "⋅": "\\cdot ",
+    "∙": "\\cdot ",
+    "•": "\\cdot ",
+    "÷": "\\div ",
+    "∞": "\\infty ",
+    "≤": "\\le ",
+    "⩽": "\\le ",
+    "≥": "\\ge ",
+    "⩾": "\\ge ",
+    "≠": "\\ne ",
+    "≈": "\\approx ",
+    "±": "\\pm ",
+    "∓": "\\mp ",
+    "√": "\\sqrt ",
+    "∛": "\\sqrt[3]",
+    "∪": "\\cup ",
+    "∩": "\\cap ",
+    "∈": "\\in ",
+    "∅": "\\emptyset ",
+    "Ø": "\\emptyset ",
+    "°": "^\\circ ",
+    "º": "^\\circ ",
+    "…": "\\ldots ",
+    "⋯": "\\ldots ",
+    "′": "'",
+    "″": "''",
+    "’": "'",
+    "‘": "'",
+    "“": " ",
+    "”": " ",
+    "∠": "\\angle ",
+    "△": "\\triangle ",
+    "ℝ": "\\mathbb{R}",
+    "ℤ": "\\mathbb{Z}",
+    "ℕ": "\\mathbb{N}",
+    "ℚ": "\\mathbb{Q}",
+    "⌊": "\\lfloor ",
+    "⌋": "\\rfloor ",
+    "⌈": "\\lceil ",
+    "⌉": "\\rceil ",
+    "→": "\\to ",
+    "⇒": "\\implies ",
+    "\u200b": "",
+    "∖": "\\setminus ",
+    "⟨": "\\langle ",
+    "⟩": "\\rangle ",
+    "∣": "|",
+    "∶": ":",
+    "¢": "«cents»",
+    "¬": "\\neg ",
+    "∧": " and ",
+    "∨": " or ",
+    "∀": "\\forall ",
 }
-_GREEK = {chr(code): "\\" + name + " " for code, name in {
-    0x3B1: "alpha", 0x3B2: "beta", 0x3B3: "gamma", 0x3B4: "delta", 0x3B5: "epsilon", 0x3B8: "theta", 0x3BB: "lambda", 0x3BC: "mu", 0xB5: "mu", 0x3C0: "pi", 0x3C1: "rho", 0x3C3: "sigma",
-    0x3C4: "tau", 0x3C6: "phi", 0x3C8: "psi", 0x3C9: "omega", 0x394: "Delta", 0x3A3: "Sigma", 0x3A9: "Omega", 0x3A6: "Phi", 0x393: "Gamma"}.items()}
+_GREEK = {
+    chr(code): "\\" + name + " "
+    for code, name in {
+        0x3B1: "alpha",
+        0x3B2: "beta",
+        0x3B3: "gamma",
+        0x3B4: "delta",
+        0x3B5: "epsilon",
+        0x3B8: "theta",
+        0x3BB: "lambda",
+        0x3BC: "mu",
+        0xB5: "mu",
+        0x3C0: "pi",
+        0x3C1: "rho",
+        0x3C3: "sigma",
+        0x3C4: "tau",
+        0x3C6: "phi",
+        0x3C8: "psi",
+        0x3C9: "omega",
+        0x394: "Delta",
+        0x3A3: "Sigma",
+        0x3A9: "Omega",
+        0x3A6: "Phi",
+        0x393: "Gamma",
+    }.items()
+}
 _ESCAPES = {"\t": "t", "\f": "f", "\b": "b", "\r": "r", "\v": "v", "\a": "a"}
-_EATEN = re.compile(r"([\t\f\x08\r\v\a])(?=(?:ext|imes|heta|an|frac|o\b|au|riangle|rac|orall|oxed|eta|inom|egin|ar\b|ig|ight|ho|ec|lpha|pprox|ngle|rc))")
+_EATEN = re.compile(
+    r"([\t\f\x08\r\v\a])(?=(?:ext|imes|heta|an|frac|o\b|au|riangle|rac|orall|oxed|eta|inom|egin|ar\b|ig|ight|ho|ec|lpha|pprox|ngle|rc))"
+)
 
 
 def clean(text: str) -> str:
@@ -61,31 +211,78 @@ def clean(text: str) -> str:
     text = re.sub(r"^\s*(\*\*|__)(.*)\1\s*$", r"\2", _unescaped(text))
     text = _plain_unicode(text)
     text = _without_dollars(text)
-    text = re.sub(r"\\(?:hspace|vspace|phantom|hphantom|tag|label|color|textcolor)\*?\{[^{}]*\}", " ", text)
+    text = re.sub(
+        r"\\(?:hspace|vspace|phantom|hphantom|tag|label|color|textcolor)\*?\{[^{}]*\}", " ", text
+    )
     text = re.sub(r"\\ang\s*\{([^{};]*)\}", r"\1^\\circ ", text)
     text = re.sub(r"(?<=\d)\s*(?:,\\!|\{,\}|\\,\{,\}|,\\,)\s*(?=\d{3})", "", text)
-    text = re.sub(r"(?<![\d.])(\d{1,3})((?:\\[,;: ]\d{3})+)(?!\d)", lambda m: m[1] + re.sub(r"\D", "", m[2]), text)
+    text = re.sub(
+        r"(?<![\d.])(\d{1,3})((?:\\[,;: ]\d{3})+)(?!\d)",
+        lambda m: m[1] + re.sub(r"\D", "", m[2]),
+        text,
+    )
     text = text.replace("\\!", "").replace("~", " ")
     text = re.sub(r"(?<!\\)((?:\\\\)*)\\[,;:>\s]", r"\1 ", text)
     text = _commands(text)
     text = _environments(text)
-    text = re.sub(r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-zA-Z])|\\circ(?=\s*$)|(?<=\d)\s*\\circ(?![a-zA-Z])", r"^\\circ", text)
+    text = re.sub(
+        r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-zA-Z])|\\circ(?=\s*$)|(?<=\d)\s*\\circ(?![a-zA-Z])",
+        r"^\\circ",
+        text,
+    )
     text = re.sub(r"«\s*\(([^()«»]*)\)\s*»", r"«\1»", text)
     text = re.sub(r"(?<![A-Za-z])\(\s*(«[^«»]*»|[a-z]{2,}(?: [a-z]+)*)\s*\)\s*$", r" \1 ", text)
-    text = re.sub(r"\(\s*(?:«\s*(?:approximately|about)\s*»|approximately|about)[^()]*\)\s*$", " ", text)
-    text = re.sub(r"\(\s*«?\s*(?:or\b|i\.e\.|that is\b),?\s*»?([^()]*)\)\s*$|«\(or ([^«»]*)\)»\s*$", lambda m: f" or {m[1] or m[2]}", text)
-    text = re.sub(r"\\frac\s*\{\s*(?=[^{}]*«)«?\s*([A-Za-z]+)\s*»?\s*\}\s*\{\s*«?\s*([A-Za-z]+)\s*»?\s*(\^\s*\{?\d\}?)?\s*\}", r"«\1/\2\3»", text)
-    text = re.sub(r"(^|\\cup|\\in|=)\s*([\[\]])([^\[\]()]+,[^\[\]()]+)([\[\]])(?=\s*\.?\s*(?:$|\\cup))", lambda m: f"{m[1]} {m[2].replace(']', '(')}{m[3]}{m[4].replace('[', ')')}", text)
+    text = re.sub(
+        r"\(\s*(?:«\s*(?:approximately|about)\s*»|approximately|about)[^()]*\)\s*$", " ", text
+    )
+    text = re.sub(
+        r"\(\s*«?\s*(?:or\b|i\.e\.|that is\b),?\s*»?([^()]*)\)\s*$|«\(or ([^«»]*)\)»\s*$",
+        lambda m: f" or {m[1] or m[2]}",
+        text,
+    )
+    text = re.sub(
+        r"\\frac\s*\{\s*(?=[^{}]*«)«?\s*([A-Za-z]+)\s*»?\s*\}\s*\{\s*«?\s*([A-Za-z]+)\s*»?\s*(\^\s*\{?\d\}?)?\s*\}",
+        r"«\1/\2\3»",
+        text,
+    )
+    text = re.sub(
+        r"(^|\\cup|\\in|=)\s*([\[\]])([^\[\]()]+,[^\[\]()]+)([\[\]])(?=\s*\.?\s*(?:$|\\cup))",
+        lambda m: f"{m[1]} {m[2].replace(']', '(')}{m[3]}{m[4].replace('[', ')')}",
+        text,
+    )
     text = re.sub(r"\b([a-zA-Z])\s*:\s*([a-z])\s*\\mapsto(?![a-zA-Z])", r"\1(\2) = ", text)
-    text = re.sub(r"\^\\circ\s*«?\s*([CF])\s*»?\s*$", lambda m: " «celsius»" if m[1] == "C" else " «fahrenheit»", text)
-    for a, b in (("!=", "\\ne "), ("<=", "\\le "), (">=", "\\ge "), ("\\not=", "\\ne "), ("\\not =", "\\ne "), ("=<", "\\le "), ("**", "^"), ("\\%", "%"), ("\\_", "_"), ("\\#", "#"), ("\\&", "&"), ("...", "\\ldots ")):
+    text = re.sub(
+        r"\^\\circ\s*«?\s*([CF])\s*»?\s*$",
+        lambda m: " «celsius»" if m[1] == "C" else " «fahrenheit»",
+        text,
+    )
+    for a, b in (
+        ("!=", "\\ne "),
+        ("<=", "\\le "),
+        (">=", "\\ge "),
+        ("\\not=", "\\ne "),
+        ("\\not =", "\\ne "),
+        ("=<", "\\le "),
+        ("**", "^"),
+        ("\\%", "%"),
+        ("\\_", "_"),
+        ("\\#", "#"),
+        ("\\&", "&"),
+        ("...", "\\ldots "),
+    ):
         text = text.replace(a, b)
-    text = re.sub(r"^\s*(\d+)\s*(?:«\s*(?:in|out of)\s*»|\bin\b|\bout of\b)\s*(\d+)\s*\.?\s*$", r"\\frac{\1}{\2}", text)
+    text = re.sub(
+        r"^\s*(\d+)\s*(?:«\s*(?:in|out of)\s*»|\bin\b|\bout of\b)\s*(\d+)\s*\.?\s*$",
+        r"\\frac{\1}{\2}",
+        text,
+    )
     text = re.sub(r"\bper cent\b", "percent", text)
     text = re.sub(r"\b(?:np|math|sp|sympy)\.(?=[a-z])", "", text)
     text = re.sub(r"[^\S\u2003]+", " ", text).strip(" \u2003")
     text = re.sub(r"^-?\d{1,3}(?: \d{3})+$", lambda m: m[0].replace(" ", ""), text)
-    text = re.sub(r"(?<![\\a-zA-Z_^}])\{\s*(«[^«»]*»|[A-Za-z]{2,}(?: [A-Za-z]+)*)\s*\}", r" \1 ", text)
+    text = re.sub(
+        r"(?<![\\a-zA-Z_^}])\{\s*(«[^«»]*»|[A-Za-z]{2,}(?: [A-Za-z]+)*)\s*\}", r" \1 ", text
+    )
     text = re.sub(r"(?<=\D)\.(?=\s*(?:\\?[})\]]|$))|(?<=\})\.(?=\s*[)\]])", "", text)
     text = re.sub(r"^(?:=|\\approx|\\implies|\\therefore|:)\s*", "", text)
     return re.sub(r"\s*(?:[.,;:]\s*)+$|\\\\\s*$|[\^_]$", "", text).strip(" \u2003")
@@ -95,7 +292,14 @@ def _unescaped(text: str) -> str:
     """Undo what JSON and Python make of backslashes: TAB + `ext` was `\\text`; `\\\\frac` with every backslash doubled was `\\frac`."""
     text = _EATEN.sub(lambda m: "\\" + _ESCAPES[m[1]], text)
     runs = re.findall(r"\\+", text)
-    if runs and all(len(r) % 2 == 0 for r in runs) and re.search(r"\\\\(?:frac|sqrt|text|left|pi|begin|cdot|times|dfrac|boxed|infty|sin|cos|pm|le|ge|circ|[{%])", text):
+    if (
+        runs
+        and all(len(r) % 2 == 0 for r in runs)
+        and re.search(
+            r"\\\\(?:frac|sqrt|text|left|pi|begin|cdot|times|dfrac|boxed|infty|sin|cos|pm|le|ge|circ|[{%])",
+            text,
+        )
+    ):
         return re.sub(r"\\\\", r"\\", text)
     return text if "\\begin" in text else re.sub(r"\\\\(?=[A-Za-z]{2})", r"\\", text)
 
@@ -108,7 +312,12 @@ def _plain_unicode(text: str) -> str:
     for kind, run in groupby(text, _kind):
         chars = list(run)
         if kind in "^_":
-            out.append(kind + "{" + unicodedata.normalize("NFKC", "".join(chars)).replace("\u2212", "-") + "}")
+            out.append(
+                kind
+                + "{"
+                + unicodedata.normalize("NFKC", "".join(chars)).replace("\u2212", "-")
+                + "}"
+            )
             continue
         if kind == "o":  # ①③ is a list
             out.append(", ".join(unicodedata.normalize("NFKC", c) for c in chars))
@@ -126,7 +335,9 @@ def _kind(c: str) -> str:
     if c.isascii() or c in _UNICODE:
         return "a"
     how = unicodedata.decomposition(c)
-    return {"<super>": "^", "<sub>": "_", "<fraction>": "/", "<circle>": "o"}.get(how.split(" ")[0], "a")
+    return {"<super>": "^", "<sub>": "_", "<fraction>": "/", "<circle>": "o"}.get(
+        how.split(" ")[0], "a"
+    )
 
 
 def _without_dollars(text: str) -> str:
@@ -157,14 +368,30 @@ def _commands(text: str) -> str:
             continue
         if name in _TEXTS or name in _WRAPPERS or name == "mathbb":
             content, i = _argument(text, i)
-            out.append(_said(content) if name in _TEXTS else " " + _BLACKBOARD.get(content.strip(), content) + " " if name == "mathbb" else f"{{{_commands(content)}}}")
+            out.append(
+                _said(content)
+                if name in _TEXTS
+                else " " + _BLACKBOARD.get(content.strip(), content) + " "
+                if name == "mathbb"
+                else f"{{{_commands(content)}}}"
+            )
             continue
         new = _SYNONYMS.get(name, name)
-        out.append(new if not new[0].isalpha() else "\\" + new + (" " if i < len(text) and text[i].isalnum() else ""))
+        out.append(
+            new
+            if not new[0].isalpha()
+            else "\\" + new + (" " if i < len(text) and text[i].isalnum() else "")
+        )
     return "".join(out)
 
 
-_BLACKBOARD = {"R": "\\reals", "Z": "\\integers", "N": "\\naturals", "Q": "\\rationals", "C": "\\complexes"}
+_BLACKBOARD = {
+    "R": "\\reals",
+    "Z": "\\integers",
+    "N": "\\naturals",
+    "Q": "\\rationals",
+    "C": "\\complexes",
+}
 
 
 def _argument(text: str, i: int) -> tuple[str, int]:
@@ -180,7 +407,9 @@ def _argument(text: str, i: int) -> tuple[str, int]:
     return text[j : j + 1], min(j + 1, len(text))
 
 
-_UNIT_LIKE = re.compile(r"[A-Za-z]{1,4}(?:\^\{?-?\d\}?)?(?:\s*[/*]\s*[A-Za-z]{1,4}(?:\^\{?-?\d\}?)?)+")
+_UNIT_LIKE = re.compile(
+    r"[A-Za-z]{1,4}(?:\^\{?-?\d\}?)?(?:\s*[/*]\s*[A-Za-z]{1,4}(?:\^\{?-?\d\}?)?)+"
+)
 
 
 def _said(content: str) -> str:
@@ -195,7 +424,9 @@ def _said(content: str) -> str:
         return f" «{bare}» "
     if "\\" in bare or (bare and not re.search(r"[A-Za-z]{2}", bare)):
         return f" {_commands(bare)} "
-    return f" «{bare}» " if content[:1] == " " or content[-1:] == " " else f"«{bare}»" if bare else " "
+    return (
+        f" «{bare}» " if content[:1] == " " or content[-1:] == " " else f"«{bare}»" if bare else " "
+    )
 
 
 def _environments(text: str) -> str:
@@ -206,7 +437,15 @@ def _environments(text: str) -> str:
     for body in re.findall(rf"\\begin\{{{lines}\}}(.*?)\\end\{{{lines}\}}", text, flags=re.S):
         if re.search(r"&\s*(?:«|,|if|for|x|\\te)", body) and "cases" in text:
             return text  # a function in pieces is no list
-        flat = ", ".join(part.replace("&", " ").strip().strip(",") for part in re.split(r"\\\\(?:\[[^\]]*\])?", body) if part.strip())
+        flat = ", ".join(
+            part.replace("&", " ").strip().strip(",")
+            for part in re.split(r"\\\\(?:\[[^\]]*\])?", body)
+            if part.strip()
+        )
         text = text.replace(body, flat)
     text = re.sub(rf"\\(?:begin|end)\{{{lines}\}}", " ", text)
-    return re.sub(r"\\(begin|end)\{(?:[pbB]?matrix|smallmatrix|array)\}(?:\{[clr|\s]*\})?", r"\\\1{matrix}", text)
+    return re.sub(
+        r"\\(begin|end)\{(?:[pbB]?matrix|smallmatrix|array)\}(?:\{[clr|\s]*\})?",
+        r"\\\1{matrix}",
+        text,
+    )

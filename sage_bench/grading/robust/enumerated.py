@@ -14,8 +14,17 @@ from sage_bench.grading.robust.parser import parse
 from sage_bench.grading.robust.tokens import RELATIONS, Token, split
 
 MOST = 4096
-_EMPTY = set("with each where such that and all every for any are is both which in satisfying".split())
-_TESTS = {"=": lambda d: abs(d) < CLOSE, "!=": lambda d: abs(d) >= CLOSE, "<": lambda d: d < -CLOSE, ">": lambda d: d > CLOSE, "<=": lambda d: d <= CLOSE, ">=": lambda d: d >= -CLOSE}
+_EMPTY = set(
+    "with each where such that and all every for any are is both which in satisfying".split()
+)
+_TESTS = {
+    "=": lambda d: abs(d) < CLOSE,
+    "!=": lambda d: abs(d) >= CLOSE,
+    "<": lambda d: d < -CLOSE,
+    ">": lambda d: d > CLOSE,
+    "<=": lambda d: d <= CLOSE,
+    ">=": lambda d: d >= -CLOSE,
+}
 
 
 def enumerated(template: list[Token], condition: list[Token]) -> Form | None:
@@ -30,7 +39,11 @@ def enumerated(template: list[Token], condition: list[Token]) -> Form | None:
     (None, None)
     """
     names = [t.text for t in template if t.kind == "sym"]
-    if not names or len(set(names)) != len(names) or any(t.kind not in {"sym", "open", "close", "sep"} for t in template):
+    if (
+        not names
+        or len(set(names)) != len(names)
+        or any(t.kind not in {"sym", "open", "close", "sep"} for t in template)
+    ):
         return None
     domains, rest = _domains(condition, names)
     if set(domains) != set(names):
@@ -44,14 +57,20 @@ def enumerated(template: list[Token], condition: list[Token]) -> Form | None:
         size *= len(d)
     if size > MOST:
         return None
-    rows = [row for row in itertools.product(*(domains[n] for n in names)) if all(t(dict(zip(names, row, strict=True))) for t in tests)]
+    rows = [
+        row
+        for row in itertools.product(*(domains[n] for n in names))
+        if all(t(dict(zip(names, row, strict=True))) for t in tests)
+    ]
     opening = template[0].text if template[0].kind == "open" else ""
     if not opening:
         return Many(tuple(Value(r[0]) for r in rows), "{", "}")
     return Many(tuple(Many(tuple(Value(v) for v in row), "(", ")") for row in rows), "{", "}")
 
 
-def _domains(tokens: list[Token], names: list[str]) -> tuple[dict[str, list[Node]], list[list[Token]]]:
+def _domains(
+    tokens: list[Token], names: list[str]
+) -> tuple[dict[str, list[Node]], list[list[Token]]]:
     r"""What `x, y \in \{...\}` gives each name, and the clauses that are left."""
     domains: dict[str, list[Node]] = {}
     kept = list(tokens)
@@ -72,7 +91,11 @@ def _domains(tokens: list[Token], names: list[str]) -> tuple[dict[str, list[Node
             if t.kind == "sym":
                 domains[t.text] = values
         kept[start : end + 1] = [Token("sep", ",")]
-    return domains, [c for c in split(kept, lambda t: t.kind == "sep") if any(t.kind != "word" or not set(t.text.lower().split()) <= _EMPTY for t in c)]
+    return domains, [
+        c
+        for c in split(kept, lambda t: t.kind == "sep")
+        if any(t.kind != "word" or not set(t.text.lower().split()) <= _EMPTY for t in c)
+    ]
 
 
 def _test(clause: list[Token]):  # type: ignore[no-untyped-def]
@@ -87,7 +110,11 @@ def _test(clause: list[Token]):  # type: ignore[no-untyped-def]
     cuts = [i for i, t in enumerate(clause) if t.kind == "rel"]
     if len(cuts) != 1 or RELATIONS[clause[cuts[0]].text] not in _TESTS:
         raise Unreadable("a condition that is no relation")
-    left, right, holds = parse(clause[: cuts[0]]), parse(clause[cuts[0] + 1 :]), _TESTS[RELATIONS[clause[cuts[0]].text]]
+    left, right, holds = (
+        parse(clause[: cuts[0]]),
+        parse(clause[cuts[0] + 1 :]),
+        _TESTS[RELATIONS[clause[cuts[0]].text]],
+    )
 
     def test(at: dict[str, Node]) -> bool:
         numbers = {n: evaluate(v, {}) for n, v in at.items()}

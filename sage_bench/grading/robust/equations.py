@@ -19,9 +19,18 @@ def equation_of(form: Form) -> Relation | None:
     """`y = 2x` as a relation; None for what is none."""
     if isinstance(form, Relation):
         return form
-    if isinstance(form, Named) and isinstance(form.value, Value) and re.fullmatch(r"(\\[A-Za-z]+|[A-Za-z])(_\w+)?'*", form.name):
+    if (
+        isinstance(form, Named)
+        and isinstance(form.value, Value)
+        and re.fullmatch(r"(\\[A-Za-z]+|[A-Za-z])(_\w+)?'*", form.name)
+    ):
         return Relation((Node("sym", (form.name,)), form.value.node), ("=",))
-    if isinstance(form, Named) and isinstance(form.value, Value) and not form.in_words and not form.parameters:
+    if (
+        isinstance(form, Named)
+        and isinstance(form.value, Value)
+        and not form.in_words
+        and not form.parameters
+    ):
         try:
             return Relation((parse_text(form.name), form.value.node), ("=",))
         except Unreadable:
@@ -43,7 +52,9 @@ def same_relation(g: Relation | None, a: Relation | None) -> bool:
         return _same_congruence(g.sides, a.sides)  # type: ignore[arg-type]
     if all(_same_step(*x, *y) for x, y in zip(_steps(g), _steps(a), strict=True)):
         return True
-    return len(g.ops) > 1 and all(_same_step(*x, *y) for x, y in zip(_steps(g), reversed(_steps(a)), strict=True))
+    return len(g.ops) > 1 and all(
+        _same_step(*x, *y) for x, y in zip(_steps(g), reversed(_steps(a)), strict=True)
+    )
 
 
 def _same_congruence(g: tuple[Node, ...], a: tuple[Node, ...]) -> bool:
@@ -65,18 +76,29 @@ def _steps(r: Relation) -> list[tuple[Node | Words, str, Node | Words]]:
     return out
 
 
-def _same_step(g_left: Node | Words, g_op: str, g_right: Node | Words, a_left: Node | Words, a_op: str, a_right: Node | Words) -> bool:
+def _same_step(
+    g_left: Node | Words,
+    g_op: str,
+    g_right: Node | Words,
+    a_left: Node | Words,
+    a_op: str,
+    a_right: Node | Words,
+) -> bool:
     if g_op != a_op:
         return False
     sides = (g_left, g_right, a_left, a_right)
-    if any(isinstance(s, Words) for s in sides):  # a side told in words ("the sum") stands for whatever the other has there
+    if any(
+        isinstance(s, Words) for s in sides
+    ):  # a side told in words ("the sum") stands for whatever the other has there
         pairs = ((g_left, a_left), (g_right, a_right))
         if any(len({_of_whole_numbers(s) for s in pair}) > 1 for pair in pairs):
             return False
         return all(isinstance(x, Words) or isinstance(y, Words) or same(x, y) for x, y in pairs)
     if same(g_left, a_left) and same(g_right, a_right):  # type: ignore[arg-type]
         return True
-    gold, answer = (Node("add", (x, Node("neg", (y,)))) for x, y in ((g_left, g_right), (a_left, a_right)))
+    gold, answer = (
+        Node("add", (x, Node("neg", (y,)))) for x, y in ((g_left, g_right), (a_left, a_right))
+    )
     ratios = []
     for at in points(sorted(symbols(gold) | symbols(answer)), False, 12):
         try:
@@ -95,11 +117,18 @@ def _same_step(g_left: Node | Words, g_op: str, g_right: Node | Words, a_left: N
 
 def _of_whole_numbers(side: Node | Words) -> bool:
     """All integers greater than 3 are not all numbers greater than 3."""
-    return isinstance(side, Words) and bool(re.search(r"integer|natural|whole|prime|odd|even|digit", side.said, re.I))
+    return isinstance(side, Words) and bool(
+        re.search(r"integer|natural|whole|prime|odd|even|digit", side.said, re.I)
+    )
 
 
 def is_quantity(node: Node) -> bool:
     """Is this side of a gold equation one thing with a value (`\\sin x`, `f(2)`, `|AB|`), rather than a formula?"""
     if node.op in {"fn", "app", "abs"}:
         return True
-    return node.op in {"mul", "div"} and bool(symbols(node)) and not any(n.op in {"num", "add"} for n in walk(node)) and all(re.fullmatch(r"[A-Z].*|\\.*", s) for s in symbols(node))
+    return (
+        node.op in {"mul", "div"}
+        and bool(symbols(node))
+        and not any(n.op in {"num", "add"} for n in walk(node))
+        and all(re.fullmatch(r"[A-Z].*|\\.*", s) for s in symbols(node))
+    )

@@ -11,7 +11,14 @@ import mpmath
 from sage_bench.grading.robust.nodes import Node, symbols, walk
 from sage_bench.grading.robust.numeric import CLOSE, Undefined, evaluate
 
-LETTERS = {"k", "n", "m", "l", "j", "t"}  # letters that stand for any whole number beside a multiple of π or a degree
+LETTERS = {
+    "k",
+    "n",
+    "m",
+    "l",
+    "j",
+    "t",
+}  # letters that stand for any whole number beside a multiple of π or a degree
 MOST = 400  # residues
 
 
@@ -34,7 +41,10 @@ def family(node: Node, integers: frozenset[str]) -> tuple[Any, Any] | None:
     except Undefined:
         return None
     start, period = v[0], v[1] - v[0]
-    linear = abs(period) > CLOSE and all(abs(start + x * period - y) <= CLOSE * (1 + abs(y)) for x, y in zip((2, 5), v[2:], strict=True))
+    linear = abs(period) > CLOSE and all(
+        abs(start + x * period - y) <= CLOSE * (1 + abs(y))
+        for x, y in zip((2, 5), v[2:], strict=True)
+    )
     return (start, period) if linear and not isinstance(period, mpmath.mpc) else None
 
 
@@ -49,7 +59,11 @@ def same_families(a: Sequence[tuple[Any, Any]], b: Sequence[tuple[Any, Any]]) ->
     shares = []
     for _, period in (*a, *b):
         share = Fraction(str(mpmath.nstr(abs(period) / base, 20))).limit_denominator(120)
-        if abs(abs(period) / base - mpmath.mpf(share.numerator) / share.denominator) > CLOSE * 10**6 or share == 0:
+        if (
+            abs(abs(period) / base - mpmath.mpf(share.numerator) / share.denominator)
+            > CLOSE * 10**6
+            or share == 0
+        ):
             return False  # periods without a common multiple
         shares.append(share)
     common = Fraction(1)
@@ -58,16 +72,28 @@ def same_families(a: Sequence[tuple[Any, Any]], b: Sequence[tuple[Any, Any]]) ->
         common = Fraction(top, common.denominator * s.denominator)
     if any(common / s > MOST for s in shares):
         return False
-    return _residues(a, shares[: len(a)], common, base) == _residues(b, shares[len(a) :], common, base)
+    return _residues(a, shares[: len(a)], common, base) == _residues(
+        b, shares[len(a) :], common, base
+    )
 
 
-def _residues(families: Sequence[tuple[Any, Any]], shares: Sequence[Fraction], common: Fraction, base: Any) -> set[int]:
+def _residues(
+    families: Sequence[tuple[Any, Any]], shares: Sequence[Fraction], common: Fraction, base: Any
+) -> set[int]:
     """Numbers modulo the common period, in units of 1e-15 of it."""
     whole = base * common.numerator / common.denominator
     out = set()
     for (start, period), share in zip(families, shares, strict=True):
         for j in range(int(common / share)):
-            out.add(int(mpmath.nint(((start + j * period) / whole - mpmath.floor((start + j * period) / whole)) * 10**15)) % 10**15)
+            out.add(
+                int(
+                    mpmath.nint(
+                        ((start + j * period) / whole - mpmath.floor((start + j * period) / whole))
+                        * 10**15
+                    )
+                )
+                % 10**15
+            )
     return out
 
 

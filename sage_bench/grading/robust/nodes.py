@@ -57,7 +57,11 @@ def rename(node: Node, names: dict[str, str]) -> Node:
     if node.op == "sym":
         return Node("sym", (names.get(node.args[0], node.args[0]),))
     args = tuple(rename(a, names) if isinstance(a, Node) else a for a in node.args)
-    return Node(node.op, (names.get(args[0], args[0]), *args[1:])) if node.op == "app" else Node(node.op, args)
+    return (
+        Node(node.op, (names.get(args[0], args[0]), *args[1:]))
+        if node.op == "app"
+        else Node(node.op, args)
+    )
 
 
 def signs(node: Node) -> list[Node]:
@@ -108,7 +112,11 @@ def _bits(v: Fraction) -> int:
 def _power(a: Fraction, b: Fraction) -> Fraction | None:
     if b.denominator != 1:
         top, bottom = _whole_root(a, b.denominator) if a >= 0 else (None, None)
-        return _power(Fraction(top, bottom), Fraction(b.numerator)) if top is not None and bottom else None
+        return (
+            _power(Fraction(top, bottom), Fraction(b.numerator))
+            if top is not None and bottom
+            else None
+        )
     n = b.numerator
     if (a == 0 and n < 0) or abs(n) * max(_bits(a), 1) > BITS:
         return None if a == 0 or abs(a) != 1 else a ** (n % 2)
@@ -167,8 +175,18 @@ def _product(*values: Fraction) -> Fraction | None:
 
 
 _EXACT = {
-    "add": lambda *v: sum(v, Fraction(0)), "mul": _product, "div": lambda a, b: a / b if b else None, "neg": lambda a: -a, "pow": _power, "root": _root, "abs": abs,
-    "fact": _factorial, "floor": lambda a: Fraction(a.__floor__()), "ceil": lambda a: Fraction(a.__ceil__()), "binom": _binomial, "pct": lambda a: a / 100,
+    "add": lambda *v: sum(v, Fraction(0)),
+    "mul": _product,
+    "div": lambda a, b: a / b if b else None,
+    "neg": lambda a: -a,
+    "pow": _power,
+    "root": _root,
+    "abs": abs,
+    "fact": _factorial,
+    "floor": lambda a: Fraction(a.__floor__()),
+    "ceil": lambda a: Fraction(a.__ceil__()),
+    "binom": _binomial,
+    "pct": lambda a: a / 100,
 }
 
 
@@ -184,15 +202,33 @@ def literal(node: Node) -> Literal | None:
         if value.denominator != 1 and places is None:
             return None
         step = Fraction(1, 10 ** (places or 0))
-        return Literal(value, step, len(str(abs(value.numerator * step.denominator // value.denominator)).lstrip("0")) or 1, not places)
+        return Literal(
+            value,
+            step,
+            len(str(abs(value.numerator * step.denominator // value.denominator)).lstrip("0")) or 1,
+            not places,
+        )
     if op == "neg" and (inner := literal(args[0])):
         return inner._replace(value=-inner.value)
-    if op == "mul" and len(args) == 2 and (inner := literal(args[0])) and (scale := _power_of_ten(args[1])):
-        return Literal(inner.value * scale, inner.unit_in_last_place * scale, inner.figures, False, True)
+    if (
+        op == "mul"
+        and len(args) == 2
+        and (inner := literal(args[0]))
+        and (scale := _power_of_ten(args[1]))
+    ):
+        return Literal(
+            inner.value * scale, inner.unit_in_last_place * scale, inner.figures, False, True
+        )
     return None
 
 
 def _power_of_ten(node: Node) -> Fraction | None:
-    if node.op == "pow" and exact(node.args[0]) == 10 and (n := exact(node.args[1])) is not None and n.denominator == 1 and abs(n) < 400:
+    if (
+        node.op == "pow"
+        and exact(node.args[0]) == 10
+        and (n := exact(node.args[1])) is not None
+        and n.denominator == 1
+        and abs(n) < 400
+    ):
         return Fraction(10) ** n.numerator
     return None

@@ -13,7 +13,14 @@ from sage_bench.grading.robust.words import number_word
 PLAIN_FUNCTIONS = {"\\" + f for f in FUNCTIONS} - {"\\log", "\\lg", "\\sqrt", "\\ln", "\\exp"}
 CONSTANTS = {"\\pi": "pi", "\\infty": "oo"}
 ACCENTS = {"\\bar", "\\overline", "\\dot", "\\ddot", "\\tilde"}
-_APPLIED = {"f", "g", "h", "F", "G", "H"}  # letters that are functions when a bracket follows at once
+_APPLIED = {
+    "f",
+    "g",
+    "h",
+    "F",
+    "G",
+    "H",
+}  # letters that are functions when a bracket follows at once
 
 
 class Notation:
@@ -79,13 +86,24 @@ class Notation:
         bars, self.bars = self.bars, 0
         node = self.sum()
         self.bars = bars
-        closing = {"(": ")", "[": "]", "{": "}", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}.get(opening)
+        closing = {"(": ")", "[": "]", "{": "}", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}.get(
+            opening
+        )
         if closing is None:
             raise Unreadable(f"`{opening}` is no bracket of an expression")
         self.expect(closing)
-        if opening == "(" and self.peek().text == "_" and self.tokens[self.i - 2].kind == "num" and node.op == "num":  # (52)_8
+        if (
+            opening == "("
+            and self.peek().text == "_"
+            and self.tokens[self.i - 2].kind == "num"
+            and node.op == "num"
+        ):  # (52)_8
             return self.based(node, self.tokens[self.i - 2].text)
-        return Node({"\\lfloor": "floor", "\\lceil": "ceil"}[opening], (node,)) if opening in {"\\lfloor", "\\lceil"} else node
+        return (
+            Node({"\\lfloor": "floor", "\\lceil": "ceil"}[opening], (node,))
+            if opening in {"\\lfloor", "\\lceil"}
+            else node
+        )
 
     def based(self, node: Node, digits: str) -> Node:
         """`52_8`: a number with its base."""
@@ -94,7 +112,11 @@ class Notation:
         self.take()
         base = self.index()
         base = str(number_word(base) or base)
-        if not base.isdigit() or not 2 <= int(base) <= 36 or any(int(d, 36) >= int(base) for d in digits):
+        if (
+            not base.isdigit()
+            or not 2 <= int(base) <= 36
+            or any(int(d, 36) >= int(base) for d in digits)
+        ):
             raise Unreadable(f"no number in base {base}")
         return Node("based", (digits, int(base)))
 
@@ -117,8 +139,16 @@ class Notation:
             name += "'" if self.take().text == "'" else "_" + self.index()
         if name == "C" and self.peek().text == "(" and (chosen := self.chosen()):
             return chosen
-        at_a_number = [t.kind for t in self.tokens[self.i : self.i + 3]] == ["open", "num", "close"]  # I(0) is no product
-        if self.peek().text == "(" and not self.peek().spaced and (name[0] in _APPLIED or at_a_number):
+        at_a_number = [t.kind for t in self.tokens[self.i : self.i + 3]] == [
+            "open",
+            "num",
+            "close",
+        ]  # I(0) is no product
+        if (
+            self.peek().text == "("
+            and not self.peek().spaced
+            and (name[0] in _APPLIED or at_a_number)
+        ):
             return Node("app", (name, *self.arguments()))
         return Node("sym", (name,))
 
@@ -162,7 +192,9 @@ class Notation:
             return Node("ellipsis")
         if name in ACCENTS:
             inner = self.argument()
-            names = [n.args[0] for n in (inner.args if inner.op == "mul" else (inner,)) if n.op == "sym"]
+            names = [
+                n.args[0] for n in (inner.args if inner.op == "mul" else (inner,)) if n.op == "sym"
+            ]
             if names and len(names) == (len(inner.args) if inner.op == "mul" else 1):
                 return self.symbol(name[1:] + " " + "".join(names))
         if name in {"\\angle", "\\triangle"}:
@@ -192,9 +224,20 @@ class Notation:
             args = self.arguments() if self.peek().text == "(" else [self.bracket()]
         else:
             args = [self.function_argument()]
-        inverse = exponent is not None and exponent.op == "neg" and exponent.args[0] == number(1) and name in PLAIN_FUNCTIONS
+        inverse = (
+            exponent is not None
+            and exponent.op == "neg"
+            and exponent.args[0] == number(1)
+            and name in PLAIN_FUNCTIONS
+        )
         if name in {"\\log", "\\ln", "\\lg"}:
-            natural = Node("const", ("e",)) if name == "\\ln" else number(10) if name == "\\lg" else Node("const", ("log",))
+            natural = (
+                Node("const", ("e",))
+                if name == "\\ln"
+                else number(10)
+                if name == "\\lg"
+                else Node("const", ("log",))
+            )
             node = Node("log", (base or natural, args[0]))
         elif name == "\\exp":
             node = Node("pow", (Node("const", ("e",)), args[0]))
@@ -220,12 +263,18 @@ def number_of(text: str) -> Node:
     m = re.fullmatch(r"(\d*)\.(\d*)\\(?:overline|bar|dot)\s*\{(\d+)\}", text)
     if m:
         whole, fixed, repeated = m[1] or "0", m[2], m[3]
-        value = Fraction(int(whole + fixed + repeated) - int(whole + fixed), (10 ** len(repeated) - 1) * 10 ** len(fixed))
+        value = Fraction(
+            int(whole + fixed + repeated) - int(whole + fixed),
+            (10 ** len(repeated) - 1) * 10 ** len(fixed),
+        )
         return number(value)
     mantissa, _, power = text.lower().partition("e")
     places = len(mantissa.partition(".")[2]) or None
     if power:
         if abs(int(power)) > 400:
             raise Unreadable("out of range")
-        return Node("mul", (number(Fraction(mantissa), places), Node("pow", (number(10), number(int(power))))))
+        return Node(
+            "mul",
+            (number(Fraction(mantissa), places), Node("pow", (number(10), number(int(power))))),
+        )
     return number(Fraction(mantissa), places)

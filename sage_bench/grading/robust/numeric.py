@@ -11,7 +11,9 @@ import mpmath
 from sage_bench.grading.robust.nodes import Node, exact, walk
 
 DIGITS = 50
-CLOSE = mpmath.mpf(10) ** -30  # relative difference below which two values computed to DIGITS are the same
+CLOSE = (
+    mpmath.mpf(10) ** -30
+)  # relative difference below which two values computed to DIGITS are the same
 mpmath.mp.dps = DIGITS
 
 
@@ -30,7 +32,13 @@ def evaluate(node: Node, at: Mapping[str, Any], log_base: Any = None, real: bool
     """
     try:
         value = _value(node, at, log_base if log_base is not None else mpmath.e, real)
-    except (ZeroDivisionError, ValueError, OverflowError, TypeError, mpmath.libmp.NoConvergence) as error:
+    except (
+        ZeroDivisionError,
+        ValueError,
+        OverflowError,
+        TypeError,
+        mpmath.libmp.NoConvergence,
+    ) as error:
         raise Undefined(str(error)) from error
     if isinstance(value, mpmath.mpc) and abs(value.imag) <= CLOSE * max(1, abs(value.real)):
         value = value.real
@@ -46,7 +54,13 @@ def _value(node: Node, at: Mapping[str, Any], base: Any, real: bool) -> Any:
     if op == "sym":
         return at[args[0]]
     if op == "const":
-        return {"pi": mpmath.pi, "e": mpmath.e, "i": mpmath.mpc(0, 1), "log": base, "oo": mpmath.inf}[args[0]] * 1
+        return {
+            "pi": mpmath.pi,
+            "e": mpmath.e,
+            "i": mpmath.mpc(0, 1),
+            "log": base,
+            "oo": mpmath.inf,
+        }[args[0]] * 1
     if op in {"pm", "mp", "ellipsis"}:
         raise Undefined("no single value")
     if op == "based":
@@ -56,11 +70,22 @@ def _value(node: Node, at: Mapping[str, Any], base: Any, real: bool) -> Any:
     if op == "dots":  # the ends in either order; where they count in numbers, the step as well
         first, second = exact(args[1]), exact(args[3]) if len(args) > 3 else None
         step = "" if first is None else str(abs(second - first) if second is not None else 1)
-        return _stand_in(f"{args[0]} by {step}", [_value(a, at, base, real) for a in args[1:3]], symmetric=True)
+        return _stand_in(
+            f"{args[0]} by {step}", [_value(a, at, base, real) for a in args[1:3]], symmetric=True
+        )
     values = [_value(a, at, base, real) if isinstance(a, Node) else a for a in args]
     if real and op in {"pow", "root", "log"}:
-        inner, how = (values[0], values[1]) if op == "pow" else (values[1], 1 / values[0] if op == "root" else 0.5)
-        if not isinstance(inner, mpmath.mpc) and inner < 0 and (isinstance(how, mpmath.mpc) or how != int(how)) and not (op == "root" and values[0] == int(values[0]) and int(values[0]) % 2):
+        inner, how = (
+            (values[0], values[1])
+            if op == "pow"
+            else (values[1], 1 / values[0] if op == "root" else 0.5)
+        )
+        if (
+            not isinstance(inner, mpmath.mpc)
+            and inner < 0
+            and (isinstance(how, mpmath.mpc) or how != int(how))
+            and not (op == "root" and values[0] == int(values[0]) and int(values[0]) % 2)
+        ):
             raise Undefined("outside the real domain")
     return _FUNCTIONS[op](*values)
 
@@ -70,7 +95,10 @@ def _stand_in(name: str, values: list[Any], symmetric: bool = False) -> Any:
     seed = hashlib.sha256(name.encode()).digest()
     total = mpmath.mpf(seed[0] + 1) / 97
     for k, v in enumerate(values):
-        a, b = 1 + mpmath.mpf(seed[1 + (0 if symmetric else k) % 15]) / 301, mpmath.mpf(seed[16 + (0 if symmetric else k) % 15]) / 53
+        a, b = (
+            1 + mpmath.mpf(seed[1 + (0 if symmetric else k) % 15]) / 301,
+            mpmath.mpf(seed[16 + (0 if symmetric else k) % 15]) / 53,
+        )
         total += mpmath.sin(a * v + b) + a * v / 3
     return total
 
@@ -119,13 +147,35 @@ def _named(name: str, *x: Any) -> Any:
         return (max if name == "max" else min)(x)
     if name in {"gcd", "lcm", "det"}:
         raise Undefined(name)
-    short = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arccot": "acot", "arcsec": "asec", "arccsc": "acsc", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh"}
+    short = {
+        "arcsin": "asin",
+        "arccos": "acos",
+        "arctan": "atan",
+        "arccot": "acot",
+        "arcsec": "asec",
+        "arccsc": "acsc",
+        "arcsinh": "asinh",
+        "arccosh": "acosh",
+        "arctanh": "atanh",
+    }
     return getattr(mpmath, short.get(name, name))(*x)
 
 
 _FUNCTIONS = {
-    "add": _sum, "mul": _times, "div": lambda a, b: a / b, "neg": lambda a: -a, "pow": _power, "root": _root, "abs": abs, "fact": _factorial,
-    "floor": _whole(mpmath.floor), "ceil": _whole(mpmath.ceil), "binom": mpmath.binomial, "deg": lambda a: a * mpmath.pi / 180, "pct": lambda a: a / 100, "fn": _named,
+    "add": _sum,
+    "mul": _times,
+    "div": lambda a, b: a / b,
+    "neg": lambda a: -a,
+    "pow": _power,
+    "root": _root,
+    "abs": abs,
+    "fact": _factorial,
+    "floor": _whole(mpmath.floor),
+    "ceil": _whole(mpmath.ceil),
+    "binom": mpmath.binomial,
+    "deg": lambda a: a * mpmath.pi / 180,
+    "pct": lambda a: a / 100,
+    "fn": _named,
     "log": lambda b, x: mpmath.log(x) / mpmath.log(b),
 }
 _WHOLE_ONLY = {"fact", "binom", "floor", "ceil"}
@@ -134,7 +184,9 @@ _WHOLE_ONLY = {"fact", "binom", "floor", "ceil"}
 def is_for_integers(node: Node) -> bool:
     """Does the expression make sense for whole numbers in the first place: factorials, (-1)^n, floors, ellipses?"""
     for n in walk(node):
-        if n.op in _WHOLE_ONLY or (n.op == "pow" and n.args[0].op == "neg" and any(m.op == "sym" for m in walk(n.args[1]))):
+        if n.op in _WHOLE_ONLY or (
+            n.op == "pow" and n.args[0].op == "neg" and any(m.op == "sym" for m in walk(n.args[1]))
+        ):
             return True
     return False
 

@@ -10,7 +10,13 @@ from sage_bench.grading.robust.forms import Reading
 from sage_bench.grading.robust.nodes import Node, rename, symbols
 from sage_bench.grading.robust.tokens import Token
 
-_KINDS = {"\\integers": "integers", "\\naturals": "naturals", "\\reals": "reals", "\\rationals": "rationals", "\\complexes": "complexes"}
+_KINDS = {
+    "\\integers": "integers",
+    "\\naturals": "naturals",
+    "\\reals": "reals",
+    "\\rationals": "rationals",
+    "\\complexes": "complexes",
+}
 _POSITIVE = ("^+", "^{+", "_+", "_{+", "_{>", "_{\\ge", "^*", "^{*")
 
 
@@ -27,7 +33,9 @@ def domains(tokens: Sequence[Token]) -> tuple[tuple[str, str], ...]:
         kind = _KINDS.get(tokens[i + 2].text)
         if t.kind != "sym" or tokens[i + 1].text != "\\in" or kind is None:
             continue
-        if kind == "integers" and "".join(u.text for u in tokens[i + 3 : i + 6]).startswith(_POSITIVE):
+        if kind == "integers" and "".join(u.text for u in tokens[i + 3 : i + 6]).startswith(
+            _POSITIVE
+        ):
             kind = "naturals"
         found.append((t.text, kind))
         while i >= 2 and tokens[i - 1].text == "," and tokens[i - 2].kind == "sym":
@@ -67,7 +75,13 @@ def names_in(thing: Any) -> frozenset[str]:
     """The symbols of a form."""
     if isinstance(thing, Node):
         return symbols(thing)
-    parts = thing if isinstance(thing, tuple) else [getattr(thing, f.name) for f in fields(thing)] if is_dataclass(thing) else []
+    parts = (
+        thing
+        if isinstance(thing, tuple)
+        else [getattr(thing, f.name) for f in fields(thing)]
+        if is_dataclass(thing)
+        else []
+    )
     return frozenset(n for p in parts for n in names_in(p))
 
 
@@ -77,5 +91,7 @@ def _renamed(thing: Any, names: dict[str, str]) -> Any:
     if isinstance(thing, tuple):
         return tuple(_renamed(x, names) for x in thing)
     if is_dataclass(thing) and names_in(thing):
-        return replace(thing, **{f.name: _renamed(getattr(thing, f.name), names) for f in fields(thing)})  # type: ignore[type-var]
+        return replace(
+            thing, **{f.name: _renamed(getattr(thing, f.name), names) for f in fields(thing)}
+        )  # type: ignore[type-var]
     return thing

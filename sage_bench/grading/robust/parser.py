@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from sage_bench.grading.robust.nodes import Node, Unreadable, number
-from sage_bench.grading.robust.notation import ACCENTS, CONSTANTS, PLAIN_FUNCTIONS, Notation, product_of
+from sage_bench.grading.robust.notation import (
+    ACCENTS,
+    CONSTANTS,
+    PLAIN_FUNCTIONS,
+    Notation,
+    product_of,
+)
 from sage_bench.grading.robust.tokens import Token, tokenize
 
 DEEPEST = 60  # nested brackets
@@ -69,11 +75,24 @@ class _Parser(Notation):
                 self.take()
                 sign = self.accept("-", "+")
                 below = self.power()
-                node, factors = Node("div", (product_of([node, *factors]), Node("neg", (below,)) if sign == "-" else below)), []
+                node, factors = (
+                    Node(
+                        "div",
+                        (
+                            product_of([node, *factors]),
+                            Node("neg", (below,)) if sign == "-" else below,
+                        ),
+                    ),
+                    [],
+                )
             elif self.starts_factor(t):
                 whole = not factors and node.op == "num" and node.args[1] is None
                 if t.kind == "num" and self.tokens[self.i - 1].kind == "num":
-                    node = Node("add", (node, self.slashed())) if whole else self.fail("two numbers side by side")
+                    node = (
+                        Node("add", (node, self.slashed()))
+                        if whole
+                        else self.fail("two numbers side by side")
+                    )
                     continue
                 right = self.power()
                 dotted |= right.op == "ellipsis"
@@ -95,7 +114,13 @@ class _Parser(Notation):
     def slashed(self) -> Node:
         """The `1/2` of `1 1/2`."""
         part = [self.peek(i) for i in range(3)]
-        if [t.kind for t in part] != ["num", "op", "num"] or part[1].text != "/" or not part[0].text.isdigit() or not part[2].text.isdigit() or int(part[0].text) >= int(part[2].text):
+        if (
+            [t.kind for t in part] != ["num", "op", "num"]
+            or part[1].text != "/"
+            or not part[0].text.isdigit()
+            or not part[2].text.isdigit()
+            or int(part[0].text) >= int(part[2].text)
+        ):
             self.fail("two numbers side by side")
         self.i += 3
         return Node("div", (number(int(part[0].text)), number(int(part[2].text))))
@@ -107,7 +132,24 @@ class _Parser(Notation):
             return True
         if t.text == "|" and not self.bars:
             return True
-        return t.kind == "cmd" and (t.text in PLAIN_FUNCTIONS or t.text in CONSTANTS or t.text in ACCENTS or t.text in {"\\frac", "\\sqrt", "\\log", "\\ln", "\\lg", "\\exp", "\\binom", "\\ldots", "\\angle", "\\triangle"})
+        return t.kind == "cmd" and (
+            t.text in PLAIN_FUNCTIONS
+            or t.text in CONSTANTS
+            or t.text in ACCENTS
+            or t.text
+            in {
+                "\\frac",
+                "\\sqrt",
+                "\\log",
+                "\\ln",
+                "\\lg",
+                "\\exp",
+                "\\binom",
+                "\\ldots",
+                "\\angle",
+                "\\triangle",
+            }
+        )
 
     def power(self) -> Node:
         base = self.postfix(self.atom())
@@ -116,10 +158,16 @@ class _Parser(Notation):
             if base.op == "sym" and self.peek().text == "_":  # v^2_0
                 self.take()
                 base = Node("sym", (f"{base.args[0]}_{self.index()}",))
-            if base.op == "sym" and re.fullmatch(r"[CA]_\d+|C_\d*[a-z][a-z+-]*\d*", base.args[0]) and (raised.op == "num" or base.args[0][-1] not in "0123456789"):  # C_5^2, A_5^2, C_{2n}^n
+            if (
+                base.op == "sym"
+                and re.fullmatch(r"[CA]_\d+|C_\d*[a-z][a-z+-]*\d*", base.args[0])
+                and (raised.op == "num" or base.args[0][-1] not in "0123456789")
+            ):  # C_5^2, A_5^2, C_{2n}^n
                 n, k = parse(tokenize(base.args[0][2:])), raised
                 chosen = Node("binom", (n, k))
-                return self.postfix(chosen if base.args[0][0] == "C" else Node("mul", (chosen, Node("fact", (k,)))))
+                return self.postfix(
+                    chosen if base.args[0][0] == "C" else Node("mul", (chosen, Node("fact", (k,))))
+                )
             return self.postfix(Node("pow", (base, raised)))
         return base
 
@@ -165,8 +213,14 @@ class _Parser(Notation):
                 break
         return Node("deg", (Node("add", tuple(parts)) if len(parts) > 1 else degrees,))
 
+
 def _with_sign(sign: str, node: Node) -> Node:
-    return {"+": lambda n: n, "-": lambda n: Node("neg", (n,)), "\\pm": lambda n: Node("pm", (n,)), "\\mp": lambda n: Node("mp", (n,))}[sign](node)
+    return {
+        "+": lambda n: n,
+        "-": lambda n: Node("neg", (n,)),
+        "\\pm": lambda n: Node("pm", (n,)),
+        "\\mp": lambda n: Node("mp", (n,)),
+    }[sign](node)
 
 
 def _primes(tokens: list[Token], i: int) -> int:
@@ -178,11 +232,16 @@ def _primes(tokens: list[Token], i: int) -> int:
 
 def _is_proper(part: Node) -> bool:
     r"""The fraction of `2\frac{3}{4}`: whole numbers, below one. After a whole number it is added, not multiplied."""
-    return part.op == "div" and all(a.op == "num" and a.args[1] is None for a in part.args) and 0 < part.args[0].args[0] < part.args[1].args[0]
+    return (
+        part.op == "div"
+        and all(a.op == "num" and a.args[1] is None for a in part.args)
+        and 0 < part.args[0].args[0] < part.args[1].args[0]
+    )
 
 
 def _dots(op: str, terms: list[Node]) -> Node:
     """A sum or product with an ellipsis: known by its first and last terms, and by the step where they are numbers."""
+
     def is_dots(n: Node) -> bool:
         return n.op == "ellipsis" or (n.op == "neg" and n.args[0].op == "ellipsis")
 
@@ -190,4 +249,6 @@ def _dots(op: str, terms: list[Node]) -> Node:
     before, after = terms[:at], [n for n in terms[at + 1 :] if not is_dots(n)]
     if not before:
         raise Unreadable("an ellipsis with nothing before it")
-    return Node("dots", (op, before[0], after[-1] if after else Node("const", ("oo",)), *before[1:2]))
+    return Node(
+        "dots", (op, before[0], after[-1] if after else Node("const", ("oo",)), *before[1:2])
+    )

@@ -40,7 +40,10 @@ def pieces(form: Form) -> Pieces | None:
         inside = pieces(form.value)
         return Pieces(inside.pieces, form.name) if inside else None
     if isinstance(form, Whole):
-        return {"reals": Pieces((_piece(_minus(INFINITY), INFINITY, False, False),)), "emptyset": Pieces(())}.get(form.name)
+        return {
+            "reals": Pieces((_piece(_minus(INFINITY), INFINITY, False, False),)),
+            "emptyset": Pieces(()),
+        }.get(form.name)
     if isinstance(form, Many):
         return _bracketed(form)
     if isinstance(form, Relation):
@@ -52,9 +55,14 @@ def pieces(form: Form) -> Pieces | None:
 
 def _bracketed(form: Many) -> Pieces | None:
     if not form.opening and len(form.items) > 1:  # "(-oo, 1) and (3, oo)"
-        parts = [_bracketed(i) if isinstance(i, Many) and i.ordered and _is_open_ended(i) else None for i in form.items]
+        parts = [
+            _bracketed(i) if isinstance(i, Many) and i.ordered and _is_open_ended(i) else None
+            for i in form.items
+        ]
         return Pieces(tuple(x for p in parts if p for x in p.pieces)) if all(parts) else None
-    values = [i.node for i in form.items if isinstance(i, Value) and (i.unit is None or i.unit.is_angle)]
+    values = [
+        i.node for i in form.items if isinstance(i, Value) and (i.unit is None or i.unit.is_angle)
+    ]
     if len(values) != len(form.items):
         return None
     if form.ordered and len(values) == 2 and form.closing in {")", "]"}:
@@ -64,7 +72,9 @@ def _bracketed(form: Many) -> Pieces | None:
 
 def _is_open_ended(pair: Many) -> bool:
     """A pair that can only be an interval: an infinite end, or brackets of two kinds."""
-    return (pair.opening, pair.closing) not in {("(", ")"), ("[", "]")} or any(isinstance(i, Value) and _is_infinite(i.node) for i in pair.items)
+    return (pair.opening, pair.closing) not in {("(", ")"), ("[", "]")} or any(
+        isinstance(i, Value) and _is_infinite(i.node) for i in pair.items
+    )
 
 
 def _solved(form: Relation) -> Pieces | None:
@@ -72,8 +82,20 @@ def _solved(form: Relation) -> Pieces | None:
     if not set(form.ops) <= set(_FLIP) or not all(isinstance(s, Node) for s in form.sides):
         return None
     sides: list[Any] = list(form.sides)
-    at = 1 if len(sides) == 3 else next((i for i, s in enumerate(sides) if s.op in {"sym", "app"}), next((i for i, s in enumerate(sides) if symbols(s)), -1))
-    if at < 0 or len(sides) > 3 or not symbols(sides[at]) or any(symbols(s) & symbols(sides[at]) for i, s in enumerate(sides) if i != at):
+    at = (
+        1
+        if len(sides) == 3
+        else next(
+            (i for i, s in enumerate(sides) if s.op in {"sym", "app"}),
+            next((i for i, s in enumerate(sides) if symbols(s)), -1),
+        )
+    )
+    if (
+        at < 0
+        or len(sides) > 3
+        or not symbols(sides[at])
+        or any(symbols(s) & symbols(sides[at]) for i, s in enumerate(sides) if i != at)
+    ):
         return None
     if len(sides) == 2 and sides[at].op not in {"sym", "app"} and symbols(sides[1 - at]):
         return None
@@ -84,13 +106,19 @@ def _solved(form: Relation) -> Pieces | None:
         sides, turned = solved
         ops = [_FLIP[op] for op in ops] if turned else ops
     middle = sides[at]
-    plain = middle.op == "sym" or (middle.op == "app" and all(a.op == "sym" for a in middle.args[1:]))
+    plain = middle.op == "sym" or (
+        middle.op == "app" and all(a.op == "sym" for a in middle.args[1:])
+    )
     name = str(middle.args[0]) if plain else str(middle)
     low, high, has_low, has_high = _minus(INFINITY), INFINITY, False, False
     for i, op in enumerate(ops):
         other, op = (sides[i + 1], op) if i == at else (sides[i], _FLIP[op])
         if op == "!=":
-            return Pieces((_piece(low, other, False, False), _piece(other, high, False, False)), name) if len(sides) == 2 else None
+            return (
+                Pieces((_piece(low, other, False, False), _piece(other, high, False, False)), name)
+                if len(sides) == 2
+                else None
+            )
         if op in {"<", "<="}:
             high, has_high = other, op == "<="
         else:
@@ -101,26 +129,47 @@ def _solved(form: Relation) -> Pieces | None:
 def _linear(sides: list[Any], at: int) -> tuple[list[Any], bool] | None:
     """`0 < 2x + 1 < 4` for x alone, and whether the signs turn; None where the side is no such expression."""
     names = symbols(sides[at])
-    if sides[at].op not in {"add", "mul", "neg", "div"} or len(names) != 1 or not all(n.op in {"sym", "num", "add", "mul", "neg", "div", "root", "const"} for n in walk(sides[at])):
+    if (
+        sides[at].op not in {"add", "mul", "neg", "div"}
+        or len(names) != 1
+        or not all(
+            n.op in {"sym", "num", "add", "mul", "neg", "div", "root", "const"}
+            for n in walk(sides[at])
+        )
+    ):
         return None
     (name,) = names
     try:
-        start, *values = [mpmath.re(evaluate(sides[at], {name: mpmath.mpf(x)})) for x in (0, 1, 2, -3)]
+        start, *values = [
+            mpmath.re(evaluate(sides[at], {name: mpmath.mpf(x)})) for x in (0, 1, 2, -3)
+        ]
     except Undefined:
         return None
     slope = values[0] - start
-    if abs(slope) <= CLOSE or any(abs(start + x * slope - v) > CLOSE * (1 + abs(v)) for x, v in zip((1, 2, -3), values, strict=True)):
+    if abs(slope) <= CLOSE or any(
+        abs(start + x * slope - v) > CLOSE * (1 + abs(v))
+        for x, v in zip((1, 2, -3), values, strict=True)
+    ):
         return None
     zero, one = (_put(sides[at], name, number(x)) for x in (0, 1))
     steep = Node("add", (one, _minus(zero)))
-    moved = [Node("sym", (name,)) if i == at else s if _is_infinite(s) else Node("div", (Node("add", (s, _minus(zero))), steep)) for i, s in enumerate(sides)]
+    moved = [
+        Node("sym", (name,))
+        if i == at
+        else s
+        if _is_infinite(s)
+        else Node("div", (Node("add", (s, _minus(zero))), steep))
+        for i, s in enumerate(sides)
+    ]
     return (moved, slope < 0) if slope > 0 or not any(_is_infinite(s) for s in sides) else None
 
 
 def _put(node: Node, name: str, value: Node) -> Node:
     if node.op == "sym":
         return value if node.args[0] == name else node
-    return Node(node.op, tuple(_put(a, name, value) if isinstance(a, Node) else a for a in node.args))
+    return Node(
+        node.op, tuple(_put(a, name, value) if isinstance(a, Node) else a for a in node.args)
+    )
 
 
 def _absolute(sides: list[Any], at: int, ops: tuple[str, ...]) -> Pieces | None:
@@ -130,13 +179,31 @@ def _absolute(sides: list[Any], at: int, ops: tuple[str, ...]) -> Pieces | None:
     name = str(sides[at].args[0].args[0])
     if found is not None and ops == ("!=",):
         end = found.pieces[0].high
-        return Pieces((_piece(_minus(INFINITY), _minus(end), False, False), _piece(_minus(end), end, False, False), _piece(end, INFINITY, False, False)), name)
+        return Pieces(
+            (
+                _piece(_minus(INFINITY), _minus(end), False, False),
+                _piece(_minus(end), end, False, False),
+                _piece(end, INFINITY, False, False),
+            ),
+            name,
+        )
     if found is None or len(found.pieces) != 1:
         return None
     p = found.pieces[0]
     if _is_infinite(p.low):
         return Pieces((_piece(_minus(p.high), p.high, p.has_high, p.has_high),), name)
-    return Pieces((_piece(_minus(p.high) if not _is_infinite(p.high) else _minus(INFINITY), _minus(p.low), p.has_high, p.has_low), p), name)
+    return Pieces(
+        (
+            _piece(
+                _minus(p.high) if not _is_infinite(p.high) else _minus(INFINITY),
+                _minus(p.low),
+                p.has_high,
+                p.has_low,
+            ),
+            p,
+        ),
+        name,
+    )
 
 
 def _combined(form: Combined) -> Pieces | None:
@@ -162,7 +229,10 @@ def _combined(form: Combined) -> Pieces | None:
 def _point(form: Form) -> Pieces | None:
     value = form.value if isinstance(form, Named) else form
     if isinstance(value, Value):
-        return Pieces((_piece(value.node, value.node, True, True),), form.name if isinstance(form, Named) else None)
+        return Pieces(
+            (_piece(value.node, value.node, True, True),),
+            form.name if isinstance(form, Named) else None,
+        )
     return None
 
 
@@ -207,8 +277,20 @@ def _intersection(a: tuple[Piece, ...], b: tuple[Piece, ...]) -> tuple[Piece, ..
             ends = [_number(n) for n in (p.low, q.low, p.high, q.high)]
             if any(e is None for e in ends):
                 return None
-            low, has_low = (p.low, p.has_low) if ends[0] > ends[1] else (q.low, q.has_low) if ends[1] > ends[0] else (p.low, p.has_low and q.has_low)
-            high, has_high = (p.high, p.has_high) if ends[2] < ends[3] else (q.high, q.has_high) if ends[3] < ends[2] else (p.high, p.has_high and q.has_high)
+            low, has_low = (
+                (p.low, p.has_low)
+                if ends[0] > ends[1]
+                else (q.low, q.has_low)
+                if ends[1] > ends[0]
+                else (p.low, p.has_low and q.has_low)
+            )
+            high, has_high = (
+                (p.high, p.has_high)
+                if ends[2] < ends[3]
+                else (q.high, q.has_high)
+                if ends[3] < ends[2]
+                else (p.high, p.has_high and q.has_high)
+            )
             a_low, a_high = max(ends[0], ends[1]), min(ends[2], ends[3])
             if a_low < a_high or (a_low == a_high and has_low and has_high):
                 out.append(_piece(low, high, has_low, has_high))
@@ -221,8 +303,17 @@ def _merged(of: tuple[Piece, ...]) -> tuple[Piece, ...] | None:
     if any(a is None or b is None for a, b, _ in ends):
         return None
     out: list[list] = []
-    for low, high, p in sorted(((a, b, p) for a, b, p in ends if a < b or (p.has_low and p.has_high and abs(a - b) <= CLOSE * max(1, abs(a)))), key=lambda e: (e[0], not e[2].has_low)):
-        if out and (low < out[-1][1] or (_touch(low, out[-1][1]) and (p.has_low or out[-1][2].has_high))):
+    for low, high, p in sorted(
+        (
+            (a, b, p)
+            for a, b, p in ends
+            if a < b or (p.has_low and p.has_high and abs(a - b) <= CLOSE * max(1, abs(a)))
+        ),
+        key=lambda e: (e[0], not e[2].has_low),
+    ):
+        if out and (
+            low < out[-1][1] or (_touch(low, out[-1][1]) and (p.has_low or out[-1][2].has_high))
+        ):
             last = out[-1]
             if high > last[1] or (_touch(high, last[1]) and p.has_high):
                 keep = p.has_high or (_touch(high, last[1]) and last[2].has_high)
@@ -237,16 +328,30 @@ def integers_in(of: Pieces, *, from_one: bool = False, most: int = 100) -> list[
     found: list[int] = []
     for p in of.pieces:
         low, high = _number(p.low), _number(p.high)
-        if low is None or high is None or high == mpmath.inf or (low == -mpmath.inf and not from_one) or high - (1 if low == -mpmath.inf else low) > most:
+        if (
+            low is None
+            or high is None
+            or high == mpmath.inf
+            or (low == -mpmath.inf and not from_one)
+            or high - (1 if low == -mpmath.inf else low) > most
+        ):
             return None
         first = max(int(mpmath.ceil(low)) if low != -mpmath.inf else 1, 1 if from_one else -(10**9))
         inside = range(first, int(mpmath.floor(high)) + 1)
-        found += [n for n in inside if (p.has_low or not _touch(mpmath.mpf(n), low)) and (p.has_high or not _touch(mpmath.mpf(n), high))]
+        found += [
+            n
+            for n in inside
+            if (p.has_low or not _touch(mpmath.mpf(n), low))
+            and (p.has_high or not _touch(mpmath.mpf(n), high))
+        ]
     return [number(n) for n in sorted(set(found))]
 
 
 def _touch(a: Any, b: Any) -> bool:
-    return bool(a == b or (mpmath.isfinite(a) and mpmath.isfinite(b) and abs(a - b) <= CLOSE * max(1, abs(a))))
+    return bool(
+        a == b
+        or (mpmath.isfinite(a) and mpmath.isfinite(b) and abs(a - b) <= CLOSE * max(1, abs(a)))
+    )
 
 
 def same_pieces(a: Pieces, b: Pieces) -> bool:
@@ -263,7 +368,10 @@ def same_pieces(a: Pieces, b: Pieces) -> bool:
     if one is None or two is None:
         one, two = a.pieces, b.pieces
     return len(one) == len(two) and all(
-        (p.has_low, p.has_high) == (q.has_low, q.has_high) and _same_end(p.low, q.low) and _same_end(p.high, q.high) for p, q in zip(one, two, strict=True)
+        (p.has_low, p.has_high) == (q.has_low, q.has_high)
+        and _same_end(p.low, q.low)
+        and _same_end(p.high, q.high)
+        for p, q in zip(one, two, strict=True)
     )
 
 

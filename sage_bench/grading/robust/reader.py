@@ -7,7 +7,18 @@ from itertools import pairwise
 
 from sage_bench.grading.robust.clean import clean
 from sage_bench.grading.robust.enumerated import enumerated
-from sage_bench.grading.robust.forms import Clock, Combined, Form, Many, Named, Reading, Relation, Value, Whole, Words
+from sage_bench.grading.robust.forms import (
+    Clock,
+    Combined,
+    Form,
+    Many,
+    Named,
+    Reading,
+    Relation,
+    Value,
+    Whole,
+    Words,
+)
 from sage_bench.grading.robust.items import SETS, Items
 from sage_bench.grading.robust.nodes import Conditional, Unreadable, symbols
 from sage_bench.grading.robust.parameters import domains
@@ -16,9 +27,30 @@ from sage_bench.grading.robust.tokens import Token, depth_of, split, text_of, to
 from sage_bench.grading.robust.vectors import without_dots
 from sage_bench.grading.robust.words import sentence, several_options, whole
 
-_CONDITIONS = {"for", "where", "with", "when", "if", "such", "given", "whenever", "provided", "assuming", "whose", "as", "because", "since", "on", "over", "in", "which"}
+_CONDITIONS = {
+    "for",
+    "where",
+    "with",
+    "when",
+    "if",
+    "such",
+    "given",
+    "whenever",
+    "provided",
+    "assuming",
+    "whose",
+    "as",
+    "because",
+    "since",
+    "on",
+    "over",
+    "in",
+    "which",
+}
 _BRANCHES = {"if", "when", "otherwise", "unless"}
-_EXCEPT = re.compile(r"(?:(?:all|any|every) )?(?:reals?|real numbers?|real values?)(?: of)?(?: [a-z])? (?:except|excluding|other than|but)(?: for)?")
+_EXCEPT = re.compile(
+    r"(?:(?:all|any|every) )?(?:reals?|real numbers?|real values?)(?: of)?(?: [a-z])? (?:except|excluding|other than|but)(?: for)?"
+)
 _WHOLE_NUMBERS = re.compile(r"integer|natural|whole|prime|odd|even|rational|digit", re.I)
 _CUTS = {"\\forall"}
 _CLOCK = re.compile(r"(\d{1,2})(?::(\d{2})(?::(\d{2}))?)?\s*(?:«?\s*([ap])\.?\s*m\.?\s*»?)?", re.I)
@@ -36,10 +68,19 @@ def read(text: str) -> list[Reading]:
     if not cleaned:
         return []
     noon = _NOON.fullmatch(cleaned.strip("«» "))
-    clock = _CLOCK.fullmatch("12 " + ("pm" if noon[1].lower() == "noon" else "am") if noon else cleaned)
+    clock = _CLOCK.fullmatch(
+        "12 " + ("pm" if noon[1].lower() == "noon" else "am") if noon else cleaned
+    )
     out: list[Reading] = []
     if clock and (clock[2] or clock[4]) and int(clock[2] or 0) < 60 and int(clock[1]) < 25:
-        out.append(Reading(Clock(int(clock[1]) * 3600 + int(clock[2] or 0) * 60 + int(clock[3] or 0), clock[4] and clock[4].lower() + "m")))
+        out.append(
+            Reading(
+                Clock(
+                    int(clock[1]) * 3600 + int(clock[2] or 0) * 60 + int(clock[3] or 0),
+                    clock[4] and clock[4].lower() + "m",
+                )
+            )
+        )
     problem: Unreadable | None = None
     for thousands in (True, False) if re.search(r"\d,[1-9]\d\d", cleaned) else (True,):
         try:
@@ -56,7 +97,9 @@ def read(text: str) -> list[Reading]:
             out.append(_Reader().read(tokenize(choice[2] or choice[4])))
         except Unreadable as error:
             problem = error
-    if "\\approx" in cleaned and not cleaned.startswith("\\approx"):  # "exact ≈ decimal": either is the answer
+    if "\\approx" in cleaned and not cleaned.startswith(
+        "\\approx"
+    ):  # "exact ≈ decimal": either is the answer
         out += read(cleaned.rsplit("\\approx", 1)[1])
     if not out and problem:
         raise problem
@@ -73,7 +116,11 @@ class _Reader(Items):
         stated = domains(tokens)
         self.integers.update(name for name, kind in stated if kind == "integers")
         for i, t in enumerate(tokens[:-1]):
-            if t.kind == "sym" and tokens[i + 1].kind == "word" and re.search(r"\binteger", tokens[i + 1].text):
+            if (
+                t.kind == "sym"
+                and tokens[i + 1].kind == "word"
+                and re.search(r"\binteger", tokens[i + 1].text)
+            ):
                 self.integers.add(t.text)
         form = self.form(tokens)
         return Reading(form, frozenset(self.integers), self.condition, stated)
@@ -88,11 +135,18 @@ class _Reader(Items):
         tokens = self.without_domain(self.without_condition(tokens))
         if not tokens:
             raise Unreadable("nothing is said")
-        if any(t.kind == "word" for t in tokens) and (worded := sentence(text_of(tokens)) or whole(text_of(tokens))) is not None:
+        if (
+            any(t.kind == "word" for t in tokens)
+            and (worded := sentence(text_of(tokens)) or whole(text_of(tokens))) is not None
+        ):
             return worded
         if tokens[0].kind == "word" and (half := self.half(text_of(tokens))):
             return half
-        if len(tokens) > 1 and tokens[0].kind == "word" and _EXCEPT.fullmatch(tokens[0].text.lower()):
+        if (
+            len(tokens) > 1
+            and tokens[0].kind == "word"
+            and _EXCEPT.fullmatch(tokens[0].text.lower())
+        ):
             return Combined("difference", (Whole("reals"), _as_set(self.form(tokens[1:]))))
         if (groups := self.groups(tokens)) is not None:
             return groups
@@ -105,11 +159,19 @@ class _Reader(Items):
             self.condition = items.pop()
         if len(items) == 1:
             return items[0]
-        between = {t.text for t, d in zip(tokens, depth_of(tokens), strict=True) if d == 0 and t.kind == "sep"}
-        if any(isinstance(i, Relation) for i in items) and all((isinstance(i, Relation) and "=" not in i.ops) or _is_point(i) for i in items):
+        between = {
+            t.text
+            for t, d in zip(tokens, depth_of(tokens), strict=True)
+            if d == 0 and t.kind == "sep"
+        }
+        if any(isinstance(i, Relation) for i in items) and all(
+            (isinstance(i, Relation) and "=" not in i.ops) or _is_point(i) for i in items
+        ):
             if between <= {"or", "and", "\u2003"}:
                 return Combined("or" if "or" in between else "and", tuple(items))
-            if any(isinstance(i, Relation) and "!=" in i.ops for i in items):  # "-3 < a < 1, a != 0"
+            if any(
+                isinstance(i, Relation) and "!=" in i.ops for i in items
+            ):  # "-3 < a < 1, a != 0"
                 return Combined("and", tuple(items))
         if "or" not in between and (total := summed(items)) is not None:
             return total
@@ -124,19 +186,36 @@ class _Reader(Items):
         sizes = {len([q for q in split(p, lambda t: t.text == ",") if q]) for p in parts}
         if len(parts) < 2 or len(sizes) != 1 or sizes == {1}:
             return None
-        return Many(tuple(Many(tuple(self.item(q) for q in split(p, lambda t: t.text == ",") if q), "(", ")") for p in parts))
+        return Many(
+            tuple(
+                Many(tuple(self.item(q) for q in split(p, lambda t: t.text == ",") if q), "(", ")")
+                for p in parts
+            )
+        )
 
     def at_spaces(self, part: list[Token]) -> list[list[Token]]:
         """A wide space separates finished things (`(1,2)  (3,4)`, `x = 1   y = 2`); tuples side by side are separate as well."""
         pieces = [p for p in split(part, lambda t: t.text == "\u2003") if p]
-        if len(pieces) > 1 and not all(any(t.kind == "rel" for t in p) or p[0].kind == "open" for p in pieces):
+        if len(pieces) > 1 and not all(
+            any(t.kind == "rel" for t in p) or p[0].kind == "open" for p in pieces
+        ):
             pieces = [[t for t in part if t.text != "\u2003"]]
         out = []
         for piece in pieces:
             ends = [i for i, d in enumerate(depth_of(piece)) if piece[i].kind == "close" and d == 0]
             starts = [0, *(e + 1 for e in ends)]
             chunks = [piece[a:b] for a, b in pairwise(starts)]
-            if len(ends) > 1 and ends[-1] == len(piece) - 1 and all(c and c[0].kind == "open" and c[0].text in "([" and any(t.text == "," for t in c) for c in chunks):
+            if (
+                len(ends) > 1
+                and ends[-1] == len(piece) - 1
+                and all(
+                    c
+                    and c[0].kind == "open"
+                    and c[0].text in "(["
+                    and any(t.text == "," for t in c)
+                    for c in chunks
+                )
+            ):
                 out.extend(chunks)
             else:
                 out.append(piece)
@@ -144,19 +223,39 @@ class _Reader(Items):
 
     def is_membership(self, part: list[Token]) -> bool:
         """`k ∈ ℤ` beside an answer is a condition."""
-        return len(part) >= 3 and part[0].kind == "sym" and part[1].text == "\\in" and part[2].text in SETS
+        return (
+            len(part) >= 3
+            and part[0].kind == "sym"
+            and part[1].text == "\\in"
+            and part[2].text in SETS
+        )
 
     def without_condition(self, tokens: list[Token]) -> list[Token]:
         """What stands before "where ...", "for all ...", "∀ ..."."""
         for i, (t, d) in enumerate(zip(tokens, depth_of(tokens), strict=True)):
             first = t.text.split()[0].lower() if t.kind == "word" else ""
-            if first == "if" or (first in _BRANCHES and any(u.kind == "sep" for u in tokens[i:])) or (first == "for" and _has_another_case(tokens[i:])):
+            if (
+                first == "if"
+                or (first in _BRANCHES and any(u.kind == "sep" for u in tokens[i:]))
+                or (first == "for" and _has_another_case(tokens[i:]))
+            ):
                 raise Conditional("an answer in cases")
             if t.text == "in" and (i == len(tokens) - 1 or tokens[i + 1].text in {"^", "/"}):
                 break  # inches
-            if d == 0 and i and any(u.kind != "word" for u in tokens[:i]) and (first in _CONDITIONS or t.text in _CUTS):
+            if (
+                d == 0
+                and i
+                and any(u.kind != "word" for u in tokens[:i])
+                and (first in _CONDITIONS or t.text in _CUTS)
+            ):
                 said = t.text.lower().split()[-1] if t.kind == "word" else ""
-                if said in {"that", "where", "with", "satisfying"} and all(u.kind == "word" for u in tokens[: i - 1]) and tokens[i - 1].kind == "sym" and tokens[i - 1] in tokens[i + 1 :] and not any(_WHOLE_NUMBERS.search(u.text) for u in tokens[:i]):
+                if (
+                    said in {"that", "where", "with", "satisfying"}
+                    and all(u.kind == "word" for u in tokens[: i - 1])
+                    and tokens[i - 1].kind == "sym"
+                    and tokens[i - 1] in tokens[i + 1 :]
+                    and not any(_WHOLE_NUMBERS.search(u.text) for u in tokens[:i])
+                ):
                     return tokens[i + 1 :]  # "all real x such that x > 0"
                 self.check_condition(first, tokens[:i])
                 tokens = tokens[:i]
@@ -172,10 +271,25 @@ class _Reader(Items):
         if len(tokens) < 4 or tokens[-1].text != ")":
             return tokens
         depths = depth_of(tokens)
-        start = max((i for i, (t, d) in enumerate(zip(tokens, depths, strict=True)) if d == 0 and t.kind == "open"), default=0)
+        start = max(
+            (
+                i
+                for i, (t, d) in enumerate(zip(tokens, depths, strict=True))
+                if d == 0 and t.kind == "open"
+            ),
+            default=0,
+        )
         inner = tokens[start + 1 : -1]
-        related = any(t.kind == "rel" and d == 0 for t, d in zip(inner, depth_of(inner), strict=True))
-        if not related or start == 0 or tokens[start].text != "(" or tokens[start - 1].kind in {"op", "rel", "sep", "cmd"} or tokens[start - 1].text in {"P", "E", "D"}:
+        related = any(
+            t.kind == "rel" and d == 0 for t, d in zip(inner, depth_of(inner), strict=True)
+        )
+        if (
+            not related
+            or start == 0
+            or tokens[start].text != "("
+            or tokens[start - 1].kind in {"op", "rel", "sep", "cmd"}
+            or tokens[start - 1].text in {"P", "E", "D"}
+        ):
             return tokens
         if not any(t.kind == "word" or t.text in SETS for t in inner):
             self.condition = self.item(inner)
@@ -183,20 +297,33 @@ class _Reader(Items):
 
     def check_condition(self, word: str, before: list[Token]) -> None:
         """`(x, y) with x + y even` says nothing without its condition."""
-        if word not in {"for", "in", "on", "over", "as", ""} and all(t.kind in {"sym", "open", "close", "sep"} for t in before):
+        if word not in {"for", "in", "on", "over", "as", ""} and all(
+            t.kind in {"sym", "open", "close", "sep"} for t in before
+        ):
             raise Conditional("everything is in the condition")
 
 
 def _has_another_case(tokens: list[Token]) -> bool:
     """`... for odd n, n + 1 for even n`: behind the first condition another value and its condition."""
     _, *others = split(tokens, lambda t: t.kind == "sep")
-    return any(p and p[0].kind != "word" and any(t.kind == "word" and t.text.split()[0].lower() in {"for", *_BRANCHES} for t in p[1:]) for p in others)
+    return any(
+        p
+        and p[0].kind != "word"
+        and any(
+            t.kind == "word" and t.text.split()[0].lower() in {"for", *_BRANCHES} for t in p[1:]
+        )
+        for p in others
+    )
 
 
 def _as_set(form: Form) -> Form:
     """What is excluded: a set of the values that are listed."""
     items = form.items if isinstance(form, Many) and not form.opening else (form,)
-    return form if isinstance(form, Many) and form.opening else Many(tuple(i.value if isinstance(i, Named) else i for i in items), "{", "}")
+    return (
+        form
+        if isinstance(form, Many) and form.opening
+        else Many(tuple(i.value if isinstance(i, Named) else i for i in items), "{", "}")
+    )
 
 
 def _all_excluded(items: list[Form]) -> list[Form]:
@@ -212,7 +339,12 @@ def _all_excluded(items: list[Form]) -> list[Form]:
 
 def _is_domain(last: Form, others: list[Form]) -> bool:
     """`y = 2x, x >= 0`: an inequality about a symbol of the formula before it."""
-    if not isinstance(last, Relation) or not set(last.ops) <= {"<", "<=", ">", ">="} or not isinstance(others[0], Named) or len(others) > 1:
+    if (
+        not isinstance(last, Relation)
+        or not set(last.ops) <= {"<", "<=", ">", ">="}
+        or not isinstance(others[0], Named)
+        or len(others) > 1
+    ):
         return False
     inside = others[0].value
     about = {n for s in last.sides if not isinstance(s, Words) for n in symbols(s)}
@@ -220,4 +352,9 @@ def _is_domain(last: Form, others: list[Form]) -> bool:
 
 
 def _is_point(form: Form) -> bool:
-    return isinstance(form, Named) and isinstance(form.value, Value) and not form.in_words and not form.parameters
+    return (
+        isinstance(form, Named)
+        and isinstance(form.value, Value)
+        and not form.in_words
+        and not form.parameters
+    )

@@ -9,14 +9,26 @@ from typing import Any
 import mpmath
 
 from sage_bench.grading.robust.nodes import Literal, Node, exact, literal, rename, symbols, walk
-from sage_bench.grading.robust.numeric import CLOSE, DIGITS, Undefined, evaluate, is_for_integers, points
+from sage_bench.grading.robust.numeric import (
+    CLOSE,
+    DIGITS,
+    Undefined,
+    evaluate,
+    is_for_integers,
+    points,
+)
 
 TRIALS, ENOUGH = 24, 6  # values tried; values at which both sides must exist and agree
-EXACT_FIGURES, FINITE_FIGURES = 4, 6  # figures a decimal answer to an exact gold must show: the gold has no finite decimal, has one
+EXACT_FIGURES, FINITE_FIGURES = (
+    4,
+    6,
+)  # figures a decimal answer to an exact gold must show: the gold has no finite decimal, has one
 TINY = mpmath.mpf(10) ** -12  # below this a value may be nothing but rounding errors
 MACHINE_FIGURES = 12  # more figures than this are a machine's: the last ones are noise
 MEASURED_FIGURES = 3  # a decimal gold with at least so many is a rounded number ...
-MEASURED = Fraction(1, 500)  # ... and known to about three figures: another number this near (relatively) is the same one
+MEASURED = Fraction(
+    1, 500
+)  # ... and known to about three figures: another number this near (relatively) is the same one
 LONG_FIGURES = 5  # a whole number stands for a decimal gold only where the gold has so many figures; with fewer it is as likely exact
 
 
@@ -36,13 +48,19 @@ def same(gold: Node, answer: Node) -> bool | None:
         return str(other.args[0]) == based.args[0]  # a base left out is not missed
     a, b = exact(gold), exact(answer)
     if a is not None and b is not None:
-        return a == b and (gold.op, answer.op) != ("based", "based")  # the same number in another base is another answer
+        return a == b and (gold.op, answer.op) != (
+            "based",
+            "based",
+        )  # the same number in another base is another answer
     answer = _same_case(gold, answer)
     names = sorted(symbols(gold) | symbols(answer))
     if not names:
         return _same_at(gold, answer, {})
     whole = is_for_integers(gold) or is_for_integers(answer)
-    for real in (True, False):  # real formulas mean their real domain; only what has none is compared in the complex plane
+    for real in (
+        True,
+        False,
+    ):  # real formulas mean their real domain; only what has none is compared in the complex plane
         agreed = 0
         for at in points(names, whole, TRIALS):
             verdict = _same_at(gold, answer, at, real)
@@ -62,7 +80,11 @@ def _same_case(gold: Node, answer: Node) -> Node:
     low = {n.casefold(): n for n in theirs}
     both = {n.casefold() for n in symbols(gold) & symbols(answer)}
     names = {n: low[n.casefold()] for n in ours if n.casefold() in low and n.casefold() not in both}
-    return rename(answer, names) if names and len(low) == len(theirs) and len({n.casefold() for n in ours}) == len(ours) else answer
+    return (
+        rename(answer, names)
+        if names and len(low) == len(theirs) and len({n.casefold() for n in ours}) == len(ours)
+        else answer
+    )
 
 
 def _same_at(gold: Node, answer: Node, at: dict[str, Any], real: bool = False) -> bool | None:
@@ -82,16 +104,27 @@ def _same_at(gold: Node, answer: Node, at: dict[str, Any], real: bool = False) -
         if max(abs(a), abs(b)) >= TINY:
             verdicts.append(bool(abs(a - b) <= CLOSE * max(abs(a), abs(b))))
         else:
-            verdicts.append(_same_and_tiny((gold, a), (answer, b), lambda node, base=base: evaluate(node, at, base, real)))
+            verdicts.append(
+                _same_and_tiny(
+                    (gold, a), (answer, b), lambda node, base=base: evaluate(node, at, base, real)
+                )
+            )
     return (all(verdicts) if ln else any(verdicts)) if verdicts else None
 
 
-def _same_and_tiny(one: tuple[Node, Any], two: tuple[Node, Any], value: Callable[[Node], Any]) -> bool:
+def _same_and_tiny(
+    one: tuple[Node, Any], two: tuple[Node, Any], value: Callable[[Node], Any]
+) -> bool:
     """Of two values near zero: what more digits leave as it is is a number, what they change is a zero with rounding errors."""
     with mpmath.workdps(2 * DIGITS):
         finer = [value(node) for node, _ in (one, two)]
-        zero = [bool(abs(x - y) > abs(y) / 10**9 or y == 0) for (_, x), y in zip((one, two), finer, strict=True)]
-        return all(zero) or (not any(zero) and bool(abs(finer[0] - finer[1]) <= CLOSE * abs(finer[0])))
+        zero = [
+            bool(abs(x - y) > abs(y) / 10**9 or y == 0)
+            for (_, x), y in zip((one, two), finer, strict=True)
+        ]
+        return all(zero) or (
+            not any(zero) and bool(abs(finer[0] - finer[1]) <= CLOSE * abs(finer[0]))
+        )
 
 
 def same_number(gold: Node, answer: Node) -> bool | None:
@@ -124,23 +157,45 @@ def same_number(gold: Node, answer: Node) -> bool | None:
     if isinstance(g, mpmath.mpc) or isinstance(a, mpmath.mpc):
         return False
     written, said = literal(gold), literal(answer)
-    if said is not None and said.figures > MACHINE_FIGURES and not said.is_whole and abs(g - a) <= abs(g) * mpmath.mpf(10) ** -10:
+    if (
+        said is not None
+        and said.figures > MACHINE_FIGURES
+        and not said.is_whole
+        and abs(g - a) <= abs(g) * mpmath.mpf(10) ** -10
+    ):
         return True
     if written is None or written.is_whole:
         if written is not None or said is None or said.is_whole:
             return False
-        return said.figures >= (FINITE_FIGURES if _is_finite(gold) else EXACT_FIGURES) and _rounds_to(g, said)
+        return said.figures >= (
+            FINITE_FIGURES if _is_finite(gold) else EXACT_FIGURES
+        ) and _rounds_to(g, said)
     if said is not None and said.unit_in_last_place == written.unit_in_last_place:
         return False
     if written.figures < MEASURED_FIGURES:
-        return said is None and written.figures == MEASURED_FIGURES - 1 and not _is_finite(answer) and _rounds_to(a, written)
+        return (
+            said is None
+            and written.figures == MEASURED_FIGURES - 1
+            and not _is_finite(answer)
+            and _rounds_to(a, written)
+        )
     finer = said is None or said.unit_in_last_place < written.unit_in_last_place
     if said is not None and finer and written.figures < EXACT_FIGURES and not written.is_scaled:
         return False
-    if said is not None and not finer and (written.figures < LONG_FIGURES if said.is_whole else said.figures < EXACT_FIGURES):
+    if (
+        said is not None
+        and not finer
+        and (written.figures < LONG_FIGURES if said.is_whole else said.figures < EXACT_FIGURES)
+    ):
         return False
-    nearest = _mpf(written.unit_in_last_place) if said is None and exact(answer) is not None else _mpf(MEASURED) * abs(g)  # a fraction was not rounded on the way
-    return bool((finer and _rounds_to(a, written)) or abs(g - a) <= min(nearest, _mpf(MEASURED) * abs(g)))
+    nearest = (
+        _mpf(written.unit_in_last_place)
+        if said is None and exact(answer) is not None
+        else _mpf(MEASURED) * abs(g)
+    )  # a fraction was not rounded on the way
+    return bool(
+        (finer and _rounds_to(a, written)) or abs(g - a) <= min(nearest, _mpf(MEASURED) * abs(g))
+    )
 
 
 def _rounds_to(value: Any, shown: Literal) -> bool:

@@ -11,13 +11,40 @@ from sage_bench.grading.robust.units import is_unit, read_unit
 GREEK = set(
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar partial nabla".split()
 )
-RELATIONS = {"=": "=", "<": "<", ">": ">", "\\le": "<=", "\\ge": ">=", "\\ne": "!=", "\\approx": "~", "\\in": "in", "\\equiv": "=", "\\implies": "=>", "\\to": "->", "\\sim": "~", "\\cong": "="}
-OPENING, CLOSING = {"(": ")", "[": "]", "{": "}", "\\{": "\\}", "\\langle": "\\rangle", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}, {")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil"}
+RELATIONS = {
+    "=": "=",
+    "<": "<",
+    ">": ">",
+    "\\le": "<=",
+    "\\ge": ">=",
+    "\\ne": "!=",
+    "\\approx": "~",
+    "\\in": "in",
+    "\\equiv": "=",
+    "\\implies": "=>",
+    "\\to": "->",
+    "\\sim": "~",
+    "\\cong": "=",
+}
+OPENING, CLOSING = (
+    {
+        "(": ")",
+        "[": "]",
+        "{": "}",
+        "\\{": "\\}",
+        "\\langle": "\\rangle",
+        "\\lfloor": "\\rfloor",
+        "\\lceil": "\\rceil",
+    },
+    {")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil"},
+)
 _SHORT_WORDS = set(
     "is are be was has had can may the for all any if of to at by on in an as so no yes not odd day men man per its it or and via up down east west north south red blue green only each both one two "
     "six ten off out top toy box bag car bus dog cat egg cup boy girl age new old use did who how why when then than that this with dne an end row net sum mod am pm let max min nor his her our you we he she".split()
 )
-_NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?![\d,]*\d)(?:\.\d+)?|\d+(?:\.\d+)?[eE][+-]?\d+(?![A-Za-z\d])|\d*\.\d*\\(?:overline|bar|dot)\s*\{\d+\}|\d+\.\d+|\.\d+|\d+\.(?=\s*/)|\d+")
+_NUMBER = re.compile(
+    r"\d{1,3}(?:,\d{3})+(?![\d,]*\d)(?:\.\d+)?|\d+(?:\.\d+)?[eE][+-]?\d+(?![A-Za-z\d])|\d*\.\d*\\(?:overline|bar|dot)\s*\{\d+\}|\d+\.\d+|\.\d+|\d+\.(?=\s*/)|\d+"
+)
 _PLAIN_NUMBER = re.compile(_NUMBER.pattern.split("|", 1)[1])
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)(?![A-Za-z])|\^\{?\s*«?(?:st|nd|rd|th)»?\s*\}?(?![A-Za-z])")
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|«[^»]*»|[A-Za-z]+|.", re.S)
@@ -56,7 +83,12 @@ def tokenize(text: str, *, thousands: bool = True, textual: bool = False) -> lis
         m = _TOKEN.match(text, i)
         assert m
         word = m[0]
-        if word[0] == "«" and ("/" in word or len(word) == 3) and (unit := read_unit(word[1:-1].strip())) and unit.known:
+        if (
+            word[0] == "«"
+            and ("/" in word or len(word) == 3)
+            and (unit := read_unit(word[1:-1].strip()))
+            and unit.known
+        ):
             out.append(Token("word", word[1:-1].strip(), True))
         elif word[0] == "«":
             out.extend(_spaced(tokenize(word[1:-1], thousands=thousands, textual=True), True))
@@ -89,7 +121,11 @@ def _kind(text: str) -> str:
 def _is_product(text: str, start: int, end: int) -> bool:
     """Do two letters stand where only symbols do: `2it`, `e^{at}`, `f(at)`?"""
     before, after = text[start - 1 : start], text[end : end + 1]
-    return end - start == 2 and (before.isdigit() or before in {"{", "+", "-", "*", "/", "^"} or (before == "(" and after == ")"))
+    return end - start == 2 and (
+        before.isdigit()
+        or before in {"{", "+", "-", "*", "/", "^"}
+        or (before == "(" and after == ")")
+    )
 
 
 def _letters(run: str, textual: bool, product: bool = False) -> list[Token]:
@@ -105,8 +141,20 @@ def _letters(run: str, textual: bool, product: bool = False) -> list[Token]:
         return [Token("sep", low)]
     if len(run) == 1:
         return [Token("word" if textual and low == "a" else "sym", run)]
-    if textual or is_unit(run) or (low in _SHORT_WORDS and not product) or (len(run) >= 4 and not (run.isupper() and len(run) < 6)):
-        function = next((f for f in FUNCTIONS if low.startswith(f) and len(run) - len(f) == 1 and f not in {"max", "min", "det"}), None)
+    if (
+        textual
+        or is_unit(run)
+        or (low in _SHORT_WORDS and not product)
+        or (len(run) >= 4 and not (run.isupper() and len(run) < 6))
+    ):
+        function = next(
+            (
+                f
+                for f in FUNCTIONS
+                if low.startswith(f) and len(run) - len(f) == 1 and f not in {"max", "min", "det"}
+            ),
+            None,
+        )
         parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", run)
         if function and not textual:
             return [Token("cmd", "\\" + function), Token("sym", run[-1])]
@@ -127,10 +175,21 @@ def _merged(tokens: list[Token]) -> list[Token]:
     """Neighbouring words become one phrase; single letters between words belong to it ("pick a card")."""
     out: list[Token] = []
     for i, t in enumerate(tokens):
-        if t.kind == "sym" and t.text in {"a", "A"} and i + 1 < len(tokens) and tokens[i + 1].kind == "word" and tokens[i + 1].spaced and not is_unit(tokens[i + 1].text):
+        if (
+            t.kind == "sym"
+            and t.text in {"a", "A"}
+            and i + 1 < len(tokens)
+            and tokens[i + 1].kind == "word"
+            and tokens[i + 1].spaced
+            and not is_unit(tokens[i + 1].text)
+        ):
             t = t._replace(kind="word")  # an article
         if t.kind == "word" and out and out[-1].kind == "word":
-            out[-1] = out[-1]._replace(text=f"{out[-1].text} {t.text}" if t.spaced or t.text[0].isalnum() else out[-1].text + t.text)
+            out[-1] = out[-1]._replace(
+                text=f"{out[-1].text} {t.text}"
+                if t.spaced or t.text[0].isalnum()
+                else out[-1].text + t.text
+            )
         else:
             out.append(t)
     return out
@@ -162,4 +221,7 @@ def split(tokens: list[Token], is_separator: object) -> list[list[Token]]:
 def text_of(tokens: list[Token]) -> str:
     """The tokens as text again, without spaces between mathematics."""
     apart = {"word", "sep"}
-    return "".join((" " if t.kind in apart or (i and tokens[i - 1].kind in apart) else "") + t.text for i, t in enumerate(tokens)).strip()
+    return "".join(
+        (" " if t.kind in apart or (i and tokens[i - 1].kind in apart) else "") + t.text
+        for i, t in enumerate(tokens)
+    ).strip()

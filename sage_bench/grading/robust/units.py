@@ -25,9 +25,19 @@ energy 1 J joule | 1000 kJ | 4.184 cal calorie
 power 1 W watt | 1000 kW
 voltage 1 V volt | current 1 A ampere amp | resistance 1 ohm \\Omega | charge 1 coulomb | frequency 1 Hz hertz | pressure 1 Pa pascal | kelvin 1 K kelvin | mole 1 mol mole
 """
-_DERIVED = {"mph": ("mile", "hour"), "kph": ("km", "hour"), "kmph": ("km", "hour"), "kmh": ("km", "hour"), "mps": ("m", "s"), "rpm": ("revolution", "minute"), "fps": ("ft", "s")}
+_DERIVED = {
+    "mph": ("mile", "hour"),
+    "kph": ("km", "hour"),
+    "kmph": ("km", "hour"),
+    "kmh": ("km", "hour"),
+    "mps": ("m", "s"),
+    "rpm": ("revolution", "minute"),
+    "fps": ("ft", "s"),
+}
 _SQUARES = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cubed": 3, "cu": 3}
-_FILLERS = set("the a an of in is are about approximately old exactly each total only per-unit long tall wide apart away ago left".split())
+_FILLERS = set(
+    "the a an of in is are about approximately old exactly each total only per-unit long tall wide apart away ago left".split()
+)
 _UNNAMED = {"unit", "units", "u"}  # of whatever length: 7 square units
 
 
@@ -62,7 +72,21 @@ def _read_table() -> dict[str, tuple[str, Fraction]]:
 
 
 _KNOWN = _read_table()
-_LETTERS = {"m", "s", "g", "h", "N", "J", "W", "V", "A", "K", "L", "l", "\\Omega"}  # single letters that may also be variables
+_LETTERS = {
+    "m",
+    "s",
+    "g",
+    "h",
+    "N",
+    "J",
+    "W",
+    "V",
+    "A",
+    "K",
+    "L",
+    "l",
+    "\\Omega",
+}  # single letters that may also be variables
 
 
 def is_unit(word: str) -> bool:
@@ -87,10 +111,21 @@ def _singular(word: str) -> str:
     if word in _KNOWN or word in _DERIVED:
         return word
     low = word.lower()
-    for form in (low, low[:-1] if low.endswith("s") else low, low[:-2] if low.endswith("es") else low, low[:-3] + "y" if low.endswith("ies") else low):
+    for form in (
+        low,
+        low[:-1] if low.endswith("s") else low,
+        low[:-2] if low.endswith("es") else low,
+        low[:-3] + "y" if low.endswith("ies") else low,
+    ):
         if form in _KNOWN or form in _DERIVED:
             return form
-    return low[:-3] + "y" if low.endswith("ies") and len(low) > 4 else low[:-1] if low.endswith("s") and not low.endswith("ss") and len(low) > 3 else low
+    return (
+        low[:-3] + "y"
+        if low.endswith("ies") and len(low) > 4
+        else low[:-1]
+        if low.endswith("s") and not low.endswith("ss") and len(low) > 3
+        else low
+    )
 
 
 _FACTOR = re.compile(r"([A-Za-z$€£]+)(?:\s*\^\s*\{?\s*(-?\d+)\s*\}?|(-?\d))?")
@@ -108,7 +143,11 @@ def read_unit(text: str) -> Unit | None:
     sign, power, nouns = 1, 1, []
     text = re.sub(r"\bdegrees?\s+(celsius|fahrenheit|kelvin)", r"\1", text, flags=re.I)
     text = re.sub(r"^\s*in\b\.?(?=\s*(?:\^|/|$))", "inch", text)
-    words = re.sub(r"\bper\b", "/", re.sub(r"(?<=[A-Za-z])-(?=[A-Za-z])", " ", text).replace("\\cdot", " ").replace("*", " "))
+    words = re.sub(
+        r"\bper\b",
+        "/",
+        re.sub(r"(?<=[A-Za-z])-(?=[A-Za-z])", " ", text).replace("\\cdot", " ").replace("*", " "),
+    )
     for part in re.findall(r"/|[^\s/]+(?:\s*\^\s*\{?\s*-?\d+\s*\}?)?", words):
         if part == "/":
             sign = -1
@@ -131,7 +170,10 @@ def read_unit(text: str) -> Unit | None:
         if name not in _KNOWN and name not in _DERIVED and exponent == 1:
             nouns.append(name)
         else:
-            factors += [[f, exponent if i == 0 else -exponent] for i, f in enumerate(_DERIVED.get(name, (name,)))]
+            factors += [
+                [f, exponent if i == 0 else -exponent]
+                for i, f in enumerate(_DERIVED.get(name, (name,)))
+            ]
     return _product(factors + ([[" ".join(nouns), 1]] if nouns else []))
 
 

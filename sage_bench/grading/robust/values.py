@@ -18,13 +18,34 @@ def same_value(g: Value, a: Value) -> bool:
         if not agree(g.unit, a.unit):
             return False
         convert = g.unit.size != a.unit.size and not (g.unit.is_unnamed or a.unit.is_unnamed)
-        return _percent(_in_base_units(g), _in_base_units(a)) if convert else _percent(g.node, a.node)
-    if _percent(g.node, a.node) or (a.unit is None and _degrees(g, a)) or (g.unit is None and _degrees(a, g)):
+        return (
+            _percent(_in_base_units(g), _in_base_units(a)) if convert else _percent(g.node, a.node)
+        )
+    if (
+        _percent(g.node, a.node)
+        or (a.unit is None and _degrees(g, a))
+        or (g.unit is None and _degrees(a, g))
+    ):
         return True
-    if a.unit is not None and symbols(g.node) and (named := with_letter_unit(g.node)) and not symbols(named[0]) and agree(named[1], a.unit):
+    if (
+        a.unit is not None
+        and symbols(g.node)
+        and (named := with_letter_unit(g.node))
+        and not symbols(named[0])
+        and agree(named[1], a.unit)
+    ):
         return same_value(Value(*named), a)
-    said = with_letter_unit(a.node)  # "5 m" for 5; a gold that names a unit by its letter wants it named
-    return bool(said and a.unit is None and not symbols(g.node) and not symbols(said[0]) and (g.unit is None or agree(g.unit, said[1])) and same_value(g, Value(*said)))
+    said = with_letter_unit(
+        a.node
+    )  # "5 m" for 5; a gold that names a unit by its letter wants it named
+    return bool(
+        said
+        and a.unit is None
+        and not symbols(g.node)
+        and not symbols(said[0])
+        and (g.unit is None or agree(g.unit, said[1]))
+        and same_value(g, Value(*said))
+    )
 
 
 def _is_other_unit(node: Node, unit: Unit | None) -> bool:
@@ -42,7 +63,9 @@ def _degrees(one: Value, other: Value) -> bool:
     if node.op == "neg" and node.args[0].op == "deg":
         node = Node("deg", (Node("neg", node.args[0].args),))
     if node.op == "deg":
-        return bool(same_number(node.args[0], other.node.args[0] if other.node.op == "deg" else other.node))
+        return bool(
+            same_number(node.args[0], other.node.args[0] if other.node.op == "deg" else other.node)
+        )
     if one.unit is not None and one.unit.dimensions == (("degree", 1),):
         return bool(same(Node("deg", (node,)), other.node))
     return False
@@ -53,8 +76,13 @@ def _percent(g: Node, a: Node) -> bool:
     if p == q:
         return bool(same_number(g.args[0], a.args[0]) if p else same_number(g, a))
     if p:
-        return bool(same_number(g.args[0], a) or same_number(g.args[0], Node("mul", (number(100), a))))
-    return bool((not _is_share(g) and same_number(g, a.args[0])) or same_number(Node("mul", (number(100), g)), a.args[0]))
+        return bool(
+            same_number(g.args[0], a) or same_number(g.args[0], Node("mul", (number(100), a)))
+        )
+    return bool(
+        (not _is_share(g) and same_number(g, a.args[0]))
+        or same_number(Node("mul", (number(100), g)), a.args[0])
+    )
 
 
 def _is_share(node: Node) -> bool:

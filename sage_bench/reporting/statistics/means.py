@@ -27,7 +27,10 @@ def mean_se(question_means: NDArray[np.float64]) -> tuple[Any, Any]:
     (0.5, 0.204124)
     """
     x = np.asarray(question_means, float)
-    mean, se = np.mean(x, -1), stats.sem(x, axis=-1) if x.shape[-1] > 1 else np.full(x.shape[:-1], nan)
+    mean, se = (
+        np.mean(x, -1),
+        stats.sem(x, axis=-1) if x.shape[-1] > 1 else np.full(x.shape[:-1], nan),
+    )
     return (float(mean), float(se)) if x.ndim == 1 else (mean, se)
 
 
@@ -58,14 +61,21 @@ def share_interval(mean: Any, se: Any, n: int, level: float = 0.95) -> tuple[Any
     """
     if n < 2:
         return nan, nan
-    from statsmodels.stats.proportion import proportion_confint  # a slow import, and most verbs need none of it
+    from statsmodels.stats.proportion import (
+        proportion_confint,
+    )  # a slow import, and most verbs need none of it
 
     m, s = np.asarray(mean, float), np.asarray(se, float)
     effective = np.where(s > 0, m * (1 - m) / np.where(s > 0, s, 1.0) ** 2, n)
     effective = np.maximum(effective, 1e-9)
-    alpha = 2 * stats.norm.sf(stats.t.ppf(0.5 + level / 2, n - 1))  # the level at which the normal quantile is Student's
+    alpha = 2 * stats.norm.sf(
+        stats.t.ppf(0.5 + level / 2, n - 1)
+    )  # the level at which the normal quantile is Student's
     low, high = proportion_confint(m * effective, effective, alpha=alpha, method="wilson")
-    low, high = np.where(m <= 0, 0.0, np.maximum(low, 0.0)), np.where(m >= 1, 1.0, np.minimum(high, 1.0))
+    low, high = (
+        np.where(m <= 0, 0.0, np.maximum(low, 0.0)),
+        np.where(m >= 1, 1.0, np.minimum(high, 1.0)),
+    )
     return (float(low), float(high)) if np.ndim(mean) == 0 else (low, high)
 
 
@@ -100,14 +110,20 @@ def clustered_se(values: NDArray[np.float64], clusters: Sequence[object]) -> flo
 def macro(scores: Scores) -> tuple[Any, Any]:
     """Unweighted mean over B benchmarks (the paper's convention) and its SE, sqrt(sum SE_b^2) / B."""
     parts = [mean_se(np.asarray(s)) for s in scores.values()]
-    mean, se = sum(m for m, _ in parts) / len(parts), np.sqrt(sum(s**2 for _, s in parts)) / len(parts)
+    mean, se = (
+        sum(m for m, _ in parts) / len(parts),
+        np.sqrt(sum(s**2 for _, s in parts)) / len(parts),
+    )
     return (float(mean), float(se)) if np.ndim(mean) == 0 else (mean, se)
 
 
 def macro_interval(scores: Scores, level: float = 0.95) -> tuple[Any, Any]:
     """Student-t interval of the macro average; the degrees of freedom follow the benchmarks that carry its error (Satterthwaite)."""
     mean, se = macro(scores)
-    variances, sizes = [mean_se(np.asarray(s))[1] ** 2 for s in scores.values()], [np.shape(s)[-1] for s in scores.values()]
+    variances, sizes = (
+        [mean_se(np.asarray(s))[1] ** 2 for s in scores.values()],
+        [np.shape(s)[-1] for s in scores.values()],
+    )
     if min(sizes) < 2:
         return nan, nan
     return t_interval(mean, se, satterthwaite(variances, [n - 1 for n in sizes]) + 1, level)
@@ -122,5 +138,9 @@ def satterthwaite(variances: Sequence[Any], freedom: Sequence[float]) -> Any:
     total = sum(variances)
     below = sum(v**2 / df for v, df in zip(variances, freedom, strict=True))
     with np.errstate(divide="ignore", invalid="ignore"):
-        out = np.where(np.asarray(below) > 0, np.asarray(total) ** 2 / np.where(np.asarray(below) > 0, below, 1.0), np.inf)
+        out = np.where(
+            np.asarray(below) > 0,
+            np.asarray(total) ** 2 / np.where(np.asarray(below) > 0, below, 1.0),
+            np.inf,
+        )
     return float(out) if np.ndim(out) == 0 else out

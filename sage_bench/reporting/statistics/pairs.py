@@ -44,10 +44,14 @@ def paired(a: Scores, b: Scores, *, draws: int = DRAWS, seed: int = 0) -> Paired
     parts = [mean_se(d) for d in deltas]
     diff, se = float(np.mean([m for m, _ in parts])), sqrt(sum(s**2 for _, s in parts)) / len(parts)
     low, high = bootstrap_interval(deltas, draws=draws, seed=seed)
-    return Paired(diff, se, float(low), float(high), float(sign_flip_p(deltas, draws=draws, seed=seed)))
+    return Paired(
+        diff, se, float(low), float(high), float(sign_flip_p(deltas, draws=draws, seed=seed))
+    )
 
 
-def bootstrap_interval(deltas: Sequence[NDArray[np.float64]], *, level: float = 0.95, draws: int = DRAWS, seed: int = 0) -> tuple[Any, Any]:
+def bootstrap_interval(
+    deltas: Sequence[NDArray[np.float64]], *, level: float = 0.95, draws: int = DRAWS, seed: int = 0
+) -> tuple[Any, Any]:
     """Bootstrap interval of the mean over benchmarks of question differences; questions are resampled within each benchmark.
 
     deltas: one (..., N_b) a benchmark. Returns (low, high), numbers or arrays (...,); NaN for a single question. The interval is
@@ -59,7 +63,10 @@ def bootstrap_interval(deltas: Sequence[NDArray[np.float64]], *, level: float = 
         return nan, nan
     rng, benchmarks = np.random.default_rng(seed), len(deltas)
     moments = [mean_se(d) for d in deltas]
-    centre, se = sum(m for m, _ in moments) / benchmarks, np.sqrt(sum(s**2 for _, s in moments)) / benchmarks
+    centre, se = (
+        sum(m for m, _ in moments) / benchmarks,
+        np.sqrt(sum(s**2 for _, s in moments)) / benchmarks,
+    )
     size, t = max(1, AT_ONCE // sum(d.size for d in deltas)), []
     for start in range(0, draws, size):
         shift, variance = 0.0, 0.0
@@ -71,7 +78,10 @@ def bootstrap_interval(deltas: Sequence[NDArray[np.float64]], *, level: float = 
         own, floor = np.sqrt(variance), np.expand_dims(se, -1)
         spread = np.where(own > 1e-6 * floor, own, floor)
         t.append(np.abs(shift) / np.where(spread > 0, spread, 1.0))
-    student = stats.t.ppf(0.5 + level / 2, satterthwaite([s**2 for _, s in moments], [d.shape[-1] - 1 for d in deltas]))
+    student = stats.t.ppf(
+        0.5 + level / 2,
+        satterthwaite([s**2 for _, s in moments], [d.shape[-1] - 1 for d in deltas]),
+    )
     half = np.maximum(np.quantile(np.concatenate(t, axis=-1), level, axis=-1), student) * se
     return centre - half, centre + half
 
@@ -88,14 +98,24 @@ def sign_flip_p(deltas: Sequence[NDArray[np.float64]], *, draws: int = DRAWS, se
     (0.25, 1.0)
     """
     weighted = np.concatenate([d / (d.shape[-1] * len(deltas)) for d in deltas], axis=-1)
-    weighted = weighted[..., (weighted != 0).reshape(-1, weighted.shape[-1]).any(0)]  # equal answers have no sign
+    weighted = weighted[
+        ..., (weighted != 0).reshape(-1, weighted.shape[-1]).any(0)
+    ]  # equal answers have no sign
     n, observed = weighted.shape[-1], np.abs(weighted.sum(-1))
     exact = n <= 20 and 2**n <= draws
-    rng, total, extreme = np.random.default_rng(seed), 2**n if exact else draws, np.zeros(observed.shape)
+    rng, total, extreme = (
+        np.random.default_rng(seed),
+        2**n if exact else draws,
+        np.zeros(observed.shape),
+    )
     size = max(1, AT_ONCE // max(n, observed.size, 1))
     for start in range(0, total, size):
         count = min(size, total - start)
-        plus = (np.arange(start, start + count)[:, None] >> np.arange(n)) & 1 if exact else rng.integers(0, 2, size=(count, n), dtype=np.int8)
+        plus = (
+            (np.arange(start, start + count)[:, None] >> np.arange(n)) & 1
+            if exact
+            else rng.integers(0, 2, size=(count, n), dtype=np.int8)
+        )
         flipped = weighted @ (2.0 * plus - 1.0).T  # (..., count)
         extreme += (np.abs(flipped) >= np.expand_dims(observed, -1) - 1e-12).sum(-1)
     return extreme / total if exact else (1 + extreme) / (1 + total)
@@ -107,7 +127,9 @@ def holm(p: Sequence[float]) -> list[float]:
     >>> [round(x, 3) for x in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]
     """
-    from statsmodels.stats.multitest import multipletests  # a slow import, and most verbs need none of it
+    from statsmodels.stats.multitest import (
+        multipletests,
+    )  # a slow import, and most verbs need none of it
 
     values = np.asarray(p, float)
     tested = ~np.isnan(values)

@@ -55,7 +55,10 @@ def _stack(runs: Sequence[Scores]) -> list[NDArray[np.float64]]:
     """One (S, N_b) a benchmark."""
     if len(runs) < 2:
         raise ValueError("an interval over training seeds needs at least two seeds")
-    if any(list(r) != list(runs[0]) or any(np.shape(r[t]) != np.shape(runs[0][t]) for t in r) for r in runs):
+    if any(
+        list(r) != list(runs[0]) or any(np.shape(r[t]) != np.shape(runs[0][t]) for t in r)
+        for r in runs
+    ):
         raise ValueError("training seeds are compared on the same questions")
     return [np.stack([np.asarray(r[t], float) for r in runs], axis=-2) for t in runs[0]]
 
@@ -63,7 +66,11 @@ def _stack(runs: Sequence[Scores]) -> list[NDArray[np.float64]]:
 def _combine(methods: Sequence[list[NDArray[np.float64]]], level: float) -> OverSeeds:
     """methods: one, or a and b; each a list over benchmarks of (..., S, N_b). Returns numbers, or arrays (...,)."""
     benchmarks, first = len(methods[0]), methods[0]
-    if any(x.shape[:-2] + x.shape[-1:] != y.shape[:-2] + y.shape[-1:] for m in methods for x, y in zip(m, first, strict=True)):
+    if any(
+        x.shape[:-2] + x.shape[-1:] != y.shape[:-2] + y.shape[-1:]
+        for m in methods
+        for x, y in zip(m, first, strict=True)
+    ):
         raise ValueError("paired comparison needs the same questions for both methods")
     mean: Any = 0.0
     between: list[Any] = []  # variance of the mean over seeds, a method, with the interaction in it
@@ -75,13 +82,34 @@ def _combine(methods: Sequence[list[NDArray[np.float64]]], level: float) -> Over
         shared.append(sum(_interaction(x) for x in method) / benchmarks**2)
     within = []
     for b in range(benchmarks):
-        d = sum(sign * method[b].mean(-2) for sign, method in zip((1, -1), methods, strict=False))  # (..., N_b)
+        d = sum(
+            sign * method[b].mean(-2) for sign, method in zip((1, -1), methods, strict=False)
+        )  # (..., N_b)
         within.append(d.var(-1, ddof=1) / d.shape[-1] / benchmarks**2)
-    seed, question = sum(np.maximum(v - i, 0.0) for v, i in zip(between, shared, strict=True)), sum(within)
-    freedom = (satterthwaite(between, [m[0].shape[-2] - 1 for m in methods]), satterthwaite(within, [x.shape[-1] - 1 for x in first]))
+    seed, question = (
+        sum(np.maximum(v - i, 0.0) for v, i in zip(between, shared, strict=True)),
+        sum(within),
+    )
+    freedom = (
+        satterthwaite(between, [m[0].shape[-2] - 1 for m in methods]),
+        satterthwaite(within, [x.shape[-1] - 1 for x in first]),
+    )
     se = np.sqrt(seed + question)
     half = _quantile(level, (seed, question), freedom) * se
-    return OverSeeds(*(float(v) if np.ndim(v) == 0 else v for v in (mean, se, np.sqrt(seed), np.sqrt(question), mean - half, mean + half, _p(mean, se, (seed, question), freedom))))
+    return OverSeeds(
+        *(
+            float(v) if np.ndim(v) == 0 else v
+            for v in (
+                mean,
+                se,
+                np.sqrt(seed),
+                np.sqrt(question),
+                mean - half,
+                mean + half,
+                _p(mean, se, (seed, question), freedom),
+            )
+        )
+    )
 
 
 def _quantile(level: Any, parts: tuple[Any, Any], freedom: tuple[Any, Any]) -> Any:
@@ -104,5 +132,7 @@ def _p(mean: Any, se: Any, parts: tuple[Any, Any], freedom: tuple[Any, Any]) -> 
 def _interaction(x: NDArray[np.float64]) -> Any:
     """Variance of the mean that seed x question interaction (sampling noise included) leaves: MS_residual / (S N). x: (..., S, N)."""
     s, n = x.shape[-2:]
-    rest = x - x.mean(-1, keepdims=True) - x.mean(-2, keepdims=True) + x.mean((-1, -2), keepdims=True)
+    rest = (
+        x - x.mean(-1, keepdims=True) - x.mean(-2, keepdims=True) + x.mean((-1, -2), keepdims=True)
+    )
     return (rest**2).sum((-1, -2)) / ((s - 1) * (n - 1)) / (s * n)
