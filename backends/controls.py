@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sage_bench.backends.grpo import GRPO, GRPOConfig
 
-from sage_bench.errors import UsageError
-from sage_bench.files import read_jsonl
-from sage_bench.method import Program, switch
-from sage_bench.registry import register_backend
-from sage_bench.rollout import Group, Problem
-from sage_bench.seeds import derive_seed
+from sage_bench.backends.grpo import GRPO, GRPOConfig
+from sage_bench.methods.base import Program, switch
+from sage_bench.types import Group, Problem
+from sage_bench.utils.errors import UsageError
+from sage_bench.utils.files import read_jsonl
+from sage_bench.utils.registry import register_backend
+from sage_bench.utils.seeds import derive_seed
 
 
 class RandomRewardConfig(GRPOConfig):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from sage_bench.backends.grpo import GRPO, GRPOConfig
 
-from sage_bench.advantage import group_advantage
-from sage_bench.method import Program, switch
-from sage_bench.registry import register_backend
-from sage_bench.rollout import Group, Kind, Problem, Row
+from sage_bench.backends.grpo import GRPO, GRPOConfig
+from sage_bench.methods.advantage import group_advantage
+from sage_bench.methods.base import Program, switch
+from sage_bench.types import Group, Kind, Problem, Row
+from sage_bench.utils.registry import register_backend
 
 
 class LUFFYConfig(GRPOConfig):

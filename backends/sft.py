@@ -6,9 +6,9 @@ from typing import Literal
 
 import torch
 
-from sage_bench.method import Method, MethodConfig, Program, switch
-from sage_bench.registry import register_backend
-from sage_bench.rollout import Group, Kind, Problem, Row
+from sage_bench.methods.base import Method, MethodConfig, Program, switch
+from sage_bench.types import Group, Kind, Problem, Row
+from sage_bench.utils.registry import register_backend
 
 
 class SFTConfig(MethodConfig):

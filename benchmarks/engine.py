@@ -14,16 +14,16 @@ from collections.abc import Callable
 
 import torch
 
-from sage_bench.config import OptimConfig
+from sage_bench.config.schema import OptimConfig
 from sage_bench.data.tiny_world import problems
 from sage_bench.engines.local.learner import Learner
-from sage_bench.engines.local.policy import Policy, load_policy
-from sage_bench.engines.local.prefill import pad_left
-from sage_bench.engines.local.sampler import Draw, Sampler
-from sage_bench.objective import Objective
-from sage_bench.pretrained import model_path
-from sage_bench.prompts import Renderer
-from sage_bench.rollout import Row, Sampling
+from sage_bench.generation.local.policy import Policy, load_policy
+from sage_bench.generation.local.prefill import pad_left
+from sage_bench.generation.local.sampler import Draw, Sampler
+from sage_bench.generation.model_folders import model_path
+from sage_bench.generation.prompts import Renderer
+from sage_bench.methods.objective import Objective
+from sage_bench.types import Row, Sampling
 
 
 def cpu_seconds(work: Callable[[], object], repeats: int = 3) -> float:
@@ -57,7 +57,7 @@ def naive_gradient(policy: Policy, rows: list[Row]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", default=model_path("package:tiny/assets/llama"))
+    parser.add_argument("--model", default=model_path("package:data/tiny_policies/llama"))
     parser.add_argument("--prompts", type=int, default=16)
     parser.add_argument("--group", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=64)

@@ -25,10 +25,10 @@ from sage_bench.cli.common import quiet_libraries
 
 quiet_libraries()
 
-from sage_bench.cli.common import training_config  # noqa: E402
-from sage_bench.method import collect  # noqa: E402
-from sage_bench.rollout import Problem  # noqa: E402
-from sage_bench.training import loop, setup  # noqa: E402
+from sage_bench.cli.common import training_config
+from sage_bench.methods.base import collect
+from sage_bench.training import loop, setup
+from sage_bench.types import Problem
 
 VARIANTS: dict[str, tuple[str, list[str]]] = {
     "grpo": ("grpo", []),

@@ -3,9 +3,8 @@
 sage-bench demo --methods grpo,sage,last_hint --backend-file examples/last_hint.py
 """
 
-from sage_bench.backends.grpo import GRPO
-
 from sage_bench import register_backend
+from sage_bench.backends.grpo import GRPO
 
 
 @register_backend("last_hint")

@@ -12,7 +12,7 @@ import os
 # cores makes steps ten to thirty times slower. Waiting passively costs nothing measurable.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from sage_bench.registry import (
+from sage_bench.utils.registry import (
     register_backend,
     register_dataset,
     register_engine,

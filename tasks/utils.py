@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sage_bench.grading.memo import DEFAULT
+from sage_bench.grading.cache import DEFAULT
 from sage_bench.grading.question import grade_question
 
 
@@ -36,7 +36,7 @@ def benchmark(benchmark: str, **metadata: Any) -> Splits:
     """A published benchmark, as its task file describes it."""
     import datasets
 
-    from sage_bench.data.benchmarks import load
+    from sage_bench.evaluation.tasks.benchmarks import load
 
     loaded = load(benchmark, **metadata)
     splits = Splits(test=datasets.Dataset.from_list(loaded.questions))

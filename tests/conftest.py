@@ -17,12 +17,12 @@ import torch
 from hypothesis import settings
 from vectors import Given, load
 
-from sage_bench.engines.local.policy import Policy
+from sage_bench.generation.local.policy import Policy
+from sage_bench.generation.model_folders import model_path
+from sage_bench.generation.prompts import Renderer
 from sage_bench.grading.graders.robust import Robust
 from sage_bench.grading.pool import Pool
-from sage_bench.pretrained import model_path
-from sage_bench.prompts import Renderer
-from sage_bench.tiny.build import RECIPES, make_model, make_tokenizer
+from sage_bench.study.tiny_policies import RECIPES, make_model, make_tokenizer
 
 torch.set_num_threads(1)
 settings.register_profile(
@@ -80,7 +80,7 @@ def random_policy(tokenizer) -> Callable[..., Policy]:
 @pytest.fixture(scope="session")
 def packaged() -> str:
     """Path of the packaged tiny Llama policy."""
-    return model_path("package:tiny/assets/llama")
+    return model_path("package:data/tiny_policies/llama")
 
 
 @pytest.fixture(scope="session")

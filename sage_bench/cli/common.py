@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sage_bench.layers import Layer, Resolved
+from sage_bench.config.layers import Layer, Resolved
 
 if TYPE_CHECKING:
-    from sage_bench.evaluation.loading import DataOptions
+    from sage_bench.evaluation.tasks.loading import DataOptions
 
 
 def quiet_libraries() -> None:
@@ -39,7 +39,7 @@ def data_options(
     gold_corrections: str,
 ) -> DataOptions:
     """--data, --offline, --gated and --gold-corrections of the verbs that read benchmarks. Raises `UsageError`."""
-    from sage_bench.errors import UsageError
+    from sage_bench.utils.errors import UsageError
 
     for flag, value, known in (
         ("--gated", gated, ("skip", "fail")),
@@ -49,8 +49,8 @@ def data_options(
             raise UsageError(f"`{value}` is neither {known[0]} nor {known[1]}", where=flag)
     if offline:  # before any library that reads these variables is imported
         os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
-    from sage_bench.data.benchmarks import data_files
-    from sage_bench.evaluation.loading import DataOptions
+    from sage_bench.evaluation.tasks.benchmarks import data_files
+    from sage_bench.evaluation.tasks.loading import DataOptions
 
     return DataOptions(
         data_files(data or [], wanted),
@@ -71,11 +71,18 @@ def training_config(
     backend_files: list[str],
 ) -> Resolved:
     """Layers of a training run, from flags. Raises `UsageError` for anything wrong among them."""
+    from sage_bench.config.layers import (
+        env_layer,
+        file_layers,
+        nest,
+        override_layer,
+        read_yaml,
+        resolve,
+    )
     from sage_bench.data.problems import check_source
-    from sage_bench.errors import UsageError
-    from sage_bench.layers import env_layer, file_layers, nest, override_layer, read_yaml, resolve
-    from sage_bench.pretrained import preset_of
-    from sage_bench.registry import BACKENDS, ENGINES, GRADERS, MODELS, load_file
+    from sage_bench.generation.model_folders import preset_of
+    from sage_bench.utils.errors import UsageError
+    from sage_bench.utils.registry import BACKENDS, ENGINES, GRADERS, MODELS, load_file
 
     for file in backend_files:
         load_file(file)

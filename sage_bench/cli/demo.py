@@ -50,11 +50,11 @@ def demo(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     from sage_bench.cli.common import quiet_libraries
-    from sage_bench.errors import UsageError
+    from sage_bench.utils.errors import UsageError
 
     quiet_libraries()
-    from sage_bench.registry import BACKENDS, MODELS, load_file
     from sage_bench.study import demo as study
+    from sage_bench.utils.registry import BACKENDS, MODELS, load_file
 
     for file in backend_file or []:
         load_file(file)

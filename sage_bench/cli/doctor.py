@@ -30,8 +30,8 @@ def doctor(
     from sage_bench.cli.common import print_table, quiet_libraries
 
     quiet_libraries()
-    from sage_bench.doctor import examine, summary
-    from sage_bench.errors import ValidationError
+    from sage_bench.cli.doctor_checks import examine, summary
+    from sage_bench.utils.errors import ValidationError
 
     findings = list(examine(out, network=network))
     if as_json:

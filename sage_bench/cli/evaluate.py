@@ -170,12 +170,12 @@ def evaluate(
     from sage_bench.cli.common import data_options, quiet_libraries
 
     quiet_libraries()
-    from sage_bench.errors import UsageError
-    from sage_bench.evaluation import models
-    from sage_bench.evaluation.loading import own_grader
-    from sage_bench.evaluation.spec import named_profiles, parse
-    from sage_bench.layers import override_layer
-    from sage_bench.registry import GRADERS
+    from sage_bench.config.layers import override_layer
+    from sage_bench.evaluation.tasks.loading import own_grader
+    from sage_bench.evaluation.tasks.spec import named_profiles, parse
+    from sage_bench.generation import models
+    from sage_bench.utils.errors import UsageError
+    from sage_bench.utils.registry import GRADERS
 
     wanted = parse(tasks, n)
     limit = limit or min((p.limit for p in named_profiles(tasks) if p.limit), default=None)
@@ -199,8 +199,8 @@ def evaluate(
         sampling["do_sample"] = False
     if dry_run:
         from sage_bench.evaluation.plan import plan
-        from sage_bench.pretrained import model_path
-        from sage_bench.registry import MODELS
+        from sage_bench.generation.model_folders import model_path
+        from sage_bench.utils.registry import MODELS
 
         path = model_path(MODELS.get(model).values["model"]["path"] if model in MODELS else model)
         print(
@@ -257,10 +257,11 @@ def run(
     config: EvalConfig, sampler: str, options: Mapping[str, Any], *, strict: bool, quiet: bool
 ) -> None:
     """Evaluate, write the tables of the run, print its folder. Raises `PartialError` after that when samples are missing."""
-    from sage_bench.errors import PartialError
-    from sage_bench.evaluation import models, runner
-    from sage_bench.evaluation.loading import check_complete
+    from sage_bench.evaluation import runner
+    from sage_bench.evaluation.tasks.loading import check_complete
+    from sage_bench.generation import models
     from sage_bench.reporting.export import write_eval
+    from sage_bench.utils.errors import PartialError
 
     drawing = models.make(config.model, sampler, options)
     try:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from sage_bench.errors import UsageError
-from sage_bench.files import write_text
-from sage_bench.grading.measure import read_reasons
-from sage_bench.grading.memo import DEFAULT
-from sage_bench.grading.recorded import grade_recorded, read_recorded, shares
-from sage_bench.progress import Bar, stderr
+from sage_bench.grading.cache import DEFAULT
+from sage_bench.grading.grader_study.measure import read_reasons
+from sage_bench.grading.grader_study.recorded import grade_recorded, read_recorded, shares
+from sage_bench.utils.errors import UsageError
+from sage_bench.utils.files import write_text
+from sage_bench.utils.progress import Bar, stderr
 
 
 def grade_files(

@@ -55,12 +55,12 @@ def grader_eval(
 ) -> None:
     import json
 
-    from sage_bench.errors import DataError
-    from sage_bench.files import write_text
     from sage_bench.grading.canary import canaries, packages
-    from sage_bench.grading.measure import measure, read_adjudications, read_labels
-    from sage_bench.progress import Bar, stderr
-    from sage_bench.registry import GRADERS
+    from sage_bench.grading.grader_study.measure import measure, read_adjudications, read_labels
+    from sage_bench.utils.errors import DataError
+    from sage_bench.utils.files import write_text
+    from sage_bench.utils.progress import Bar, stderr
+    from sage_bench.utils.registry import GRADERS
 
     names = list(dict.fromkeys(grader or GRADERS.names()))
     graders = {name: GRADERS.get(name)() for name in names}

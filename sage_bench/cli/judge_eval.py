@@ -67,14 +67,14 @@ def judge_eval(
     from sage_bench.cli.common import quiet_libraries
 
     quiet_libraries()
-    from sage_bench.errors import UsageError
-    from sage_bench.evaluation.judging import JudgeConfig, judge_rows
-    from sage_bench.evaluation.labelled import read_labelled
-    from sage_bench.layers import override_layer
-    from sage_bench.pretrained import check_folder, model_path
-    from sage_bench.progress import stderr
-    from sage_bench.registry import JUDGES, MODELS
-    from sage_bench.reporting.judges import write
+    from sage_bench.config.layers import override_layer
+    from sage_bench.generation.model_folders import check_folder, model_path
+    from sage_bench.judges.labelled import read_labelled
+    from sage_bench.judges.report import write
+    from sage_bench.judges.run import JudgeConfig, judge_rows
+    from sage_bench.utils.errors import UsageError
+    from sage_bench.utils.progress import stderr
+    from sage_bench.utils.registry import JUDGES, MODELS
 
     JUDGES.get(judge)
     options = [w for w in words if "=" in w and not Path(w).exists()]

@@ -50,8 +50,8 @@ def ls(
         typer.Option("--backend-file", help="Python file that registers a backend of yours."),
     ] = None,
 ) -> None:
-    from sage_bench.errors import UsageError, did_you_mean
-    from sage_bench.registry import load_file
+    from sage_bench.utils.errors import UsageError, did_you_mean
+    from sage_bench.utils.registry import load_file
 
     if kind not in KINDS:
         raise UsageError(
@@ -59,7 +59,7 @@ def ls(
             remedy="one of " + ", ".join(KINDS),
         )
     if path and kind == "tasks":
-        from sage_bench.evaluation.spec import tasks_folder
+        from sage_bench.evaluation.tasks.spec import tasks_folder
 
         print(tasks_folder())
         return
@@ -72,7 +72,7 @@ def ls(
                 where="--markdown",
                 remedy="`sage-bench ls backends --markdown`",
             )
-        from sage_bench import describe
+        from sage_bench.methods import describe
 
         print(describe.markdown(all_registered=bool(backend_file)), end="")
         return
@@ -90,7 +90,7 @@ ls.__doc__ = "List what is registered, ours and yours.\n" + EXAMPLES
 
 def _rows(kind: str) -> list[dict[str, object]]:
     if kind == "tasks":
-        from sage_bench.evaluation.spec import task_files
+        from sage_bench.evaluation.tasks.spec import task_files
 
         return [
             {
@@ -103,7 +103,7 @@ def _rows(kind: str) -> list[dict[str, object]]:
             for t in task_files().values()
         ]
     if kind == "profiles":
-        from sage_bench.evaluation.spec import profiles
+        from sage_bench.evaluation.tasks.spec import profiles
 
         return [
             {
@@ -116,10 +116,10 @@ def _rows(kind: str) -> list[dict[str, object]]:
             for p in profiles().values()
         ]
     if kind in {"backends", "judges"}:
-        from sage_bench import describe
+        from sage_bench.methods import describe
 
         return describe.backends() if kind == "backends" else describe.judges()
-    from sage_bench import registry
+    from sage_bench.utils import registry
 
     entries = {
         "models": registry.MODELS,

@@ -24,7 +24,7 @@ from sage_bench.cli import (
     train,
     validate,
 )
-from sage_bench.errors import SageBenchError
+from sage_bench.utils.errors import SageBenchError
 from sage_bench.version import VERSION
 
 app = typer.Typer(

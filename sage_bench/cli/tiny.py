@@ -45,10 +45,10 @@ def build(
 
     import torch
 
-    from sage_bench.errors import UsageError, did_you_mean
-    from sage_bench.files import make_folder
-    from sage_bench.progress import Bar
-    from sage_bench.tiny import build as builder
+    from sage_bench.study import tiny_policies as builder
+    from sage_bench.utils.errors import UsageError, did_you_mean
+    from sage_bench.utils.files import make_folder
+    from sage_bench.utils.progress import Bar
 
     torch.set_num_threads(1)  # at this size one thread is faster than two
     for name in only or builder.RECIPES:

@@ -77,7 +77,7 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     from sage_bench.cli.common import quiet_libraries, training_config
-    from sage_bench.errors import UsageError
+    from sage_bench.utils.errors import UsageError
 
     quiet_libraries()
     resolved = training_config(
@@ -99,8 +99,8 @@ def train(
         return
     if out is None:
         raise UsageError("no --out", remedy="give the folder of the run, e.g. --out runs/sage")
-    from sage_bench.files import to_trash
     from sage_bench.training import loop, setup
+    from sage_bench.utils.files import to_trash
 
     if overwrite:
         to_trash(out)

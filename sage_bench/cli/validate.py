@@ -72,8 +72,8 @@ def validate(
     from sage_bench.cli.common import data_options, quiet_libraries
 
     quiet_libraries()
-    from sage_bench.evaluation.spec import parse
-    from sage_bench.registry import GRADERS
+    from sage_bench.evaluation.tasks.spec import parse
+    from sage_bench.utils.registry import GRADERS
 
     wanted = parse(tasks or ["all"])
     options = data_options(
@@ -86,11 +86,11 @@ def validate(
 
         for source in train:
             check_source(source)
-    from sage_bench.errors import PartialError, ValidationError
-    from sage_bench.evaluation.validate import exit_code
-    from sage_bench.evaluation.validate import validate as check_all
-    from sage_bench.files import write_json
-    from sage_bench.progress import Bar
+    from sage_bench.evaluation.tasks.validate import exit_code
+    from sage_bench.evaluation.tasks.validate import validate as check_all
+    from sage_bench.utils.errors import PartialError, ValidationError
+    from sage_bench.utils.files import write_json
+    from sage_bench.utils.progress import Bar
 
     with Bar("validate", 0, quiet=quiet or as_json) as bar:
         checks = check_all(

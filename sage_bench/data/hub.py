@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sage_bench.errors import DataError
+from sage_bench.utils.errors import DataError
 
 
 class GatedError(DataError):

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from sage_bench.config import DataConfig
-from sage_bench.errors import DataError, UsageError
-from sage_bench.registry import DATASETS
-from sage_bench.rollout import Problem
-from sage_bench.seeds import derive_seed
+from sage_bench.config.schema import DataConfig
+from sage_bench.types import Problem
+from sage_bench.utils.errors import DataError, UsageError
+from sage_bench.utils.registry import DATASETS
+from sage_bench.utils.seeds import derive_seed
 
 FILES = (".jsonl", ".json", ".parquet", ".csv")
 ALIASES = {

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
-from sage_bench.rollout import Problem
+from sage_bench.types import Problem
 
 
 @dataclass(frozen=True, slots=True)

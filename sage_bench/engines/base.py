@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from sage_bench.errors import UsageError
-from sage_bench.method import Method, Runner
-from sage_bench.objective import Objective
-from sage_bench.rollout import Row
+from sage_bench.methods.base import Method, Runner
+from sage_bench.methods.objective import Objective
+from sage_bench.types import Row
+from sage_bench.utils.errors import UsageError
 
 Stats = dict[str, float]
 

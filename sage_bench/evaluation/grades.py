@@ -13,11 +13,11 @@ from typing import Any
 
 import pandas as pd
 
-from sage_bench.errors import DataError
-from sage_bench.files import read_jsonl, write_json, write_text
-from sage_bench.grading import memo
+from sage_bench.grading import cache as memo
 from sage_bench.grading.canary import canaries, packages
 from sage_bench.grading.question import grade_question
+from sage_bench.utils.errors import DataError
+from sage_bench.utils.files import read_jsonl, write_json, write_text
 
 COLUMNS = ["task", "doc_id", "uid", "sample", "correct", "status", "finish", "tokens"]
 

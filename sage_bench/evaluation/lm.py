@@ -14,11 +14,11 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
-from sage_bench.errors import PartialError, UsageError
-from sage_bench.evaluation.samplers.base import Ask, Failed, Sampler, Text
 from sage_bench.evaluation.store import Key, SampleStore
-from sage_bench.rollout import Sampling
-from sage_bench.seeds import derive_seed
+from sage_bench.generation.samplers.base import Ask, Failed, Sampler, Text
+from sage_bench.types import Sampling
+from sage_bench.utils.errors import PartialError, UsageError
+from sage_bench.utils.seeds import derive_seed
 
 SAMPLES_PER_BLOCK = 4  # a block is whole questions x this many consecutive samples, whatever n is
 TELL_EVERY = 0.2  # seconds between two words on progress

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sage_bench.errors import SageBenchError
-from sage_bench.evaluation.loading import DataOptions, grader_of, load, report_of, shown
-from sage_bench.pretrained import load_tokenizer
-from sage_bench.prompts import Renderer
+from sage_bench.evaluation.tasks.loading import DataOptions, grader_of, load, report_of, shown
+from sage_bench.generation.model_folders import load_tokenizer
+from sage_bench.generation.prompts import Renderer
+from sage_bench.utils.errors import SageBenchError
 
 SHOWN = 600  # characters of a first prompt
 

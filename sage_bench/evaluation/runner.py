@@ -12,16 +12,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sage_bench import pretrained
-from sage_bench.errors import PartialError
 from sage_bench.evaluation import folders
 from sage_bench.evaluation.grades import grade_run
 from sage_bench.evaluation.lm import StoreLM
-from sage_bench.evaluation.loading import DataOptions, grader_of, load, report_of, task_manager
-from sage_bench.evaluation.samplers.base import Sampler
-from sage_bench.files import locked, make_folder, to_trash, write_json
-from sage_bench.progress import Bar
-from sage_bench.versions import versions
+from sage_bench.evaluation.tasks.loading import (
+    DataOptions,
+    grader_of,
+    load,
+    report_of,
+    task_manager,
+)
+from sage_bench.generation import model_folders as pretrained
+from sage_bench.generation.samplers.base import Sampler
+from sage_bench.utils.errors import PartialError
+from sage_bench.utils.files import locked, make_folder, to_trash, write_json
+from sage_bench.utils.progress import Bar
+from sage_bench.utils.versions import versions
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,8 @@ class EvalConfig:
 def slug(model: str) -> str:
     """A folder name for a model.
 
-    >>> slug("runs/sage/checkpoints/step_000040"), slug("Qwen/Qwen2.5-7B-Instruct"), slug("package:tiny/assets/llama")
-    ('sage-step_000040', 'Qwen-Qwen2.5-7B-Instruct', 'assets-llama')
+    >>> slug("runs/sage/checkpoints/step_000040"), slug("Qwen/Qwen2.5-7B-Instruct"), slug("package:data/tiny_policies/llama")
+    ('sage-step_000040', 'Qwen-Qwen2.5-7B-Instruct', 'tiny_policies-llama')
     """
     parts = [p for p in re.split(r"[/\\:]", model) if p and p not in {".", "..", "checkpoints"}]
     return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(parts[-2:]))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sage_bench.files import Appender, read_jsonl
+from sage_bench.utils.files import Appender, read_jsonl
 
 Key = tuple[int, int, str]  # (doc_id, sample, prompt_hash)
 SYNC_EVERY = 1.0  # seconds; a killed process loses nothing that was written, a machine without power this much

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sage_bench.files import read_jsonl, write_text
-from sage_bench.grading import memo
+from sage_bench.grading import cache as memo
+from sage_bench.utils.files import read_jsonl, write_text
 
 RIGHT, BLANK = 0, -1  # the class of right answers; samples without an answer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sage_bench.grading import memo
+from sage_bench.grading import cache as memo
 from sage_bench.grading.verdict import Grader, Verdict
 
 

@@ -7,9 +7,9 @@ import re
 from collections.abc import Generator, Sequence
 from typing import Any, Protocol
 
-from sage_bench.hints import protect_latex
-from sage_bench.method import Context
-from sage_bench.rollout import Answer, Problem, Request
+from sage_bench.methods.base import Context
+from sage_bench.methods.hints import protect_latex
+from sage_bench.types import Answer, Problem, Request
 
 Votes = list[
     "int | None"

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sage_bench.generation.endpoint import endpoint
 from sage_bench.judges.base import Judging, Votes, read_judgement, reference_text
-from sage_bench.method import Context
-from sage_bench.registry import register_judge
-from sage_bench.rollout import Consult, Problem
-from sage_bench.services.chat import endpoint
+from sage_bench.methods.base import Context
+from sage_bench.types import Consult, Problem
+from sage_bench.utils.registry import register_judge
 
 
 @register_judge("openai")
 class OpenAIJudge:
-    """A chat-completions endpoint (options: `sage_bench.services.chat.Options`), with votes and unreadable replies as the policy judge.
+    """A chat-completions endpoint (options: `sage_bench.generation.endpoint.Options`), with votes and unreadable replies as the policy judge.
 
     A call that fails for good leaves its response without a vote; training goes on, and `judge_calls.jsonl` in the run
     folder says what happened.

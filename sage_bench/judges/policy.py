@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sage_bench.generation.prompts import Renderer
 from sage_bench.judges.base import Judging, Votes, read_judgement, reference_text
-from sage_bench.method import Context
-from sage_bench.prompts import Renderer
-from sage_bench.registry import register_judge
-from sage_bench.rollout import Consult, Problem, Sample, Sampling, TokenIds
+from sage_bench.methods.base import Context
+from sage_bench.types import Consult, Problem, Sample, Sampling, TokenIds
+from sage_bench.utils.registry import register_judge
 
 
 @register_judge("policy")
@@ -82,17 +82,17 @@ class LocalModel:
     """A second model as a service: one call draws all samples of a round. Seeds hang on prompt and key, not on the batch."""
 
     def __init__(self, model: str):
-        from sage_bench.engines.local.policy import load_policy
-        from sage_bench.engines.local.sampler import Sampler
-        from sage_bench.pretrained import model_path
+        from sage_bench.generation.local.policy import load_policy
+        from sage_bench.generation.local.sampler import Sampler
+        from sage_bench.generation.model_folders import model_path
 
         self.policy = load_policy(model_path(model))
         self.renderer = Renderer(self.policy.tokenizer)
         self.sampler = Sampler(self.policy)
 
     def answer(self, payloads: list[Sample]) -> list[Any]:
-        from sage_bench.engines.local.sampler import Draw
-        from sage_bench.seeds import derive_seed
+        from sage_bench.generation.local.sampler import Draw
+        from sage_bench.utils.seeds import derive_seed
 
         draws = [
             Draw(a.prompt, a.params, derive_seed(*a.key, _text(a.prompt), k))

@@ -10,17 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sage_bench.errors import UsageError, did_you_mean
 from sage_bench.reporting.metrics import Metric
 from sage_bench.reporting.runs import EvalRun
-from sage_bench.reporting.statistics import (
-    Scores,
-    detectable,
-    holm,
-    macro,
-    paired,
-    paired_over_seeds,
-)
+from sage_bench.statistics import Scores, detectable, holm, macro, paired, paired_over_seeds
+from sage_bench.utils.errors import UsageError, did_you_mean
 
 KINDS = {  # what may differ: its name for --allow -> keys of a task's `sampling` in the manifest
     "prompts": ("prompt_id",),

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sage_bench.errors import UsageError
 from sage_bench.evaluation.grades import load_grades
-from sage_bench.files import write_text
 from sage_bench.reporting.footers import data_notes
 from sage_bench.reporting.runs import EvalRun, find_runs, kind_of, read_eval
 from sage_bench.reporting.tables import comparison, leaderboard, markdown
+from sage_bench.utils.errors import UsageError
+from sage_bench.utils.files import write_text
 
 
 def write_eval(folder: Path) -> EvalRun:

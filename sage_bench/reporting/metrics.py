@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sage_bench.errors import UsageError, did_you_mean
 from sage_bench.evaluation.votes import BLANK, RIGHT, load_votes
 from sage_bench.reporting.runs import EvalRun, TaskResult
-from sage_bench.reporting.statistics import maj_at_k, pass_at_k
+from sage_bench.statistics import maj_at_k, pass_at_k
+from sage_bench.utils.errors import UsageError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)

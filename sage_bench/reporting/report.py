@@ -9,13 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from sage_bench.files import make_folder, write_text
+from sage_bench.backends.oar.report import LEGEND, responses, span
 from sage_bench.reporting.compare import differences
 from sage_bench.reporting.curves import figures, tidy
 from sage_bench.reporting.export import by_tasks, named
 from sage_bench.reporting.footers import data_notes
 from sage_bench.reporting.runs import EvalRun, TrainRun, find_runs, kind_of, read_eval, read_train
-from sage_bench.reporting.statistics import holm
 from sage_bench.reporting.tables import (
     answers,
     compare,
@@ -24,7 +23,8 @@ from sage_bench.reporting.tables import (
     markdown,
     seed_table,
 )
-from sage_bench.reporting.weights import LEGEND, responses, span
+from sage_bench.statistics import holm
+from sage_bench.utils.files import make_folder, write_text
 
 NUMBER = "{:.1f}".format
 

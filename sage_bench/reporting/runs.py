@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sage_bench.errors import DataError, UsageError
 from sage_bench.evaluation.grades import load_grades
-from sage_bench.evaluation.spec import in_order
-from sage_bench.files import read_jsonl
+from sage_bench.evaluation.tasks.spec import in_order
 from sage_bench.training.ledger import no_signal_share
+from sage_bench.utils.errors import DataError, UsageError
+from sage_bench.utils.files import read_jsonl
 
 
 @dataclass(frozen=True)

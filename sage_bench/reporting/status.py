@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sage_bench.errors import UsageError
-from sage_bench.files import read_jsonl
 from sage_bench.reporting.runs import find_runs
+from sage_bench.utils.errors import UsageError
+from sage_bench.utils.files import read_jsonl
 
 State = Literal["running", "done", "interrupted", "failed", "died", "incomplete", "not begun"]
 RECENT = 20  # steps the remaining time of a training run is estimated from

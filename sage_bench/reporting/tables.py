@@ -10,7 +10,7 @@ import pandas as pd
 from sage_bench.reporting.compare import common_tasks, shared_scores
 from sage_bench.reporting.metrics import Metric, powers
 from sage_bench.reporting.runs import EvalRun
-from sage_bench.reporting.statistics import (
+from sage_bench.statistics import (
     Paired,
     macro,
     macro_interval,

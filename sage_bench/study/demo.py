@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from sage_bench.evaluation.grades import load_grades
-from sage_bench.files import locked, make_folder, write_json, write_text
 from sage_bench.reporting.report import Table, comparison_line, html
 from sage_bench.reporting.runs import EvalRun, TrainRun, read_eval, read_train
-from sage_bench.reporting.statistics import holm, macro
 from sage_bench.reporting.tables import compare, comparison, leaderboard, markdown
+from sage_bench.statistics import holm, macro
 from sage_bench.study.jobs import Job, Jobs
 from sage_bench.training.checkpoint import name as step_name
+from sage_bench.utils.files import locked, make_folder, write_json, write_text
 
 EQUAL = "grpo, equal rollouts"
 MORE = "grpo_more"  # the same control as a backend of its own, where it is among the methods

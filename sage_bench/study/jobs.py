@@ -13,8 +13,8 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sage_bench.errors import SageBenchError
-from sage_bench.progress import PLAIN_EVERY, REPORT_TO, fancy, stderr
+from sage_bench.utils.errors import SageBenchError
+from sage_bench.utils.progress import PLAIN_EVERY, REPORT_TO, fancy, stderr
 
 POLL = 0.25
 

@@ -6,8 +6,8 @@ import random
 from collections.abc import Sequence
 from typing import TypeVar
 
-from sage_bench.errors import UsageError
-from sage_bench.seeds import derive_seed
+from sage_bench.utils.errors import UsageError
+from sage_bench.utils.seeds import derive_seed
 
 T = TypeVar("T")
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from sage_bench.engines.base import Engine
-from sage_bench.errors import SageBenchError
-from sage_bench.files import write_json
-from sage_bench.method import Method
-from sage_bench.pretrained import LABEL
+from sage_bench.generation.model_folders import LABEL
+from sage_bench.methods.base import Method
+from sage_bench.utils.errors import SageBenchError
+from sage_bench.utils.files import write_json
 
 _NAME = re.compile(r"step_(\d{6,})")
 

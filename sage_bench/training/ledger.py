@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, Literal
 
-from sage_bench.method import Attempt, Collected, Context
-from sage_bench.rollout import Group
+from sage_bench.methods.base import Attempt, Collected, Context
+from sage_bench.types import Group
 
 Outcome = Literal["mixed", "rescued", "graded", "dead_wrong", "dead_right", "no_rollout"]
 

@@ -11,18 +11,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from sage_bench.config import RunConfig
+from sage_bench.config.schema import RunConfig
 from sage_bench.data.problems import Loaded
 from sage_bench.engines.base import Engine
-from sage_bench.files import locked
-from sage_bench.method import Collected, Context, Method, collect, drive
-from sage_bench.pretrained import preset_of
-from sage_bench.progress import Bar
-from sage_bench.rollout import Problem, Sample, Sampling, Score
+from sage_bench.generation.model_folders import preset_of
+from sage_bench.methods.base import Collected, Context, Method, collect, drive
 from sage_bench.training import checkpoint
 from sage_bench.training.batches import batch_of, steps_per_epoch
 from sage_bench.training.ledger import ledger_row, step_metrics
 from sage_bench.training.sinks import Sinks
+from sage_bench.types import Problem, Sample, Sampling, Score
+from sage_bench.utils.files import locked
+from sage_bench.utils.progress import Bar
 
 PREPARE_BATCH = 256  # problems whose `prepare` runs together
 

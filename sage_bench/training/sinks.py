@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sage_bench.files import Appender, keep_rows, write_json
+from sage_bench.utils.files import Appender, keep_rows, write_json
 
 
 class Sinks:

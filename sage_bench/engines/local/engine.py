@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sage_bench.config import OptimConfig
+from sage_bench.backends.oar.saliency import gradient_saliency, perturbation_saliency
+from sage_bench.config.schema import OptimConfig
 from sage_bench.engines.base import Stats
 from sage_bench.engines.local.forward import kl_divergence, log_probs
 from sage_bench.engines.local.learner import Learner
-from sage_bench.engines.local.policy import Policy
-from sage_bench.engines.local.saliency import gradient_saliency, perturbation_saliency
-from sage_bench.engines.local.sampler import Draw, Sampler
-from sage_bench.objective import Objective
-from sage_bench.rollout import Answer, Request, Row, Saliency, Sample, Score
-from sage_bench.seeds import derive_seed
+from sage_bench.generation.local.policy import Policy
+from sage_bench.generation.local.sampler import Draw, Sampler
+from sage_bench.methods.objective import Objective
+from sage_bench.types import Answer, Request, Row, Saliency, Sample, Score
+from sage_bench.utils.seeds import derive_seed
 
 
 class LocalEngine:

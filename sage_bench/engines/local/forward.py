@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from sage_bench.engines.local.policy import Policy
-from sage_bench.engines.local.prefill import pad_left, prefill
-from sage_bench.rollout import TokenIds
+from sage_bench.generation.local.policy import Policy
+from sage_bench.generation.local.prefill import pad_left, prefill
+from sage_bench.types import TokenIds
 
 Pair = tuple[TokenIds, TokenIds]  # (prompt, completion)
 HEAD_LOGITS = 1 << 26  # logits of one chunk of the LM head: 256 MiB in float32

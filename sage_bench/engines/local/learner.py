@@ -10,14 +10,14 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from sage_bench.affinity import affinity
-from sage_bench.config import OptimConfig
+from sage_bench.backends.hint.affinity import affinity
+from sage_bench.config.schema import OptimConfig
 from sage_bench.engines.local.forward import log_probs
 from sage_bench.engines.local.optim import MasterAdamW, learning_rate
-from sage_bench.engines.local.policy import Policy
-from sage_bench.errors import TrainingError
-from sage_bench.objective import Objective, row_weights, token_loss
-from sage_bench.rollout import Kind, Row
+from sage_bench.generation.local.policy import Policy
+from sage_bench.methods.objective import Objective, row_weights, token_loss
+from sage_bench.types import Kind, Row
+from sage_bench.utils.errors import TrainingError
 
 Weighted = tuple[Row, float]  # a row and the weight of each of its tokens in the loss
 

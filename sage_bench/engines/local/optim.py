@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from sage_bench.config import OptimConfig
-from sage_bench.errors import SageBenchError
+from sage_bench.config.schema import OptimConfig
+from sage_bench.utils.errors import SageBenchError
 
 
 def learning_rate(config: OptimConfig, step: int, total: int) -> float:

@@ -11,7 +11,7 @@ from sage_bench.grading.exact import number, spelled
 from sage_bench.grading.extract import closing_brace, extract
 from sage_bench.grading.pool import Pool, shared_pool
 from sage_bench.grading.verdict import Verdict
-from sage_bench.registry import register_grader
+from sage_bench.utils.registry import register_grader
 
 EQUIVALENT, READABLE = "sage_bench.grading.robust:equivalent", "sage_bench.grading.robust:readable"
 FAR = Fraction(1, 10)

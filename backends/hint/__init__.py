@@ -1,0 +1,5 @@
+"""HINT and everything it needs."""
+
+from sage_bench.backends.hint.method import HINT, HINTConfig
+
+__all__ = ["HINT", "HINTConfig"]

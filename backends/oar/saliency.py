@@ -1,0 +1,186 @@
+"""How much each token of a span matters for an outcome: OAR's two estimators (arXiv 2601.07408; spec hint-oar.md B3, B4).
+
+Both read logits at the outcome's positions only, run each prompt once, and leave the parameters' gradients alone: the
+released gradient estimator calls `backward` and mixes its gradient into the policy's, the released perturbation one
+holds the logits of every position of every perturbed copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from sage_bench.engines.local.forward import pad_right
+from sage_bench.generation.local.cache import branch
+from sage_bench.generation.local.policy import Policy
+from sage_bench.generation.local.prefill import prefill
+from sage_bench.types import Saliency, TokenIds
+from sage_bench.utils.seeds import derive_seed
+
+ROWS = 64  # perturbed copies that run together
+
+
+def inputs_after_prompt(ask: Saliency) -> TokenIds:
+    """What the model reads after the prompt: the span, the bridge and, for the answer modes, all of the target but its last token."""
+    return ask.tokens + ask.bridge + (() if ask.outcome == "last" else ask.target[:-1])
+
+
+def outcome_positions(ask: Saliency) -> range:
+    """Positions (after the prompt) whose hidden states predict the target."""
+    start = len(ask.tokens) + len(ask.bridge) - 1
+    return range(start, start + (1 if ask.outcome == "last" else len(ask.target)))
+
+
+def reading(logits: Tensor, target: Tensor, outcome: str) -> Tensor:
+    """The outcome of logits (..., A, V): log-probabilities (..., V) of `last` or `answer_mean`, or phi (...,) of `answer_joint`.
+
+    answer_mean averages logits, not probabilities; answer_joint is the mean log-probability of the target tokens (A,).
+    """
+    if outcome == "answer_joint":
+        return (
+            logits.log_softmax(-1)
+            .gather(-1, target.expand(*logits.shape[:-2], -1)[..., None])[..., 0]
+            .mean(-1)
+        )
+    return (logits[..., 0, :] if outcome == "last" else logits.mean(-2)).log_softmax(-1)
+
+
+def change(clean: Tensor, other: Tensor, outcome: str) -> Tensor:
+    """KL(clean || other) of two readings, or phi(clean) - phi(other), which may be negative."""
+    return clean - other if outcome == "answer_joint" else (clean.exp() * (clean - other)).sum(-1)
+
+
+@contextmanager
+def frozen(model: torch.nn.Module) -> Iterator[None]:
+    """Parameters take no part in autograd: their gradients stay untouched and their activations unsaved."""
+    flags = [(p, p.requires_grad) for p in model.parameters()]
+    try:
+        for p, _ in flags:
+            p.requires_grad_(False)
+        yield
+    finally:
+        for p, flag in flags:
+            p.requires_grad_(flag)
+
+
+def gradient_saliency(policy: Policy, asks: Sequence[Saliency], seed: int) -> list[Tensor]:
+    """|<dJ/de_t, e_t>| of every span token, one (L,) a request; all requests in one forward and one backward.
+
+    Rows are independent, so the gradient of the sum of their J is every row's own gradient.
+    """
+    device = policy.device
+    with torch.no_grad():
+        start = prefill(policy, [a.prompt for a in asks])
+        inputs = [inputs_after_prompt(a) for a in asks]
+        width = max(map(len, inputs))
+        ids, valid = pad_right(inputs, width, policy)
+        embeddings = policy.model.get_input_embeddings()(ids)
+        mask = torch.cat([start.mask[start.rows], valid], 1)
+        positions = start.after[start.rows] + torch.arange(width, device=device)
+        noise = torch.zeros_like(embeddings)
+        for i, ask in enumerate(asks):
+            generator = torch.Generator().manual_seed(derive_seed(seed, *ask.key))
+            noise[i, : len(ask.tokens)] = (
+                ask.noise * torch.randn(len(ask.tokens), embeddings.shape[-1], generator=generator)
+            ).to(embeddings)
+
+    sizes = [len(outcome_positions(a)) for a in asks]
+
+    def readings(x: Tensor) -> list[Tensor]:
+        hidden = policy.hidden(
+            None,
+            embeddings=x,
+            attention_mask=mask,
+            position_ids=positions,
+            cache=branch(start.cache, start.rows),
+        )
+        # one call of the LM head for all rows: on a large vocabulary reading its weights is the cost
+        logits = policy.logits(
+            torch.cat([_at(hidden[i], start.last[start.rows[i]], a) for i, a in enumerate(asks)])
+        ).split(sizes)
+        return [
+            reading(own, torch.tensor(a.target, device=device), a.outcome)
+            for own, a in zip(logits, asks, strict=True)
+        ]
+
+    with torch.no_grad():
+        clean = readings(embeddings)
+    with frozen(policy.model), torch.enable_grad():
+        noisy = (embeddings + noise).requires_grad_(True)
+        total = torch.stack(
+            [change(c, n, a.outcome) for c, n, a in zip(clean, readings(noisy), asks, strict=True)]
+        ).sum()
+        (gradient,) = torch.autograd.grad(total, [noisy])
+    scores = (gradient.float() * embeddings.float()).sum(-1).abs()
+    return [scores[i, : len(a.tokens)].cpu() for i, a in enumerate(asks)]
+
+
+def _at(hidden: Tensor, last: Tensor, ask: Saliency) -> Tensor:
+    """Hidden states (A, H) that predict the target; with an empty span and bridge the first is the prompt's last one."""
+    places = list(outcome_positions(ask))
+    return torch.stack([last[0] if p < 0 else hidden[p] for p in places])
+
+
+@torch.no_grad()
+def perturbation_saliency(policy: Policy, ask: Saliency) -> Tensor:
+    """Change of the outcome when a token of the span is replaced by `ask.mask`, (L,); at most `ask.positions` tokens are tried.
+
+    Copies that differ at t share everything before t: chunks of neighbouring positions continue a common cached prefix.
+    """
+    n, device = len(ask.tokens), policy.device
+    if n == 0:
+        return torch.zeros(0)
+    places = probed(n, ask.positions)
+    sequence = torch.tensor(inputs_after_prompt(ask), device=device)
+    target = torch.tensor(ask.target, device=device)
+    start = prefill(policy, [ask.prompt])
+    prompt = len(ask.prompt)
+    cache = branch(start.cache, start.rows)
+    hidden = policy.hidden(
+        sequence[None],
+        attention_mask=_ones(1, prompt + len(sequence), device),
+        position_ids=prompt + torch.arange(len(sequence), device=device)[None],
+        cache=cache,
+    )
+    clean = reading(policy.logits(_at(hidden[0], start.last[0], ask)), target, ask.outcome)
+    found = torch.zeros(len(places))
+    for a in range(0, len(places), ROWS):
+        chunk = places[a : a + ROWS]
+        first = chunk[0]
+        copies = sequence[first:].repeat(len(chunk), 1)
+        copies[torch.arange(len(chunk)), torch.tensor(chunk) - first] = ask.mask
+        rows = torch.zeros(len(chunk), dtype=torch.long, device=device)
+        hidden = policy.hidden(
+            copies,
+            attention_mask=_ones(len(chunk), prompt + len(sequence), device),
+            cache=branch(cache, rows, prompt + first),
+            position_ids=(prompt + first + torch.arange(copies.shape[1], device=device))[
+                None
+            ].expand(len(chunk), -1),
+        )
+        read = reading(
+            policy.logits(hidden[:, [p - first for p in outcome_positions(ask)]]),
+            target,
+            ask.outcome,
+        )
+        found[a : a + len(chunk)] = change(clean, read, ask.outcome).float().cpu()
+    nearest = (torch.arange(n)[:, None] - torch.tensor(places)[None]).abs().argmin(1)
+    return found[nearest]
+
+
+def probed(length: int, most: int | None) -> list[int]:
+    """Which of `length` positions are perturbed: all, or `most` evenly spaced ones.
+
+    >>> probed(3, None), probed(10, 4)
+    ([0, 1, 2], [1, 3, 6, 8])
+    """
+    if most is None or most >= length:
+        return list(range(length))
+    return [int((i + 0.5) * length / most) for i in range(most)]
+
+
+def _ones(rows: int, width: int, device: torch.device) -> Tensor:
+    return torch.ones(rows, width, dtype=torch.long, device=device)

@@ -1,0 +1,126 @@
+"""SGPO: when a whole group fails, each failure earns partial credit by where its first wrong step stands (arXiv 2505.11595)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+
+from sage_bench.backends.grpo import GRPO, GRPOConfig
+from sage_bench.judges.steps import (
+    length_score,
+    logistic_reward,
+    majority,
+    split_steps,
+    trajectory_score,
+)
+from sage_bench.methods.base import Program, switch
+from sage_bench.types import Group, Problem
+from sage_bench.utils.registry import JUDGES, register_backend
+
+PRESETS = {"b10_g0.5": (10.0, 0.5), "b0.5_g10": (0.5, 10.0)}
+
+
+class SGPOConfig(GRPOConfig):
+    reward: Literal["b10_g0.5", "b0.5_g10", "raw"] = switch(
+        "b10_g0.5",
+        help="slope and midpoint of the logistic reward (eq. 2, either reading of the text), or the score itself",
+    )
+    scope: Literal["all_negative", "all"] = switch(
+        "all_negative",
+        help="wrong responses of all-wrong groups (the experiments), or of every group (eq. 2 as written)",
+    )
+    judge: str = switch("reference", help="who finds the first wrong step (`sage-bench ls judges`)")
+    judge_options: dict[str, Any] = switch(
+        {}, help="arguments of the judge, e.g. {base_url: ..., model: ...}"
+    )
+    judge_epochs: int | None = switch(
+        None, help="judge in the first passes over the data only (paper: 3 of 12), inclusive", ge=1
+    )
+    judge_share: float = switch(
+        0.25, help="without judge_epochs: judge in this first share of the steps", ge=0, le=1
+    )
+    votes: int = switch(
+        1, help="judgements a response; their mode counts, ties go to the earliest step", ge=1
+    )
+    unit: Literal["count", "length"] = switch("count", help="weigh steps alike, or by their tokens")
+    max_steps: int = switch(200, help="longer responses are merged into this many steps", ge=1)
+    step_pattern: str | None = switch(
+        None, help="cut after each match instead of after sentences and lines"
+    )
+
+
+@register_backend("sgpo")
+class SGPO(GRPO):
+    """Stepwise guided policy optimisation: a step judge turns all-wrong groups into graded ones."""
+
+    Config = SGPOConfig
+    source = "arXiv 2505.11595 (text of March 2026) eqs. 1-2; no code is public: judge prompt and step splitter are ours"
+    columns = ("`solution`: what the judge compares with (the bare answer where it is missing)",)
+    notes = (
+        'The text names beta and gamma as "10 and 0.5" without saying which is which: `reward` has both readings, and the default is the one that gives a half-right response one half. The first version had the opposite sign in eq. 2.',
+        "Not in the paper, so ours: a response without a wrong step scores 1 and an empty one 0; a group of which one response could not be judged keeps its rewards.",
+        "The paper judges in epochs 1 to 3 of 12, which is the default share of the steps. Its KL weight and learning rate are `verl`'s defaults (not printed); here there is no KL.",
+    )
+    uses_progress = True
+
+    def __init__(self, *args: Any, **switches: Any):
+        super().__init__(*args, **switches)
+        self.judge = JUDGES.make(self.cfg.judge, self.cfg.judge_options, "method.judge_options")
+
+    def judging(self) -> bool:
+        return (
+            self.ctx.epoch <= self.cfg.judge_epochs
+            if self.cfg.judge_epochs
+            else self.ctx.progress < self.cfg.judge_share
+        )
+
+    def roll(self, problem: Problem) -> Program:
+        group = yield from self.attempt(problem)
+        wrong = [i for i, r in enumerate(group.rewards.tolist()) if r <= 0]
+        if not self.judging() or not wrong or (group.solved and self.cfg.scope == "all_negative"):
+            return group
+        steps = [
+            split_steps(
+                self.ctx.text(group.completions[i].tokens),
+                self.cfg.max_steps,
+                self.cfg.step_pattern,
+            )
+            for i in wrong
+        ]
+        asked = [s for s in steps if s]  # an empty response needs no judge: its score is 0
+        judged = iter(
+            (yield from self.judge.judge(self.ctx, problem, asked, self.cfg.votes)) if asked else []
+        )
+        votes = [next(judged) if s else [None] for s in steps]
+        if not all(
+            votes
+        ):  # never a default score for one sample beside judged ones: the group stays as the verifier left it
+            self.ctx.record(problem, "judge_failed")
+            return group
+        self.ctx.record(problem, "judged", len(asked))
+        self.grade(group, wrong, steps, [majority(v) for v in votes])
+        return group
+
+    def grade(
+        self, group: Group, wrong: list[int], steps: list[list[str]], first_wrong: list[int | None]
+    ) -> None:
+        """Set the group's scores: 1 for right responses, eq. 2 for wrong ones."""
+        group.scores = group.rewards.clone().double()
+        group.notes["trajectory"] = {}
+        for i, own, first in zip(wrong, steps, first_wrong, strict=True):
+            lengths = (
+                [len(self.ctx.renderer.ids(s)) for s in own] if self.cfg.unit == "length" else []
+            )
+            score = (
+                length_score(lengths, first)
+                if self.cfg.unit == "length"
+                else trajectory_score(len(own), first)
+            )
+            group.scores[i] = (
+                score
+                if self.cfg.reward == "raw"
+                else logistic_reward(score, *PRESETS[self.cfg.reward])
+            )
+            group.notes["trajectory"][i] = score
+        group.scores = group.scores.to(torch.float32)

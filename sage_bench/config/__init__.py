@@ -1,0 +1,1 @@
+"""Configuration: its schema, the layers it is merged from, and presets of models."""

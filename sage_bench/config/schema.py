@@ -1,0 +1,172 @@
+"""What a training run is made of: one pydantic section a topic. Defaults are SAGE's where the paper or its code has one.
+
+How sections are filled from presets, files, the environment and the command line: `sage_bench.config.layers`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sage_bench.methods.objective import Objective
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(Section):
+    path: str = Field(
+        "",
+        description="folder or Hub id of the initial policy (`sage-bench ls models` lists presets)",
+    )
+    revision: str | None = Field(None, description="Hub revision")
+    dtype: Literal["auto", "float32", "bfloat16", "float64"] = Field(
+        "auto", description="auto: bfloat16 on a GPU, float32 on a CPU"
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
+    template_options: dict[str, Any] = Field(
+        default_factory=dict, description="passed to the chat template (enable_thinking, ...)"
+    )
+
+
+class DataConfig(Section):
+    source: str = Field(
+        "", description="registered dataset (`tiny`), or a .jsonl, .parquet or .csv file"
+    )
+    limit: int | None = Field(None, ge=1, description="use the first rows only")
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="our name: the file's name, e.g. {question: problem}"
+    )
+
+
+class SamplingConfig(Section):
+    """Rollouts (SAGE spec 3.6)."""
+
+    temperature: float = Field(1.0, gt=0, description="of the rollouts")
+    top_p: float = Field(1.0, gt=0, le=1, description="of the rollouts")
+    max_tokens: int = Field(8192, ge=1, description="longest completion")
+    max_prompt_tokens: int = Field(
+        2048, ge=1, description="longer prompts are quarantined; longer hinted prompts are not used"
+    )
+    hint_max_tokens: int = Field(
+        8192, ge=1, description="longest text when the policy writes hints"
+    )
+
+
+class OptimConfig(Section):
+    """AdamW (SAGE spec 3.5)."""
+
+    lr: float = Field(1e-6, gt=0, description="peak learning rate")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW betas")
+    eps: float = Field(1e-8, gt=0, description="AdamW eps")
+    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
+    grad_clip: float = Field(1.0, gt=0, description="gradients are scaled down to this global norm")
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        "constant", description="after warm-up: constant, or down to min_lr_ratio"
+    )
+    warmup_ratio: float = Field(
+        0.0, ge=0, lt=1, description="share of all optimiser steps the rate rises over"
+    )
+    min_lr_ratio: float = Field(
+        0.0, ge=0, le=1, description="floor of linear and cosine, as a share of lr"
+    )
+    on_nonfinite: Literal["error", "skip"] = Field(
+        "error",
+        description="non-finite gradient norm: stop, or skip the step (recipe) and count it",
+    )
+
+
+class TrainConfig(Section):
+    """Schedule (SAGE spec 3.4, 3.7)."""
+
+    steps: int = Field(500, ge=1, description="rollout batches")
+    epochs: float | None = Field(None, gt=0, description="instead of steps: passes over the data")
+    prompts_per_step: int = Field(128, ge=1, description="prompts of a rollout batch")
+    updates_per_step: int = Field(
+        2,
+        ge=1,
+        description="optimiser steps a rollout batch is cut into (128 prompts in mini-batches of 64)",
+    )
+    seed: int = Field(0, description="order of the data and every sampled token")
+    save_every: int = Field(50, ge=1, description="steps between checkpoints")
+    keep: int | None = Field(
+        None,
+        ge=1,
+        description="checkpoints kept; null = all. Optimiser state is kept for the newest only",
+    )
+
+
+class EngineConfig(Section):
+    name: str = Field("local", description="who samples and learns (`sage-bench ls engines`)")
+    wave_tokens: int = Field(
+        1 << 18,
+        ge=256,
+        description="tokens of KV cache: completions decoded together x (prompt + max_tokens)",
+    )
+    micro_tokens: int = Field(
+        1 << 14,
+        ge=16,
+        description="padded tokens of one forward of the learner; memory and speed only",
+    )
+    prompt_once: bool = Field(True, description="rows of a group share the forward of their prompt")
+    skip_dead: bool = Field(
+        True, description="rows with zero advantage are left out of the forward (same gradient)"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="less memory, one more forward; switches prompt_once off"
+    )
+    threads: int | None = Field(None, ge=1, description="torch threads; null = torch's choice")
+
+
+class ValidationConfig(Section):
+    source: str | None = Field(
+        None, description="dataset or file on which the un-hinted reward is measured while training"
+    )
+    every: int = Field(
+        10, ge=1, description="steps between measurements (also at step 0 and at the end)"
+    )
+    samples: int = Field(4, ge=1, description="completions a question")
+    limit: int | None = Field(64, ge=1, description="first questions only")
+
+
+class LogConfig(Section):
+    tensorboard: bool = Field(True, description="write tensorboard event files")
+    kl_rows: int = Field(
+        0,
+        ge=0,
+        description="rows a step on which KL to the initial policy is measured; keeps a second copy of the weights",
+    )
+    gap_rows: int = Field(
+        8,
+        ge=0,
+        description="hinted completions a step whose log-probability is also taken without the hint (0 = off)",
+    )
+    completions: int = Field(
+        2, ge=0, description="groups a step whose texts are kept in completions.jsonl"
+    )
+
+
+class RunConfig(Section):
+    """A training run, resolved."""
+
+    backend: str = Field("grpo", description="method (`sage-bench ls backends`)")
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    data: DataConfig = Field(default_factory=DataConfig)
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig)
+    method: dict[str, Any] = Field(
+        default_factory=dict,
+        description="switches of the backend (`sage-bench ls backends --verbose`)",
+    )
+    objective: Objective = Field(default_factory=Objective)
+    optim: OptimConfig = Field(default_factory=OptimConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    engine: EngineConfig = Field(default_factory=EngineConfig)
+    validation: ValidationConfig = Field(default_factory=ValidationConfig)
+    log: LogConfig = Field(default_factory=LogConfig)
+    grader: str = Field(
+        "robust",
+        description="verifier of the reward (`sage-bench ls graders`); SAGE's own is sage_train",
+    )
+    prompts: str | None = Field(None, description="YAML file that replaces prompt texts")

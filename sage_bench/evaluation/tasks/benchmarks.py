@@ -1,0 +1,291 @@
+"""Benchmarks: rows of the Hub, or of a file given instead, become questions with checked golds.
+
+The task files in `tasks/` say everything that differs between benchmarks under `metadata` (where the rows lie, which
+fields they have, the form of the gold, how many rows there are); this module is the one way from there to questions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import string
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sage_bench.data import hub as hubs
+from sage_bench.data.problems import ALIASES, read_rows
+from sage_bench.evaluation.tasks.golds import FORMS, correction_of, letter, question_key
+from sage_bench.utils.errors import DataError, UsageError
+
+NAMES = {
+    **ALIASES,
+    "question": (*ALIASES["question"], "Question"),
+    "options": ("options", "choices"),
+    "index": ("answer_index",),
+    "context": ("context",),
+    "wrong": (),
+}
+
+
+class OtherRowsError(DataError):
+    """The rows are there, but they are not those of this benchmark."""
+
+
+@dataclass
+class Report:
+    """What became of the rows. found: rows of the source; expected: row counts of the known editions; the lists name uids."""
+
+    source: str
+    found: int = 0
+    expected: tuple[int, ...] = ()
+    asked: int = 0
+    corrected: list[str] = field(default_factory=list)
+    excluded: list[str] = field(default_factory=list)
+    respelled: int = 0
+    quarantine: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def partial(self) -> bool:
+        """Fewer rows than the benchmark has."""
+        return bool(self.expected) and self.found < min(self.expected)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "partial": self.partial}
+
+
+@dataclass
+class Benchmark:
+    """Questions ready to ask: {"uid", "question", "answer", "answer_raw", "grader"}, for multiple choice also "options" and
+    "letters" (`A, B, C, D`)."""
+
+    questions: list[dict[str, Any]]
+    report: Report
+
+
+def load(
+    benchmark: str,
+    *,
+    hub: Mapping[str, Any] | None = None,
+    fields: Mapping[str, Any] | None = None,
+    gold: str = "latex",
+    rows: int | Sequence[int] = (),
+    gated: str | None = None,
+    options: str | None = None,
+    grader: str = "robust",
+    data: Mapping[str, str] | None = None,
+    offline: bool = False,
+    gold_corrections: bool = True,
+    **_: Any,
+) -> Benchmark:
+    """Read one benchmark.
+
+    hub: {"id", "config", "split", "revision"}. fields: our names to those of the source (other files may use the usual
+    names). gold: a form of `golds.FORMS`. rows: how many the source has; several where editions differ. gated: URL of the terms.
+    options: None, "given" (multiple choice in the order of the source) or "hashed" (ordered by `option_order`).
+    data: files to read instead of the Hub, by task. gold_corrections: False leaves golds exactly as the source has them.
+
+    Raises `DataError` when the rows cannot be had or are not those of this benchmark, `GatedError` when terms are to be accepted.
+    """
+    name = benchmark.removeprefix("sb_")
+    file = (data or {}).get(benchmark)
+    if file is None and hub is None:
+        raise UsageError(
+            "this task has no data of its own",
+            where=benchmark,
+            remedy=f"give --data {benchmark}=FILE",
+        )
+    if offline:
+        hubs.go_offline()
+    expected = (rows,) if isinstance(rows, int) else tuple(rows)
+    report = Report(file or f"{hub['id']}@{hub.get('revision') or 'main'}", expected=expected)  # type: ignore[index]
+    source = (
+        read_rows(file)
+        if file
+        else ((f"{hub['id']}:{i}", r) for i, r in enumerate(hubs.rows(benchmark, hub, gated)))
+    )  # type: ignore[arg-type, index]
+    questions: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    for place, row in source:
+        report.found += 1
+        try:
+            if isinstance(row, str):
+                raise ValueError(row)
+            question = _question(row, fields or {}, options, f"{name}-{report.found - 1}")
+            if question["uid"] in seen:
+                raise ValueError("its uid occurs twice")
+            seen.add(question["uid"])
+            _settle(name, question, gold, report, gold_corrections)
+        except ValueError as error:
+            report.quarantine.append({"place": place, "reason": str(error)})
+            continue
+        if question["uid"] not in report.excluded:
+            questions.append({**question, "grader": grader})
+    report.asked = len(questions)
+    _check_count(benchmark, report)
+    return Benchmark(questions, report)
+
+
+def _check_count(benchmark: str, report: Report) -> None:
+    if not report.asked:
+        reasons = "; ".join(sorted({q["reason"] for q in report.quarantine})) or "no rows"
+        raise OtherRowsError(
+            f"no usable row ({reasons})",
+            where=f"{benchmark}: {report.source}",
+            remedy="rows need `question` (or `problem`) and `answer`",
+        )
+    if report.expected and report.found > max(report.expected):
+        raise OtherRowsError(
+            f"{report.found} rows where the benchmark has {' or '.join(map(str, report.expected))}: this is another set under that name",
+            where=f"{benchmark}: {report.source}",
+            remedy="give the file of this benchmark (AMC 2023 has 40 problems; the set of 83 is AMC12 of 2022 and 2023)",
+        )
+
+
+def _question(
+    row: Mapping[str, Any], fields: Mapping[str, Any], options: str | None, fallback: str
+) -> dict[str, Any]:
+    """One row in our names. Raises `ValueError` with the reason it cannot be asked."""
+    text, answer, uid = (_take(row, fields, n) for n in ("question", "answer", "uid"))
+    if context := _take(row, fields, "context"):
+        text = f"{context}\n{text}"
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError("no question")
+    if answer is None or not str(answer).strip():
+        raise ValueError("no answer")
+    question = {
+        "uid": str(uid) if uid is not None else fallback,
+        "question": text.strip(),
+        "answer": str(answer).strip(),
+    }
+    if options:
+        question |= _choices(row, fields, options, question)
+    question["answer_raw"] = question["answer"]
+    return question
+
+
+def _settle(name: str, question: dict[str, Any], gold: str, report: Report, on: bool) -> None:
+    """Correct, exclude or respell a gold in place and note it."""
+    disputed = question.pop("disputed", False)
+    if not on:
+        return
+    correction = correction_of(name, question["uid"], question["question"], question["answer"])
+    if disputed or (correction and correction.action == "exclude"):
+        report.excluded.append(question["uid"])
+        return
+    if correction:
+        question["answer"] = str(correction.gold)
+        report.corrected.append(question["uid"])
+    spelled = FORMS[gold](question["answer"])
+    report.respelled += spelled != question["answer"] and not correction
+    question["answer"] = spelled
+
+
+def _choices(
+    row: Mapping[str, Any], fields: Mapping[str, Any], order: str, question: Mapping[str, Any]
+) -> dict[str, Any]:
+    """{"question", "answer", "options", "letters"} of a multiple-choice row, the answer as a letter; "disputed" when the
+    source gives letter and index and they differ."""
+    answer, given = (
+        question["answer"],
+        [str(o).strip() for o in _take(row, fields, "options") or ()],
+    )
+    if wrong := [
+        str(row[w]).strip() for w in fields.get("wrong", ()) if row.get(w) is not None
+    ]:  # the right answer in a column of its own
+        given, right, disputed = [answer, *wrong], 0, False
+    elif len(given) < 2:
+        raise ValueError("no options")
+    else:
+        right = string.ascii_uppercase.index(letter(answer))
+        index = _take(row, fields, "index")
+        disputed = index is not None and int(index) != right
+    if not right < len(given) <= len(string.ascii_uppercase):
+        raise ValueError(f"the gold `{answer}` is none of {len(given)} options")
+    text, gold = without_listing(question["question"], given), given[right]
+    if order == "hashed":
+        given = option_order(text, given)
+        right = given.index(gold)
+    letters = string.ascii_uppercase[: len(given)]
+    return {
+        "question": text,
+        "answer": letters[right],
+        "options": given,
+        "letters": ", ".join(letters),
+        "disputed": disputed,
+    }
+
+
+def option_order(question: str, options: Iterable[str]) -> list[str]:
+    """Options in an order that depends on the question and the options alone: sorted by sha256(question key, option).
+
+    The place of the right answer in the source has no influence, and every process, run and machine gets the same order.
+
+    >>> option_order("Which is prime?", ["4", "6", "7", "8"]) == option_order(" Which is  prime? ", ["7", "8", "4", "6"])
+    True
+    """
+    key = question_key(question)
+    return sorted(options, key=lambda o: hashlib.sha256(f"{key}\x1f{o}".encode()).hexdigest())
+
+
+def without_listing(question: str, options: Sequence[str]) -> str:
+    r"""The question without a list of its options at the end, which some copies put there.
+
+    >>> without_listing("Which is prime?\n\n(A) 4\n(B) 7", ["4", "7"])
+    'Which is prime?'
+    """
+    listing = "\n".join(f"({a}) {o}" for a, o in zip(string.ascii_uppercase, options, strict=False))
+    return question.removesuffix(listing).rstrip()
+
+
+def _take(row: Mapping[str, Any], fields: Mapping[str, Any], name: str) -> Any:
+    keys: Iterator[str] = iter(
+        (*((fields[name],) if isinstance(fields.get(name), str) else ()), *NAMES[name])
+    )
+    value = next((row[k] for k in keys if row.get(k) is not None), None)
+    if hasattr(value, "tolist"):  # parquet gives arrays
+        value = value.tolist()
+    if isinstance(value, list) and name not in ("options", "wrong"):
+        value = ", ".join(map(str, value))
+    return value
+
+
+def data_files(words: Sequence[str], tasks: Iterable[str]) -> dict[str, str]:
+    """`--data` as files by task: `task=FILE`, or a folder that holds files called like the tasks (`math500.jsonl` or `sb_math500.jsonl`).
+
+    Raises `UsageError` for a task that is not asked for or a file that is not there.
+    """
+    known, out = list(tasks), {}
+    for word in (w for given in words for w in given.split(",") if w):
+        task, equals, path = word.partition("=")
+        if not equals:
+            if not Path(word).is_dir():
+                raise UsageError(
+                    "is neither `task=FILE` nor a folder",
+                    where=f"--data {word}",
+                    remedy="e.g. --data sb_math500=math500.jsonl",
+                )
+            found = {
+                t: f
+                for t in known
+                for name in (t.removeprefix("sb_"), t)
+                for f in sorted(Path(word).glob(f"{name}.*"))
+                if f.suffix in (".jsonl", ".json", ".parquet", ".csv")
+            }
+            out |= {t: str(f.resolve()) for t, f in found.items() if t not in out}
+            continue
+        task = next((t for t in known if t in (task, f"sb_{task}")), task)
+        if task not in known:
+            raise UsageError(
+                f"`{task}` is not among the tasks asked for",
+                where="--data",
+                remedy=f"tasks: {', '.join(known)}",
+            )
+        if not Path(path).is_file():
+            raise UsageError(
+                "no such data file",
+                where=f"--data {task}={path}",
+                remedy="give a .jsonl, .json, .parquet or .csv file",
+            )
+        out[task] = str(Path(path).resolve())
+    return out

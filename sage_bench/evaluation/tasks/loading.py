@@ -1,0 +1,130 @@
+"""Task files become lm-eval tasks with their data: from the Hub, from files given instead, or not at all, and then it is said why."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from sage_bench.data.hub import GatedError
+from sage_bench.evaluation.tasks.spec import task_files, tasks_folder
+from sage_bench.grading import cache as memo
+from sage_bench.utils.errors import DataError, PartialError
+
+Skipped = dict[str, dict[str, str]]  # task -> {"status": "skipped_gated" | "failed", "why", "url"}
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Where rows come from and how golds are read. data: files to read instead of the Hub, by task. gated: what to do about
+    datasets whose terms are not accepted."""
+
+    data: Mapping[str, str] = field(default_factory=dict)
+    offline: bool = False
+    gold_corrections: bool = True
+    gated: Literal["skip", "fail"] = "skip"
+
+    def metadata(self, grader: str | None) -> dict[str, Any]:
+        """The same in the words of `lm_eval run --metadata`; `tasks/utils.py` reads it."""
+        chosen = {"grader": grader} if grader else {}
+        return {
+            "data": dict(self.data),
+            "offline": self.offline,
+            "gold_corrections": self.gold_corrections,
+            **chosen,
+        }
+
+    def digest(self, task: str) -> str:
+        """Hash of the file given for a task."""
+        return hashlib.sha256(Path(self.data[task]).read_bytes()).hexdigest()[:16]
+
+
+def task_manager(metadata: Mapping[str, Any] | None = None) -> Any:
+    """lm-eval's index of our task files alone; with its own 14,000 files an index takes seconds."""
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(
+        include_path=str(tasks_folder()), include_defaults=False, metadata=dict(metadata or {})
+    )
+
+
+def load(
+    tasks: Mapping[str, int],
+    options: DataOptions,
+    *,
+    grader: str | None = None,
+    sampling: Mapping[str, Any] | None = None,
+) -> tuple[dict[str, Any], Skipped]:
+    """lm-eval's task objects by name, with our number of repeats and the overridden sampling, and those that could not be had.
+
+    One task without data does not stop the others. Raises the error of the first one when no task can be loaded, and
+    `GatedError` at once when gated data are to be a failure.
+    """
+    manager = task_manager(options.metadata(grader))
+    loaded: dict[str, Any] = {}
+    skipped: Skipped = {}
+    first: DataError | None = None
+    for name, n in tasks.items():
+        try:
+            task = manager.load([name])["tasks"][name]
+        except DataError as error:
+            if isinstance(error, GatedError) and options.gated == "fail":
+                raise
+            first = first or error
+            skipped[name] = (
+                {"status": "skipped_gated", "url": error.url, "why": str(error)}
+                if isinstance(error, GatedError)
+                else {"status": "failed", "why": str(error)}
+            )
+            continue
+        task.set_config("repeats", n)
+        if sampling:
+            task.set_config("generation_kwargs", dict(sampling), update=True)
+        loaded[name] = task
+    if first and not loaded:
+        raise first
+    return loaded, skipped
+
+
+def grader_of(task: Any) -> str:
+    """The grader a loaded task is to be graded with."""
+    return (task.config.metadata or {}).get("grader") or memo.DEFAULT
+
+
+def own_grader(task: str) -> str:
+    """The grader a task file names, without loading anything.
+
+    >>> own_grader("sb_mmlu_pro"), own_grader("tiny_short") == memo.DEFAULT
+    ('mcq', True)
+    """
+    return task_files()[task].values.get("metadata", {}).get("grader") or memo.DEFAULT
+
+
+def shown(task: Any, prompt: str) -> str:
+    """A prompt as it may be printed and written: the authors of gated data ask that examples are not published in plain text."""
+    return (
+        "(not shown: the terms of these data ask for it)"
+        if (task.config.metadata or {}).get("gated")
+        else prompt
+    )
+
+
+def report_of(task: Any) -> dict[str, Any] | None:
+    """What became of the rows of a published benchmark (`data.benchmarks.Report`), None for generated ones."""
+    report = getattr(task.dataset, "report", None)
+    return report.as_dict() if report else None
+
+
+def check_complete(skipped: Skipped, where: str, strict: bool = False) -> None:
+    """Raise `PartialError` when tasks that were asked for had no data. Gated ones may be missing unless `strict`: the table says so."""
+    failed = {t: s["why"] for t, s in skipped.items() if strict or s["status"] == "failed"}
+    if failed:
+        raise PartialError(
+            f"not evaluated: {'; '.join(failed.values())}",
+            where=where,
+            remedy="mend the cause and run the same command again",
+        )

@@ -1,0 +1,1 @@
+"""One door for sampled text: requests in, completions out, whoever draws them."""

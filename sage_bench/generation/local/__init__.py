@@ -1,0 +1,1 @@
+"""Our own sampler on torch and transformers: prefill, cache, counter-based random numbers."""

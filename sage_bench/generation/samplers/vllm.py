@@ -1,0 +1,257 @@
+"""vLLM's offline engine: one process a GPU (or group of GPUs), fed from one queue by question."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sage_bench.generation.model_folders import first_line, load_tokenizer, remedy
+from sage_bench.generation.samplers.base import Ask, Failed, Sampler, Text
+from sage_bench.generation.templates import chat_renderer
+from sage_bench.generation.weights import hash_weights, short_sha
+from sage_bench.generation.workers import Group, Pool
+from sage_bench.utils.errors import ModelError, UsageError
+from sage_bench.utils.registry import register_sampler
+
+SEQUENCES = 256  # samples decoded together by one engine, unless told otherwise
+COMMAND = (sys.executable, "-m", "sage_bench.generation.vllm_worker")
+
+
+@register_sampler("vllm")
+class Vllm(Sampler):
+    """vLLM offline. Every sample is a request with its own hashed seed; all samples of a question share its prefix cache.
+
+    workers: processes, each with tensor_parallel GPUs (default: as many as there are GPUs for). Data parallelism is ours and not
+    vLLM's: ids and seeds do not depend on how many workers there are. max_model_len: default the model's own context, or the one
+    engine.hf_overrides.max_position_embeddings gives it; prompts that do not fit with their max_tokens are refused before an
+    engine starts. kv_cache_gb: of each engine, on a CPU.
+    batch_invariant: VLLM_BATCH_INVARIANT=1, texts then depend less on what is decoded beside them (GPU, slower).
+    engine: further keywords of `vllm.LLM`, e.g. {gpu_memory_utilization: 0.85, quantization: fp8}.
+    """
+
+    longer = "--sampler-option engine.hf_overrides.max_position_embeddings=N, beyond what the model was trained for"
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        dtype: str = "auto",
+        device: str = "auto",
+        revision: str | None = None,
+        tensor_parallel: int = 1,
+        workers: int | None = None,
+        max_model_len: int | None = None,
+        max_num_seqs: int = SEQUENCES,
+        kv_cache_gb: int = 1,
+        batch_invariant: bool = False,
+        engine: Mapping[str, Any] | None = None,
+        chat_template: str = "auto",
+        template: Mapping[str, Any] | None = None,
+    ):
+        if find_spec("vllm") is None:
+            raise UsageError(
+                "vLLM is not installed here",
+                where="sampler vllm",
+                remedy="`pip install 'sage-bench[vllm]'` on a machine with a GPU; scripts/vllm_cpu_env.sh without one",
+            )
+        self.path, self.revision, self.pool, self.logs = model, revision, None, None
+        self.tokenizer = load_tokenizer(model, revision)
+        self.renderer = chat_renderer(self.tokenizer, chat_template, template)
+        config, self.stop_ids = read_config(model, revision, self.tokenizer)
+        self.commit = getattr(config, "_commit_hash", None)
+        self.context = context_of(
+            config.get_text_config(), max_model_len, (engine or {}).get("hf_overrides") or {}
+        )
+        gpus = visible_gpus(device)
+        self.dtype = ("bfloat16" if gpus else "float32") if dtype == "auto" else dtype
+        self.devices = split_gpus(gpus, tensor_parallel, workers)
+        self.max_num_seqs = max_num_seqs
+        self.config = {
+            "model": model,
+            "revision": revision,
+            "dtype": self.dtype,
+            "max_model_len": self.context,
+            "tensor_parallel_size": tensor_parallel,
+            "stop_token_ids": self.stop_ids,
+            "engine": {"max_num_seqs": max_num_seqs, **dict(engine or {})},
+        }
+        self.env = {
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"),
+            "PYTHONUNBUFFERED": "1",
+        }
+        if not gpus:
+            self.env["VLLM_CPU_KVCACHE_SPACE"] = str(kv_cache_gb)
+        if batch_invariant:
+            self.env["VLLM_BATCH_INVARIANT"] = "1"
+
+    def render(self, messages: list[dict[str, str]]) -> str:
+        return self.renderer.chat(messages)
+
+    def count(self, prompt: str) -> int:
+        return len(self.renderer.ids(prompt))
+
+    def open(self, folder: Path) -> None:
+        self.logs = folder / "logs"
+
+    def draw(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Text | Failed]]:
+        groups = group_by_question(asks, self.renderer.ids, limit=self.max_num_seqs)
+        lengths = {number: len(g["prompt"]) for g in groups for number, _ in g["asks"]}
+        for message in self._pool().run(groups):
+            number = message["id"]
+            if "failed" in message:
+                yield number, Failed(message["failed"])
+            else:
+                yield (
+                    number,
+                    Text(message["text"], message["finish"], lengths[number], message["tokens"]),
+                )
+
+    def _pool(self) -> Pool:
+        if self.pool is None:
+            envs = [
+                {**self.env, **({"CUDA_VISIBLE_DEVICES": ",".join(d)} if d else {})}
+                for d in self.devices
+            ]
+            logs = self.logs or Path(tempfile.mkdtemp(prefix="sage-bench-vllm-"))
+            self.pool = Pool(
+                COMMAND,
+                [self.config] * len(envs),
+                envs,
+                logs=logs,
+                name="vllm",
+                window=2 * self.max_num_seqs,
+            )
+        return self.pool
+
+    def close(self) -> None:
+        if self.pool:
+            self.pool.close()
+            self.pool = None
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the texts. Not the number of workers, and not vLLM's version (which the manifest has)."""
+        return {
+            "sampler": "vllm",
+            "weights": hash_weights(self.path, self.commit or self.revision),
+            "template": short_sha(self.renderer.template),
+            "vocabulary": short_sha(repr(sorted(self.tokenizer.get_vocab().items()))),
+            "dtype": self.dtype,
+            "template_options": self.renderer.template_options,
+            "max_model_len": self.context,
+            "engine": {
+                k: v
+                for k, v in self.config["engine"].items()
+                if k in {"quantization", "rope_scaling", "hf_overrides"}
+            },
+        }
+
+
+def group_by_question(asks: Sequence[Ask], ids: Any, *, limit: int) -> list[Group]:
+    """Groups for the workers: samples of one prompt under the same sampling, at most `limit` in each, in the order they were asked."""
+    groups: dict[tuple[Any, ...], list[Group]] = {}
+    out: list[Group] = []
+    for i, ask in enumerate(asks):
+        same = groups.setdefault((ask.prompt, ask.params, ask.until), [])
+        if not same or len(same[-1]["asks"]) >= limit:
+            same.append(
+                {
+                    "prompt": same[0]["prompt"] if same else list(ids(ask.prompt)),
+                    "temperature": ask.params.temperature,
+                    "top_p": ask.params.top_p,
+                    "max_tokens": ask.params.max_tokens,
+                    "stop": list(ask.until),
+                    "asks": [],
+                }
+            )
+            out.append(same[-1])
+        same[-1]["asks"].append([i, ask.seed])
+    return out
+
+
+def visible_gpus(device: str) -> list[str]:
+    """Names of the GPUs this process may use, as CUDA_VISIBLE_DEVICES knows them; none for device "cpu"."""
+    import torch
+
+    if device == "cpu" or not torch.cuda.is_available():
+        return []
+    named = [d for d in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d]
+    return named or [str(i) for i in range(torch.cuda.device_count())]
+
+
+def split_gpus(gpus: Sequence[str], tensor_parallel: int, workers: int | None) -> list[list[str]]:
+    """The GPUs of each worker. Without GPUs, `workers` (or one) workers on the CPU.
+
+    >>> split_gpus(["0", "1", "2", "3"], 2, None), split_gpus([], 1, 2)
+    ([['0', '1'], ['2', '3']], [[], []])
+    """
+    room = len(gpus) // tensor_parallel if tensor_parallel > 0 else 0
+    workers = (room or 1) if workers is None else workers
+    if not gpus and workers > 0 and tensor_parallel == 1:
+        return [[] for _ in range(workers)]
+    if not 1 <= workers <= room:
+        raise UsageError(
+            f"{workers} workers of {tensor_parallel} GPUs each do not fit {len(gpus)} GPUs",
+            where="sampler vllm",
+            remedy="lower workers or tensor_parallel",
+        )
+    return [list(gpus[i * tensor_parallel : (i + 1) * tensor_parallel]) for i in range(workers)]
+
+
+def context_of(config: Any, max_model_len: int | None, overrides: Mapping[str, Any]) -> int | None:
+    """Most tokens of a prompt and its completion together. Raises `UsageError` for more than the model has, which vLLM would refuse minutes later.
+
+    A scaled rope (YaRN, ...) may reach further than max_position_embeddings says: then the engine decides.
+
+    >>> from types import SimpleNamespace as Config
+    >>> context_of(Config(max_position_embeddings=4096), None, {}), context_of(Config(max_position_embeddings=4096), 8192, {"max_position_embeddings": 8192})
+    (4096, 8192)
+    """
+    own = overrides.get("max_position_embeddings", getattr(config, "max_position_embeddings", None))
+    rope = overrides.get("rope_parameters", getattr(config, "rope_parameters", None)) or {}
+    scaled = (
+        rope.get("rope_type", "default") != "default"
+        or any(isinstance(v, Mapping) for v in rope.values())
+        or "rope_scaling" in overrides
+    )
+    if (
+        max_model_len
+        and own
+        and max_model_len > own
+        and not scaled
+        and os.environ.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN") != "1"
+    ):
+        raise UsageError(
+            f"max_model_len {max_model_len} is more than the model's context of {own} tokens",
+            where="sampler vllm",
+            remedy=f"lower it, or {Vllm.longer}",
+        )
+    return max_model_len or own
+
+
+def read_config(path: str, revision: str | None, tokenizer: Any) -> tuple[Any, list[int]]:
+    """(model configuration, all its end tokens). The same ends as the local sampler knows, so that both stop at the same token."""
+    from transformers import AutoConfig, GenerationConfig
+
+    try:
+        config = AutoConfig.from_pretrained(path, revision=revision)
+    except Exception as error:
+        raise ModelError(
+            f"the model's configuration does not load: {type(error).__name__}: {first_line(error)}",
+            where=path,
+            remedy=remedy(path),
+        ) from error
+    found: set[int] = set()
+    try:
+        generation = GenerationConfig.from_pretrained(path, revision=revision)
+    except OSError:
+        generation = None  # not every model has one
+    for source in (generation, config, tokenizer):
+        ids = getattr(source, "eos_token_id", None)
+        found.update([ids] if isinstance(ids, int) else ids or [])
+    return config, sorted(found)

@@ -1,0 +1,1 @@
+"""Measuring graders: how often each agrees with labelled answers."""

@@ -1,0 +1,250 @@
+"""Measure graders against labelled rows: who agrees with the labels, who is too strict, who is too lenient, who is slow."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sage_bench.grading.extract import extract
+from sage_bench.grading.grader_study.stated import stated_answer
+from sage_bench.grading.verdict import Grader, Verdict
+from sage_bench.utils.errors import DataError
+
+UNDECIDED = (
+    "policy",
+    "unclear",
+    "ill_posed",
+    "bad_gold",
+    "disagree_unread",
+)  # readings after which a label does not stand
+_TEXT = re.compile(r"answer|####|\n|[a-z]\.\s*$|[$)]\.\s*$")
+SHORT = {"answer_pair", "unit_test"}  # kinds of row whose response is the answer itself
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One labelled row. text: what graders are given (boxed if it had no box); label: is it right; options of a multiple-choice question."""
+
+    source: str
+    row: int | str
+    gold: str
+    text: str
+    label: bool
+    options: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A row that was not used, and why. `where` is file:line."""
+
+    where: str
+    reason: str
+    bad: bool  # malformed, rather than a label that does not stand
+
+
+@dataclass
+class Score:
+    """One grader on one file. misses: right answers it refused; slips: wrong answers it took.
+
+    skipped: rows of another kind (multiple choice for `mcq` alone); abstained: rows whose gold it cannot read, counted as refused.
+    """
+
+    grader: str
+    source: str
+    rows: int = 0
+    misses: int = 0
+    slips: int = 0
+    skipped: int = 0
+    abstained: int = 0
+    seconds: float = 0.0
+    statuses: Counter[str] = field(default_factory=Counter)
+    disagreements: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def agreement(self) -> float:
+        """Share of the graded rows on which grader and label agree; NaN without rows."""
+        return 1 - (self.misses + self.slips) / self.rows if self.rows else float("nan")
+
+
+def read_labels(
+    path: Path,
+    adjudications: Mapping[tuple[str, str], bool | None] | None = None,
+    limit: int | None = None,
+) -> tuple[list[Labelled], list[Rejected]]:
+    """The rows of a JSONL file with `gold`, `response` and `label` (`label_fixed` wins), and those that cannot be used.
+
+    adjudications: (file stem, row) to the label as read by hand, None where it does not stand. Raises `DataError` when the file cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"cannot be read: {error}",
+            where=str(path),
+            remedy="give a JSONL file with gold, response and label",
+        ) from error
+    kept: list[Labelled] = []
+    rejected: list[Rejected] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        if limit is not None and len(kept) >= limit:
+            break
+        found = _labelled(line, path.stem, number, adjudications or {})
+        if isinstance(found, Labelled):
+            kept.append(found)
+        else:
+            rejected.append(Rejected(f"{path}:{number}", *found))
+    return kept, rejected
+
+
+def _labelled(
+    line: str, source: str, number: int, adjudications: Mapping[tuple[str, str], bool | None]
+) -> Labelled | tuple[str, bool]:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return "is no JSON", True
+    if not isinstance(row, dict):
+        return "is no object", True
+    gold, response = row.get("gold"), row.get("response")
+    if not isinstance(gold, (str, int, float)) or not str(gold).strip():
+        return "`gold` is missing or empty", True
+    if not isinstance(response, str):
+        return "`response` is missing or no text", True
+    said = str(row.get("adjudicated", row.get("status", ""))).removeprefix("adjudicated:")
+    name = row.get("row", number)
+    label = (
+        {"correct": True, "incorrect": False}.get(said)
+        if "adjudicated" in row
+        else row.get("label_fixed", row.get("label"))
+    )
+    known = (source, str(name)) in adjudications
+    label = adjudications[source, str(name)] if known else label
+    if (said in UNDECIDED and not known) or (known and label is None):
+        return f"the label does not stand ({said if not known else 'read by hand'})", False
+    if not isinstance(label, (bool, int)):
+        return "`label` is missing or neither true nor false", True
+    options = row.get("choices") or row.get("options")
+    return Labelled(
+        source,
+        name,
+        str(gold),
+        given_text(row),
+        bool(label),
+        tuple(map(str, options)) if isinstance(options, list) else None,
+    )
+
+
+def given_text(row: Mapping[str, Any]) -> str:
+    r"""What a grader is given: a text with a box as it is, else the answer it states, boxed, so that all graders judge the same answer.
+
+    >>> given_text({"kind": "answer_pair", "response": "1/2"}), given_text({"response": "so the answer is 7."}), given_text({"response": r"\boxed{3}"})
+    ('\\boxed{1/2}', '\\boxed{7}', '\\boxed{3}')
+    """
+    response = row["response"]
+    if extract(response).answer is not None:
+        return response
+    if row.get("choices") or row.get("options"):
+        return response  # multiple choice has its own rules for texts without a box
+    short = "\n\n" not in response.strip() and len(response) < 400
+    if short and (
+        row.get("kind") in SHORT
+        or ("kind" not in row and len(response) < 150 and not _TEXT.search(response))
+    ):
+        answer: str | None = response
+    elif row.get("kind") == "program_output":
+        answer = row.get("extracted")
+    else:
+        answer = stated_answer(response)
+    if not answer:
+        return response
+    boxed = f"\\boxed{{{answer}}}"
+    return boxed if extract(boxed).answer else f"\\boxed{{{answer.rstrip(chr(92))}}}"
+
+
+def measure(
+    name: str, grader: Grader, rows: Sequence[Labelled], tell: Callable[[], None] = lambda: None
+) -> list[Score]:
+    """Grade every row, one at a time (the time a row is that of a single answer). One score a source, in order of appearance."""
+    scores: dict[str, Score] = {}
+    faults: dict[tuple[str, tuple[str, ...] | None], str | None] = {}
+    for row in rows:
+        score = scores.setdefault(row.source, Score(name, row.source))
+        one = (
+            grader.for_options(row.options)
+            if row.options is not None and hasattr(grader, "for_options")
+            else grader
+        )  # type: ignore[attr-defined]
+        key = (row.gold, row.options)
+        if key not in faults:
+            faults[key] = one.gold_error(row.gold)
+        if hasattr(grader, "for_options") != (row.options is not None) and (
+            row.options is not None or faults[key]
+        ):
+            score.skipped += 1
+        else:
+            score.abstained += faults[key] is not None
+            began = time.perf_counter()
+            (verdict,) = one.grade(row.gold, [row.text])
+            score.seconds += time.perf_counter() - began
+            _count(score, row, verdict)
+        tell()
+    return list(scores.values())
+
+
+def _count(score: Score, row: Labelled, verdict: Verdict) -> None:
+    score.rows += 1
+    score.statuses[verdict.status] += 1
+    if verdict.correct == row.label:
+        return
+    score.misses += row.label
+    score.slips += not row.label
+    score.disagreements.append(
+        {
+            "source": row.source,
+            "row": row.row,
+            "grader": score.grader,
+            "gold": row.gold,
+            "answer": verdict.extracted,
+            "label": row.label,
+            "correct": verdict.correct,
+            "status": verdict.status,
+        }
+    )
+
+
+def read_adjudications(path: Path) -> dict[tuple[str, str], bool | None]:
+    """Labels read by hand: JSON lines with set, row, label (true, false or null) and reason. Raises `DataError` naming the line."""
+    return {key: label for key, (label, _) in read_reasons(path).items()}
+
+
+def read_reasons(path: Path) -> dict[tuple[str, str], tuple[bool | None, str]]:
+    """The same with the reasons: (file stem, row) to (label, reason)."""
+    out: dict[tuple[str, str], tuple[bool | None, str]] = {}
+    for number, line in enumerate(_lines(path), 1):
+        try:
+            row = json.loads(line)
+            out[str(row["set"]), str(row["row"])] = (row["label"], str(row.get("reason") or ""))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"is no adjudication: {error}",
+                where=f"{path}:{number}",
+                remedy='write {"set": ..., "row": ..., "label": true|false|null, "reason": ...}',
+            ) from error
+    return out
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        yield from (line for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except OSError as error:
+        raise DataError(
+            f"cannot be read: {error.strerror}", where=str(path), remedy="give a JSONL file"
+        ) from error

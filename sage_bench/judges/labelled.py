@@ -1,0 +1,227 @@
+"""Labelled steps: responses cut into steps by somebody, with the first wrong one marked (ProcessBench and its relatives)."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sage_bench.data.problems import check_source, read_rows
+from sage_bench.types import Problem
+from sage_bench.utils.errors import DataError, UsageError
+
+QUESTION = ("problem", "question", "prompt")
+STEPS = ("steps", "model_output_steps", "solution_steps")
+ANSWER = ("gold", "answer", "final_answer", "ground_truth", "reference_answer")
+SOLUTION = ("solution", "reference_solution", "ground_truth_solution")
+UID = ("id", "uid", "unique_id", "uuid", "idx")
+SUBSET = ("subset", "split", "classification", "category")
+NO_ERROR = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One row. label: 0-based index of the first wrong step, -1 = none is wrong. problem.answer is "" where the row has none."""
+
+    file: str
+    subset: str
+    uid: str
+    problem: Problem
+    steps: tuple[str, ...]
+    label: int
+
+    @property
+    def name(self) -> str:
+        """Unique over all files."""
+        return f"{self.file}/{self.uid}"
+
+    def digest(self) -> str:
+        """Hash of all a judge is shown: a row that changed is another row."""
+        return _sha(
+            "\x1f".join(
+                [
+                    self.problem.question,
+                    self.problem.answer,
+                    self.problem.solution or "",
+                    *self.steps,
+                ]
+            )
+        )
+
+
+@dataclass
+class Rows:
+    """rows, and what was set aside: {"place", "reason", "row"}."""
+
+    rows: list[Labelled] = field(default_factory=list)
+    quarantine: list[dict[str, Any]] = field(default_factory=list)
+
+    def reasons(self) -> dict[str, int]:
+        return dict(Counter(q["reason"] for q in self.quarantine))
+
+
+def read_labelled(
+    files: Sequence[str], *, limit: int | None = None, solutions: Sequence[str] = ()
+) -> Rows:
+    """Rows of some files (.jsonl, .json, .parquet, .csv). limit: only the first rows of each subset. solutions: files with `problem`
+    and `solution` (and `answer`) columns, joined by the question where a row has none.
+
+    Set aside, with the reason: rows that cannot be read, lack question, steps or label, have a label that is none of their steps, or
+    repeat an id. Raises `UsageError` for files that cannot be, `DataError` when nothing is left.
+    """
+    for file in [*files, *solutions]:
+        check_source(file)
+    names = [Path(f).stem for f in files]
+    if twice := [n for n, count in Counter(names).items() if count > 1]:
+        raise UsageError(
+            f"two files are called `{twice[0]}`: their rows could not be told apart",
+            remedy="rename one of them",
+        )
+    known = read_solutions(solutions)
+    found = Rows()
+    taken: Counter[tuple[str, str]] = Counter()
+    seen: set[str] = set()
+    for name, file in zip(names, files, strict=True):
+        for place, raw in read_rows(file):
+            try:
+                row = with_solution(to_labelled(name, place, raw), known)
+                if row.name in seen:
+                    raise ValueError("its id occurs twice")
+            except ValueError as error:
+                found.quarantine.append({"place": place, "reason": str(error), "row": raw})
+                continue
+            seen.add(row.name)
+            taken[row.file, row.subset] += 1
+            if limit is None or taken[row.file, row.subset] <= limit:
+                found.rows.append(row)
+    if not found.rows:
+        reasons = ", ".join(f"{n} x {r}" for r, n in found.reasons().items()) or "no rows"
+        raise DataError(
+            f"no usable row ({reasons})",
+            where=", ".join(files),
+            remedy="rows need `problem`, `steps` (a list of texts) and `label` (first wrong step from 0, -1 = none)",
+        )
+    return found
+
+
+def to_labelled(file: str, place: str, raw: Mapping[str, Any] | str) -> Labelled:
+    """One row. Raises `ValueError` with the reason why it cannot be used.
+
+    >>> to_labelled("f", "f:1", {"id": "gsm8k-7", "problem": "1+1?", "steps": ["1+1=3"], "label": 0, "gold": 2}).subset
+    'gsm8k'
+    """
+    if isinstance(raw, str):
+        raise ValueError(raw)
+    question, uid = _first(raw, QUESTION), _first(raw, UID)
+    if not isinstance(question, str) or not question.strip():
+        raise ValueError("no question")
+    steps = steps_of(_first(raw, STEPS))
+    label = label_of(raw, len(steps))
+    name = str(uid) if uid is not None else place
+    answer, solution = _first(raw, ANSWER), _first(raw, SOLUTION)
+    problem = Problem(f"{file}/{name}", question.strip(), _text(solution), _text(answer) or "")
+    return Labelled(file, subset_of(raw, name), name, problem, steps, label)
+
+
+def steps_of(value: Any) -> tuple[str, ...]:
+    """Texts, or objects with a `text`. Raises `ValueError`. Blank steps stay: the label counts them."""
+    if value is None or isinstance(value, str | Mapping) or not isinstance(value, Iterable):
+        raise ValueError("no steps" if value is None else "its steps are no list")
+    steps = [s.get("text") if isinstance(s, Mapping) else s for s in value]
+    if not all(isinstance(s, str) for s in steps):
+        raise ValueError("a step is no text")
+    if not any(s.strip() for s in steps):
+        raise ValueError("no steps")
+    return tuple(s.strip() for s in steps)
+
+
+def label_of(row: Mapping[str, Any], steps: int) -> int:
+    """`label` (0-based, -1 = no error); where it is missing, from `error_steps` (1-based, all wrong ones) or from `ratings` (-1 = wrong).
+
+    >>> label_of({"label": "2"}, 3), label_of({"error_steps": [3, 2]}, 3), label_of({"ratings": [1, 0, 1]}, 3)
+    (2, 1, -1)
+    """
+    label, wrong, ratings = row.get("label"), row.get("error_steps"), row.get("ratings")
+    if _missing(label) and not _missing(wrong):
+        label = min((int(w) - 1 for w in wrong), default=NO_ERROR)
+    elif _missing(label) and not _missing(ratings):
+        if len(ratings) != steps:
+            raise ValueError("it has not one rating for each step")
+        label = next((i for i, r in enumerate(ratings) if r == -1), NO_ERROR)
+    if _missing(label):
+        raise ValueError("no label")
+    if isinstance(label, str) and re.fullmatch(r"\s*-?\d{1,6}\s*", label):
+        label = int(label)
+    if isinstance(label, bool) or not (
+        isinstance(label, int) or (hasattr(label, "is_integer") and label.is_integer())
+    ):
+        raise ValueError("its label is no whole number")
+    if not NO_ERROR <= int(label) < steps:
+        raise ValueError("its label is none of its steps")
+    return int(label)
+
+
+def subset_of(row: Mapping[str, Any], uid: str) -> str:
+    """A column that names it, or the front of ids like `olympiadbench-17`; "" where there is none."""
+    named = _first(row, SUBSET)
+    if isinstance(named, str) and named:
+        return named
+    front = re.fullmatch(r"([A-Za-z][A-Za-z0-9_]*)-\d+", uid)
+    return front[1] if front else ""
+
+
+def read_solutions(files: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """(solution, answer) by question, letters and digits only."""
+    known: dict[str, tuple[str, str]] = {}
+    for file in files:
+        for _, row in read_rows(file):
+            if (
+                not isinstance(row, str)
+                and (solution := _text(_first(row, SOLUTION)))
+                and (question := _text(_first(row, QUESTION)))
+            ):
+                known.setdefault(_bare(question), (solution, _text(_first(row, ANSWER)) or ""))
+    return known
+
+
+def with_solution(row: Labelled, known: Mapping[str, tuple[str, str]]) -> Labelled:
+    solution, answer = known.get(_bare(row.problem.question), (None, ""))
+    problem = replace(
+        row.problem, solution=row.problem.solution or solution, answer=row.problem.answer or answer
+    )
+    return replace(row, problem=problem)
+
+
+def in_batches(rows: Sequence[Labelled], size: int) -> Iterator[Sequence[Labelled]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
+    return next((row[n] for n in names if not _missing(row.get(n))), None)
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _text(value: Any) -> str | None:
+    text = (
+        str(value).strip()
+        if isinstance(value, str | int | float) and not isinstance(value, bool)
+        else ""
+    )
+    return text or None
+
+
+def _bare(question: str) -> str:
+    return re.sub(r"\W+", "", question).lower()
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

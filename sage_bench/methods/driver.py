@@ -1,0 +1,175 @@
+"""The driver: advances the generators of many problems together, one engine call a round.
+
+Level probing is batched for free, a round holds only prompts that are still failing, and all ranks of a distributed engine
+make the same sequence of collective calls.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sage_bench.types import (
+    Answer,
+    Completion,
+    Consult,
+    Group,
+    Problem,
+    Request,
+    Row,
+    Saliency,
+    Sample,
+)
+
+if TYPE_CHECKING:
+    from sage_bench.methods.base import Method
+
+
+class Runner(Protocol):
+    """What the driver needs of an engine (the whole protocol: `sage_bench.engines.base`)."""
+
+    def run(self, asks: list[Request]) -> list[Answer]: ...
+    def any(self, flag: bool) -> bool: ...
+
+
+@dataclass(slots=True)
+class Usage:
+    """What one problem cost: completions and tokens sampled, discarded attempts included. Calls of services count as hint or judge
+    calls; their tokens are in the service's own ledger."""
+
+    rollouts: int = 0
+    tokens: int = 0
+    truncated: int = 0
+    hint_calls: int = 0
+    hint_tokens: int = 0
+    judge_calls: int = 0
+    rounds: int = 0
+
+    def add(self, ask: Sample, completions: Sequence[Completion]) -> None:
+        tokens = sum(len(c.tokens) for c in completions)
+        if ask.purpose == "hint":
+            self.hint_calls, self.hint_tokens = (
+                self.hint_calls + len(completions),
+                self.hint_tokens + tokens,
+            )
+        elif ask.purpose == "judge":
+            self.judge_calls += len(completions)
+        else:
+            self.rollouts, self.tokens = self.rollouts + len(completions), self.tokens + tokens
+            self.truncated += sum(c.finish == "length" for c in completions)
+
+    def consulted(self, ask: Consult) -> None:
+        calls = ask.payload.n if isinstance(ask.payload, Sample) else 1
+        self.hint_calls += calls * (ask.purpose == "hint")
+        self.judge_calls += calls * (ask.purpose == "judge")
+
+
+@dataclass(slots=True)
+class Collected:
+    """One problem's way through a step."""
+
+    group: Group
+    rows: list[Row]
+    usage: Usage
+
+
+def drive(
+    programs: Sequence[Generator], problems: Sequence[Problem], engine: Runner, *, step: int = 0
+) -> tuple[list[Any], list[Usage]]:
+    """Run generators, one a problem, to their ends in batched rounds. Returns (what each returned, what each cost).
+
+    Sample requests are stamped with (step, problem uid, number of the request within its problem), from which the engine
+    derives seeds: what a problem draws does not depend on which others are in the batch. Every rank of a distributed
+    engine calls this with its own programs and leaves it together with the others.
+    """
+    live: dict[int, Generator] = dict(enumerate(programs))
+    asks: dict[int, list[Request]] = {}
+    done: dict[int, Any] = {}
+    usage = [Usage() for _ in problems]
+    asked: Counter[int] = Counter()
+
+    def advance(i: int, answers: list[Answer] | None) -> None:
+        try:
+            requests = live[i].send(answers)
+        except StopIteration as stop:
+            done[i] = stop.value
+            del live[i]
+            return
+        stamped: list[Request] = []
+        for ask in requests:
+            stamped.append(
+                replace(ask, key=(step, problems[i].uid, asked[i]))
+                if isinstance(ask, Sample | Saliency)
+                else ask
+            )
+            asked[i] += 1
+        asks[i] = stamped
+
+    for i in list(live):
+        advance(i, None)
+    while engine.any(bool(live)):
+        order = list(live)
+        answers = iter(_answers([ask for i in order for ask in asks[i]], engine))
+        for i in order:
+            mine = [next(answers) for _ in asks[i]]
+            usage[i].rounds += 1
+            for ask, answer in zip(asks[i], mine, strict=True):
+                if isinstance(ask, Sample):
+                    usage[i].add(ask, answer)  # type: ignore[arg-type]
+                elif isinstance(ask, Consult):
+                    usage[i].consulted(ask)
+            advance(i, mine)
+    return [done[i] for i in range(len(problems))], usage
+
+
+def _answers(asks: list[Request], engine: Runner) -> list[Answer]:
+    """One round: services get all their payloads in one call, the engine everything else (it is called even with nothing)."""
+    out: list[Answer] = [None] * len(asks)
+    by_service: dict[int, list[int]] = defaultdict(list)
+    for i, ask in enumerate(asks):
+        by_service[id(ask.service) if isinstance(ask, Consult) else 0].append(i)
+    mine = by_service.pop(0, [])
+    for i, answer in zip(mine, engine.run([asks[i] for i in mine]), strict=True):
+        out[i] = answer
+    for indices in by_service.values():
+        consults = [ask for i in indices if isinstance(ask := asks[i], Consult)]
+        for i, answer in zip(
+            indices, consults[0].service.answer([c.payload for c in consults]), strict=True
+        ):
+            out[i] = answer
+    return out
+
+
+def together(programs: Sequence[Generator]) -> Generator[list[Request], list[Answer], list[Any]]:
+    """Run several programs of one problem side by side, their requests in shared rounds: `groups = yield from together([...])`."""
+    returned: list[Any] = [None] * len(programs)
+    pending: dict[int, list[Request]] = {}
+
+    def advance(i: int, answers: list[Answer] | None) -> None:
+        pending.pop(i, None)
+        try:
+            pending[i] = programs[i].send(answers)
+        except StopIteration as stop:
+            returned[i] = stop.value
+
+    for i in range(len(programs)):
+        advance(i, None)
+    while pending:
+        order = sorted(pending)
+        answers = iter((yield [ask for i in order for ask in pending[i]]))
+        for i in order:
+            advance(i, [next(answers) for _ in pending[i]])
+    return returned
+
+
+def collect(
+    method: Method, problems: Sequence[Problem], engine: Runner, *, step: int = 0
+) -> list[Collected]:
+    """Roll out and credit one batch of problems; their order is kept (see `drive`)."""
+    groups, usage = drive([method.roll(p) for p in problems], problems, engine, step=step)
+    return [
+        Collected(group, method.credit(group), used)
+        for group, used in zip(groups, usage, strict=True)
+    ]

@@ -1,1 +1,0 @@
-"""Services outside the engine that methods consult (`Consult`): OpenAI-compatible endpoints."""

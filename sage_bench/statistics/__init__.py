@@ -1,0 +1,55 @@
+"""Statistics that hold: clustered standard errors, pass@k, maj@k, macro averages, paired tests, training seeds. Pure functions of arrays.
+
+The unit of resampling is the question: samples of one question are not independent. `Scores` maps a benchmark to the
+score of each of its questions, (N,) in [0, 1]; the order of questions is the same for all methods that are compared.
+
+`means`: averages, their standard errors and intervals. `samples`: what k samples of a question are worth. `pairs`: A
+against B on the same questions. `seeds`: training seeds as a level of their own.
+"""
+
+from sage_bench.statistics.means import (
+    Scores,
+    clustered_se,
+    macro,
+    macro_interval,
+    mean_se,
+    sampling_se,
+    share_interval,
+    t_interval,
+    wilson,
+)
+from sage_bench.statistics.pairs import (
+    DRAWS,
+    Paired,
+    bootstrap_interval,
+    detectable,
+    holm,
+    paired,
+    sign_flip_p,
+)
+from sage_bench.statistics.samples import maj_at_k, pass_at_k
+from sage_bench.statistics.seeds import OverSeeds, over_seeds, paired_over_seeds
+
+__all__ = [
+    "DRAWS",
+    "OverSeeds",
+    "Paired",
+    "Scores",
+    "bootstrap_interval",
+    "clustered_se",
+    "detectable",
+    "holm",
+    "macro",
+    "macro_interval",
+    "maj_at_k",
+    "mean_se",
+    "over_seeds",
+    "paired",
+    "paired_over_seeds",
+    "pass_at_k",
+    "sampling_se",
+    "share_interval",
+    "sign_flip_p",
+    "t_interval",
+    "wilson",
+]

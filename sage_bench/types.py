@@ -1,0 +1,187 @@
+"""The vocabulary: what methods, engines and the learner say to each other.
+
+A method never sees a model. It asks for `Sample`, `Score` or `Saliency` and gets `Completion`s or tensors back; it
+returns a `Group`; its `credit` turns the group into `Row`s, which are all the learner ever sees.
+
+Shapes: P prompt tokens, T completion tokens, G completions of a group. Log-probabilities are in nats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Literal, Protocol, TypeAlias
+
+from torch import Tensor
+
+TokenIds: TypeAlias = tuple[int, ...]
+
+
+class Kind(IntEnum):
+    """How a row enters the objective."""
+
+    PG = 0  # clipped policy gradient on the ratio to the old policy
+    OFF = 1  # off-policy trace: shaped probability p / (p + gamma), no ratio (LUFFY eq. 6)
+    CE = 2  # cross-entropy on given tokens (SFT)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One training or benchmark question.
+
+    uid: unique in its dataset, stable over runs (seeds and method state hang on it). answer: the gold, as text that a
+    grader can parse. solution: the reference solution hints are written from, if there is one. extra: further columns
+    of the data row (teacher traces, ready-made hints), untouched.
+    """
+
+    uid: str
+    question: str
+    solution: str | None
+    answer: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn. temperature 0 is greedy; top_p 1 keeps the whole distribution; max_tokens counts completion tokens; a
+    completion also ends, without an end token, when one of the texts of `stop` has appeared in it."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 1024
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Ask for `n` completions of `prompt`. Answer: list[Completion] of length n.
+
+    purpose says what the tokens are for; the ledger counts rollouts and hint writing apart. key is filled in by
+    `sage_bench.methods.base.collect`: the engine derives the seed of completion k from (run seed, key, k), so that neither
+    batching nor sharding nor a restart changes what is drawn.
+    """
+
+    prompt: TokenIds
+    n: int
+    params: Sampling
+    purpose: Literal["rollout", "hint", "judge"] = "rollout"
+    key: tuple[str | int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Ask for log p(tokens | prompt) at the current weights. Answer: Tensor (T,)."""
+
+    prompt: TokenIds
+    tokens: TokenIds
+
+
+@dataclass(frozen=True, slots=True)
+class Saliency:
+    """Ask how much each token of a span matters for an outcome. Answer: Tensor (L,) for the L tokens of `tokens`.
+
+    The model reads prompt + tokens + bridge + target; the outcome is read where it predicts the A tokens of `target`:
+    "last" = distribution of the first target token, "answer_mean" = softmax of the mean of the A logit vectors,
+    "answer_joint" = mean log-probability of the target. bridge leads from the span to the target (may be empty).
+
+    how "gradient" (OAR-G): J is the KL between the outcome and the outcome under noise of standard deviation `noise` on the span's
+    embeddings (or phi(clean) - phi(noisy) for answer_joint); the answer is |<dJ/de_t, e_t>|. how "perturb" (OAR-P): token t is replaced
+    by `mask`, and the answer is the KL of the outcomes, or the signed drop of phi. At most `positions` tokens are perturbed,
+    evenly spaced; the others take the value of the nearest one.
+    """
+
+    prompt: TokenIds
+    tokens: TokenIds
+    bridge: TokenIds
+    target: TokenIds
+    how: Literal["gradient", "perturb"] = "gradient"
+    outcome: Literal["last", "answer_mean", "answer_joint"] = "answer_mean"
+    noise: float = 1e-3
+    mask: int = 0
+    positions: int | None = None
+    key: tuple[str | int, ...] = ()
+
+
+class Service(Protocol):
+    """Something outside the engine that answers (a judge's endpoint, a teacher). All payloads of a round come in one call."""
+
+    def answer(self, payloads: list[Any]) -> list[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Consult:
+    """Ask a service. Answer: whatever it answers to the payload. The driver sends all of a round together. purpose: what the ledger
+    counts the call as."""
+
+    service: Service
+    payload: Any
+    purpose: Literal["hint", "judge", "other"] = "other"
+
+
+Request: TypeAlias = Sample | Score | Saliency | Consult
+Answer: TypeAlias = "list[Completion] | Tensor | Any"
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One sampled answer. tokens include the end token when finish is "stop" (or the text that was asked to end it).
+
+    logp (T,): log-probability of each token under the policy at the sampling temperature, before top-p cuts the tail
+    (the quantity the ratio needs). finish: "stop" (an end token was drawn, or a text of `Sampling.stop`) or "length" (cut at max_tokens: truncated).
+    """
+
+    tokens: TokenIds
+    logp: Tensor
+    finish: Literal["stop", "length"]
+
+
+@dataclass(slots=True)
+class Group:
+    """The G completions of one problem that are credited against each other; all share one context.
+
+    prompt: what they were sampled from. train_prompt: what their log-probabilities are taken under in the update
+    (differs from prompt only where a method says so). rewards: (G,) float32, what the verifier said. level: hint level they
+    were sampled at, 0 = no hint. scores: (G,) what the advantage is computed from where it is not the verifier's
+    rewards (partial credit). prompts: one prompt a completion where they differ within the group. notes: facts for the ledger
+    (`status` of each verdict, `hint` text, ...).
+    """
+
+    problem: Problem
+    prompt: TokenIds
+    train_prompt: TokenIds
+    completions: list[Completion]
+    rewards: Tensor
+    level: int = 0
+    notes: dict[str, Any] = field(default_factory=dict)
+    scores: Tensor | None = None
+    prompts: list[TokenIds] | None = None
+
+    def train_prompt_of(self, i: int) -> TokenIds:
+        return self.prompts[i] if self.prompts else self.train_prompt
+
+    @property
+    def solved(self) -> bool:
+        """At least one completion earned a reward."""
+        return bool(len(self.rewards)) and bool(self.rewards.max() > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One token sequence for the learner.
+
+    advantage: (T,) float32, one number a token; a scalar method broadcasts. group: rows with the same name are one
+    group (for per-group weights). old_logp: (T,) log-probabilities of the policy that defines the ratio, taken under
+    `prompt`; None lets the engine fill in the current weights. sampler_logp: (T,) what the sampler reported, only to
+    measure the gap between sampler and learner. affinity: power of the group's Affinity its loss is scaled by (HINT's lambda);
+    0 = not at all.
+    """
+
+    prompt: TokenIds
+    tokens: TokenIds
+    advantage: Tensor
+    group: str
+    kind: Kind = Kind.PG
+    old_logp: Tensor | None = None
+    sampler_logp: Tensor | None = None
+    affinity: float = 0.0

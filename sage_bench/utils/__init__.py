@@ -1,0 +1,1 @@
+"""Ground floor: registries, files, errors, progress, seeds, versions."""

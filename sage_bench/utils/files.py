@@ -1,0 +1,163 @@
+"""Files that survive a kill: atomic writes, append-only JSON lines, a lock against a second writer."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sage_bench.utils.errors import SageBenchError
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder and prove it can be written. Raises `SageBenchError`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".write-test-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SageBenchError(
+            f"the output folder cannot be written: {error.strerror}",
+            where=str(path),
+            remedy="choose another --out",
+        ) from error
+    return path
+
+
+def to_trash(folder: Path) -> None:
+    """Move a folder aside (`.trash/` beside it) instead of deleting what somebody may still need."""
+    if folder.exists() and any(folder.iterdir()):
+        trash = folder.parent / ".trash"
+        trash.mkdir(exist_ok=True)
+        shutil.move(folder, trash / f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write all or nothing: a reader sees the old file or the new one. Raises `SageBenchError` when it cannot (disk full)."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise no_space(path, error) from error
+
+
+def no_space(path: Path, error: OSError) -> SageBenchError:
+    """The error of a write that failed: disk full, quota, file size limit, read-only."""
+    return SageBenchError(
+        f"cannot be written: {error.strerror or error}; what was written before is kept",
+        where=str(path),
+        remedy="make room and run the same command again",
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Whole rows of a file. A torn last line (the writer was killed) is skipped; a torn line elsewhere is an error."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        lines = file.read().split(b"\n")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            if any(later.strip() for later in lines[number:]) and not line.strip().startswith(b"{"):
+                raise SageBenchError(
+                    "is no JSON line", where=f"{path}:{number}", remedy="remove the line"
+                ) from error
+            continue
+        if isinstance(row, dict):
+            yield row
+
+
+def keep_rows(path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Rewrite a JSONL file with only the rows to keep (rows written after the checkpoint a run goes on from)."""
+    if path.exists():
+        write_text(
+            path,
+            "".join(
+                json.dumps(row, ensure_ascii=False) + "\n" for row in read_jsonl(path) if keep(row)
+            ),
+        )
+
+
+class Appender:
+    """Appends JSON lines, each handed to the system as it is written; a torn last line of an earlier writer is closed first.
+
+    Raises `SageBenchError` when the disk is full, and takes the torn part of what it was writing back out.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torn = path.exists() and path.stat().st_size > 0 and not _ends_with_newline(path)
+        self.file = path.open("ab", buffering=0)
+        if torn:
+            self._put(b"\n")
+
+    def write(self, *rows: Mapping[str, Any]) -> None:
+        """All rows in one write: a kill loses whole rows or tears the last one, nothing else."""
+        if rows:
+            self._put("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+
+    def _put(self, data: bytes) -> None:
+        before = os.fstat(self.file.fileno()).st_size
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[self.file.write(left) :]  # a nearly full disk takes a part
+        except OSError as error:
+            if os.fstat(self.file.fileno()).st_size == before + len(data) - len(
+                left
+            ):  # nobody else wrote meanwhile
+                os.ftruncate(self.file.fileno(), before)
+            raise no_space(self.path, error) from error
+
+    def sync(self) -> None:
+        try:
+            os.fsync(self.file.fileno())
+        except OSError as error:
+            raise no_space(self.path, error) from error
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder against other writers; the lock dies with the process. Raises `SageBenchError` when it is taken."""
+    with (folder / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            raise SageBenchError(
+                f"another process (pid {file.read().strip() or '?'}) is writing to this folder",
+                where=str(folder),
+                remedy="wait for it, or choose another --out",
+            ) from error
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -1,0 +1,203 @@
+"""One registry pattern for everything a user can add by name.
+
+A registry knows a kind of thing (backends, engines, graders, datasets). Entries come from three places, looked up in
+this order and loaded only when somebody asks:
+
+1. the modules of a package of ours (`backends/*.py` for methods), imported on first use;
+2. the entry points of installed packages (group `sage_bench.backends`, `sage_bench.engines`, ...);
+3. a file named on the command line (`--backend-file my_method.py`), see `load_file`.
+
+Importing this module imports nothing heavy, so that `sage-bench --help` stays fast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from sage_bench.utils.errors import SageBenchError, UsageError, did_you_mean
+
+T = TypeVar("T")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+
+
+def place_of(obj: object) -> str:
+    """`file:line` where `obj` was defined, or its module when the source is not at hand."""
+    try:
+        return f"{inspect.getsourcefile(obj)}:{inspect.getsourcelines(obj)[1]}"  # type: ignore[arg-type]
+    except (TypeError, OSError):
+        return getattr(obj, "__module__", None) or type(obj).__module__
+
+
+def call(entry: Any, options: Mapping[str, Any], where: str, what: str = "") -> Any:
+    """`entry(**options)` with options a user gave. Raises `UsageError` naming the place when they do not fit its signature."""
+    try:
+        inspect.signature(entry).bind(**options)
+    except TypeError as error:
+        raise UsageError(
+            f"{what}{error}", where=where, remedy=f"options: {inspect.signature(entry)}"
+        ) from error
+    return entry(**options)
+
+
+class Registry(Generic[T]):
+    """Names to things of one kind.
+
+    >>> fruit: Registry[type] = Registry("fruit")
+    >>> @fruit.register("apple")
+    ... class Apple: pass
+    >>> fruit.get("apple").__name__
+    'Apple'
+    >>> fruit.get("aple")
+    Traceback (most recent call last):
+    ...
+    sage_bench.utils.errors.UsageError: unknown fruit `aple`; did you mean `apple`? Remedy: known: apple.
+    """
+
+    def __init__(self, kind: str, *, package: str | None = None, group: str | None = None):
+        self.kind, self.package, self.group = kind, package, group
+        self._entries: dict[str, T] = {}
+        self._places: dict[str, str] = {}
+        self._broken: dict[str, str] = {}  # entry points that did not load: name -> reason
+        self._loaded = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator. Raises `SageBenchError` when the name is malformed or taken (naming both places)."""
+        if not _NAME.fullmatch(name):
+            raise SageBenchError(
+                f"`{name}` is no name for a {self.kind}",
+                remedy="lower-case letters, digits and _ . - only",
+            )
+
+        def add(obj: T) -> T:
+            self._add(name, obj, place_of(obj))
+            return obj
+
+        return add
+
+    def get(self, name: str) -> T:
+        """The entry called `name`. Raises `UsageError` with the closest names when there is none."""
+        self._load()
+        if name in self._entries:
+            return self._entries[name]
+        if name in self._broken:
+            raise SageBenchError(
+                f"the {self.kind} `{name}` is installed but does not load: {self._broken[name]}"
+            )
+        hint = did_you_mean(name, self._entries)
+        raise UsageError(
+            f"unknown {self.kind} `{name}`" + (f"; {hint}" if hint else ""),
+            remedy="known: " + ", ".join(self.names()),
+        )
+
+    def make(self, name: str, options: Mapping[str, Any], where: str) -> Any:
+        """Call the entry with options a user gave. Raises `UsageError` naming the place when they do not fit."""
+        return call(self.get(name), options, where, f"{self.kind} `{name}`: ")
+
+    def names(self) -> list[str]:
+        self._load()
+        return sorted(self._entries)
+
+    def items(self) -> list[tuple[str, T]]:
+        self._load()
+        return sorted(self._entries.items())
+
+    def place(self, name: str) -> str:
+        """Where the entry comes from, as `file:line`."""
+        self.get(name)
+        return self._places[name]
+
+    def __contains__(self, name: str) -> bool:
+        self._load()
+        return name in self._entries
+
+    def _add(self, name: str, obj: T, place: str) -> None:
+        if name in self._entries and self._entries[name] is not obj:
+            raise SageBenchError(
+                f"two {self.kind}s are called `{name}`: {self._places[name]} and {place}",
+                remedy="rename one of them",
+            )
+        self._entries[name], self._places[name] = obj, place
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True  # set first: the modules below import this registry
+        if self.package:
+            package = importlib.import_module(self.package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self.package}.{module.name}")
+        for point in entry_points(group=self.group) if self.group else ():
+            try:
+                self._add(
+                    point.name,
+                    point.load(),
+                    f"{point.value} (entry point of {point.dist.name if point.dist else '?'})",
+                )
+            except SageBenchError:
+                raise  # a name taken twice is for the user to settle
+            except Exception as error:  # noqa: BLE001  a broken plugin must not take the rest of the program down; it is told on use
+                self._broken[point.name] = f"{type(error).__name__}: {error}"
+
+
+def load_file(path: str | Path) -> None:
+    """Import a user's file so that its `@register_...` decorators run. The same file is imported once per process.
+
+    Raises `UsageError` when there is no such file, `SageBenchError` when it does not import.
+    """
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise UsageError(
+            f"no such file: {path}",
+            remedy="give the path of a Python file that registers a backend",
+        )
+    name = f"sage_bench_user_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} is not a Python file", remedy="its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except SageBenchError:
+        del sys.modules[name]
+        raise
+    except Exception as error:
+        del sys.modules[name]
+        raise SageBenchError(
+            f"does not import: {type(error).__name__}: {error}", where=str(path)
+        ) from error
+
+
+BACKENDS: Registry = Registry("backend", package="sage_bench.backends", group="sage_bench.backends")
+ENGINES: Registry = Registry("engine", package="sage_bench.engines", group="sage_bench.engines")
+GRADERS: Registry = Registry(
+    "grader", package="sage_bench.grading.graders", group="sage_bench.graders"
+)
+SAMPLERS: Registry = Registry(
+    "sampler", package="sage_bench.generation.samplers", group="sage_bench.samplers"
+)
+DATASETS: Registry = Registry("dataset", package="sage_bench.data", group="sage_bench.datasets")
+JUDGES: Registry = Registry("judge", package="sage_bench.judges", group="sage_bench.judges")
+MODELS: Registry = Registry(
+    "model preset", package="sage_bench.config.presets", group="sage_bench.models"
+)
+
+register_backend = BACKENDS.register
+register_engine = ENGINES.register
+register_grader = GRADERS.register
+register_sampler = SAMPLERS.register
+register_dataset = DATASETS.register
+register_judge = JUDGES.register
+register_model = MODELS.register

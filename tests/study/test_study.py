@@ -1,0 +1,100 @@
+"""Jobs that wait for each other, and what happens when one fails."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sage_bench.study.demo import DemoConfig, jobs_of
+from sage_bench.study.jobs import Job, Jobs
+from sage_bench.utils.errors import SageBenchError
+
+
+def test_jobs_run_after_those_they_need_and_hand_on_their_last_line(tmp_path):
+    order: list[str] = []
+
+    def words(name, *args):
+        def late():
+            order.append(name)
+            return args
+
+        return late
+
+    jobs = [
+        Job("second", words("second", "ls", "engines"), after=("first",)),
+        Job("first", words("first", "ls", "tasks", "--path")),
+    ]
+    out = Jobs(jobs, tmp_path, quiet=True).run()
+    assert (
+        order == ["first", "second"] and out["first"].endswith("tasks") and "local" in out["second"]
+    )
+
+
+def test_a_failing_job_shows_the_end_of_its_log(tmp_path):
+    with pytest.raises(
+        SageBenchError, match=r"`bad` failed \(exit code 2\):\n(.|\n)*unknown kind `nothing`"
+    ):
+        Jobs([Job("bad", ["ls", "nothing"])], tmp_path, quiet=True).run()
+
+
+def test_the_demo_is_made_of_commands_a_user_could_type(tmp_path):
+    jobs = {j.name: j for j in jobs_of(DemoConfig(tmp_path, steps=7))}
+    assert (
+        jobs["train sage"].args[:4] == ["train", "--backend", "sage", "--model"]
+        and "train.steps=7" in jobs["train sage"].args
+    )
+    assert str(tmp_path / "sage/checkpoints/step_000007") in jobs["eval sage"].args and jobs[
+        "eval sage"
+    ].after == ("train sage",)
+    assert set(jobs["train grpo, equal rollouts"].after) == {
+        "train grpo",
+        "train sage",
+        "eval grpo",
+    }
+    assert "train grpo, equal rollouts" not in {
+        j.name for j in jobs_of(DemoConfig(tmp_path, methods=("grpo", "sft")))
+    }
+    more = {
+        j.name: j
+        for j in jobs_of(DemoConfig(tmp_path, steps=7, methods=("grpo", "grpo_more", "sage")))
+    }
+    assert "train grpo, equal rollouts" not in more and more["train grpo_more"].after == (
+        "train sage",
+    )
+    assert {f"method.like={tmp_path / 'sage'}", "method.like_steps=7", "train.steps=140"} <= set(
+        more["train grpo_more"].args
+    )
+
+
+def test_a_small_demo_ends_in_its_files(tmp_path):
+    from sage_bench.study import demo
+
+    config = DemoConfig(
+        tmp_path,
+        tasks="tiny_short:2,tiny_mixed:2",
+        steps=2,
+        equal_rollouts=False,
+        methods=("grpo", "last_hint"),
+        backend_files=("examples/last_hint.py",),
+        overrides=("train.prompts_per_step=4", "method.group_size=4", "validation.limit=4"),
+    )
+    text = demo.run(config, quiet=True)
+    assert text.count("\n| ") == 3 and "last_hint" in text
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert set(summary["methods"]) == {"base", "grpo", "last_hint"} and {
+        "avg",
+        "se",
+        "no_signal",
+    } <= set(summary["methods"]["base"])
+    assert {(c["a"], c["b"]) for c in summary["comparisons"]} == {
+        ("last_hint", "grpo"),
+        ("grpo", "base"),
+        ("last_hint", "base"),
+    }
+    assert {"table.md", "leaderboard.csv", "report.html", "grpo", "last_hint"} <= {
+        p.name for p in tmp_path.iterdir()
+    }
+    assert (
+        demo.run(config, quiet=True).splitlines()[:5] == text.splitlines()[:5]
+    )  # again: nothing is redone, nothing changes
