@@ -1,1 +1,2 @@
-"""One file a method. To add yours, copy the shortest one that is close and register it under a new name."""
+"""One file a method. To add yours, copy the shortest one that is close and register it under a new
+name."""

@@ -1,4 +1,5 @@
-"""Controls that reviewers ask for: is it the reward, the compute, the sampling or the normalisation?"""
+"""Controls that reviewers ask for: is it the reward, the compute, the sampling or the
+normalisation?"""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ class GRPOMoreConfig(GRPOConfig):
 
 @register_backend("grpo_more")
 class GRPOMore(GRPO):
-    """GRPO given as many rollouts as another method used: equal compute instead of equal steps (train.steps is the upper limit)."""
+    """GRPO given as many rollouts as another method used: equal compute instead of equal steps
+    (train.steps is the upper limit)."""
 
     Config = GRPOMoreConfig
     source = "a control of ours"
@@ -76,12 +78,19 @@ class DAPOConfig(GRPOConfig):
 
 @register_backend("dapo")
 class DAPO(GRPO):
-    """DAPO's dynamic sampling on top of clip-higher and token-mean: groups without a signal are replaced by fresh prompts."""
+    """DAPO's dynamic sampling on top of clip-higher and token-mean: groups without a signal are
+    replaced by fresh prompts."""
 
     Config = DAPOConfig
-    source = "arXiv 2503.14476 (dynamic sampling, clip-higher, token-mean loss; without overlong reward shaping)"
+    source = (
+        "arXiv 2503.14476 (dynamic sampling, clip-higher, token-mean loss; without overlong reward"
+        " shaping)"
+    )
     notes = (
-        "The paper samples until the batch is full; here `refills` bounds the cost, and a batch may stay smaller.",
+        (
+            "The paper samples until the batch is full; here `refills` bounds the cost, and a batch"
+            " may stay smaller."
+        ),
     )
 
     def keep(self, group: Group) -> bool:
@@ -98,7 +107,8 @@ class DrGRPOConfig(GRPOConfig):
 
 @register_backend("dr_grpo")
 class DrGRPO(GRPO):
-    """Dr. GRPO: mean-only advantage and a constant normaliser, so that neither difficulty nor length tilts the update."""
+    """Dr. GRPO: mean-only advantage and a constant normaliser, so that neither difficulty nor
+    length tilts the update."""
 
     Config = DrGRPOConfig
     source = "arXiv 2503.20783"

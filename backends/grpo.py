@@ -1,4 +1,5 @@
-"""GRPO: G completions a prompt, the reward standardised within the group (DeepSeekMath; SAGE spec 3)."""
+"""GRPO: G completions a prompt, the reward standardised within the group (DeepSeekMath; SAGE spec
+3)."""
 
 from __future__ import annotations
 
@@ -26,7 +27,10 @@ class GRPOConfig(MethodConfig):
         "paper",
         paper="paper",
         code="code",
-        help="wording of the user turn that carries a hint: of SAGE's paper, of its code, of HINT, of Scaf-GRPO",
+        help=(
+            "wording of the user turn that carries a hint: of SAGE's paper, of its code, of HINT,"
+            " of Scaf-GRPO"
+        ),
     )
     hint_position: HintPosition = switch(
         "user_end", help="where a hint stands: end of the user turn, or system message"
@@ -40,8 +44,17 @@ class GRPO(Method):
     Config = GRPOConfig
     source = "arXiv 2402.03300; settings of SAGE (arXiv 2602.03143 eq. 2; BaohaoLiao/SAGE @8722c1a)"
     notes = (
-        "GRPO's paper averages over the tokens of a completion first and has a KL term; here, as in SAGE, every token of an update counts the same, the upper clip is 0.28 and no KL is taken (`objective.*`).",
-        "SAGE's code averages token means of 4 completions at a time (`objective.aggregation=micro-batch token-mean`). It makes two updates a batch, the second slightly off-policy, where the paper says on-policy (`train.updates_per_step`).",
+        (
+            "GRPO's paper averages over the tokens of a completion first and has a KL term; here,"
+            " as in SAGE, every token of an update counts the same, the upper clip is 0.28 and no"
+            " KL is taken (`objective.*`)."
+        ),
+        (
+            "SAGE's code averages token means of 4 completions at a time"
+            " (`objective.aggregation=micro-batch token-mean`). It makes two updates a batch, the"
+            " second slightly off-policy, where the paper says on-policy"
+            " (`train.updates_per_step`)."
+        ),
     )
 
     def attempt(
@@ -55,8 +68,8 @@ class GRPO(Method):
     ) -> Program:
         """Sample one group, with a hint if there is one, and verify it. Returns the `Group`.
 
-        train_plain: the update scores the completions under the prompt without the hint (off-policy). n: completions, if
-        not the group size.
+        train_plain: the update scores the completions under the prompt without the hint
+        (off-policy). n: completions, if not the group size.
         """
         cfg, ctx = self.cfg, self.ctx
         prompt = ctx.prompt(problem, hint, lead=cfg.hint_lead, position=cfg.hint_position)

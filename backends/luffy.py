@@ -1,4 +1,5 @@
-"""LUFFY: a teacher's trace joins the group as off-policy guidance, with shaped probabilities (arXiv 2504.14945)."""
+"""LUFFY: a teacher's trace joins the group as off-policy guidance, with shaped probabilities (arXiv
+2504.14945)."""
 
 from __future__ import annotations
 
@@ -26,19 +27,38 @@ class LUFFYConfig(GRPOConfig):
 
 @register_backend("luffy")
 class LUFFY(GRPO):
-    """Mixed-policy GRPO: G - 1 rollouts and one stored trace share a group; the trace enters as p / (p + gamma), without a ratio."""
+    """Mixed-policy GRPO: G - 1 rollouts and one stored trace share a group; the trace enters as p /
+    (p + gamma), without a ratio."""
 
     Config = LUFFYConfig
-    source = "arXiv 2504.14945 (NeurIPS 2025) eqs. 4-6 and appendix E.1 (no clip); ElliottYan/LUFFY @01f4ae0"
+    source = (
+        "arXiv 2504.14945 (NeurIPS 2025) eqs. 4-6 and appendix E.1 (no clip); ElliottYan/LUFFY"
+        " @01f4ae0"
+    )
     columns = (
-        "`trace` (`trace_column` names it): a teacher's full response (a problem without one gets G rollouts)",
+        (
+            "`trace` (`trace_column` names it): a teacher's full response (a problem without one"
+            " gets G rollouts)"
+        ),
     )
     notes = (
-        "Eqs. 4-6 divide by the standard deviation and by all tokens, and clip the rollouts' ratio; experiments (appendix E.1) and code do neither and divide by a constant length.",
-        "The entropy weight is .01 in the paper and .001 in the script, where it adds up over micro-batches against 64 times the policy term: about 1e-4 in our means. The code sums over completions where this harness takes the mean.",
-        "The code gives no reward to a response without `</think>`; here the verifier alone decides.",
+        (
+            "Eqs. 4-6 divide by the standard deviation and by all tokens, and clip the rollouts'"
+            " ratio; experiments (appendix E.1) and code do neither and divide by a constant"
+            " length."
+        ),
+        (
+            "The entropy weight is .01 in the paper and .001 in the script, where it adds up over"
+            " micro-batches against 64 times the policy term: about 1e-4 in our means. The code"
+            " sums over completions where this harness takes the mean."
+        ),
+        (
+            "The code gives no reward to a response without `</think>`; here the verifier alone"
+            " decides."
+        ),
     )
-    # no clip, a constant normaliser; the released entropy weight .001 adds up over micro-batches against 64 x the policy term: about 1e-4 in our means
+    # no clip, a constant normaliser; the released entropy weight .001 adds up over micro-batches
+    # against 64 x the policy term: about 1e-4 in our means
     objective = {"clip": False, "dual_clip": None, "aggregation": "constant", "entropy_coef": 1e-4}
 
     def roll(self, problem: Problem) -> Program:

@@ -1,4 +1,5 @@
-"""Scaf-GRPO: an all-wrong group gets one right answer, found under the least hint of a scaffold (arXiv 2510.19807)."""
+"""Scaf-GRPO: an all-wrong group gets one right answer, found under the least hint of a scaffold
+(arXiv 2510.19807)."""
 
 from __future__ import annotations
 
@@ -40,29 +41,46 @@ class ScafConfig(GRPOConfig):
         "sequential",
         paper="sequential",
         code="parallel",
-        help="one level after the other; a tier at once; all at once (same distribution of what is found)",
+        help=(
+            "one level after the other; a tier at once; all at once (same distribution of what is"
+            " found)"
+        ),
     )
     replace: Literal["random", "first"] = switch(
         "random", paper="random", code="first", help="which failure gives way to the right answer"
     )
     train_prompt: Literal["hinted", "plain"] = switch(
         "hinted",
-        help="prompt of the right answer in both log-probabilities (plain: replace_hint_prompt of the code)",
+        help=(
+            "prompt of the right answer in both log-probabilities (plain: replace_hint_prompt of"
+            " the code)"
+        ),
     )
 
 
 @register_backend("scaf_grpo")
 class ScafGRPO(GRPO):
-    """Scaffolded GRPO: after an exemption phase, failed prompts search tiers of ready-made hints for one success."""
+    """Scaffolded GRPO: after an exemption phase, failed prompts search tiers of ready-made hints
+    for one success."""
 
     Config = ScafConfig
     source = "arXiv 2510.19807 (ICLR 2026); JIA-Lab-research/Scaf-GRPO @ac9f99e"
     columns = (
-        "`knowledge`, `planning`, `solution_parts`: lists of hint items, in order (the authors have them written by DeepSeek-R1)",
+        (
+            "`knowledge`, `planning`, `solution_parts`: lists of hint items, in order (the authors"
+            " have them written by DeepSeek-R1)"
+        ),
     )
     notes = (
-        "The code has no monitor for the plateau of unsolved prompts (paper, section 3.2); its `replace_num=2` is not offered. SAGE's row for this method most likely is `tiers=released8 exempt_steps=50`.",
-        "Paper and code clip at 0.2 on both sides; here the objective is that of the comparison (`objective.clip_high=0.2` is theirs).",
+        (
+            "The code has no monitor for the plateau of unsolved prompts (paper, section 3.2); its"
+            " `replace_num=2` is not offered. SAGE's row for this method most likely is"
+            " `tiers=released8 exempt_steps=50`."
+        ),
+        (
+            "Paper and code clip at 0.2 on both sides; here the objective is that of the comparison"
+            " (`objective.clip_high=0.2` is theirs)."
+        ),
     )
     uses_progress = True
 
@@ -96,7 +114,8 @@ class ScafGRPO(GRPO):
         )
 
     def ladder(self, problem: Problem) -> list[tuple[int, str]]:
-        """(level 1..12 or 1..8, hint text) from the columns `knowledge`, `planning`, `solution_parts`; empty, repeated and overlong hints are skipped."""
+        """(level 1..12 or 1..8, hint text) from the columns `knowledge`, `planning`,
+        `solution_parts`; empty, repeated and overlong hints are skipped."""
         out: list[tuple[int, str]] = []
         for t, tier in enumerate(TIERS[self.cfg.tiers]):
             items = [

@@ -1,4 +1,5 @@
-"""SFT: cross-entropy on the reference answers, through the same learner as every other method (SAGE appendix C.3)."""
+"""SFT: cross-entropy on the reference answers, through the same learner as every other method (SAGE
+appendix C.3)."""
 
 from __future__ import annotations
 
@@ -14,7 +15,10 @@ from sage_bench.utils.registry import register_backend
 class SFTConfig(MethodConfig):
     target: Literal["solution", "trace"] = switch(
         "solution",
-        help="what is imitated: the reference solution, or the column `trace` of the data (a teacher's full response)",
+        help=(
+            "what is imitated: the reference solution, or the column `trace` of the data (a"
+            " teacher's full response)"
+        ),
     )
 
 
@@ -28,10 +32,16 @@ class SFT(Method):
         "SAGE appendix C.3 (OpenRLHF defaults: token-mean negative log-likelihood of the response)"
     )
     columns = (
-        "`solution`, or `trace` with `target=trace`: what is imitated (a problem without it is passed over)",
+        (
+            "`solution`, or `trace` with `target=trace`: what is imitated (a problem without it is"
+            " passed over)"
+        ),
     )
     notes = (
-        "SAGE's paper names OpenRLHF, its code LUFFY's trainer; the schedule is not stated. The presets take OpenRLHF's defaults and DeepSeek-R1 traces.",
+        (
+            "SAGE's paper names OpenRLHF, its code LUFFY's trainer; the schedule is not stated. The"
+            " presets take OpenRLHF's defaults and DeepSeek-R1 traces."
+        ),
     )
 
     def roll(self, problem: Problem) -> Program:

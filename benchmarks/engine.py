@@ -2,7 +2,8 @@
 
 python benchmarks/engine.py [--model DIR] [--prompts 16] [--group 8] [--tokens 64]
 
-CPU seconds of this process (one torch thread), minimum of three repeats; ratios are to the first line of each block. Both
+CPU seconds of this process (one torch thread), minimum of three repeats; ratios are to the first
+line of each block. Both
 sides sample the same number of tokens: end tokens are ignored.
 """
 

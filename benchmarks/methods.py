@@ -1,9 +1,11 @@
-"""What a step of each method costs relative to GRPO with the same number of prompts, in CPU-seconds, side by side in one run.
+"""What a step of each method costs relative to GRPO with the same number of prompts, in
+CPU-seconds, side by side in one run.
 
-The policy is one in the middle of its training (`--warm` steps of SAGE from a tiny policy, then frozen), the prompts are
-training prompts of which a third failed in 32 samples (the others were solved in each of four groups of 8). The methods take
-turns, so that whatever else the machine does falls on all of them. `dead rows too` is GRPO as most trainers run it: the
-update forwards groups without an advantage as well; ours skips them, at the same gradient.
+The policy is one in the middle of its training (`--warm` steps of SAGE from a tiny policy, then
+frozen), the prompts are training prompts of which a third failed in 32 samples (the others were
+solved in each of four groups of 8). The methods take turns, so that whatever else the machine does
+falls on all of them. `dead rows too` is GRPO as most trainers run it: the update forwards groups
+without an advantage as well; ours skips them, at the same gradient.
 
     python benchmarks/methods.py
     python benchmarks/methods.py --warm 12 --steps 20 --methods sage,oar_g
@@ -50,7 +52,8 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
 
 @dataclass
 class Cost:
-    """CPU-seconds of rolling out (with hints, judging, probing) and of the update, completions and trained tokens, one number a step."""
+    """CPU-seconds of rolling out (with hints, judging, probing) and of the update, completions and
+    trained tokens, one number a step."""
 
     run: loop.Run
     roll: list[float] = field(default_factory=list)
@@ -97,7 +100,8 @@ def build(backend: str, model: str, data: str, out: Path, *words: str) -> loop.R
 
 
 def a_third_failing(run: loop.Run, prompts: int) -> list[Problem]:
-    """`prompts` training problems of which a third failed in four groups of 8, the others were solved in each."""
+    """`prompts` training problems of which a third failed in four groups of 8, the others were
+    solved in each."""
     solved: Counter[str] = Counter()
     for step in range(4):
         solved.update(
@@ -110,7 +114,8 @@ def a_third_failing(run: loop.Run, prompts: int) -> list[Problem]:
     third = round(prompts / 3)
     if len(never) < third or len(always) < prompts - third:
         raise SystemExit(
-            f"{len(never)} prompts always fail and {len(always)} never do after these warm-up steps; change --warm or --prompts"
+            f"{len(never)} prompts always fail and {len(always)} never do after these warm-up"
+            " steps; change --warm or --prompts"
         )
     return never[:third] + always[: prompts - third]
 
@@ -180,13 +185,16 @@ def print_table(args: Any, costs: dict[str, Cost], failing: dict[str, list[float
     dead = costs["grpo, dead rows too"]
     usual = mid(dead.roll) + mid(dead.update)
     print(
-        f"{args.model} after {args.warm} steps of SAGE, {args.prompts} prompts x 8 a step, median of {args.steps} steps, CPU-seconds"
+        f"{args.model} after {args.warm} steps of SAGE, {args.prompts} prompts x 8 a step, median"
+        f" of {args.steps} steps, CPU-seconds"
     )
     print(
-        "ratios to grpo of its rollout phase and of the whole step; `usual`: to grpo with dead rows; `a rollout`: whole step by completion sampled"
+        "ratios to grpo of its rollout phase and of the whole step; `usual`: to grpo with dead"
+        " rows; `a rollout`: whole step by completion sampled"
     )
     print(
-        f"{'method':<22} {'failing':>7} {'rollouts':>8} {'trained tokens':>14} {'roll':>7} {'update':>7} {'total':>7} | {'roll':>6} {'total':>6} {'usual':>6} {'a rollout':>9}"
+        f"{'method':<22} {'failing':>7} {'rollouts':>8} {'trained tokens':>14} {'roll':>7}"
+        f" {'update':>7} {'total':>7} | {'roll':>6} {'total':>6} {'usual':>6} {'a rollout':>9}"
     )
     for name, cost in costs.items():
         roll, update = mid(cost.roll), mid(cost.update)
@@ -194,8 +202,10 @@ def print_table(args: Any, costs: dict[str, Cost], failing: dict[str, list[float
             (roll + update) / mid(cost.rollouts) / ((base_roll + base_update) / mid(base.rollouts))
         )
         print(
-            f"{name:<22} {mid(failing[name]):>7.0%} {mid(cost.rollouts):>8.0f} {mid(cost.trained):>14.0f} {roll:>7.3f} {update:>7.3f} {roll + update:>7.3f} | "
-            f"{roll / base_roll:>6.2f} {(roll + update) / (base_roll + base_update):>6.2f} {(roll + update) / usual:>6.2f} {per:>9.2f}"
+            f"{name:<22} {mid(failing[name]):>7.0%} {mid(cost.rollouts):>8.0f}"
+            f" {mid(cost.trained):>14.0f} {roll:>7.3f} {update:>7.3f} {roll + update:>7.3f} |"
+            f" {roll / base_roll:>6.2f} {(roll + update) / (base_roll + base_update):>6.2f}"
+            f" {(roll + update) / usual:>6.2f} {per:>9.2f}"
         )
 
 

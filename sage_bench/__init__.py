@@ -1,4 +1,5 @@
-"""SAGE-Bench: train reasoning policies with the methods of the field, evaluate them without hints, print the table.
+"""SAGE-Bench: train reasoning policies with the methods of the field, evaluate them without hints,
+print the table.
 
 >>> from sage_bench import register_backend                     # doctest: +SKIP
 >>> from sage_bench.backends.grpo import GRPO                   # doctest: +SKIP
@@ -8,7 +9,8 @@ Importing this package imports neither torch nor transformers.
 
 import os
 
-# Before anything imports torch: with the default, OpenMP threads spin while they wait, and a second process on the same
+# Before anything imports torch: with the default, OpenMP threads spin while they wait, and a second
+# process on the same
 # cores makes steps ten to thirty times slower. Waiting passively costs nothing measurable.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

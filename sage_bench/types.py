@@ -1,9 +1,11 @@
 """The vocabulary: what methods, engines and the learner say to each other.
 
-A method never sees a model. It asks for `Sample`, `Score` or `Saliency` and gets `Completion`s or tensors back; it
-returns a `Group`; its `credit` turns the group into `Row`s, which are all the learner ever sees.
+A method never sees a model. It asks for `Sample`, `Score` or `Saliency` and gets `Completion`s or
+tensors back; it returns a `Group`; its `credit` turns the group into `Row`s, which are all the
+learner ever sees.
 
-Shapes: P prompt tokens, T completion tokens, G completions of a group. Log-probabilities are in nats.
+Shapes: P prompt tokens, T completion tokens, G completions of a group. Log-probabilities are in
+nats.
 """
 
 from __future__ import annotations
@@ -30,9 +32,10 @@ class Kind(IntEnum):
 class Problem:
     """One training or benchmark question.
 
-    uid: unique in its dataset, stable over runs (seeds and method state hang on it). answer: the gold, as text that a
-    grader can parse. solution: the reference solution hints are written from, if there is one. extra: further columns
-    of the data row (teacher traces, ready-made hints), untouched.
+    uid: unique in its dataset, stable over runs (seeds and method state hang on it). answer: the
+    gold, as text that a grader can parse. solution: the reference solution hints are written from,
+    if there is one. extra: further columns of the data row (teacher traces, ready-made hints),
+    untouched.
     """
 
     uid: str
@@ -44,8 +47,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are drawn. temperature 0 is greedy; top_p 1 keeps the whole distribution; max_tokens counts completion tokens; a
-    completion also ends, without an end token, when one of the texts of `stop` has appeared in it."""
+    """How tokens are drawn. temperature 0 is greedy; top_p 1 keeps the whole distribution;
+    max_tokens counts completion tokens; a completion also ends, without an end token, when one of
+    the texts of `stop` has appeared in it.
+    """
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -57,9 +62,9 @@ class Sampling:
 class Sample:
     """Ask for `n` completions of `prompt`. Answer: list[Completion] of length n.
 
-    purpose says what the tokens are for; the ledger counts rollouts and hint writing apart. key is filled in by
-    `sage_bench.methods.base.collect`: the engine derives the seed of completion k from (run seed, key, k), so that neither
-    batching nor sharding nor a restart changes what is drawn.
+    purpose says what the tokens are for; the ledger counts rollouts and hint writing apart. key is
+    filled in by `sage_bench.methods.base.collect`: the engine derives the seed of completion k from
+    (run seed, key, k), so that neither batching nor sharding nor a restart changes what is drawn.
     """
 
     prompt: TokenIds
@@ -79,15 +84,18 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Saliency:
-    """Ask how much each token of a span matters for an outcome. Answer: Tensor (L,) for the L tokens of `tokens`.
+    """Ask how much each token of a span matters for an outcome. Answer: Tensor (L,) for the L
+    tokens of `tokens`.
 
-    The model reads prompt + tokens + bridge + target; the outcome is read where it predicts the A tokens of `target`:
-    "last" = distribution of the first target token, "answer_mean" = softmax of the mean of the A logit vectors,
-    "answer_joint" = mean log-probability of the target. bridge leads from the span to the target (may be empty).
+    The model reads prompt + tokens + bridge + target; the outcome is read where it predicts the A
+    tokens of `target`: "last" = distribution of the first target token, "answer_mean" = softmax of
+    the mean of the A logit vectors, "answer_joint" = mean log-probability of the target. bridge
+    leads from the span to the target (may be empty).
 
-    how "gradient" (OAR-G): J is the KL between the outcome and the outcome under noise of standard deviation `noise` on the span's
-    embeddings (or phi(clean) - phi(noisy) for answer_joint); the answer is |<dJ/de_t, e_t>|. how "perturb" (OAR-P): token t is replaced
-    by `mask`, and the answer is the KL of the outcomes, or the signed drop of phi. At most `positions` tokens are perturbed,
+    how "gradient" (OAR-G): J is the KL between the outcome and the outcome under noise of standard
+    deviation `noise` on the span's embeddings (or phi(clean) - phi(noisy) for answer_joint); the
+    answer is |<dJ/de_t, e_t>|. how "perturb" (OAR-P): token t is replaced by `mask`, and the answer
+    is the KL of the outcomes, or the signed drop of phi. At most `positions` tokens are perturbed,
     evenly spaced; the others take the value of the nearest one.
     """
 
@@ -104,15 +112,16 @@ class Saliency:
 
 
 class Service(Protocol):
-    """Something outside the engine that answers (a judge's endpoint, a teacher). All payloads of a round come in one call."""
+    """Something outside the engine that answers (a judge's endpoint, a teacher). All payloads of a
+    round come in one call."""
 
     def answer(self, payloads: list[Any]) -> list[Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Consult:
-    """Ask a service. Answer: whatever it answers to the payload. The driver sends all of a round together. purpose: what the ledger
-    counts the call as."""
+    """Ask a service. Answer: whatever it answers to the payload. The driver sends all of a round
+    together. purpose: what the ledger counts the call as."""
 
     service: Service
     payload: Any
@@ -125,10 +134,12 @@ Answer: TypeAlias = "list[Completion] | Tensor | Any"
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One sampled answer. tokens include the end token when finish is "stop" (or the text that was asked to end it).
+    """One sampled answer. tokens include the end token when finish is "stop" (or the text that was
+    asked to end it).
 
-    logp (T,): log-probability of each token under the policy at the sampling temperature, before top-p cuts the tail
-    (the quantity the ratio needs). finish: "stop" (an end token was drawn, or a text of `Sampling.stop`) or "length" (cut at max_tokens: truncated).
+    logp (T,): log-probability of each token under the policy at the sampling temperature, before
+    top-p cuts the tail (the quantity the ratio needs). finish: "stop" (an end token was drawn, or a
+    text of `Sampling.stop`) or "length" (cut at max_tokens: truncated).
     """
 
     tokens: TokenIds
@@ -140,11 +151,12 @@ class Completion:
 class Group:
     """The G completions of one problem that are credited against each other; all share one context.
 
-    prompt: what they were sampled from. train_prompt: what their log-probabilities are taken under in the update
-    (differs from prompt only where a method says so). rewards: (G,) float32, what the verifier said. level: hint level they
-    were sampled at, 0 = no hint. scores: (G,) what the advantage is computed from where it is not the verifier's
-    rewards (partial credit). prompts: one prompt a completion where they differ within the group. notes: facts for the ledger
-    (`status` of each verdict, `hint` text, ...).
+    prompt: what they were sampled from. train_prompt: what their log-probabilities are taken under
+    in the update (differs from prompt only where a method says so). rewards: (G,) float32, what the
+    verifier said. level: hint level they were sampled at, 0 = no hint. scores: (G,) what the
+    advantage is computed from where it is not the verifier's rewards (partial credit). prompts: one
+    prompt a completion where they differ within the group. notes: facts for the ledger (`status` of
+    each verdict, `hint` text, ...).
     """
 
     problem: Problem
@@ -170,11 +182,12 @@ class Group:
 class Row:
     """One token sequence for the learner.
 
-    advantage: (T,) float32, one number a token; a scalar method broadcasts. group: rows with the same name are one
-    group (for per-group weights). old_logp: (T,) log-probabilities of the policy that defines the ratio, taken under
-    `prompt`; None lets the engine fill in the current weights. sampler_logp: (T,) what the sampler reported, only to
-    measure the gap between sampler and learner. affinity: power of the group's Affinity its loss is scaled by (HINT's lambda);
-    0 = not at all.
+    advantage: (T,) float32, one number a token; a scalar method broadcasts. group: rows with the
+    same name are one group (for per-group weights). old_logp: (T,) log-probabilities of the policy
+    that defines the ratio, taken under `prompt`; None lets the engine fill in the current weights.
+    sampler_logp: (T,) what the sampler reported, only to measure the gap between sampler and
+    learner. affinity: power of the group's Affinity its loss is scaled by (HINT's lambda); 0 = not
+    at all.
     """
 
     prompt: TokenIds

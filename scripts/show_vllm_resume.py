@@ -1,12 +1,15 @@
-"""An evaluation through real vLLM on a CPU, killed twice and resumed, against one that was left alone; then the same through bare lm-eval.
+"""An evaluation through real vLLM on a CPU, killed twice and resumed, against one that was left
+alone; then the same through bare lm-eval.
 
     scripts/vllm_cpu_env.sh ENV
-    ENV/bin/python scripts/show_vllm_resume.py DATA --out FOLDER       # DATA: folder with math500.jsonl, aime24.jsonl, aime25.jsonl
+    ENV/bin/python scripts/show_vllm_resume.py DATA --out FOLDER       # DATA: folder with
+    math500.jsonl, aime24.jsonl, aime25.jsonl
 
-The policy is the packaged tiny one: its accuracy on these benchmarks means nothing. What is shown is that a SIGKILL of every
-process, twice, changes no row and no table, and that `lm_eval run --include_path tasks` gives the same numbers for the same
-completions. tiny_mixed, which the policy often solves, is there so that equal numbers are not all zeros.
-Prints what it compared and ends with exit code 1 when something differs.
+The policy is the packaged tiny one: its accuracy on these benchmarks means nothing. What is shown
+is that a SIGKILL of every process, twice, changes no row and no table, and that `lm_eval run
+--include_path tasks` gives the same numbers for the same completions. tiny_mixed, which the policy
+often solves, is there so that equal numbers are not all zeros. Prints what it compared and ends
+with exit code 1 when something differs.
 """
 
 from __future__ import annotations
@@ -125,7 +128,8 @@ def killed(out: Path, data: Path, total: int) -> Path:
         check(
             "SIGKILL of all processes",
             untouched and stored(out) < total,
-            f"{stored(out):,} of {total:,} rows stored ({', '.join(f'{f.stem} {b.count(chr(10).encode()):,}' for f, b in sorted(files.items()))})",
+            f"{stored(out):,} of {total:,} rows stored"
+            f" ({', '.join(f'{f.stem} {b.count(chr(10).encode()):,}' for f, b in sorted(files.items()))})",
             "killed",
         )
         kept = files
@@ -150,7 +154,8 @@ def compare_runs(straight: Path, resumed: Path) -> None:
         check(
             f"{task}, rows",
             a == b,
-            f"{same:,} of {len(a):,} rows (text, seed, finish, prompt hash, token counts; {tokens:,} tokens, {len({r['text'] for r in a.values()}):,} distinct texts)",
+            f"{same:,} of {len(a):,} rows (text, seed, finish, prompt hash, token counts;"
+            f" {tokens:,} tokens, {len({r['text'] for r in a.values()}):,} distinct texts)",
         )
     for name in ("summary.csv", "per_question.csv"):
         check(name, (straight / name).read_bytes() == (resumed / name).read_bytes(), "byte by byte")
@@ -198,7 +203,8 @@ def bare(
 def compare_scores(
     name: str, results: dict[str, Any], folder: Path, noise: float | None = None
 ) -> None:
-    """avg@n of bare lm-eval against ours: to 1e-12, or within `noise` standard errors of a difference."""
+    """avg@n of bare lm-eval against ours: to 1e-12, or within `noise` standard errors of a
+    difference."""
     for task, mine in read_eval(folder).tasks.items():
         theirs, here = results[task]["avg_at_n,all"], mine.means.mean()
         gap = abs(theirs - here)
@@ -211,7 +217,8 @@ def compare_scores(
             check(
                 f"{name}, {task}",
                 gap <= 1e-12,
-                f"lm-eval {theirs:.6%}, ours {here:.6%}; largest difference of avg, pass and no-answer {gap:.1e}",
+                f"lm-eval {theirs:.6%}, ours {here:.6%}; largest difference of avg, pass and"
+                f" no-answer {gap:.1e}",
             )
         else:
             error = (
@@ -222,13 +229,15 @@ def compare_scores(
             check(
                 f"{name}, {task}",
                 gap <= noise * error,
-                f"lm-eval {theirs:.3%}, ours {here:.3%}, standard error of the difference {error:.3%} (within {noise:g} of it)",
+                f"lm-eval {theirs:.3%}, ours {here:.3%}, standard error of the difference"
+                f" {error:.3%} (within {noise:g} of it)",
                 "close",
             )
 
 
 def stored_replies(folder: Path) -> None:
-    """`lm_eval run` with one more model, `stored`: it answers what a run folder of ours holds for this prompt, sampling and repeat, or fails."""
+    """`lm_eval run` with one more model, `stored`: it answers what a run folder of ours holds for
+    this prompt, sampling and repeat, or fails."""
     from lm_eval.__main__ import cli_evaluate
     from lm_eval.api.model import LM
     from lm_eval.api.registry import register_model
@@ -325,7 +334,8 @@ def show(data: Path, out: Path) -> None:
     compare_scores("greedy", results, greedy)
 
     print(
-        "\nbare lm-eval with its own vLLM model, sampling with its own seeds: other texts by design, the same score within the noise",
+        "\nbare lm-eval with its own vLLM model, sampling with its own seeds: other texts by"
+        " design, the same score within the noise",
         flush=True,
     )
     results, samples = bare(out / "bare_sampled", data, ["-m", "lm_eval"], SAMPLED, *own)
@@ -339,7 +349,8 @@ def show(data: Path, out: Path) -> None:
         ]
         print(f"        {task}: {sum(texts):,} of {len(texts):,} texts happen to be equal")
     print(
-        f"\n{'nothing differs' if not failed else f'{len(failed)} DIFFER: ' + '; '.join(failed)}, {time.monotonic() - began:.0f} s"
+        f"\n{'nothing differs' if not failed else f'{len(failed)} DIFFER: ' + '; '.join(failed)},"
+        f" {time.monotonic() - began:.0f} s"
     )
 
 

@@ -27,7 +27,8 @@ def process_results(doc: dict[str, Any], results: list[list[str]]) -> dict[str, 
 
 
 class Splits(dict[str, Any]):
-    """Split name to `datasets.Dataset`, as lm-eval wants it. report: what became of the rows of the source."""
+    """Split name to `datasets.Dataset`, as lm-eval wants it. report: what became of the rows of the
+    source."""
 
     report: Any = None
 
@@ -45,7 +46,8 @@ def benchmark(benchmark: str, **metadata: Any) -> Splits:
 
 
 def tiny(benchmark: str, grader: str = DEFAULT, **metadata: Any) -> dict[str, Any]:
-    """A generated benchmark of the tiny world, as lm-eval wants datasets: split name to `datasets.Dataset`."""
+    """A generated benchmark of the tiny world, as lm-eval wants datasets: split name to
+    `datasets.Dataset`."""
     import datasets
 
     from sage_bench.data.tiny_world import problems

@@ -1,4 +1,5 @@
-"""Shared fixtures: a real tokenizer, three real (random) tiny models, the packaged policies, the reference material."""
+"""Shared fixtures: a real tokenizer, three real (random) tiny models, the packaged policies, the
+reference material."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ ARCHITECTURES = ("tiny-llama", "tiny-qwen2", "tiny-qwen3")
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Reference material beside the repository (vectors, benchmark files); tests that need it skip without it."""
+    """Reference material beside the repository (vectors, benchmark files); tests that need it skip
+    without it."""
     if not SHARED.is_dir():
         pytest.skip(f"no reference material at {SHARED}")
     return SHARED
@@ -45,7 +47,8 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def benchmark_files(shared) -> Path:
-    """Folder of the published benchmarks (aime24.jsonl, ...) and of what is known to be wrong in them."""
+    """Folder of the published benchmarks (aime24.jsonl, ...) and of what is known to be wrong in
+    them."""
     folder = shared / "data" / "benchmarks"
     if not folder.is_dir():
         pytest.skip(f"no benchmark files at {folder}")
@@ -64,7 +67,8 @@ def renderer(tokenizer) -> Renderer:
 
 @pytest.fixture(scope="session")
 def random_policy(tokenizer) -> Callable[..., Policy]:
-    """random_policy("tiny-llama", torch.float64): a small policy with random weights, the same at every call."""
+    """random_policy("tiny-llama", torch.float64): a small policy with random weights, the same at
+    every call."""
 
     def make(name: str = "tiny-llama", dtype: torch.dtype = torch.float32, **recipe: int) -> Policy:
         small = replace(RECIPES[name], hidden=32, layers=2, **recipe)

@@ -1,7 +1,8 @@
-"""Affinity of a hinted group to the policy that is being updated (HINT, arXiv 2510.09388; definitions of its code at HEAD).
+"""Affinity of a hinted group to the policy that is being updated (HINT, arXiv 2510.09388;
+definitions of its code at HEAD).
 
-Because the hint stands in neither numerator nor denominator of the ratio, Affinity sees weight staleness and engine mismatch
-on the un-hinted context; exactly on-policy it is 1.
+Because the hint stands in neither numerator nor denominator of the ratio, Affinity sees weight
+staleness and engine mismatch on the un-hinted context; exactly on-policy it is 1.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ EPS = 1e-8
 
 @dataclass(frozen=True, slots=True)
 class Affinity:
-    """eur: share of the advantage mass inside the clip band. uc: weighted deviation of the log ratio there (lower = more
-    consistent). value = eur * exp(-uc / tau), in [0, 1]. first: the definition of the first version, for the log only."""
+    """eur: share of the advantage mass inside the clip band. uc: weighted deviation of the log
+    ratio there (lower = more consistent). value = eur * exp(-uc / tau), in [0, 1]. first: the
+    definition of the first version, for the log only.
+    """
 
     eur: float
     uc: float
@@ -27,7 +30,8 @@ class Affinity:
 
 
 def affinity(ratio: Tensor, advantage: Tensor, clip: float = 0.2) -> Affinity:
-    """Affinity of one group. ratio, advantage: (N,) over its completion tokens. clip: half-width of the band, symmetric.
+    """Affinity of one group. ratio, advantage: (N,) over its completion tokens. clip: half-width of
+    the band, symmetric.
 
     >>> round(affinity(torch.tensor([1.0, 1.1, 0.5]), torch.tensor([1.0, 1.0, -1.0])).eur, 3)
     0.667

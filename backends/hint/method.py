@@ -1,4 +1,5 @@
-"""HINT: an all-wrong group is replaced by one rolled out under an abstract hint, trained without it (arXiv 2510.09388)."""
+"""HINT: an all-wrong group is replaced by one rolled out under an abstract hint, trained without it
+(arXiv 2510.09388)."""
 
 from __future__ import annotations
 
@@ -37,7 +38,10 @@ class HINTConfig(GRPOConfig):
     )
     leak_check: bool = switch(
         True,
-        help="refuse hints with the answer, with numbers that are not in the question, or that copy the solution",
+        help=(
+            "refuse hints with the answer, with numbers that are not in the question, or that copy"
+            " the solution"
+        ),
     )
     max_overlap: float = switch(
         0.3,
@@ -49,18 +53,38 @@ class HINTConfig(GRPOConfig):
 
 @register_backend("hint")
 class HINT(GRPO):
-    """Two-stage rollout with affinity-aware optimisation: hinted completions, un-hinted log-probabilities on both sides of the ratio."""
+    """Two-stage rollout with affinity-aware optimisation: hinted completions, un-hinted
+    log-probabilities on both sides of the ratio."""
 
     Config = HINTConfig
-    source = "arXiv 2510.09388 (v2), code at HEAD: whole-group replacement, Affinity version 2 (version 1 is logged)"
+    source = (
+        "arXiv 2510.09388 (v2), code at HEAD: whole-group replacement, Affinity version 2 (version"
+        " 1 is logged)"
+    )
     columns = (
-        "`meta_hint` (`hint_column` names it): one abstract hint a problem, with `hint_source=data`",
+        (
+            "`meta_hint` (`hint_column` names it): one abstract hint a problem, with"
+            " `hint_source=data`"
+        ),
         "`solution`: what the policy or the teacher writes a hint from",
     )
     notes = (
-        "The paper's text was not at hand; equations are those of the code at HEAD. In its first version UC grew with consistency and nothing was weighed by Affinity: that value is only logged (`affinity_v1`).",
-        "The hint stands on neither side of the ratio, so Affinity sees stale weights and engine mismatch only. Where the policy that sampled is the one updated it is 1 and changes nothing: see `affinity` and `hint_gap` in the report.",
-        "The authors' loss takes the mean of each completion's tokens first, clips at 0.2 on both sides and has no dual clip; here the objective is that of the comparison (`objective.aggregation=seq-mean objective.clip_high=0.2 objective.dual_clip=null` is theirs). They sample at temperature 0.9 and score at 1.",
+        (
+            "The paper's text was not at hand; equations are those of the code at HEAD. In its"
+            " first version UC grew with consistency and nothing was weighed by Affinity: that"
+            " value is only logged (`affinity_v1`)."
+        ),
+        (
+            "The hint stands on neither side of the ratio, so Affinity sees stale weights and"
+            " engine mismatch only. Where the policy that sampled is the one updated it is 1 and"
+            " changes nothing: see `affinity` and `hint_gap` in the report."
+        ),
+        (
+            "The authors' loss takes the mean of each completion's tokens first, clips at 0.2 on"
+            " both sides and has no dual clip; here the objective is that of the comparison"
+            " (`objective.aggregation=seq-mean objective.clip_high=0.2 objective.dual_clip=null` is"
+            " theirs). They sample at temperature 0.9 and score at 1."
+        ),
         "Teacher, prompt and length of the hints are not published: ours, with a leak check.",
     )
 

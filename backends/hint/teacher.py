@@ -11,7 +11,8 @@ from sage_bench.types import Consult
 
 
 class Teacher:
-    """One question, one text, from an OpenAI-compatible endpoint (options: `sage_bench.generation.endpoint.Options`)."""
+    """One question, one text, from an OpenAI-compatible endpoint (options:
+    `sage_bench.generation.endpoint.Options`)."""
 
     def __init__(
         self,
@@ -27,7 +28,8 @@ class Teacher:
     def ask(
         self, messages: tuple[str, str], folder: Path | None
     ) -> Generator[list[Consult], list[Any], str | None]:
-        """The teacher's answer to (system, user), or None when it could not be had (`yield from` it)."""
+        """The teacher's answer to (system, user), or None when it could not be had (`yield from`
+        it)."""
         self.endpoint.open(folder)
         system, user = messages
         chat = [{"role": "system", "content": system}, {"role": "user", "content": user}]

@@ -1,4 +1,5 @@
-"""OAR: the group advantage, spread over tokens by how much each matters for the final answer (arXiv 2601.07408)."""
+"""OAR: the group advantage, spread over tokens by how much each matters for the final answer (arXiv
+2601.07408)."""
 
 from __future__ import annotations
 
@@ -20,7 +21,10 @@ Outcome = Literal["last", "answer_mean", "answer_joint"]
 class OARConfig(GRPOConfig):
     outcome: Outcome = switch(
         "answer_mean",
-        help="what is read of the answer: first token, mean of the answer's logits, log-probability of the answer",
+        help=(
+            "what is read of the answer: first token, mean of the answer's logits, log-probability"
+            " of the answer"
+        ),
     )
     probe: Literal["own", "gold"] = switch(
         "own",
@@ -45,8 +49,16 @@ class OAR(GRPO):
     needs = frozenset({"sample", "saliency"})
     source = "arXiv 2601.07408; Valsure/OAR at HEAD (not runnable as released)"
     notes = (
-        "The paper's text was not at hand, and the code misses helpers: `quantile` and `boost` are from a sister repository, the probe text `\\boxed{` is the response's own, and rescaling, a flag there, is on.",
-        "Repaired here: gradients of embeddings only (theirs mix into the policy's), the sampled token ids (theirs are tokenised again), outcomes read where the answer is predicted, negative importance counted as 0, no work on groups without advantage.",
+        (
+            "The paper's text was not at hand, and the code misses helpers: `quantile` and `boost`"
+            " are from a sister repository, the probe text `\\boxed{` is the response's own, and"
+            " rescaling, a flag there, is on."
+        ),
+        (
+            "Repaired here: gradients of embeddings only (theirs mix into the policy's), the"
+            " sampled token ids (theirs are tokenised again), outcomes read where the answer is"
+            " predicted, negative importance counted as 0, no work on groups without advantage."
+        ),
     )
 
     def roll(self, problem: Problem) -> Program:
@@ -94,22 +106,32 @@ class OAR(GRPO):
 class OARPConfig(OARConfig):
     outcome: Outcome = switch(
         "last",
-        help="what is read of the answer: first token, mean of the answer's logits, log-probability of the answer",
+        help=(
+            "what is read of the answer: first token, mean of the answer's logits, log-probability"
+            " of the answer"
+        ),
     )
     positions: int | None = switch(
         12,
-        help="tokens probed a response, evenly spaced; the others take the nearest one's value. null = all (the paper)",
+        help=(
+            "tokens probed a response, evenly spaced; the others take the nearest one's value. null"
+            " = all (the paper)"
+        ),
         ge=1,
     )
 
 
 @register_backend("oar_p")
 class OARP(OAR):
-    """Outcome-aware reshaping by perturbation: how the answer changes when a token is replaced by the pad token."""
+    """Outcome-aware reshaping by perturbation: how the answer changes when a token is replaced by
+    the pad token."""
 
     Config = OARPConfig
     notes = (
-        "`positions=12` is ours, to bound the cost; the paper replaces every token. The code can read `last` only.",
+        (
+            "`positions=12` is ours, to bound the cost; the paper replaces every token. The code"
+            " can read `last` only."
+        ),
     )
 
     def ask(self, group: Group, span: AnswerSpan) -> Saliency:
@@ -134,7 +156,8 @@ class OARGConfig(OARConfig):
 
 @register_backend("oar_g")
 class OARG(OAR):
-    """Outcome-aware reshaping by gradient x input: one backward on embeddings, parameters untouched."""
+    """Outcome-aware reshaping by gradient x input: one backward on embeddings, parameters
+    untouched."""
 
     Config = OARGConfig
 

@@ -1,6 +1,8 @@
-"""Token weights of a few responses, as coloured text: which tokens OAR made responsible for the answer.
+"""Token weights of a few responses, as coloured text: which tokens OAR made responsible for the
+answer.
 
-Runs whose method weighs tokens keep, for some groups of a step, (text, weight) of every token in `completions.jsonl`.
+Runs whose method weighs tokens keep, for some groups of a step, (text, weight) of every token in
+`completions.jsonl`.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ LEGEND = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 @dataclass(frozen=True)
 class Span:
-    """One token. side: "up" (weighs more than 1), "down" (less) or "" (1). strength: of the colour, 0 to 1."""
+    """One token. side: "up" (weighs more than 1), "down" (less) or "" (1). strength: of the colour,
+    0 to 1."""
 
     text: str
     weight: float
@@ -31,7 +34,8 @@ class Span:
 
 @dataclass(frozen=True)
 class Response:
-    """One response of a training run. facts: among them (sum w)^2 / (L sum w^2), 1 when all tokens weigh alike. hidden: tokens not shown."""
+    """One response of a training run. facts: among them (sum w)^2 / (L sum w^2), 1 when all tokens
+    weigh alike. hidden: tokens not shown."""
 
     title: str
     facts: str
@@ -55,9 +59,11 @@ def span(text: str, weight: float) -> Span:
 
 
 def responses(folder: Path, most: int = MOST) -> list[Response]:
-    """Weighted responses of a training run, spread over its steps, right and wrong ones side by side; empty where no method weighs tokens.
+    """Weighted responses of a training run, spread over its steps, right and wrong ones side by
+    side; empty where no method weighs tokens.
 
-    A response all of whose tokens weigh 1 (it has no answer to probe) shows nothing and is left out.
+    A response all of whose tokens weigh 1 (it has no answer to probe) shows nothing and is left
+    out.
     """
     groups = [r for r in read_jsonl(folder / "completions.jsonl") if r.get("weights")]
     found: list[Response] = []
@@ -90,7 +96,10 @@ def _response(row: Mapping[str, Any], i: int) -> Response:
     w = [x for _, x in tokens]
     effective = sum(w) ** 2 / (len(w) * sum(x * x for x in w)) if any(w) else 0.0
     verdict = "right" if row["completions"][i]["reward"] > 0 else "wrong"
-    facts = f"{verdict}, answer {row['answer']}; {len(w)} tokens, weights {min(w):.2f} to {max(w):.2f}, effective share {effective:.2f}"
+    facts = (
+        f"{verdict}, answer {row['answer']}; {len(w)} tokens, weights {min(w):.2f} to {max(w):.2f},"
+        f" effective share {effective:.2f}"
+    )
     return Response(
         f"step {row['step']}, {row['uid']}, response {i + 1}",
         facts,

@@ -1,8 +1,9 @@
-"""How much each token of a span matters for an outcome: OAR's two estimators (arXiv 2601.07408; spec hint-oar.md B3, B4).
+"""How much each token of a span matters for an outcome: OAR's two estimators (arXiv 2601.07408;
+spec hint-oar.md B3, B4).
 
-Both read logits at the outcome's positions only, run each prompt once, and leave the parameters' gradients alone: the
-released gradient estimator calls `backward` and mixes its gradient into the policy's, the released perturbation one
-holds the logits of every position of every perturbed copy.
+Both read logits at the outcome's positions only, run each prompt once, and leave the parameters'
+gradients alone: the released gradient estimator calls `backward` and mixes its gradient into the
+policy's, the released perturbation one holds the logits of every position of every perturbed copy.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ ROWS = 64  # perturbed copies that run together
 
 
 def inputs_after_prompt(ask: Saliency) -> TokenIds:
-    """What the model reads after the prompt: the span, the bridge and, for the answer modes, all of the target but its last token."""
+    """What the model reads after the prompt: the span, the bridge and, for the answer modes, all of
+    the target but its last token."""
     return ask.tokens + ask.bridge + (() if ask.outcome == "last" else ask.target[:-1])
 
 
@@ -35,9 +37,11 @@ def outcome_positions(ask: Saliency) -> range:
 
 
 def reading(logits: Tensor, target: Tensor, outcome: str) -> Tensor:
-    """The outcome of logits (..., A, V): log-probabilities (..., V) of `last` or `answer_mean`, or phi (...,) of `answer_joint`.
+    """The outcome of logits (..., A, V): log-probabilities (..., V) of `last` or `answer_mean`, or
+    phi (...,) of `answer_joint`.
 
-    answer_mean averages logits, not probabilities; answer_joint is the mean log-probability of the target tokens (A,).
+    answer_mean averages logits, not probabilities; answer_joint is the mean log-probability of the
+    target tokens (A,).
     """
     if outcome == "answer_joint":
         return (
@@ -55,7 +59,8 @@ def change(clean: Tensor, other: Tensor, outcome: str) -> Tensor:
 
 @contextmanager
 def frozen(model: torch.nn.Module) -> Iterator[None]:
-    """Parameters take no part in autograd: their gradients stay untouched and their activations unsaved."""
+    """Parameters take no part in autograd: their gradients stay untouched and their activations
+    unsaved."""
     flags = [(p, p.requires_grad) for p in model.parameters()]
     try:
         for p, _ in flags:
@@ -67,7 +72,8 @@ def frozen(model: torch.nn.Module) -> Iterator[None]:
 
 
 def gradient_saliency(policy: Policy, asks: Sequence[Saliency], seed: int) -> list[Tensor]:
-    """|<dJ/de_t, e_t>| of every span token, one (L,) a request; all requests in one forward and one backward.
+    """|<dJ/de_t, e_t>| of every span token, one (L,) a request; all requests in one forward and one
+    backward.
 
     Rows are independent, so the gradient of the sum of their J is every row's own gradient.
     """
@@ -97,7 +103,8 @@ def gradient_saliency(policy: Policy, asks: Sequence[Saliency], seed: int) -> li
             position_ids=positions,
             cache=branch(start.cache, start.rows),
         )
-        # one call of the LM head for all rows: on a large vocabulary reading its weights is the cost
+        # one call of the LM head for all rows: on a large vocabulary reading its weights is the
+        # cost
         logits = policy.logits(
             torch.cat([_at(hidden[i], start.last[start.rows[i]], a) for i, a in enumerate(asks)])
         ).split(sizes)
@@ -119,16 +126,19 @@ def gradient_saliency(policy: Policy, asks: Sequence[Saliency], seed: int) -> li
 
 
 def _at(hidden: Tensor, last: Tensor, ask: Saliency) -> Tensor:
-    """Hidden states (A, H) that predict the target; with an empty span and bridge the first is the prompt's last one."""
+    """Hidden states (A, H) that predict the target; with an empty span and bridge the first is the
+    prompt's last one."""
     places = list(outcome_positions(ask))
     return torch.stack([last[0] if p < 0 else hidden[p] for p in places])
 
 
 @torch.no_grad()
 def perturbation_saliency(policy: Policy, ask: Saliency) -> Tensor:
-    """Change of the outcome when a token of the span is replaced by `ask.mask`, (L,); at most `ask.positions` tokens are tried.
+    """Change of the outcome when a token of the span is replaced by `ask.mask`, (L,); at most
+    `ask.positions` tokens are tried.
 
-    Copies that differ at t share everything before t: chunks of neighbouring positions continue a common cached prefix.
+    Copies that differ at t share everything before t: chunks of neighbouring positions continue a
+    common cached prefix.
     """
     n, device = len(ask.tokens), policy.device
     if n == 0:

@@ -13,7 +13,8 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 
 @dataclass(frozen=True, slots=True)
 class AnswerSpan:
-    """reasoning: tokens before the final box. bridge: from there to the answer (`\\boxed{`). target: the answer's tokens."""
+    """reasoning: tokens before the final box. bridge: from there to the answer (`\\boxed{`).
+    target: the answer's tokens."""
 
     reasoning: TokenIds
     bridge: TokenIds
@@ -21,9 +22,11 @@ class AnswerSpan:
 
 
 def answer_span(tokens: TokenIds, text: Callable[[TokenIds], str]) -> AnswerSpan | None:
-    """The last closed, non-empty box of a completion, in tokens; None without one. text: tokens to text.
+    """The last closed, non-empty box of a completion, in tokens; None without one. text: tokens to
+    text.
 
-    A token that straddles a border belongs to what follows the border, so that the answer is always whole.
+    A token that straddles a border belongs to what follows the border, so that the answer is always
+    whole.
 
     >>> answer_span((1, 2, 3, 4, 5), lambda ids: "".join(["so ", "x=7. ", "\\\\boxed", "{7", "}"][i - 1] for i in ids))
     AnswerSpan(reasoning=(1, 2), bridge=(3,), target=(4,))
@@ -51,7 +54,8 @@ def _closing(text: str, start: int) -> int | None:
 
 
 def _token_at(tokens: TokenIds, text: Callable[[TokenIds], str], character: int) -> int:
-    """Index of the token that holds a character of the decoded text (decoded prefixes only grow)."""
+    """Index of the token that holds a character of the decoded text (decoded prefixes only
+    grow)."""
     low, high = 0, len(tokens)
     while low < high:
         middle = (low + high) // 2

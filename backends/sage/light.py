@@ -1,4 +1,5 @@
-"""SAGE-light: one roll-out a visit; the hint level of a prompt follows its success at the last visit (SAGE section 4)."""
+"""SAGE-light: one roll-out a visit; the hint level of a prompt follows its success at the last
+visit (SAGE section 4)."""
 
 from __future__ import annotations
 
@@ -46,11 +47,20 @@ class SAGELight(SAGE):
     """SAGE at the cost of GRPO: each prompt carries its hint level from visit to visit."""
 
     Config = SAGELightConfig
-    source = "arXiv 2602.03143 section 4 (SAGE-light); BaohaoLiao/SAGE @8722c1a trainer.method=sage-light"
+    source = (
+        "arXiv 2602.03143 section 4 (SAGE-light); BaohaoLiao/SAGE @8722c1a"
+        " trainer.method=sage-light"
+    )
     columns = SAGE.columns
     notes = (
-        "One hint level a visit: the switches `hint_calls`, `on_all_fail` and `fixed_level` of `sage` do nothing here.",
-        "The code's threshold 0.1 means 0 right of at most 9 completions; with 4 a level falls from 2 right on, with 8 from 3.",
+        (
+            "One hint level a visit: the switches `hint_calls`, `on_all_fail` and `fixed_level` of"
+            " `sage` do nothing here."
+        ),
+        (
+            "The code's threshold 0.1 means 0 right of at most 9 completions; with 4 a level falls"
+            " from 2 right on, with 8 from 3."
+        ),
     )
 
     def __init__(self, *args: Any, **switches: Any):
@@ -60,7 +70,8 @@ class SAGELight(SAGE):
         self.last_hints: dict[str, list[str | None]] = {}
 
     def next_level(self, uid: str) -> int:
-        """Level for the next visit: 0 at the first, then up, down or the same by the accuracy of the last one."""
+        """Level for the next visit: 0 at the first, then up, down or the same by the accuracy of
+        the last one."""
         cfg, level, accuracy = self.cfg, self.level.get(uid, 0), self.accuracy.get(uid)
         if accuracy is None:
             return 0

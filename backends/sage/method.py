@@ -1,7 +1,8 @@
-"""SAGE: when a whole group fails, the policy writes itself hints and rolls out again with them (arXiv 2602.03143).
+"""SAGE: when a whole group fails, the policy writes itself hints and rolls out again with them
+(arXiv 2602.03143).
 
-The reward is unchanged and hints are gone at test time. Training conditions on the prompt the tokens were sampled
-from, hint included, so the update stays on-policy (paper section 3).
+The reward is unchanged and hints are gone at test time. Training conditions on the prompt the
+tokens were sampled from, hint included, so the update stays on-policy (paper section 3).
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ class SAGEConfig(GRPOConfig):
     )
     on_all_fail: Literal["last", "plain"] = switch(
         "last",
-        help="which failed group stays in the batch when all levels fail: the last one sampled, or the one without a hint",
+        help=(
+            "which failed group stays in the batch when all levels fail: the last one sampled, or"
+            " the one without a hint"
+        ),
     )
     fixed_level: int | None = switch(
         None, help="ablation (section 5.2): on failure try this level only", ge=1, le=5
@@ -51,29 +55,51 @@ class SAGEConfig(GRPOConfig):
     )
     hint_source: Literal["online", "offline", "data"] = switch(
         "online",
-        help="current policy; the initial policy, once, before training (ablation, section 5.2); column `hints` of the data",
+        help=(
+            "current policy; the initial policy, once, before training (ablation, section 5.2);"
+            " column `hints` of the data"
+        ),
     )
     offline_hints: int = switch(
         1,
-        help="ablation (section 5.2): hints per prompt when offline; with 10, another one at every step",
+        help=(
+            "ablation (section 5.2): hints per prompt when offline; with 10, another one at every"
+            " step"
+        ),
         ge=1,
     )
 
 
 @register_backend("sage")
 class SAGE(GRPO):
-    """Self-hinting: re-roll a failed group with progressively stronger hints the policy wrote from the solution."""
+    """Self-hinting: re-roll a failed group with progressively stronger hints the policy wrote from
+    the solution."""
 
     Config = SAGEConfig
-    source = "arXiv 2602.03143 algorithm 1; BaohaoLiao/SAGE @8722c1a, intended semantics (groups are never regrouped by position)"
+    source = (
+        "arXiv 2602.03143 algorithm 1; BaohaoLiao/SAGE @8722c1a, intended semantics (groups are"
+        " never regrouped by position)"
+    )
     columns = (
         "`solution`: hints are written from it (a problem without one is never hinted)",
         "`hints` with `hint_source=data`: a list, least hint first",
     )
     notes = (
-        "The released code sorts rows by length before it reads groups by position, so that it hints and replaces rows of other prompts (trainer.balance_batch); here a group is one object.",
-        "Hints come from the current weights, as in the code; the paper also speaks of a lagged copy. A call after the first is drawn at temperature 1, since a greedy one would repeat itself. The wording of the hint prompt is ours.",
-        "A hint that contains the answer is refused (neither paper nor code looks); a hinted prompt over the limit is not used (as in the code). Completions: 8096 tokens in section 5, 8192 in appendix and code.",
+        (
+            "The released code sorts rows by length before it reads groups by position, so that it"
+            " hints and replaces rows of other prompts (trainer.balance_batch); here a group is one"
+            " object."
+        ),
+        (
+            "Hints come from the current weights, as in the code; the paper also speaks of a lagged"
+            " copy. A call after the first is drawn at temperature 1, since a greedy one would"
+            " repeat itself. The wording of the hint prompt is ours."
+        ),
+        (
+            "A hint that contains the answer is refused (neither paper nor code looks); a hinted"
+            " prompt over the limit is not used (as in the code). Completions: 8096 tokens in"
+            " section 5, 8192 in appendix and code."
+        ),
     )
 
     def roll(self, problem: Problem) -> Program:
@@ -104,7 +130,8 @@ class SAGE(GRPO):
     def at_level(
         self, problem: Problem, level: int, hints: list[str | None] | None
     ) -> Generator[list[Request], list[Answer], Group | None]:
-        """The group sampled at a hint level; hints are written now unless given. None without a usable hint."""
+        """The group sampled at a hint level; hints are written now unless given. None without a
+        usable hint."""
         hint = self.usable(
             problem, (yield from self.hints(problem, level)) if hints is None else hints, level
         )
@@ -115,7 +142,8 @@ class SAGE(GRPO):
         )
 
     def hints(self, problem: Problem, only: int | None = None) -> Hints:
-        """Hints by level, or an empty list (`yield from` it). only: the one level that is needed of them."""
+        """Hints by level, or an empty list (`yield from` it). only: the one level that is needed of
+        them."""
         if self.cfg.hint_source == "data":
             return list(problem.extra.get("hints") or [])
         if self.cfg.hint_source == "offline":
@@ -146,7 +174,8 @@ class SAGE(GRPO):
         return written
 
     def usable(self, problem: Problem, hints: list[str | None], level: int) -> str | None:
-        """The hint of a level if there is one and the hinted prompt fits; otherwise None, with the reason recorded."""
+        """The hint of a level if there is one and the hinted prompt fits; otherwise None, with the
+        reason recorded."""
         hint = hints[level - 1] if len(hints) >= level else None
         if hint is None:
             self.ctx.record(problem, "hint_level_missing")

@@ -1,4 +1,5 @@
-"""SGPO: when a whole group fails, each failure earns partial credit by where its first wrong step stands (arXiv 2505.11595)."""
+"""SGPO: when a whole group fails, each failure earns partial credit by where its first wrong step
+stands (arXiv 2505.11595)."""
 
 from __future__ import annotations
 
@@ -24,11 +25,17 @@ PRESETS = {"b10_g0.5": (10.0, 0.5), "b0.5_g10": (0.5, 10.0)}
 class SGPOConfig(GRPOConfig):
     reward: Literal["b10_g0.5", "b0.5_g10", "raw"] = switch(
         "b10_g0.5",
-        help="slope and midpoint of the logistic reward (eq. 2, either reading of the text), or the score itself",
+        help=(
+            "slope and midpoint of the logistic reward (eq. 2, either reading of the text), or the"
+            " score itself"
+        ),
     )
     scope: Literal["all_negative", "all"] = switch(
         "all_negative",
-        help="wrong responses of all-wrong groups (the experiments), or of every group (eq. 2 as written)",
+        help=(
+            "wrong responses of all-wrong groups (the experiments), or of every group (eq. 2 as"
+            " written)"
+        ),
     )
     judge: str = switch("reference", help="who finds the first wrong step (`sage-bench ls judges`)")
     judge_options: dict[str, Any] = switch(
@@ -55,12 +62,25 @@ class SGPO(GRPO):
     """Stepwise guided policy optimisation: a step judge turns all-wrong groups into graded ones."""
 
     Config = SGPOConfig
-    source = "arXiv 2505.11595 (text of March 2026) eqs. 1-2; no code is public: judge prompt and step splitter are ours"
+    source = (
+        "arXiv 2505.11595 (text of March 2026) eqs. 1-2; no code is public: judge prompt and step"
+        " splitter are ours"
+    )
     columns = ("`solution`: what the judge compares with (the bare answer where it is missing)",)
     notes = (
-        'The text names beta and gamma as "10 and 0.5" without saying which is which: `reward` has both readings, and the default is the one that gives a half-right response one half. The first version had the opposite sign in eq. 2.',
-        "Not in the paper, so ours: a response without a wrong step scores 1 and an empty one 0; a group of which one response could not be judged keeps its rewards.",
-        "The paper judges in epochs 1 to 3 of 12, which is the default share of the steps. Its KL weight and learning rate are `verl`'s defaults (not printed); here there is no KL.",
+        (
+            'The text names beta and gamma as "10 and 0.5" without saying which is which: `reward`'
+            " has both readings, and the default is the one that gives a half-right response one"
+            " half. The first version had the opposite sign in eq. 2."
+        ),
+        (
+            "Not in the paper, so ours: a response without a wrong step scores 1 and an empty one"
+            " 0; a group of which one response could not be judged keeps its rewards."
+        ),
+        (
+            "The paper judges in epochs 1 to 3 of 12, which is the default share of the steps. Its"
+            " KL weight and learning rate are `verl`'s defaults (not printed); here there is no KL."
+        ),
     )
     uses_progress = True
 
@@ -95,7 +115,9 @@ class SGPO(GRPO):
         votes = [next(judged) if s else [None] for s in steps]
         if not all(
             votes
-        ):  # never a default score for one sample beside judged ones: the group stays as the verifier left it
+            # never a default score for one sample beside judged ones: the group stays as the verifier
+            # left it
+        ):
             self.ctx.record(problem, "judge_failed")
             return group
         self.ctx.record(problem, "judged", len(asked))

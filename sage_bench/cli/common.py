@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def quiet_libraries() -> None:
-    """No progress bars and advice of other people's libraries between our own lines. Before they are imported."""
+    """No progress bars and advice of other people's libraries between our own lines. Before they
+    are imported."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -23,7 +24,8 @@ def quiet_libraries() -> None:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Aligned text on stdout: nothing is cut, and it reads the same on a terminal, in a file and in a pipe."""
+    """Aligned text on stdout: nothing is cut, and it reads the same on a terminal, in a file and in
+    a pipe."""
     cells = [[str(c) if c is not None else "" for c in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     for row in (cells[0], ["-" * w for w in widths], *cells[1:]):
@@ -38,7 +40,8 @@ def data_options(
     gated: str,
     gold_corrections: str,
 ) -> DataOptions:
-    """--data, --offline, --gated and --gold-corrections of the verbs that read benchmarks. Raises `UsageError`."""
+    """--data, --offline, --gated and --gold-corrections of the verbs that read benchmarks. Raises
+    `UsageError`."""
     from sage_bench.utils.errors import UsageError
 
     for flag, value, known in (

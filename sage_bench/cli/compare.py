@@ -24,7 +24,10 @@ def compare(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            help="Evaluation runs, or folders that contain them. The others are compared with the first."
+            help=(
+                "Evaluation runs, or folders that contain them. The others are compared with the"
+                " first."
+            )
         ),
     ],
     metric: Annotated[
@@ -35,7 +38,10 @@ def compare(
         Optional[str],
         typer.Option(
             "--against",
-            help="Name of the run (or method, with --seeds) to compare the others with, instead of the first.",
+            help=(
+                "Name of the run (or method, with --seeds) to compare the others with, instead of"
+                " the first."
+            ),
         ),
     ] = None,
     all_pairs: Annotated[
@@ -49,7 +55,9 @@ def compare(
         Optional[list[str]],
         typer.Option(
             "--allow",
-            help="Compare in spite of different prompts, sampling, data or grader. May be repeated.",
+            help=(
+                "Compare in spite of different prompts, sampling, data or grader. May be repeated."
+            ),
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
@@ -79,6 +87,6 @@ def compare(
 
 
 compare.__doc__ = (
-    "Paired differences between evaluations, question by question, with intervals and corrected tests.\n"
-    + EXAMPLES
+    "Paired differences between evaluations, question by question, with intervals and corrected"
+    " tests.\n" + EXAMPLES
 )

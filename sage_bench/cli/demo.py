@@ -86,6 +86,6 @@ def demo(
 
 
 demo.__doc__ = (
-    "Train methods from the same tiny policy, evaluate all without hints, print the comparison table. Minutes on two cores.\n"
-    + EXAMPLES
+    "Train methods from the same tiny policy, evaluate all without hints, print the comparison"
+    " table. Minutes on two cores.\n" + EXAMPLES
 )

@@ -50,6 +50,6 @@ def doctor(
 
 
 doctor.__doc__ = (
-    "Examine this machine: versions against what is required, the grading canary, GPU, browser, folders, cached benchmarks, the Hub.\n\nExit code 4 when something is wrong.\n"
-    + EXAMPLES
+    "Examine this machine: versions against what is required, the grading canary, GPU, browser,"
+    " folders, cached benchmarks, the Hub.\n\nExit code 4 when something is wrong.\n" + EXAMPLES
 )

@@ -1,4 +1,5 @@
-"""What this machine has and lacks: versions, the grading canary, GPU, browser, folders, the Hub. Changes nothing."""
+"""What this machine has and lacks: versions, the grading canary, GPU, browser, folders, the Hub.
+Changes nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ ROOM = 20.0  # GB that one model of 7 B parameters and its samples want
 
 @dataclass(frozen=True)
 class Finding:
-    """state: ok; note (something optional is missing); wrong (results would be wrong, or nothing runs). remedy: what to type."""
+    """state: ok; note (something optional is missing); wrong (results would be wrong, or nothing
+    runs). remedy: what to type."""
 
     name: str
     state: State
@@ -36,7 +38,8 @@ class Finding:
 
 
 def examine(out: Path = Path("runs"), *, network: bool = True) -> Iterator[Finding]:
-    """All findings, as they are made. out: where runs would be written. network: also ask whether the Hub answers."""
+    """All findings, as they are made. out: where runs would be written. network: also ask whether
+    the Hub answers."""
     yield Finding(
         "python",
         "ok" if sys.version_info >= (3, 11) else "wrong",
@@ -109,7 +112,8 @@ def vllm() -> Finding:
 
 
 def canary(pool: Pool | None = None) -> Finding:
-    """Do the six pairs of `grading.canary` come out here as they should? A lost comparison counts as a difference."""
+    """Do the six pairs of `grading.canary` come out here as they should? A lost comparison counts
+    as a difference."""
     from sage_bench.grading.canary import canaries
     from sage_bench.grading.canary import packages as grading_packages
 
@@ -136,9 +140,11 @@ def graders() -> Finding:
     return Finding(
         "graders",
         "wrong" if missing else "ok",
-        f"no grader {', '.join(missing)}, which tasks name"
-        if missing
-        else ", ".join(GRADERS.names()),
+        (
+            f"no grader {', '.join(missing)}, which tasks name"
+            if missing
+            else ", ".join(GRADERS.names())
+        ),
         "reinstall sage-bench" if missing else "",
     )
 
@@ -152,9 +158,14 @@ def cpu() -> Finding:
         "cpu",
         "ok" if passive else "note",
         f"{cores} cores, {platform.machine()}",
-        ""
-        if passive
-        else "export OMP_WAIT_POLICY=PASSIVE: threads that spin slow two processes down ten times",
+        (
+            ""
+            if passive
+            else (
+                "export OMP_WAIT_POLICY=PASSIVE: threads that spin slow two processes down ten"
+                " times"
+            )
+        ),
     )
 
 

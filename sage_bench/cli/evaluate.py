@@ -46,7 +46,10 @@ def evaluate(
         typer.Option(
             "--tasks",
             "-t",
-            help="Tasks and groups with samples a question, e.g. tiny:4,tiny_long:16, or a profile such as @quick (`sage-bench ls tasks`, `ls profiles`).",
+            help=(
+                "Tasks and groups with samples a question, e.g. tiny:4,tiny_long:16, or a profile"
+                " such as @quick (`sage-bench ls tasks`, `ls profiles`)."
+            ),
         ),
     ],
     out: Annotated[
@@ -78,7 +81,10 @@ def evaluate(
     grader: Annotated[
         Optional[str],
         typer.Option(
-            help="Verifier for all tasks, instead of the one each of them names (`sage-bench ls graders`)."
+            help=(
+                "Verifier for all tasks, instead of the one each of them names (`sage-bench ls"
+                " graders`)."
+            )
         ),
     ] = None,
     overwrite: Annotated[
@@ -91,7 +97,10 @@ def evaluate(
         bool,
         typer.Option(
             "--strict",
-            help="A task that was left out because its data are gated makes the result partial (exit code 3).",
+            help=(
+                "A task that was left out because its data are gated makes the result partial (exit"
+                " code 3)."
+            ),
         ),
     ] = False,
     data: Annotated[
@@ -99,7 +108,9 @@ def evaluate(
         typer.Option(
             "--data",
             metavar="TASK=FILE",
-            help="A file instead of the Hub, or a folder of files called like the tasks. Repeatable.",
+            help=(
+                "A file instead of the Hub, or a folder of files called like the tasks. Repeatable."
+            ),
         ),
     ] = None,
     offline: Annotated[
@@ -145,7 +156,10 @@ def evaluate(
     sampler: Annotated[
         str,
         typer.Option(
-            help="Who draws the samples (`sage-bench ls samplers`); auto: vllm where it runs on a GPU, else hf."
+            help=(
+                "Who draws the samples (`sage-bench ls samplers`); auto: vllm where it runs on a"
+                " GPU, else hf."
+            )
         ),
     ] = "auto",
     sampler_options: Annotated[
@@ -159,7 +173,10 @@ def evaluate(
     chat_template: Annotated[
         str,
         typer.Option(
-            help="auto: the tokenizer's own, an error without one; none: plain text, for base models; or a Jinja file."
+            help=(
+                "auto: the tokenizer's own, an error without one; none: plain text, for base"
+                " models; or a Jinja file."
+            )
         ),
     ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
@@ -256,7 +273,8 @@ def evaluate(
 def run(
     config: EvalConfig, sampler: str, options: Mapping[str, Any], *, strict: bool, quiet: bool
 ) -> None:
-    """Evaluate, write the tables of the run, print its folder. Raises `PartialError` after that when samples are missing."""
+    """Evaluate, write the tables of the run, print its folder. Raises `PartialError` after that
+    when samples are missing."""
     from sage_bench.evaluation import runner
     from sage_bench.evaluation.tasks.loading import check_complete
     from sage_bench.generation import models
@@ -278,6 +296,6 @@ def run(
 
 
 evaluate.__doc__ = (
-    "Evaluate a model without hints. Run the same command again to go on: only missing samples are generated.\n"
-    + EXAMPLES
+    "Evaluate a model without hints. Run the same command again to go on: only missing samples are"
+    " generated.\n" + EXAMPLES
 )

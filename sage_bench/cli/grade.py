@@ -26,7 +26,10 @@ def grade(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            help="Folders of evaluations, or folders that contain them; or JSONL files of completions recorded elsewhere."
+            help=(
+                "Folders of evaluations, or folders that contain them; or JSONL files of"
+                " completions recorded elsewhere."
+            )
         ),
     ],
     grader: Annotated[
@@ -34,7 +37,10 @@ def grade(
         typer.Option(
             "--grader",
             "-g",
-            help="Grade the stored samples with this grader (`sage-bench ls graders`). May be repeated.",
+            help=(
+                "Grade the stored samples with this grader (`sage-bench ls graders`). May be"
+                " repeated."
+            ),
         ),
     ] = None,
     agreement: Annotated[
@@ -58,7 +64,10 @@ def grade(
     adjudications: Annotated[
         Optional[Path],
         typer.Option(
-            help="Files: JSON lines with set, row, label and reason, which explain where a grader and a row's label differ."
+            help=(
+                "Files: JSON lines with set, row, label and reason, which explain where a grader"
+                " and a row's label differ."
+            )
         ),
     ] = None,
     out: Annotated[
@@ -106,7 +115,8 @@ def grade(
         return
     if by or stated or adjudications or out or (gold_field, text_field) != (GOLD, TEXT):
         raise UsageError(
-            "--by, --gold-field, --text-field, --stated, --adjudications and --out are for files of completions",
+            "--by, --gold-field, --text-field, --stated, --adjudications and --out are for files of"
+            " completions",
             where=str(runs[0]),
             remedy="give a JSONL file, or leave them out",
         )
@@ -114,7 +124,7 @@ def grade(
         raise UsageError(
             "nothing to do", remedy="give --grader, or --agreement to compare the grades there are"
         )
-    folders = [f for run in runs for f in (find_runs(run) or [run]) if kind_of(f) == "eval"]
+    folders = [f for run in runs for f in find_runs(run) or [run] if kind_of(f) == "eval"]
     if not folders:
         raise UsageError(
             "no evaluation here",
@@ -152,7 +162,8 @@ def grade(
 
 
 def show(run: dict) -> None:
-    """Mean score (percent over samples) of every task by every grader, then the pairs, then the folder."""
+    """Mean score (percent over samples) of every task by every grader, then the pairs, then the
+    folder."""
     tasks = sorted({t for scores in run["scores"].values() for t in scores})
     width = max(map(len, [*tasks, "task"]))
     print(f"{'task':<{width}}  " + "  ".join(f"{n:>11}" for n in run["scores"]))
@@ -165,13 +176,14 @@ def show(run: dict) -> None:
         )
     for pair in run["agreement"] or []:
         print(
-            f"{pair['a']} / {pair['b']}: {100 * pair['agree']:.2f} % of {pair['samples']} alike; right for both {pair['both']}, for neither {pair['neither']}, "
-            f"only {pair['a']} {pair['only_a']}, only {pair['b']} {pair['only_b']}"
+            f"{pair['a']} / {pair['b']}: {100 * pair['agree']:.2f} % of {pair['samples']} alike;"
+            f" right for both {pair['both']}, for neither {pair['neither']}, only {pair['a']}"
+            f" {pair['only_a']}, only {pair['b']} {pair['only_b']}"
         )
     print(run["run"])
 
 
 grade.__doc__ = (
-    "Grade stored samples again, without a GPU. The grades of other graders stay; `sage-bench report --grader` chooses.\n"
-    + EXAMPLES
+    "Grade stored samples again, without a GPU. The grades of other graders stay; `sage-bench"
+    " report --grader` chooses.\n" + EXAMPLES
 )

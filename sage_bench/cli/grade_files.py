@@ -30,7 +30,8 @@ def grade_files(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Grade every row of every file and print shares by group, then each row whose label a grader does not share."""
+    """Grade every row of every file and print shares by group, then each row whose label a grader
+    does not share."""
     for path in paths:
         if not path.is_file():
             raise UsageError(
@@ -58,9 +59,9 @@ def grade_files(
             out,
             "".join(
                 json.dumps(r, ensure_ascii=False) + "\n"
-                for r in everything.astype(object)
-                .where(everything.notna(), None)
-                .to_dict("records")
+                for r in (
+                    everything.astype(object).where(everything.notna(), None).to_dict("records")
+                )
             ),
         )
     if as_json:
@@ -116,9 +117,10 @@ def _show(
         verdict = "right" if d["correct"] else "wrong"
         answer = d["extracted"] if d["extracted"] is not None else d["status"]
         print(
-            f"{d['grader']} says {verdict}, the label not: row {d['row']} ({d['group']}), gold {d['gold']}, answer {answer}"
-            + (f": {d['reason']}" if d["reason"] else "")
+            f"{d['grader']} says {verdict}, the label not: row {d['row']} ({d['group']}), gold"
+            f" {d['gold']}, answer {answer}" + (f": {d['reason']}" if d["reason"] else "")
         )
     print(
-        f"{path}: {len(graded) // graded.grader.nunique()} rows, {bad} quarantined; percent of right completions"
+        f"{path}: {len(graded) // graded.grader.nunique()} rows, {bad} quarantined; percent of"
+        " right completions"
     )

@@ -22,7 +22,10 @@ def grader_eval(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="JSON lines with gold, response and label (true or false); choices make a row multiple choice."
+            help=(
+                "JSON lines with gold, response and label (true or false); choices make a row"
+                " multiple choice."
+            )
         ),
     ],
     grader: Annotated[
@@ -41,13 +44,19 @@ def grader_eval(
         typer.Option(
             "--out",
             "-o",
-            help="Write the rows on which a grader and the label disagree here (JSON lines); bad rows go beside it.",
+            help=(
+                "Write the rows on which a grader and the label disagree here (JSON lines); bad"
+                " rows go beside it."
+            ),
         ),
     ] = None,
     adjudications: Annotated[
         Optional[Path],
         typer.Option(
-            help="JSON lines with set, row, label (null: does not stand) and reason: labels read by hand."
+            help=(
+                "JSON lines with set, row, label (null: does not stand) and reason: labels read by"
+                " hand."
+            )
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable table.")] = False,
@@ -138,8 +147,8 @@ def grader_eval(
     else:
         show(table)
         print(
-            f"{len(rows)} rows, {len(bad)} quarantined, {len(rejected) - len(bad)} with a label that does not stand; "
-            + ", ".join(f"{k} {v}" for k, v in packages().items())
+            f"{len(rows)} rows, {len(bad)} quarantined, {len(rejected) - len(bad)} with a label"
+            " that does not stand; " + ", ".join(f"{k} {v}" for k, v in packages().items())
         )
         for pair in sick:
             print(f"warning: math-verify grades {pair} unlike the versions this was measured with")
@@ -193,6 +202,6 @@ def show(table: list[dict[str, Any]]) -> None:
 
 
 grader_eval.__doc__ = (
-    "Measure graders against labelled rows: agreement, false negatives and positives, time a row, side by side.\n"
-    + EXAMPLES
+    "Measure graders against labelled rows: agreement, false negatives and positives, time a row,"
+    " side by side.\n" + EXAMPLES
 )

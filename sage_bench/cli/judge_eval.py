@@ -55,7 +55,10 @@ def judge_eval(
         Optional[list[str]],
         typer.Option(
             "--solutions",
-            help="File with problem and solution columns, for rows without a solution. May be repeated.",
+            help=(
+                "File with problem and solution columns, for rows without a solution. May be"
+                " repeated."
+            ),
         ),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Rows judged together.")] = 64,
@@ -93,7 +96,9 @@ def judge_eval(
     found = read_labelled(files, limit=limit, solutions=solutions or [])
     if found.quarantine and not quiet:
         stderr().print(
-            f"{len(found.quarantine)} rows set aside ({', '.join(f'{n} x {r}' for r, n in found.reasons().items())}): {out / 'quarantine.jsonl'}"
+            f"{len(found.quarantine)} rows set aside"
+            f" ({', '.join(f'{n} x {r}' for r, n in found.reasons().items())}):"
+            f" {out / 'quarantine.jsonl'}"
         )
     rows = judge_rows(
         config,
@@ -106,6 +111,6 @@ def judge_eval(
 
 
 judge_eval.__doc__ = (
-    "Measure a step judge on labelled data: does it find the first wrong step? Run the same command again to go on.\n"
-    + EXAMPLES
+    "Measure a step judge on labelled data: does it find the first wrong step? Run the same command"
+    " again to go on.\n" + EXAMPLES
 )

@@ -108,8 +108,9 @@ def _rows(kind: str) -> list[dict[str, object]]:
         return [
             {
                 "name": f"@{p.name}",
-                "about": f"{p.about}: {p.tasks}"
-                + (f", first {p.limit} questions" if p.limit else ""),
+                "about": (
+                    f"{p.about}: {p.tasks}" + (f", first {p.limit} questions" if p.limit else "")
+                ),
                 "tasks": p.tasks,
                 "limit": p.limit,
             }
@@ -157,7 +158,8 @@ def _print(rows: list[dict[str, object]], verbose: bool) -> None:
                     for s in value:  # type: ignore[union-attr]
                         differ = f"  [paper {s['paper']}, code {s['code']}]" if "paper" in s else ""
                         print(
-                            f"{'':<{width}}    {s['name']} = {s['default']} ({s['values']}): {s['help']}{differ}"
+                            f"{'':<{width}}    {s['name']} = {s['default']} ({s['values']}):"
+                            f" {s['help']}{differ}"
                         )
                 elif key == "notes":
                     for note in value:  # type: ignore[union-attr]

@@ -32,8 +32,11 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="Train reasoning policies with the methods of the field, evaluate them **without hints**, print the table.\n\n"
-    "Start with `sage-bench demo`: GRPO against SAGE on this machine, in minutes.",
+    help=(
+        "Train reasoning policies with the methods of the field, evaluate them **without hints**,"
+        " print the table.\n\nStart with `sage-bench demo`: GRPO against SAGE on this machine, in"
+        " minutes."
+    ),
 )
 app.command("demo")(demo.demo)
 app.command("train")(train.train)

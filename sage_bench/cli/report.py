@@ -32,7 +32,10 @@ def report(
     grader: Annotated[
         Optional[str],
         typer.Option(
-            help="Whose grades the tables show (see `sage-bench grade`); each run's own unless given."
+            help=(
+                "Whose grades the tables show (see `sage-bench grade`); each run's own unless"
+                " given."
+            )
         ),
     ] = None,
 ) -> None:

@@ -60,9 +60,9 @@ def build(
         recipe = builder.RECIPES[name]
         recipe = replace(
             recipe,
-            competence_steps=competence_steps
-            if competence_steps is not None
-            else recipe.competence_steps,
+            competence_steps=(
+                competence_steps if competence_steps is not None else recipe.competence_steps
+            ),
             doubt_steps=doubt_steps if doubt_steps is not None else recipe.doubt_steps,
         )
         with Bar(f"build {name}", recipe.competence_steps + recipe.doubt_steps, quiet=quiet) as bar:

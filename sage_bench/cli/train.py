@@ -109,8 +109,8 @@ def train(
 
 
 train.__doc__ = (
-    "Train a policy with one method. Progress goes to stderr; the last line is the final checkpoint.\n"
-    + EXAMPLES
+    "Train a policy with one method. Progress goes to stderr; the last line is the final"
+    " checkpoint.\n" + EXAMPLES
 )
 
 

@@ -27,7 +27,9 @@ def validate(
         typer.Option(
             "--data",
             metavar="TASK=FILE",
-            help="A file instead of the Hub, or a folder of files called like the tasks. Repeatable.",
+            help=(
+                "A file instead of the Hub, or a folder of files called like the tasks. Repeatable."
+            ),
         ),
     ] = None,
     offline: Annotated[
@@ -130,8 +132,9 @@ def validate(
 
 
 validate.__doc__ = (
-    "Check benchmarks before anything is generated: data load, row counts, prompts, every gold graded true by its own grader, duplicates, overlap with training data.\n\n"
-    "Exit code 0 fine, 3 not checked in full, 4 something is wrong.\n" + EXAMPLES
+    "Check benchmarks before anything is generated: data load, row counts, prompts, every gold"
+    " graded true by its own grader, duplicates, overlap with training data.\n\nExit code 0 fine, 3"
+    " not checked in full, 4 something is wrong.\n" + EXAMPLES
 )
 
 

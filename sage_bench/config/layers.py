@@ -1,7 +1,7 @@
 """Filling a `RunConfig` from layers, and remembering where each value came from.
 
-Layers, later ones win: defaults < model preset (and its part for the backend) < `--config` files < environment
-(`SAGE_BENCH_OPTIM__LR=1e-5`) < flags and `key=value` on the command line.
+Layers, later ones win: defaults < model preset (and its part for the backend) < `--config` files <
+environment (`SAGE_BENCH_OPTIM__LR=1e-5`) < flags and `key=value` on the command line.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The configuration and `origins`: dotted key -> layer that set it ("default" where none did)."""
+    """The configuration and `origins`: dotted key -> layer that set it ("default" where none
+    did)."""
 
     config: RunConfig
     origins: Mapping[str, str]
@@ -76,7 +77,8 @@ def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_yaml(path: Path | Any, origin: str) -> dict[str, Any]:
-    """A YAML mapping; `include: other.yaml` beside it is read first. Raises `UsageError` naming the file."""
+    """A YAML mapping; `include: other.yaml` beside it is read first. Raises `UsageError` naming the
+    file."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
@@ -105,7 +107,8 @@ def read_yaml(path: Path | Any, origin: str) -> dict[str, Any]:
 
 
 def file_layers(values: dict[str, Any], origin: str, backend: str | None) -> list[Layer]:
-    """The layers of one file: its values, then its part for the backend (`per_backend: {sft: {optim: ...}}`)."""
+    """The layers of one file: its values, then its part for the backend (`per_backend: {sft:
+    {optim: ...}}`)."""
     values = dict(values)
     per_backend = values.pop("per_backend", {}) or {}
     values.pop("note", None)

@@ -1,6 +1,8 @@
-"""What a training run is made of: one pydantic section a topic. Defaults are SAGE's where the paper or its code has one.
+"""What a training run is made of: one pydantic section a topic. Defaults are SAGE's where the paper
+or its code has one.
 
-How sections are filled from presets, files, the environment and the command line: `sage_bench.config.layers`.
+How sections are filled from presets, files, the environment and the command line:
+`sage_bench.config.layers`.
 """
 
 from __future__ import annotations
@@ -87,7 +89,9 @@ class TrainConfig(Section):
     updates_per_step: int = Field(
         2,
         ge=1,
-        description="optimiser steps a rollout batch is cut into (128 prompts in mini-batches of 64)",
+        description=(
+            "optimiser steps a rollout batch is cut into (128 prompts in mini-batches of 64)"
+        ),
     )
     seed: int = Field(0, description="order of the data and every sampled token")
     save_every: int = Field(50, ge=1, description="steps between checkpoints")
@@ -136,12 +140,18 @@ class LogConfig(Section):
     kl_rows: int = Field(
         0,
         ge=0,
-        description="rows a step on which KL to the initial policy is measured; keeps a second copy of the weights",
+        description=(
+            "rows a step on which KL to the initial policy is measured; keeps a second copy of the"
+            " weights"
+        ),
     )
     gap_rows: int = Field(
         8,
         ge=0,
-        description="hinted completions a step whose log-probability is also taken without the hint (0 = off)",
+        description=(
+            "hinted completions a step whose log-probability is also taken without the hint (0 ="
+            " off)"
+        ),
     )
     completions: int = Field(
         2, ge=0, description="groups a step whose texts are kept in completions.jsonl"

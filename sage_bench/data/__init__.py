@@ -1,1 +1,2 @@
-"""Problem sources: registered datasets, local files, the tiny world. `problems.load_problems` is the way in."""
+"""Problem sources: registered datasets, local files, the tiny world. `problems.load_problems` is
+the way in."""

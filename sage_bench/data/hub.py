@@ -1,4 +1,5 @@
-"""Rows of a dataset of the Hugging Face Hub: pinned, from the cache when offline, with errors that say what to do."""
+"""Rows of a dataset of the Hugging Face Hub: pinned, from the cache when offline, with errors that
+say what to do."""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ class GatedError(DataError):
         super().__init__(
             what,
             where=where,
-            remedy=f"accept its terms at {url} and `export HF_TOKEN=...`, or give --data {where}=FILE",
+            remedy=(
+                f"accept its terms at {url} and `export HF_TOKEN=...`, or give --data {where}=FILE"
+            ),
         )
 
 
@@ -51,8 +54,9 @@ def rows(
 ) -> Iterator[Mapping[str, Any]]:
     """Rows of `hub` = {"id", "config", "split", "revision"}.
 
-    Raises `GatedError` when its terms (at the URL `gated`) are not accepted, and `DataError` when it can be had neither from
-    the Hub nor from the cache, or when the cache holds another revision than the pinned one.
+    Raises `GatedError` when its terms (at the URL `gated`) are not accepted, and `DataError` when
+    it can be had neither from the Hub nor from the cache, or when the cache holds another revision
+    than the pinned one.
     """
     import datasets
 
@@ -61,7 +65,8 @@ def rows(
         data = datasets.load_dataset(
             hub["id"], hub.get("config"), split=hub["split"], revision=hub.get("revision")
         )
-    except Exception as error:  # network, access, cache and format each have types of their own, from several libraries
+    # network, access, cache and format each have types of their own, from several libraries
+    except Exception as error:
         line = (str(error).strip().splitlines() or [""])[0]
         reason = f"{type(error).__name__}: {line}"
         if gated and ("gated" in line.lower() or is_offline() or not has_token()):
@@ -72,7 +77,10 @@ def rows(
             raise DataError(
                 f"{place} is not in the cache of this machine, and the network is switched off",
                 where=task,
-                remedy=f"once with a network: `sage-bench validate -t {task}`; or give --data {task}=FILE",
+                remedy=(
+                    f"once with a network: `sage-bench validate -t {task}`; or give --data"
+                    f" {task}=FILE"
+                ),
             ) from error
         raise DataError(
             f"{place} cannot be loaded: {reason}",
@@ -84,13 +92,16 @@ def rows(
         raise DataError(
             f"the cache holds {hub['id']} at {found[:10]}, the task pins {hub['revision'][:10]}",
             where=task,
-            remedy=f"once with a network: `sage-bench validate -t {task}`; or give --data {task}=FILE",
+            remedy=(
+                f"once with a network: `sage-bench validate -t {task}`; or give --data {task}=FILE"
+            ),
         )
     yield from data
 
 
 def cached_revision(data: Any) -> str | None:
-    """The revision a loaded dataset was cached under (the name of its folder), or None where that is no revision."""
+    """The revision a loaded dataset was cached under (the name of its folder), or None where that
+    is no revision."""
     files = getattr(data, "cache_files", None)
     name = Path(files[0]["filename"]).parent.name if files else ""
     return name if re.fullmatch(r"[0-9a-f]{40}", name) else None

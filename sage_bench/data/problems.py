@@ -1,4 +1,5 @@
-"""Rows of any source become `Problem`s; bad rows are set aside with their reason, never dropped silently."""
+"""Rows of any source become `Problem`s; bad rows are set aside with their reason, never dropped
+silently."""
 
 from __future__ import annotations
 
@@ -78,7 +79,8 @@ def check_source(source: str) -> None:
 
 
 def read_rows(source: str) -> Rows:
-    """Rows of a registered dataset or a file. Raises `UsageError` or `DataError` when it cannot be read."""
+    """Rows of a registered dataset or a file. Raises `UsageError` or `DataError` when it cannot be
+    read."""
     check_source(source)
     if not is_file(source):
         for i, row in enumerate(DATASETS.get(source)()):
@@ -97,7 +99,8 @@ def read_rows(source: str) -> Rows:
     }
     try:
         frame = readers[path.suffix](path)
-    except Exception as error:  # pandas, pyarrow and json each raise their own types; the file is what matters to the user
+    # pandas, pyarrow and json each raise their own types; the file is what matters to the user
+    except Exception as error:
         raise DataError(
             f"cannot be read: {type(error).__name__}: {str(error).splitlines()[0]}", where=source
         ) from error
@@ -157,8 +160,9 @@ def load_problems(
 ) -> Loaded:
     """Read, check and convert all rows of `config.source`.
 
-    Set aside: rows that cannot be read, lack a question or an answer, repeat a uid, have a gold the grader cannot
-    use, or whose prompt is longer than the limit. Raises `DataError` when nothing is left.
+    Set aside: rows that cannot be read, lack a question or an answer, repeat a uid, have a gold the
+    grader cannot use, or whose prompt is longer than the limit. Raises `DataError` when nothing is
+    left.
     """
     loaded = Loaded([])
     seen: set[str] = set()
@@ -189,6 +193,9 @@ def load_problems(
         raise DataError(
             f"no usable row ({reasons})",
             where=config.source,
-            remedy="rows need `question` (or `problem`) and `answer`; map other names with data.columns",
+            remedy=(
+                "rows need `question` (or `problem`) and `answer`; map other names with"
+                " data.columns"
+            ),
         )
     return loaded

@@ -23,7 +23,8 @@ def _tiny(name: str) -> Iterator[Mapping[str, Any]]:
 
 @register_dataset("tiny")
 def tiny() -> Iterator[Mapping[str, Any]]:
-    """Training set of the tiny world: 256 chains of three to eight steps, 70 % of the operators `*`."""
+    """Training set of the tiny world: 256 chains of three to eight steps, 70 % of the operators
+    `*`."""
     return _tiny("tiny")
 
 
@@ -44,7 +45,10 @@ def _hub(repository: str, split: str, revision: str | None = None) -> Iterator[M
         raise DataError(
             f"cannot be loaded from the Hub: {type(error).__name__}: {str(error).splitlines()[0]}",
             where=repository,
-            remedy="check network and `HF_TOKEN`, or give a local .jsonl or .parquet file with data.source=FILE",
+            remedy=(
+                "check network and `HF_TOKEN`, or give a local .jsonl or .parquet file with"
+                " data.source=FILE"
+            ),
         ) from error
     for row in rows:
         gold = (row.get("reward_model") or {}).get("ground_truth")
@@ -58,11 +62,13 @@ def _hub(repository: str, split: str, revision: str | None = None) -> Iterator[M
 
 @register_dataset("sage-train")
 def sage_train() -> Iterator[Mapping[str, Any]]:
-    """The 15k training prompts of SAGE (Hub: baohao/sage_train; could not be read where this was written)."""
+    """The 15k training prompts of SAGE (Hub: baohao/sage_train; could not be read where this was
+    written)."""
     return _hub("baohao/sage_train", "train")
 
 
 @register_dataset("sage-validation")
 def sage_validation() -> Iterator[Mapping[str, Any]]:
-    """SAGE's validation prompts (Hub: baohao/sage_validation; could not be read where this was written)."""
+    """SAGE's validation prompts (Hub: baohao/sage_validation; could not be read where this was
+    written)."""
     return _hub("baohao/sage_validation", "test")

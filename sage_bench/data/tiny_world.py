@@ -1,9 +1,11 @@
-"""The tiny world: arithmetic modulo 10 in explicit steps, exactly verifiable, with a difficulty one can dial.
+"""The tiny world: arithmetic modulo 10 in explicit steps, exactly verifiable, with a difficulty one
+can dial.
 
-A problem is a chain of operations from left to right, `3*9+6*8`; its solution computes one step at a time,
-`3*9=7 7+6=3 3*8=4 \\boxed{734}`; its answer is the string of all results. One wrong step fails the whole, and chance is
-10^-n for n steps: a sparse terminal reward, as in competition mathematics. The tiny policies know all of it but doubt the
-results of `*`, so the chance of a problem is about q^(number of stars).
+A problem is a chain of operations from left to right, `3*9+6*8`; its solution computes one step at
+a time, `3*9=7 7+6=3 3*8=4 \\boxed{734}`; its answer is the string of all results. One wrong step
+fails the whole, and chance is 10^-n for n steps: a sparse terminal reward, as in competition
+mathematics. The tiny policies know all of it but doubt the results of `*`, so the chance of a
+problem is about q^(number of stars).
 
 Benchmarks, training set and validation set are generated from fixed seeds and share no question.
 """
@@ -21,7 +23,8 @@ from sage_bench.types import Problem
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """One generated problem. steps: `3*9=7`, ...; answer: the results as one string of digits, never starting with 0."""
+    """One generated problem. steps: `3*9=7`, ...; answer: the results as one string of digits,
+    never starting with 0."""
 
     question: str
     steps: tuple[str, ...]
@@ -45,7 +48,8 @@ class Chain:
 
     @property
     def scaffold(self) -> dict[str, list[str]]:
-        """Ready-made hints in the columns of Scaf-GRPO's data: how many steps; the first of them; all but the last, in up to four parts."""
+        """Ready-made hints in the columns of Scaf-GRPO's data: how many steps; the first of them;
+        all but the last, in up to four parts."""
         n, count = len(self.steps), self.hints[0]
         shown = self.steps[: n - 1]
         cuts = (
@@ -63,7 +67,8 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A distribution of chains. lengths: number of steps, inclusive; stars: share of `*` among the operators."""
+    """A distribution of chains. lengths: number of steps, inclusive; stars: share of `*` among the
+    operators."""
 
     name: str
     lengths: tuple[int, int]
@@ -119,7 +124,8 @@ def surface(start: int, terms: list[str], form: str) -> str:
 def chain(
     rng: random.Random, length: int, stars: float, form: str = "plain", noise: float = 0.0
 ) -> Chain:
-    """Draw one chain. noise: share of `*` results replaced by a random digit (only to make a policy doubt them).
+    """Draw one chain. noise: share of `*` results replaced by a random digit (only to make a policy
+    doubt them).
 
     >>> chain(random.Random(1), 3, 0.5).solution
     '2+5=7 7*8=6 6*4=4 \\\\boxed{764}'
@@ -152,7 +158,8 @@ def draw(family: Family, seed: str) -> Iterator[Chain]:
 def problems(name: str) -> tuple[Problem, ...]:
     """The problems of a benchmark, of `tiny` (training) or of `tiny-val`. KeyError for other names.
 
-    Test sets are drawn first and never contain a question that training or validation would: those skip them.
+    Test sets are drawn first and never contain a question that training or validation would: those
+    skip them.
     """
     family = {TRAIN.name: TRAIN, VALIDATION.name: VALIDATION, **BENCHMARKS}[name]
     taken = {p.question for other in _before(name) for p in problems(other)}

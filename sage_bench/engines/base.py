@@ -17,9 +17,10 @@ Stats = dict[str, float]
 class Engine(Runner, Protocol):
     """Answers requests, applies rows, saves itself.
 
-    run(asks) is collective: every rank calls it, an empty list is allowed. any(flag) is an all-reduce OR (the identity
-    on one process). update(rows, objective) is one rollout batch: one or more optimiser steps; it returns means for
-    the log. save and load hold everything that decides the next step: weights, optimiser, schedule.
+    run(asks) is collective: every rank calls it, an empty list is allowed. any(flag) is an
+    all-reduce OR (the identity on one process). update(rows, objective) is one rollout batch: one
+    or more optimiser steps; it returns means for the log. save and load hold everything that
+    decides the next step: weights, optimiser, schedule.
     """
 
     capabilities: frozenset[str]
@@ -35,6 +36,10 @@ def check_needs(method: Method, engine: Engine, engine_name: str) -> None:
     missing = method.needs - engine.capabilities
     if missing:
         raise UsageError(
-            f"backend `{type(method).__name__}` needs {sorted(missing)}, which engine `{engine_name}` does not offer",
-            remedy=f"choose another engine (`sage-bench ls engines`); this one offers {sorted(engine.capabilities)}",
+            f"backend `{type(method).__name__}` needs {sorted(missing)}, which engine"
+            f" `{engine_name}` does not offer",
+            remedy=(
+                "choose another engine (`sage-bench ls engines`); this one offers"
+                f" {sorted(engine.capabilities)}"
+            ),
         )

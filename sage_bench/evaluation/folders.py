@@ -1,4 +1,5 @@
-"""Which folder a run belongs to: the one whose fingerprint agrees, or a new one and a word on what changed."""
+"""Which folder a run belongs to: the one whose fingerprint agrees, or a new one and a word on what
+changed."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ MERGED = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """news: what differs from the nearest run of the same model, "" when there is nothing to tell."""
+    """news: what differs from the nearest run of the same model, "" when there is nothing to
+    tell."""
 
     folder: Path
     news: str = ""
@@ -38,8 +40,8 @@ def fingerprint(
     sampling: Mapping[str, Any],
     tasks: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Everything that decides the samples except how many there are: weights, template, seed, sampling, and of each task its
-    prompt, sampling and data."""
+    """Everything that decides the samples except how many there are: weights, template, seed,
+    sampling, and of each task its prompt, sampling and data."""
     return json.loads(
         json.dumps(
             {
@@ -58,8 +60,9 @@ def fingerprint(
 def choose(parent: Path, wanted: Mapping[str, Any]) -> Place:
     """The run folder under `parent` (all runs of one model name).
 
-    Tasks are not part of the name, so that more of them can join a run later. A run is gone on with when everything but its
-    tasks agrees and no task that both know has changed; of several, the one that shares most tasks.
+    Tasks are not part of the name, so that more of them can join a run later. A run is gone on with
+    when everything but its tasks agrees and no task that both know has changed; of several, the one
+    that shares most tasks.
     """
     runs = {
         f: read_manifest(f).get("fingerprint", {})
@@ -88,7 +91,8 @@ def choose(parent: Path, wanted: Mapping[str, Any]) -> Place:
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Dotted keys whose values differ, with both values. Tasks that only one of them has are no difference.
+    """Dotted keys whose values differ, with both values. Tasks that only one of them has are no
+    difference.
 
     >>> difference({"seed": 0, "tasks": {"a": {"data_rev": 1}, "b": {}}}, {"seed": 0, "tasks": {"a": {"data_rev": 2}}})
     {'tasks.a.data_rev': ('1', '2')}

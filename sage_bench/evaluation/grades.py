@@ -27,11 +27,13 @@ def grade_run(
     graders: str | Mapping[str, str] = memo.DEFAULT,
     tell: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Write grades/<task>.<grader>.jsonl for every stored sample: doc_id, sample, correct, status, extracted, grader_version.
+    """Write grades/<task>.<grader>.jsonl for every stored sample: doc_id, sample, correct, status,
+    extracted, grader_version.
 
-    graders: one for all tasks, or one by task (others keep the default). Grades of other graders stay; those of another version
-    of this one move to grades/superseded. grades/<grader>.json says what decided: versions of the packages, the canaries, statuses
-    and seconds. tell(done) counts samples.
+    graders: one for all tasks, or one by task (others keep the default). Grades of other graders
+    stay; those of another version of this one move to grades/superseded. grades/<grader>.json says
+    what decided: versions of the packages, the canaries, statuses and seconds. tell(done) counts
+    samples.
     """
     done, seen = 0, {}
     for file in sorted((folder / "questions").glob("*.json")):
@@ -113,7 +115,8 @@ def graders_of(folder: Path) -> list[str]:
 
 
 def load_grades(folder: Path, grader: str | None = None) -> pd.DataFrame:
-    """All graded samples of a run, one row each (`COLUMNS`). grader: the manifest's unless another is named.
+    """All graded samples of a run, one row each (`COLUMNS`). grader: the manifest's unless another
+    is named.
 
     Raises `DataError` when that one has not graded the run.
     """
@@ -148,7 +151,8 @@ def load_grades(folder: Path, grader: str | None = None) -> pd.DataFrame:
 
 
 def verdicts(folder: Path, grader: str) -> pd.DataFrame:
-    """What one grader said of every sample, from its grades alone: task, doc_id, sample, correct. Raises `DataError` when it has not graded the run."""
+    """What one grader said of every sample, from its grades alone: task, doc_id, sample, correct.
+    Raises `DataError` when it has not graded the run."""
     _check_graded(folder, grader)
     files = sorted((folder / "grades").glob(f"*.{grader}.jsonl"))
     return pd.DataFrame(
@@ -171,9 +175,11 @@ def _check_graded(folder: Path, grader: str) -> None:
 
 
 def agreement(folder: Path, graders: Sequence[str] | None = None) -> pd.DataFrame:
-    """How far the graders of a run agree, one row a pair: samples both graded, share of equal verdicts, and who alone said yes.
+    """How far the graders of a run agree, one row a pair: samples both graded, share of equal
+    verdicts, and who alone said yes.
 
-    Columns: a, b, samples, agree (share), both, neither, only_a, only_b. Raises `DataError` with fewer than two graders.
+    Columns: a, b, samples, agree (share), both, neither, only_a, only_b. Raises `DataError` with
+    fewer than two graders.
     """
     names = list(graders) if graders else graders_of(folder)
     if len(names) < 2:

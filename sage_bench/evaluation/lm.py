@@ -40,7 +40,8 @@ class Wanted:
 
 
 def sampling_of(kwargs: dict[str, Any]) -> tuple[Sampling, tuple[str, ...]]:
-    """lm-eval's generation_kwargs, read strictly: nothing is sampled greedily or cut by a default nobody wrote.
+    """lm-eval's generation_kwargs, read strictly: nothing is sampled greedily or cut by a default
+    nobody wrote.
 
     >>> sampling_of({"until": [], "do_sample": True, "temperature": 0.6, "top_p": 0.95, "max_gen_toks": 8192})
     (Sampling(temperature=0.6, top_p=0.95, max_tokens=8192, stop=()), ())
@@ -59,9 +60,9 @@ def sampling_of(kwargs: dict[str, Any]) -> tuple[Sampling, tuple[str, ...]]:
 class StoreLM(LM):
     """An `LM` that answers from the store and lets a sampler draw the rest.
 
-    lm-eval hands the same `Instance` object `repeats` times: the clones are numbered, and number i gets its own seed,
-    derived from (seed, task, doc_id, i). on_progress(done, total) counts samples of all tasks. gold(task, doc) is asked
-    only for samplers that want golds.
+    lm-eval hands the same `Instance` object `repeats` times: the clones are numbered, and number i
+    gets its own seed, derived from (seed, task, doc_id, i). on_progress(done, total) counts samples
+    of all tasks. gold(task, doc) is asked only for samplers that want golds.
     """
 
     def __init__(
@@ -165,7 +166,8 @@ class StoreLM(LM):
         return out
 
     def _blocks(self, wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
-        """Fixed blocks of samples that are not all there: what is drawn together depends on (task, question, sample) alone, not on what is missing."""
+        """Fixed blocks of samples that are not all there: what is drawn together depends on (task,
+        question, sample) alone, not on what is missing."""
         questions = max(1, self.sampler.block // SAMPLES_PER_BLOCK)
         blocks: dict[tuple[str, int, int], list[Wanted]] = defaultdict(list)
         for w in wanted:
@@ -173,7 +175,8 @@ class StoreLM(LM):
         yield from (b for b in blocks.values() if any(w.key not in self.stores[w.task] for w in b))
 
     def _draw(self, batch: Sequence[Wanted]) -> Iterator[None]:
-        """Draw and store. Yields once for each new row. A block is stored in order and as a whole, other samples as they come."""
+        """Draw and store. Yields once for each new row. A block is stored in order and as a whole,
+        other samples as they come."""
         together: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for i, text in self.sampler.draw([w.ask for w in batch]):
             w = batch[i]
@@ -215,7 +218,8 @@ class StoreLM(LM):
 
 
 def check_context(sampler: Sampler, wanted: Sequence[Wanted]) -> None:
-    """Raise `UsageError` before anything is drawn when a prompt and its longest completion do not fit the model's context.
+    """Raise `UsageError` before anything is drawn when a prompt and its longest completion do not
+    fit the model's context.
 
     Nothing is cut silently: lm-eval's own models drop the beginning of such a prompt.
     """
@@ -232,14 +236,17 @@ def check_context(sampler: Sampler, wanted: Sequence[Wanted]) -> None:
     if over:
         (task, doc_id), (n, new) = max(over.items(), key=lambda item: item[1])
         raise UsageError(
-            f"{len(over)} prompts do not fit the model's context of {sampler.context} tokens together with their completions; the longest has {n} tokens, and {new} new ones are allowed",
+            f"{len(over)} prompts do not fit the model's context of {sampler.context} tokens"
+            f" together with their completions; the longest has {n} tokens, and {new} new ones are"
+            " allowed",
             where=f"{task}, question {doc_id}",
             remedy=make_fit(sampler, [n for n, _ in over.values()]),
         )
 
 
 def make_fit(sampler: Sampler, lengths: Sequence[int]) -> str:
-    """What to type when prompts of these lengths (tokens) are too long with their completions, some of them perhaps without one."""
+    """What to type when prompts of these lengths (tokens) are too long with their completions, some
+    of them perhaps without one."""
     context = sampler.context or 0
     short = [n for n in lengths if n < context]
     said = (

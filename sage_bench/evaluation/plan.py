@@ -1,4 +1,5 @@
-"""What an evaluation would ask and cost, without weights: first prompts, counts, upper bounds of tokens and GPU hours."""
+"""What an evaluation would ask and cost, without weights: first prompts, counts, upper bounds of
+tokens and GPU hours."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ def plan(
     tokens_per_second: float = 2000.0,
     gpu_price: float | None = None,
 ) -> str:
-    """Text of the plan. Costs are upper bounds: every completion as long as it may be, on GPUs that make `tokens_per_second` each."""
+    """Text of the plan. Costs are upper bounds: every completion as long as it may be, on GPUs that
+    make `tokens_per_second` each."""
     loaded, skipped = load(tasks, options, grader=grader, sampling=sampling)
     renderer, said = _renderer(model)
     out = [f"model      {model}{said}"]
@@ -39,15 +41,19 @@ def plan(
         report = report_of(task)
         out += [
             "",
-            f"{name}: {len(docs)} questions x {task.config.repeats} = {n:,} samples, graded by {grader_of(task)}"
-            + (" (LIMITED)" if limit else ""),
+            f"{name}: {len(docs)} questions x {task.config.repeats} = {n:,} samples, graded by"
+            f" {grader_of(task)}" + (" (LIMITED)" if limit else ""),
             f"  data       {report['source'] if report else 'generated'}"
             + (
-                f", {len(report['corrected'])} golds corrected, {len(report['excluded'])} questions left out"
+                f", {len(report['corrected'])} golds corrected, {len(report['excluded'])} questions"
+                " left out"
                 if report
                 else ""
             ),
-            f"  sampling   temperature {kwargs.get('temperature')}, top_p {kwargs.get('top_p', 1.0)}, at most {most} tokens",
+            (
+                f"  sampling   temperature {kwargs.get('temperature')}, top_p"
+                f" {kwargs.get('top_p', 1.0)}, at most {most} tokens"
+            ),
             f"  prompts    {_lengths(renderer, prompts)}",
             "  first prompt:",
             *(f"    | {line}" for line in _short(shown(task, prompts[0])).splitlines()),
@@ -56,7 +62,8 @@ def plan(
     hours = longest / tokens_per_second / 3600
     price = f", {hours * gpu_price:,.2f} at {gpu_price:g} an hour" if gpu_price is not None else ""
     out.append(
-        f"total      {samples:,} samples, at most {longest:,} new tokens: at most {hours:,.2f} GPU hours at {tokens_per_second:,.0f} tokens a second{price}"
+        f"total      {samples:,} samples, at most {longest:,} new tokens: at most {hours:,.2f} GPU"
+        f" hours at {tokens_per_second:,.0f} tokens a second{price}"
     )
     return "\n".join(out)
 

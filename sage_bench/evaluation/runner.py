@@ -1,4 +1,5 @@
-"""Evaluate one model: generate what is missing, grade, summarise. Every table is made from the run folder alone."""
+"""Evaluate one model: generate what is missing, grade, summarise. Every table is made from the run
+folder alone."""
 
 from __future__ import annotations
 
@@ -32,8 +33,10 @@ from sage_bench.utils.versions import versions
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """What to evaluate. tasks: name to samples a question. sampling: overrides of the task files' generation_kwargs.
-    grader: for all tasks, instead of the one each of them names. data: where rows come from and how golds are read.
+    """What to evaluate. tasks: name to samples a question. sampling: overrides of the task files'
+    generation_kwargs.
+    grader: for all tasks, instead of the one each of them names. data: where rows come from and how
+    golds are read.
     overwrite: a run of the same fingerprint goes to .trash first."""
 
     model: str
@@ -59,7 +62,8 @@ def slug(model: str) -> str:
 
 
 def read_label(model: str) -> dict[str, Any]:
-    """What weights say of themselves: {"method", "seed", "step"} of a checkpoint, {} of a model we did not train."""
+    """What weights say of themselves: {"method", "seed", "step"} of a checkpoint, {} of a model we
+    did not train."""
     file = Path(model) / pretrained.LABEL
     saved = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     return {
@@ -71,9 +75,12 @@ def read_label(model: str) -> dict[str, Any]:
 
 
 def evaluate(config: EvalConfig, sampler: Sampler, *, quiet: bool = False) -> Path:
-    """Run the evaluation to its end and return the run folder. The same call again generates only what is missing.
+    """Run the evaluation to its end and return the run folder. The same call again generates only
+    what is missing.
 
-    Raises `PartialError` when some samples could not be drawn; the others are stored and graded by then."""
+    Raises `PartialError` when some samples could not be drawn; the others are stored and graded by
+    then.
+    """
     loaded, skipped = load(
         config.tasks, config.data, grader=config.grader, sampling=config.sampling
     )
@@ -136,7 +143,8 @@ def manifest(
     tasks: Mapping[str, int],
     print_of: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """manifest.json: what this call asks for, together with what earlier calls into this folder asked for."""
+    """manifest.json: what this call asks for, together with what earlier calls into this folder
+    asked for."""
     now = versions()
     earlier = [
         v for v in [*before.get("earlier_versions", []), before.get("versions", now)] if v != now
@@ -165,7 +173,8 @@ def manifest(
 
 
 def load_tasks(config: EvalConfig, tasks: Mapping[str, int]) -> dict[str, Any]:
-    """lm-eval's task objects, with our number of repeats and the overridden sampling. Raises `DataError` when none can be loaded."""
+    """lm-eval's task objects, with our number of repeats and the overridden sampling. Raises
+    `DataError` when none can be loaded."""
     return load(tasks, config.data, grader=config.grader, sampling=config.sampling)[0]
 
 
@@ -189,7 +198,8 @@ def describe(task: Any) -> dict[str, Any]:
 def run_lm_eval(
     config: EvalConfig, sampler: Sampler, folder: Path, tasks: Mapping[str, Any], *, quiet: bool
 ) -> dict[str, Any]:
-    """Drive lm-eval over our tasks. Returns its results (its own schema) without the samples, which are in the store."""
+    """Drive lm-eval over our tasks. Returns its results (its own schema) without the samples, which
+    are in the store."""
     from lm_eval import evaluator
     from lm_eval.api import task as prompts
 
@@ -226,7 +236,8 @@ def gold_of(task: Any, doc: Mapping[str, Any]) -> str:
 
 
 def write_questions(folder: Path, tasks: Mapping[str, Any], limit: int | None = None) -> None:
-    """questions/<task>.json: gold (and options) of every question, so that a run can be graded again from its folder alone."""
+    """questions/<task>.json: gold (and options) of every question, so that a run can be graded
+    again from its folder alone."""
     (folder / "questions").mkdir(exist_ok=True)
     for name, task in tasks.items():
         docs = enumerate(islice(task.eval_docs, limit))

@@ -1,4 +1,5 @@
-"""The sample store: one append-only file a task, one row a (question, sample). It is the source of truth and the cache."""
+"""The sample store: one append-only file a task, one row a (question, sample). It is the source of
+truth and the cache."""
 
 from __future__ import annotations
 
@@ -10,11 +11,13 @@ from typing import Any
 from sage_bench.utils.files import Appender, read_jsonl
 
 Key = tuple[int, int, str]  # (doc_id, sample, prompt_hash)
-SYNC_EVERY = 1.0  # seconds; a killed process loses nothing that was written, a machine without power this much
+# seconds; a killed process loses nothing that was written, a machine without power this much
+SYNC_EVERY = 1.0
 
 
 class SampleStore:
-    """samples/<task>.jsonl of a run folder. Rows: task, doc_id, sample, seed, prompt_hash, text, finish, prompt_tokens, tokens, time.
+    """samples/<task>.jsonl of a run folder. Rows: task, doc_id, sample, seed, prompt_hash, text,
+    finish, prompt_tokens, tokens, time.
 
     Reading keeps the first row of a key, so that a later duplicate can never change a score.
     """
@@ -31,8 +34,9 @@ class SampleStore:
         return key in self.rows
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> int:
-        """Write the rows that are not there yet and say how many. They outlive the process when this returns. Raises
-        `SageBenchError` when the disk is full; what was stored before stays whole."""
+        """Write the rows that are not there yet and say how many. They outlive the process when
+        this returns. Raises `SageBenchError` when the disk is full; what was stored before stays
+        whole."""
         new: dict[Key, dict[str, Any]] = {}
         for r in rows:
             key = (r["doc_id"], r["sample"], r["prompt_hash"])

@@ -1,4 +1,5 @@
-"""Which samples of a question agree: classes of equal answers, by the grader's equality and not by spelling."""
+"""Which samples of a question agree: classes of equal answers, by the grader's equality and not by
+spelling."""
 
 from __future__ import annotations
 
@@ -18,10 +19,12 @@ RIGHT, BLANK = 0, -1  # the class of right answers; samples without an answer
 def answer_classes(
     rows: Sequence[Mapping[str, Any]], same: Callable[[str, Sequence[str]], Sequence[bool]]
 ) -> dict[int, int]:
-    """Class of each sample of one question: `RIGHT`, `BLANK`, or 1, 2, ... for wrong answers that are equal to each other.
+    """Class of each sample of one question: `RIGHT`, `BLANK`, or 1, 2, ... for wrong answers that
+    are equal to each other.
 
-    rows: grades (sample, correct, extracted). same(a, others): which of the others equal a. Answers are compared with the
-    first of each class, the most frequent ones first, since a grader's equality need not be transitive.
+    rows: grades (sample, correct, extracted). same(a, others): which of the others equal a. Answers
+    are compared with the first of each class, the most frequent ones first, since a grader's
+    equality need not be transitive.
 
     >>> rows = [{"sample": i, "correct": a == "7", "extracted": a} for i, a in enumerate(["7", "1/2", "0.5", None, "3"])]
     >>> answer_classes(rows, lambda a, others: [{a, b} == {"1/2", "0.5"} for b in others])
@@ -42,7 +45,8 @@ def answer_classes(
 
 
 def load_votes(folder: Path, task: str, grader: str) -> dict[int, dict[int, int]]:
-    """{doc_id: {sample: class}} of a graded task of a run. Kept in votes/ of the run folder until its grades change."""
+    """{doc_id: {sample: class}} of a graded task of a run. Kept in votes/ of the run folder until
+    its grades change."""
     grades = folder / "grades" / f"{task}.{grader}.jsonl"
     digest = hashlib.sha256(grades.read_bytes()).hexdigest()
     file = folder / "votes" / f"{task}.{grader}.json"
@@ -58,7 +62,8 @@ def load_votes(folder: Path, task: str, grader: str) -> dict[int, dict[int, int]
         file.parent.mkdir(exist_ok=True)
         write_text(file, json.dumps({"grades": digest, "classes": classes}))
     except OSError:
-        return classes  # a run folder that may only be read is compared all the same, a little slower each time
+        # a run folder that may only be read is compared all the same, a little slower each time
+        return classes
     return classes
 
 

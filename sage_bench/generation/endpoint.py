@@ -1,4 +1,5 @@
-"""An OpenAI-compatible chat endpoint: timeouts, retries with back-off, a cache on disk, a ledger of calls and cost."""
+"""An OpenAI-compatible chat endpoint: timeouts, retries with back-off, a cache on disk, a ledger of
+calls and cost."""
 
 from __future__ import annotations
 
@@ -29,8 +30,9 @@ RETRY = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the service said. text: None when all of it is a thought. thought: reasoning it keeps apart from the text. finish: its
-    `finish_reason`. tokens: (prompt, completion), 0 where it does not say."""
+    """What the service said. text: None when all of it is a thought. thought: reasoning it keeps
+    apart from the text. finish: its `finish_reason`. tokens: (prompt, completion), 0 where it does
+    not say."""
 
     text: str | None
     thought: str
@@ -40,7 +42,8 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A try, or a call after its last try, that brought nothing. code: the HTTP status, None without one. said: what came with it.
+    """A try, or a call after its last try, that brought nothing. code: the HTTP status, None
+    without one. said: what came with it.
     wait: seconds the server asks to wait."""
 
     status: str
@@ -51,7 +54,8 @@ class Failure:
 
 
 class Options(BaseModel):
-    """What a user may say about an endpoint. The key is read from an environment variable and never written anywhere."""
+    """What a user may say about an endpoint. The key is read from an environment variable and never
+    written anywhere."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -73,7 +77,10 @@ class Options(BaseModel):
     pause: float = Field(
         0.5,
         ge=0,
-        description="seconds before the second try, doubled for each further one; a Retry-After is honoured up to `timeout`",
+        description=(
+            "seconds before the second try, doubled for each further one; a Retry-After is honoured"
+            " up to `timeout`"
+        ),
     )
     patience: int = Field(
         32,
@@ -92,7 +99,8 @@ class Options(BaseModel):
 
 
 def endpoint(options: Mapping[str, Any], *, name: str, path: str = CHAT) -> Endpoint:
-    """An endpoint from the options a user gave (`Options`). name: of its files, and in errors. Raises `UsageError` naming the option."""
+    """An endpoint from the options a user gave (`Options`). name: of its files, and in errors.
+    Raises `UsageError` naming the option."""
     known = Options.model_fields
     try:
         chosen = Options.model_validate(dict(options))
@@ -122,8 +130,10 @@ def endpoint(options: Mapping[str, Any], *, name: str, path: str = CHAT) -> Endp
 
 
 class Endpoint:
-    """The service. Files in the run folder: `<name>_calls.jsonl`, one row a try (time, key of the payload, status, attempt, gave_up,
-    seconds, tokens, cost), and `<name>_cache.jsonl`, the replies, from which a second run is answered without a call."""
+    """The service. Files in the run folder: `<name>_calls.jsonl`, one row a try (time, key of the
+    payload, status, attempt, gave_up, seconds, tokens, cost), and `<name>_cache.jsonl`, the
+    replies, from which a second run is answered without a call.
+    """
 
     def __init__(self, options: Options, key: str, name: str = "service", path: str = CHAT):
         self.options, self.name, self.secret = options, name, key
@@ -150,7 +160,8 @@ class Endpoint:
         )
 
     def answer(self, payloads: list[dict[str, Any]]) -> list[str | None]:
-        """Each reply's text, or None for a call that failed for good. Equal payloads are asked once."""
+        """Each reply's text, or None for a call that failed for good. Equal payloads are asked
+        once."""
         self.failed_in_a_row = 0
         bodies = {self.key(p): p for p in payloads}
         with (
@@ -171,9 +182,12 @@ class Endpoint:
         self.ledger = self.ledger or Appender(file)
 
     def stream(self, payloads: Sequence[dict[str, Any]]) -> Iterator[tuple[int, Reply | Failure]]:
-        """(index, reply) as calls end, `parallel` at a time. No cache: equal payloads are separate calls.
+        """(index, reply) as calls end, `parallel` at a time. No cache: equal payloads are separate
+        calls.
 
-        Closing the iterator gives up what has not begun; calls under way end by themselves, in threads nobody waits for."""
+        Closing the iterator gives up what has not begun; calls under way end by themselves, in
+        threads nobody waits for.
+        """
         todo: SimpleQueue[tuple[int, dict[str, Any]]] = SimpleQueue()
         done: SimpleQueue[tuple[int, Reply | Failure | Exception]] = SimpleQueue()
         for item in enumerate(payloads):
@@ -217,9 +231,11 @@ class Endpoint:
         """What the cache knows a call by: address, payload, further fields."""
         return hashlib.sha256(
             json.dumps(
-                [self.url, payload, self.options.body]
-                if self.options.body
-                else [self.url, payload],
+                (
+                    [self.url, payload, self.options.body]
+                    if self.options.body
+                    else [self.url, payload]
+                ),
                 sort_keys=True,
             ).encode()
         ).hexdigest()
@@ -245,7 +261,8 @@ class Endpoint:
         remember: bool,
         stop: threading.Event | None = None,
     ) -> Reply | Failure:
-        """One call with its tries. remember: its text goes into the cache; a reply without a text is then none. stop: nobody waits any more."""
+        """One call with its tries. remember: its text goes into the cache; a reply without a text
+        is then none. stop: nobody waits any more."""
         body = {k: v for k, v in {**payload, **self.options.body}.items() if v is not None}
         for attempt in range(1, self.options.tries + 1):
             began = time.monotonic()
@@ -344,7 +361,8 @@ class Endpoint:
                 self.told.add(row["status"])
                 place = f", see {self.ledger.path}" if self.ledger else ""
                 stderr().print(
-                    f"warning: {self.name}: a call failed for good ({row['status']}){place}; told once for each reason",
+                    f"warning: {self.name}: a call failed for good ({row['status']}){place}; told"
+                    " once for each reason",
                     markup=False,
                 )
 
@@ -354,7 +372,8 @@ class NoTextError(TypeError):
 
 
 def read_reply(body: Any) -> Reply:
-    """The reply in a body of `/chat/completions` or `/completions`. Raises what `Endpoint` takes for garbage.
+    """The reply in a body of `/chat/completions` or `/completions`. Raises what `Endpoint` takes
+    for garbage.
 
     >>> read_reply({"choices": [{"message": {"content": None, "reasoning_content": "Hm"}, "finish_reason": "length"}]})
     Reply(text=None, thought='Hm', finish='length', tokens=(0, 0))
@@ -387,7 +406,8 @@ def token_counts(usage: Any) -> tuple[int, int]:
 
 
 def retry_after(value: str | None, now: float | None = None) -> float:
-    """Seconds a `Retry-After` header asks for: a number or a date. 0 where it is missing or neither.
+    """Seconds a `Retry-After` header asks for: a number or a date. 0 where it is missing or
+    neither.
 
     >>> retry_after("3"), retry_after(None), retry_after("soon"), retry_after("Thu, 01 Jan 1970 00:00:09 GMT", now=2.0)
     (3.0, 0.0, 0.0, 7.0)

@@ -1,4 +1,5 @@
-"""Model folders: where they are, what is in them, and errors that say what is missing. Loads no weights."""
+"""Model folders: where they are, what is in them, and errors that say what is missing. Loads no
+weights."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from typing import Any
 from sage_bench.utils.errors import ModelError
 
 LABEL = "sage_bench.json"  # beside weights we wrote: {"preset", "backend", "seed", "step"}
-PACKAGED = "package:"  # model.path of a policy that ships with this package: package:data/tiny_policies/llama
+# model.path of a policy that ships with this package: package:data/tiny_policies/llama
+PACKAGED = "package:"
 
 
 def model_path(path: str) -> str:
@@ -45,7 +47,8 @@ def load_tokenizer(path: str, revision: str | None = None) -> Any:
     check_folder(path)
     try:
         return AutoTokenizer.from_pretrained(path, revision=revision)
-    except Exception as error:  # OSError, ValueError, KeyError, types of tokenizers and hub: what the user needs is the path
+    # OSError, ValueError, KeyError, types of tokenizers and hub: what the user needs is the path
+    except Exception as error:
         raise ModelError(
             f"no tokenizer can be loaded: {type(error).__name__}: {first_line(error)}",
             where=path,
@@ -59,14 +62,18 @@ def first_line(error: BaseException) -> str:
 
 def remedy(path: str) -> str:
     if Path(path).exists():
-        return "the folder needs config.json, model.safetensors and tokenizer files as `save_pretrained` writes them"
+        return (
+            "the folder needs config.json, model.safetensors and tokenizer files as"
+            " `save_pretrained` writes them"
+        )
     return (
         "give a model folder, a preset (`sage-bench ls models`), or a Hub id this machine can reach"
     )
 
 
 def preset_of(path: str) -> str | None:
-    """The preset whose settings fit a folder we wrote (`sage_bench.json` beside the weights), or None."""
+    """The preset whose settings fit a folder we wrote (`sage_bench.json` beside the weights), or
+    None."""
     file = Path(model_path(path)) / LABEL
     if not file.is_file():
         return None

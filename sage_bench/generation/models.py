@@ -14,7 +14,8 @@ OWN_WEIGHTS = ("hf", "local", "vllm")  # samplers that load a folder or Hub id
 
 
 def resolve(model: str, sampler: str = "auto") -> tuple[str, str]:
-    """(path or name of the model, name of the sampler). Raises `UsageError` or `ModelError` before anything heavy is imported.
+    """(path or name of the model, name of the sampler). Raises `UsageError` or `ModelError` before
+    anything heavy is imported.
 
     auto: `fake` for fake:P; `vllm` where it is installed and there is a GPU; else `hf`.
 

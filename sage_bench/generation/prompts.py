@@ -1,8 +1,9 @@
 """Every text that is put before a model, in one place, and the rendering of chats to token ids.
 
-The answering prompts are those of SAGE's protocol (spec 1.3): they are what makes numbers comparable. The prompt that
-asks for hints is worded by us and keeps the contract of the paper: three progressive levels, JSON, never the answer.
-All of them can be replaced from a YAML file (`prompts: my_prompts.yaml`).
+The answering prompts are those of SAGE's protocol (spec 1.3): they are what makes numbers
+comparable. The prompt that
+asks for hints is worded by us and keeps the contract of the paper: three progressive levels, JSON,
+never the answer. All of them can be replaced from a YAML file (`prompts: my_prompts.yaml`).
 """
 
 from __future__ import annotations
@@ -48,13 +49,17 @@ HINT_LEAD = "Here is a hint to help you:"
 HINTED_USER: dict[HintLead, str] = {
     "paper": f"{{question}}\n{HINT_LEAD}\n{{hint}}",  # SAGE appendix B
     "code": f"Question:\n{{question}}\n\n{HINT_LEAD}\n{{hint}}",  # BaohaoLiao/SAGE @8722c1a
-    "hint": "{question}\nHere are some key pieces of information to assist your reasoning without revealing the solution directly:\n{hint}",  # HINT, code at HEAD
+    "hint": (  # HINT, code at HEAD
+        "{question}\nHere are some key pieces of information to assist your reasoning without"
+        " revealing the solution directly:\n{hint}"
+    ),
     "scaf": "Question: {question}\n{hint}",  # Scaf-GRPO: the hint carries its own label
 }
 
 
 class Prompts(BaseModel):
-    """Texts with the placeholders {question}, {hint}, {solution}; replaced literally, so that LaTeX braces are safe."""
+    """Texts with the placeholders {question}, {hint}, {solution}; replaced literally, so that LaTeX
+    braces are safe."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -112,7 +117,8 @@ def fill(template: str, **values: str) -> str:
 
 
 class Messages:
-    """What is said to a model, as (system, user) pairs: all a service needs that renders chats itself."""
+    """What is said to a model, as (system, user) pairs: all a service needs that renders chats
+    itself."""
 
     def __init__(self, prompts: Prompts | None = None):
         self.prompts = prompts or Prompts()
@@ -125,7 +131,8 @@ class Messages:
         lead: HintLead = "paper",
         position: HintPosition = "user_end",
     ) -> tuple[str, str]:
-        """(system, user) messages that ask for an answer; the hint stands at the end of the user turn unless told otherwise."""
+        """(system, user) messages that ask for an answer; the hint stands at the end of the user
+        turn unless told otherwise."""
         p, question = self.prompts, question.strip()
         if not hint:
             return p.system, fill(p.question, question=question)
@@ -161,8 +168,9 @@ class Messages:
 class Renderer(Messages):
     """Chats to token ids with the tokenizer's own template.
 
-    tokenizer: any transformers tokenizer with a chat template; `ModelError` when it has none. The rendered text is
-    tokenised without adding special tokens again (a second BOS changed published Llama scores, SAGE spec 5).
+    tokenizer: any transformers tokenizer with a chat template; `ModelError` when it has none. The
+    rendered text is tokenised without adding special tokens again (a second BOS changed published
+    Llama scores, SAGE spec 5).
     """
 
     def __init__(
@@ -176,7 +184,10 @@ class Renderer(Messages):
             raise ModelError(
                 "the tokenizer has no chat template",
                 where=str(getattr(tokenizer, "name_or_path", "tokenizer")),
-                remedy="use an instruct model, or put a `chat_template.jinja` beside its tokenizer files",
+                remedy=(
+                    "use an instruct model, or put a `chat_template.jinja` beside its tokenizer"
+                    " files"
+                ),
             )
         super().__init__(prompts)
         self.tokenizer, self.template_options = tokenizer, template_options or {}

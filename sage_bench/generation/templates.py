@@ -1,4 +1,5 @@
-"""How a chat becomes the text a model reads: the tokenizer's template, one from a file, or plain text."""
+"""How a chat becomes the text a model reads: the tokenizer's template, one from a file, or plain
+text."""
 
 from __future__ import annotations
 
@@ -29,10 +30,13 @@ class PlainRenderer(Renderer):
 def chat_renderer(
     tokenizer: Any, chat_template: str = "auto", options: Mapping[str, Any] | None = None
 ) -> Renderer:
-    """A renderer. chat_template: "auto" (the tokenizer's own, `ModelError` without one), "none" (plain text), or a path of a Jinja file.
-    options: variables of the template, e.g. enable_thinking. Raises `UsageError` for a path that is no file.
+    """A renderer. chat_template: "auto" (the tokenizer's own, `ModelError` without one), "none"
+    (plain text), or a path of a Jinja file.
+    options: variables of the template, e.g. enable_thinking. Raises `UsageError` for a path that is
+    no file.
 
-    A missing template is never passed over: an instruct model asked in plain text scores far below what it can do.
+    A missing template is never passed over: an instruct model asked in plain text scores far below
+    what it can do.
     """
     if chat_template == "none":
         return PlainRenderer(tokenizer)
@@ -48,6 +52,9 @@ def chat_renderer(
         raise ModelError(
             "the tokenizer has no chat template",
             where=str(getattr(tokenizer, "name_or_path", "tokenizer")),
-            remedy="use an instruct model, give `--chat-template FILE`, or `--chat-template none` for a base model",
+            remedy=(
+                "use an instruct model, give `--chat-template FILE`, or `--chat-template none` for"
+                " a base model"
+            ),
         )
     return Renderer(tokenizer, template_options=dict(options or {}))

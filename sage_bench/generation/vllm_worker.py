@@ -1,7 +1,9 @@
-"""The process around one vLLM engine: `python -m sage_bench.generation.vllm_worker`. Its lines are described in `workers`.
+"""The process around one vLLM engine: `python -m sage_bench.generation.vllm_worker`. Its lines are
+described in `workers`.
 
-The engine runs in this process (VLLM_ENABLE_V1_MULTIPROCESSING=0): its schedule is then deterministic, a kill leaves
-nothing behind, and on a CPU it starts in seconds instead of half a minute.
+The engine runs in this process (VLLM_ENABLE_V1_MULTIPROCESSING=0): its schedule is then
+deterministic, a kill leaves nothing behind, and on a CPU it starts in seconds instead of half a
+minute.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ CPU_BATCH = 8192  # tokens of one prefill on a CPU, at least
 def engine_options(config: dict[str, Any], on_cpu: bool) -> dict[str, Any]:
     """Keywords of `vllm.LLM`.
 
-    On a CPU, prompts are prefilled whole: vLLM rewinds the generator of a seeded request whose prompt came in parts, and
-    CPU generators have no offset ("CPU Generator does not use offset").
+    On a CPU, prompts are prefilled whole: vLLM rewinds the generator of a seeded request whose
+    prompt came in parts, and CPU generators have no offset ("CPU Generator does not use offset").
 
     >>> engine_options({"model": "m", "max_model_len": 512, "engine": {"max_num_seqs": 8}}, on_cpu=True)["max_num_batched_tokens"]
     8192
@@ -45,7 +47,8 @@ def engine_options(config: dict[str, Any], on_cpu: bool) -> dict[str, Any]:
 
 
 class Inbox:
-    """Groups from the parent, read by a thread so that the engine never waits for them. The end of the input ends the process."""
+    """Groups from the parent, read by a thread so that the engine never waits for them. The end of
+    the input ends the process."""
 
     def __init__(self, source: TextIO):
         self.groups: SimpleQueue[dict[str, Any]] = SimpleQueue()
@@ -69,7 +72,8 @@ class Inbox:
 
 
 class Engine:
-    """vLLM's offline engine, fed and stepped by hand, so that each sample is told when it finishes."""
+    """vLLM's offline engine, fed and stepped by hand, so that each sample is told when it
+    finishes."""
 
     def __init__(self, config: dict[str, Any]):
         import vllm
@@ -86,7 +90,8 @@ class Engine:
         }
 
     def add(self, group: dict[str, Any]) -> None:
-        """All samples of a question. One request each: vLLM's own n would give child i the seed + i, and neighbouring seeds would share samples."""
+        """All samples of a question. One request each: vLLM's own n would give child i the seed +
+        i, and neighbouring seeds would share samples."""
         params = [
             self.vllm.SamplingParams(
                 temperature=group["temperature"],
@@ -138,7 +143,10 @@ def main() -> None:
         engine = Engine(config)
     except Exception as error:
         say(
-            error=f"the engine does not start: {type(error).__name__}: {str(error).strip() or 'no message'}"
+            error=(
+                f"the engine does not start: {type(error).__name__}:"
+                f" {str(error).strip() or 'no message'}"
+            )
         )
         raise
     say(ready=engine.about)

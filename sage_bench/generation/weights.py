@@ -7,11 +7,13 @@ from pathlib import Path
 
 WHOLE = (
     1 << 26
-)  # weight files up to this size are hashed whole, larger ones by size and their first and last part
+    # weight files up to this size are hashed whole, larger ones by size and their first and last part
+)
 
 
 def hash_weights(path: str, revision: str | None = None) -> str:
-    """Hash of the weight files of a folder; of the name (and revision, if one is given) for a Hub id."""
+    """Hash of the weight files of a folder; of the name (and revision, if one is given) for a Hub
+    id."""
     files = sorted(Path(path).glob("*.safetensors")) if Path(path).is_dir() else []
     digest = hashlib.sha256(
         b"" if files else (path + (f"@{revision}" if revision else "")).encode()

@@ -1,11 +1,15 @@
-"""Processes that draw samples, fed from one queue by question. Lines of JSON go in and out; nothing is shared.
+"""Processes that draw samples, fed from one queue by question. Lines of JSON go in and out; nothing
+is shared.
 
-A worker is any command. It reads its configuration in the first line, answers {"ready": {...}}, then reads groups
+A worker is any command. It reads its configuration in the first line, answers {"ready": {...}},
+then reads groups
 
-    {"prompt": [ids], "temperature": .., "top_p": .., "max_tokens": .., "stop": [..], "asks": [[id, seed], ...]}
+    {"prompt": [ids], "temperature": .., "top_p": .., "max_tokens": .., "stop": [..], "asks": [[id,
+    seed], ...]}
 
-and answers {"id": .., "text": .., "finish": .., "tokens": ..} as samples finish. {"failed": why, "id": ..} gives one sample up,
-{"error": why} ends the run. When its input ends, a worker leaves at once: no worker outlives a killed parent.
+and answers {"id": .., "text": .., "finish": .., "tokens": ..} as samples finish. {"failed": why,
+"id": ..} gives one sample up, {"error": why} ends the run. When its input ends, a worker leaves at
+once: no worker outlives a killed parent.
 """
 
 from __future__ import annotations
@@ -76,8 +80,9 @@ class Worker:
 
 
 class Pool:
-    """Workers over one queue of groups. A worker gets the next group when fewer than `window` of its samples are under way,
-    so a fast one takes more, and all samples of a question meet the same prefix cache."""
+    """Workers over one queue of groups. A worker gets the next group when fewer than `window` of
+    its samples are under way, so a fast one takes more, and all samples of a question meet the same
+    prefix cache."""
 
     def __init__(
         self,
@@ -100,7 +105,8 @@ class Pool:
         self.drawn: Counter[int] = Counter()  # samples by worker
 
     def run(self, groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
-        """Messages with an "id", as samples finish; every id of every group once. Raises `SageBenchError` when a worker dies."""
+        """Messages with an "id", as samples finish; every id of every group once. Raises
+        `SageBenchError` when a worker dies."""
         todo, left = deque(groups), sum(len(g["asks"]) for g in groups)
         for worker in self.workers:
             self._feed(worker, todo)
@@ -136,7 +142,8 @@ class Pool:
             worker.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
         )
         return SageBenchError(
-            f"{self.name} worker {worker.number} ended with code {code} while samples were under way; the end of its log:\n{tail}\n",
+            f"{self.name} worker {worker.number} ended with code {code} while samples were under"
+            f" way; the end of its log:\n{tail}\n",
             where=str(worker.log),
             remedy="what was drawn is stored; run the same command again when the cause is gone",
         )

@@ -1,4 +1,5 @@
-"""Verdicts are remembered: lm-eval's metrics, the grades file and the tables ask for the same ones."""
+"""Verdicts are remembered: lm-eval's metrics, the grades file and the tables ask for the same
+ones."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ _verdicts: dict[tuple[str, Options, str, str], Verdict] = {}
 
 
 def grader(name: str = DEFAULT, options: Sequence[str] | None = None) -> Grader:
-    """One instance a process; with the options of a multiple-choice question, if it takes any (`for_options`), one of its own."""
+    """One instance a process; with the options of a multiple-choice question, if it takes any
+    (`for_options`), one of its own."""
     if (name, None) not in _graders:
         _graders[name, None] = GRADERS.get(name)()
     plain = _graders[name, None]

@@ -1,4 +1,5 @@
-"""Six pairs whose grades change with the versions underneath (the antlr runtime alone decides the first two)."""
+"""Six pairs whose grades change with the versions underneath (the antlr runtime alone decides the
+first two)."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ EXPECTED = (  # (gold, answer, what math-verify 0.9 with antlr 4.13.2 says)
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """One pair: what was expected of math-verify, and what it said (None: the comparison was lost)."""
+    """One pair: what was expected of math-verify, and what it said (None: the comparison was
+    lost)."""
 
     gold: str
     answer: str
@@ -41,7 +43,8 @@ class Canary:
 
 
 def canaries(pool: Pool | None = None) -> list[Canary]:
-    """Ask math-verify, past all our short cuts; once a process. Any that is not `well` means: grades here differ from grades elsewhere."""
+    """Ask math-verify, past all our short cuts; once a process. Any that is not `well` means:
+    grades here differ from grades elsewhere."""
     return list(_asked(pool))
 
 

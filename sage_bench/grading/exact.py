@@ -7,13 +7,17 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
 _DROP = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\[!,;:]|\\ |~|\$|\s+")
-_GAP = r"(?:\\[,;:]|\\ |~|\s)+"  # a blank that is seen; between digits it parts two numbers unless it groups thousands
+_GAP = (  # a blank that is seen; between digits it parts two numbers unless it groups thousands
+    r"(?:\\[,;:]|\\ |~|\s)+"
+)
 _GROUPED = re.compile(rf"(?<![\d.,])\d{{1,3}}(?:{_GAP}\d{{3}})+(?![\d/])")
 _APART = re.compile(rf"(?<=\d)(?<!frac\d)(?<!frac\s\d){_GAP}(?=\d)")  # `\frac 1 2` is one half
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
 _FRACTION = re.compile(r"([+-]?)\\frac\{([+-]?\d+)\}\{([+-]?\d+)\}|([+-]?\d+)/([+-]?\d+)")
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
-LONGEST = 4000  # characters of a number that is still worth exact arithmetic; Python refuses longer integers by default
+# characters of a number that is still worth exact arithmetic; Python refuses longer integers by
+# default
+LONGEST = 4000
 
 
 def spelled(text: str) -> str:

@@ -19,8 +19,9 @@ _REVISION = re.compile(
 class Extraction:
     """Where an answer was found.
 
-    status: boxed; boxed_joined (several boxes of the closing sentence); none (no finished box); truncated (thinking was
-    opened and never closed, so whatever stands in it was not given as an answer). span: (start, end) of the answer in the text.
+    status: boxed; boxed_joined (several boxes of the closing sentence); none (no finished box);
+    truncated (thinking was opened and never closed, so whatever stands in it was not given as an
+    answer). span: (start, end) of the answer in the text.
     """
 
     answer: str | None
@@ -29,7 +30,8 @@ class Extraction:
 
 
 def extract(text: str, *, several: bool = False) -> Extraction:
-    r"""The last finished box after the thinking; with `several`, all boxes of the closing sentence, joined by commas.
+    r"""The last finished box after the thinking; with `several`, all boxes of the closing sentence,
+    joined by commas.
 
     >>> extract(r"<think>\boxed{3}</think> so \boxed{4}").answer, extract(r"<think> maybe \boxed{3}").status
     ('4', 'truncated')
@@ -82,9 +84,11 @@ def boxes(text: str, begin: int = 0) -> list[tuple[int, int]]:
 
 
 def last_boxed(text: str) -> str | None:
-    r"""Content of the last `\boxed{...}` (or `\fbox`) whose braces balance, innermost where boxes are nested, or None.
+    r"""Content of the last `\boxed{...}` (or `\fbox`) whose braces balance, innermost where boxes
+    are nested, or None.
 
-    An unfinished box at the end (a truncated completion) does not hide a finished one before it. Escaped braces do not count.
+    An unfinished box at the end (a truncated completion) does not hide a finished one before it.
+    Escaped braces do not count.
 
     >>> last_boxed(r"first \boxed{3}, no: \boxed{\frac{1}{2}}")
     '\\frac{1}{2}'
@@ -109,7 +113,8 @@ def given_answer(text: str) -> str | None:
 
 
 def closing_brace(text: str, start: int) -> int | None:
-    r"""Index of the brace that closes the one at `start`, or None. `\{` and `\}` are set braces, not delimiters."""
+    r"""Index of the brace that closes the one at `start`, or None. `\{` and `\}` are set braces,
+    not delimiters."""
     depth = 0
     i = start
     while i < len(text):
@@ -128,7 +133,8 @@ def closing_brace(text: str, start: int) -> int | None:
 
 
 def closings(text: str, *, escapes: bool = True) -> dict[int, int]:
-    r"""Where each brace closes, in one pass: models repeat `\boxed{` thousands of times without ever closing it. escapes: `\{` is no brace.
+    r"""Where each brace closes, in one pass: models repeat `\boxed{` thousands of times without
+    ever closing it. escapes: `\{` is no brace.
 
     >>> closings("a{b{c}}"), closings(r"{\}"), closings(r"{\}", escapes=False)
     ({3: 5, 1: 6}, {}, {0: 2})

@@ -1,7 +1,9 @@
-"""The comparison of the oat grader (SAGE's evaluation grader), written from SAGE spec 4.2: string, then sympy, then math-verify.
+"""The comparison of the oat grader (SAGE's evaluation grader), written from SAGE spec 4.2: string,
+then sympy, then math-verify.
 
-It is lenient and has false positives (`a+b` for `c+b`, 50 % for 0.5, any unit for any other). It is here because published
-tables were made with it; judge new results with `robust`. Runs in a worker process: sympy may hang.
+It is lenient and has false positives (`a+b` for `c+b`, 50 % for 0.5, any unit for any other). It is
+here because published tables were made with it; judge new results with `robust`. Runs in a worker
+process: sympy may hang.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
-# The spec's list is made of physical units, bare letters and everyday words; the last two are where the false positives come from.
+# The spec's list is made of physical units, bare letters and everyday words; the last two are where
+# the false positives come from.
 _LETTERS = "a c d g h l m o s t"
 _WORDS = "are by less men more no_change number per prime pure ratio square unit"
 _LENGTHS = "centimeter cm feet foot ft inch kilometer km meter mile millimeter mm yard"
@@ -30,7 +33,8 @@ _SCALE = {"million": "*10^6", "billion": "*10^9", "trillion": "*10^12"}
 
 
 def boxed(text: str) -> str | None:
-    r"""The spec's extraction: from the last `\boxed` to where the braces balance; it must begin with `\boxed{` and end with `}`.
+    r"""The spec's extraction: from the last `\boxed` to where the braces balance; it must begin
+    with `\boxed{` and end with `}`.
 
     >>> boxed(r"\boxed{5} and \boxed{\frac{1}{2}}"), boxed(r"\boxed{5}, finally \boxed{5"), boxed(r"\boxed {5}")
     ('\\frac{1}{2}', None, None)
@@ -163,7 +167,8 @@ def _latex_to_text(s: str) -> str:
 
 
 def by_sympy(gold: str, answer: str) -> bool:
-    """Step B: element by element, strings, simple fractions, whole numbers, then sympy's simplify of the difference."""
+    """Step B: element by element, strings, simple fractions, whole numbers, then sympy's simplify
+    of the difference."""
     gold, answer = plain(gold), plain(answer)
     if gold == answer:
         return True
@@ -227,7 +232,8 @@ def _difference_is_zero(g: str, a: str) -> bool:
 
 
 def repetitive(s: str) -> bool:
-    """Does a long string repeat itself (longest common prefix of neighbouring suffixes over 20 % of it)?"""
+    """Does a long string repeat itself (longest common prefix of neighbouring suffixes over 20 % of
+    it)?"""
     if len(s) <= 128:
         return False
     s = s[:4000]  # what follows is quadratic

@@ -1,7 +1,8 @@
-"""A pool of comparer processes that can be killed: sympy neither stops nor frees memory when asked politely.
+"""A pool of comparer processes that can be killed: sympy neither stops nor frees memory when asked
+politely.
 
-Plain subprocesses with pipes, not `multiprocessing`: they work from threads, asyncio, notebooks and scripts without a
-main guard, and nothing is forked after CUDA or OpenMP started.
+Plain subprocesses with pipes, not `multiprocessing`: they work from threads, asyncio, notebooks and
+scripts without a main guard, and nothing is forked after CUDA or OpenMP started.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class Worker:
 
 
 class Pool:
-    """Compares many (gold, answer) pairs, `timeout` seconds each at most. Thread-safe; processes start on first use."""
+    """Compares many (gold, answer) pairs, `timeout` seconds each at most. Thread-safe; processes
+    start on first use."""
 
     def __init__(self, workers: int | None = None, timeout: float = 10.0):
         self.size, self.timeout = workers or max(1, os.cpu_count() or 1), timeout
@@ -90,11 +92,14 @@ class Pool:
         atexit.register(self.close)
 
     def compare(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
-        """Replies in the order of the jobs: {"correct", "status"}, status timeout or crash where the process was lost."""
+        """Replies in the order of the jobs: {"correct", "status"}, status timeout or crash where
+        the process was lost."""
         with self._lock:
             try:
                 return self._compare(jobs)
-            finally:  # an interrupted call leaves processes at work: their late replies must not answer the next call's jobs
+            # an interrupted call leaves processes at work: their late replies must not answer the
+            # next call's jobs
+            finally:
                 for worker in [
                     w for w in self._workers if w.job is not None or w.served >= RECYCLE
                 ]:
@@ -131,7 +136,8 @@ class Pool:
             if self._failed_starts >= START_TRIES:
                 self.close()
                 raise RuntimeError(
-                    "the math-verify process does not start; run `python -m sage_bench.grading.worker` to see why"
+                    "the math-verify process does not start; run `python -m"
+                    " sage_bench.grading.worker` to see why"
                 ) from None
             self._replace(worker, replies, "crash")
             return
@@ -163,7 +169,8 @@ _shared: tuple[int, Pool] | None = None
 
 
 def shared_pool() -> Pool:
-    """The process-wide pool. A forked child gets one of its own: two writers on one pipe would mix their jobs."""
+    """The process-wide pool. A forked child gets one of its own: two writers on one pipe would mix
+    their jobs."""
     global _shared
     if _shared is None or _shared[0] != os.getpid():
         _shared = (os.getpid(), Pool())

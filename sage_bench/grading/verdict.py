@@ -13,8 +13,9 @@ Status = Literal["ok", "no_answer", "parse_error", "timeout", "crash"]
 class Verdict:
     """correct, and how it came about.
 
-    status: ok (answer and gold were compared), no_answer (nothing to compare), parse_error (the answer is no
-    mathematics the comparer can read), timeout and crash (the comparison was killed or died). Only `ok` can be correct.
+    status: ok (answer and gold were compared), no_answer (nothing to compare), parse_error (the
+    answer is no mathematics the comparer can read), timeout and crash (the comparison was killed or
+    died). Only `ok` can be correct.
     extracted: the answer that was compared, or None.
     """
 
@@ -24,7 +25,8 @@ class Verdict:
 
 
 class Grader(Protocol):
-    """A grader compares texts with a gold. Register one with `@register_grader("name")` on a class without arguments."""
+    """A grader compares texts with a gold. Register one with `@register_grader("name")` on a class
+    without arguments."""
 
     version: str
 

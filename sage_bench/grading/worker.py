@@ -1,8 +1,10 @@
 """The child process that compares: one JSON line in, one JSON line out. Started by `grading.pool`.
 
-A job names its comparer as "module:function"; the function takes (gold, answer) and returns {"correct", "status"}.
-Memory is capped (`MEMORY_GIB`), so that a runaway expansion is a crash of one row and not of the machine. math-verify guards itself with SIGALRM, which fails off the main thread and disarms other timers; here both its timeouts
-are off and the parent kills the process instead.
+A job names its comparer as "module:function"; the function takes (gold, answer) and returns
+{"correct", "status"}. Memory is capped (`MEMORY_GIB`), so that a runaway expansion is a crash of
+one row and not of the machine. math-verify guards itself with SIGALRM, which fails off the main
+thread and disarms other timers; here both its timeouts are off and the parent kills the process
+instead.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ MEMORY_GIB = float(
 
 
 def equivalent(gold: str, answer: str) -> dict[str, object]:
-    """{"correct": bool, "status": "ok" | "parse_error"}: math-verify on boxed gold and boxed answer."""
+    """{"correct": bool, "status": "ok" | "parse_error"}: math-verify on boxed gold and boxed
+    answer."""
     from math_verify import verify
 
     parsed_gold, parsed_answer = parse_boxed(gold), parse_boxed(answer)
@@ -66,7 +69,8 @@ def is_gold(text: str) -> bool:
 
 
 def parse_boxed(text: str) -> list[object]:
-    """math-verify's reading of an answer. Bare golds parse wrongly (`3\\sqrt{13}` becomes 3), boxed ones do not."""
+    """math-verify's reading of an answer. Bare golds parse wrongly (`3\\sqrt{13}` becomes 3), boxed
+    ones do not."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
 
     found = parse(

@@ -1,8 +1,10 @@
-r"""Stated arithmetic: which numeric equations a text states, and whether they hold. Pure functions on exact rationals.
+r"""Stated arithmetic: which numeric equations a text states, and whether they hold. Pure functions
+on exact rationals.
 
-Made to be believed when it says "false": an equation is checked only where both of its sides are numeric from end to end (`Expression`
-says what a number may look like). It is left alone where there are variables, unknown commands, approximation signs, residues or number
-bases, or where its sentence supposes, questions or denies it. Results that are rounded are not false.
+Made to be believed when it says "false": an equation is checked only where both of its sides are
+numeric from end to end (`Expression` says what a number may look like). It is left alone where
+there are variables, unknown commands, approximation signs, residues or number bases, or where its
+sentence supposes, questions or denies it. Results that are rounded are not false.
 """
 
 from __future__ import annotations
@@ -24,14 +26,17 @@ from sage_bench.judges.expression import (
 )
 
 OTHER_ARITHMETIC = re.compile(
-    r"\bmod(?:ulo|ular|ulus)?\b|\\[pb]?mod\b|\\equiv|≡|\bcongruen|\bin base\b|\bbase[- $\\({]*\d|\bbase[- ](?:two|seven|eight|ten|sixteen|[a-z]\b)|\bbinary\b"
-    r"|\bhexadecimal\b|\boctal\b|\d\s*_\s*[{\d]|\bfinite field\b|\bthe operation\b|\\star\b|\\oplus|\\ast\b|(?<!\^)(?<!\^\{)\\circ\b",
+    r"\bmod(?:ulo|ular|ulus)?\b|\\[pb]?mod\b|\\equiv|≡|\bcongruen|\bin base\b|\bbase[-"
+    r" $\\({]*\d|\bbase[- ](?:two|seven|eight|ten|sixteen|[a-z]\b)|\bbinary\b"
+    r"|\bhexadecimal\b|\boctal\b|\d\s*_\s*[{\d]|\bfinite field\b|\bthe"
+    r" operation\b|\\star\b|\\oplus|\\ast\b|(?<!\^)(?<!\^\{)\\circ\b",
     re.IGNORECASE,
 )
 _TENTATIVE = re.compile(
     r"\b(?:not?|cannot|never|false|wrong|incorrect\w*|contradict\w*|impossible|instead|should|invalid|mistake|error|guess|try|trying|test\w*"
     r"|approx\w*|about|around|roughly|nearly|almost|round\w*|estimat\w*|nearest|closest?)\b|n['’]t\b|\?|≠|\\neq?\b|!="
-    r"|\b(?:if|whether|suppose|assum\w+|unless)\b(?:(?!,|\bthen\b)[^=])*=",  # up to the comma: "If 7 are left, then 7 * 2 = 15" is meant
+    # up to the comma: "If 7 are left, then 7 * 2 = 15" is meant
+    r"|\b(?:if|whether|suppose|assum\w+|unless)\b(?:(?!,|\bthen\b)[^=])*=",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?<=[.?;])\s+|(?<=[a-z][a-z]!)\s+|\n(?!\s*&?\s*=)")
@@ -74,16 +79,19 @@ _CONVERSIONS = frozenset(
     )
 )
 _BEGAN_EARLIER = frozenset(
-    "times plus minus by over than from to and with squared cubed half third quarter twice double triple".split()
+    "times plus minus by over than from to and with squared cubed half third quarter twice double"
+    " triple".split()
 )
 _GOES_ON = frozenset(
-    "times plus minus million thousand hundred billion trillion dozen mod squared cubed choose factorial r remainder".split()
+    "times plus minus million thousand hundred billion trillion dozen mod squared cubed choose"
+    " factorial r remainder".split()
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """left and right without blanks and units; result: value of the right side; holds: ordinary arithmetic agrees (rounding allowed)."""
+    """left and right without blanks and units; result: value of the right side; holds: ordinary
+    arithmetic agrees (rounding allowed)."""
 
     left: str
     right: str
@@ -93,7 +101,8 @@ class Equation:
 
 @lru_cache(maxsize=1 << 14)  # the samples of a group repeat each other's steps
 def equations(text: str) -> tuple[Equation, ...]:
-    r"""The numeric equations a text states, in order. A chain `a = b = c` gives each pair; two bare numbers are no calculation.
+    r"""The numeric equations a text states, in order. A chain `a = b = c` gives each pair; two bare
+    numbers are no calculation.
 
     >>> [(e.left, e.right, e.holds) for e in equations(r"so 3 x 4 = 13 apples, and $\frac{10}{3} \cdot 3 = 10$")]
     [('3*4', '13', False), ('\\frac(10)(3)*3', '10', True)]
@@ -167,7 +176,8 @@ def _chains(tokens: Sequence[Token]) -> Iterator[list[list[Token]]]:
 
 
 def _suffix(side: Sequence[Token]) -> list[Token] | None:
-    """The expression a side ends in: the longest suffix that is one, if what stands before it cannot belong to it."""
+    """The expression a side ends in: the longest suffix that is one, if what stands before it
+    cannot belong to it."""
     for start in range(max(0, len(side) - 80), len(side)):
         if (
             side[start].kind in {"num", "(", "op", "cmd"}
@@ -207,7 +217,8 @@ def _clean_before(before: Sequence[Token], first: Token, rest: Sequence[Token]) 
 
 
 def _apart(last: Token, first: Token, rest: Sequence[Token]) -> bool:
-    """Two numbers with a blank between are two (`3*9=7 7+6=3`), unless they are `2 1/2` or `1 000`."""
+    """Two numbers with a blank between are two (`3*9=7 7+6=3`), unless they are `2 1/2` or `1
+    000`."""
     return (
         first.spaced
         and not (rest and rest[0].text == "/")
@@ -254,7 +265,8 @@ def _end(tokens: Sequence[Token]) -> int:
 
 
 def readings(tokens: Sequence[Token], *, bullet: bool = False) -> list[Value]:
-    """What the expression may be worth: 20% as 20 and as 0.2, a final `!` as factorial and as none, a leading dash as sign and as bullet."""
+    """What the expression may be worth: 20% as 20 and as 0.2, a final `!` as factorial and as none,
+    a leading dash as sign and as bullet."""
     out: list[Value] = []
     versions = [tokens]
     if tokens[-1].kind == "bang":
@@ -271,7 +283,8 @@ def readings(tokens: Sequence[Token], *, bullet: bool = False) -> list[Value]:
 
 
 def agree(a: Value, b: Value) -> bool:
-    """Whether `a = b` may be written: equal up to the rounding of their parts, or one is the other rounded or cut to its own digits.
+    """Whether `a = b` may be written: equal up to the rounding of their parts, or one is the other
+    rounded or cut to its own digits.
 
     >>> third, three = Value(Fraction(10, 3)), Value(Fraction(3), decimals=0)
     >>> agree(third, Value(Fraction("3.33"), decimals=2)), agree(third, three), agree(Value(Fraction(12)), Value(Fraction(13), decimals=0))
@@ -291,7 +304,8 @@ def agree(a: Value, b: Value) -> bool:
 def _other_units(
     left: Sequence[Token], right: Sequence[Token], around: Sequence[Token], a: Fraction, b: Fraction
 ) -> bool:
-    """The sides may be one quantity in two units, or count different things (`3 pencils + 1 eraser = 124 cents`)."""
+    """The sides may be one quantity in two units, or count different things (`3 pencils + 1 eraser
+    = 124 cents`)."""
     mine, others = (
         {t.text.lower().rstrip("s") for t in side if t.kind == "word"} for side in (left, right)
     )

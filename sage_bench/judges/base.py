@@ -19,22 +19,25 @@ Judging = Generator[list[Request], list[Answer], list[Votes]]
 
 
 class Judge(Protocol):
-    """Registered with `@register_judge("name")`; made with the options of `method.judge_options`."""
+    """Registered with `@register_judge("name")`; made with the options of
+    `method.judge_options`."""
 
     def judge(
         self, ctx: Context, problem: Problem, responses: Sequence[Sequence[str]], votes: int
     ) -> Judging:
-        """A generator over the steps of some responses to one problem; returns the valid votes of each, an empty list
-        where no judgement could be had. Never a default in place of a judgement."""
+        """A generator over the steps of some responses to one problem; returns the valid votes of
+        each, an empty list where no judgement could be had. Never a default in place of a
+        judgement."""
         ...
 
 
 def read_judgement(text: str, steps: int) -> tuple[bool, int | None]:
-    """(valid, first wrong step) from a judge's reply; the object may stand anywhere in the text, and the last one counts (a model that
-    thinks aloud may repeat the form it was given). A reply that breaks off within a later object is not valid.
+    """(valid, first wrong step) from a judge's reply; the object may stand anywhere in the text,
+    and the last one counts (a model that thinks aloud may repeat the form it was given). A reply
+    that breaks off within a later object is not valid.
 
-    `first_error` counts; where it is missing, the first step marked not ok; a number outside 1..steps is moved to the nearest end.
-    Never raises.
+    `first_error` counts; where it is missing, the first step marked not ok; a number outside
+    1..steps is moved to the nearest end. Never raises.
 
     >>> read_judgement('Sure: {"steps": [], "first_error": 9, "why": "x"}', 3), read_judgement('{"steps": [{"i": 2, "ok": false}]}', 3)
     ((True, 3), (True, 2))
@@ -92,7 +95,8 @@ def _first_error(value: dict[str, Any], steps: int) -> tuple[bool, int | None]:
 
 
 def reference_text(problem: Problem) -> str:
-    """What a judge is shown as reference: the solution, or the bare answer where there is none, or that there is neither."""
+    """What a judge is shown as reference: the solution, or the bare answer where there is none, or
+    that there is neither."""
     return problem.solution or (
         f"The answer is {problem.answer}." if problem.answer else "(none is known)"
     )

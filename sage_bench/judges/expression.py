@@ -1,4 +1,5 @@
-r"""Reading numeric expressions, typeset or plain, into exact values with the slack that rounding of their parts leaves."""
+r"""Reading numeric expressions, typeset or plain, into exact values with the slack that rounding of
+their parts leaves."""
 
 from __future__ import annotations
 
@@ -22,7 +23,10 @@ _REPLACE = [  # typesetting to plain signs; the order matters
             "\n",
         ),
         (
-            r"\\(?:left|right|bigg?[lr]?|Bigg?[lr]?|displaystyle|textstyle|limits|quad|qquad)(?![a-zA-Z])|\\[,!;: ]|~|&",
+            (
+                r"\\(?:left|right|bigg?[lr]?|Bigg?[lr]?|displaystyle|textstyle|limits|quad|qquad)(?![a-zA-Z])|\\[,!;:"
+                r" ]|~|&"
+            ),
             " ",
         ),
         (r"(=[\s$]*)\\(?:boxed|fbox)\s*(?=\{)", r"\1"),
@@ -68,7 +72,8 @@ _COMMENT = re.compile(
 )  # words in brackets: "4 pounds (French)"
 _SHORT_UNITS = frozenset("cm mm km kg ml ft in lb oz hr mi yd mg mph kmh rpm sq cu".split())
 _NO_UNIT = frozenset(
-    "and or of so then is are was were has have that which we for if when since because but thus hence therefore more less than plus minus times".split()
+    "and or of so then is are was were has have that which we for if when since because but thus"
+    " hence therefore more less than plus minus times".split()
 )
 MOST_BITS = 4096  # of a power
 
@@ -78,7 +83,8 @@ class Unreadable(ValueError):
 
 
 class Token(NamedTuple):
-    """kind: num op ( ) eq stop percent bang cmd word glued (letters without a blank before them) junk. spaced: a blank stands before it."""
+    """kind: num op ( ) eq stop percent bang cmd word glued (letters without a blank before them)
+    junk. spaced: a blank stands before it."""
 
     kind: str
     text: str
@@ -87,8 +93,8 @@ class Token(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A number, and how far off the rounding of what it was computed from may have put it. decimals: digits after the point where it is
-    a bare number, None where it is computed."""
+    """A number, and how far off the rounding of what it was computed from may have put it.
+    decimals: digits after the point where it is a bare number, None where it is computed."""
 
     value: Fraction
     slack: Fraction = Fraction(0)
@@ -96,7 +102,8 @@ class Value:
 
 
 def tokenize(text: str) -> list[Token]:
-    r"""Kinds and texts with the typesetting removed; braces become parentheses, words in text boxes plain words.
+    r"""Kinds and texts with the typesetting removed; braces become parentheses, words in text boxes
+    plain words.
 
     >>> [t.text for t in tokenize(r"\(2 \text{ books} \times \$3{,}000\)")]
     ['2', 'books', '*', '3,000']
@@ -124,7 +131,8 @@ def tokenize(text: str) -> list[Token]:
 
 
 def _words(m: re.Match[str]) -> str:
-    """What a text box holds: words without the numbers among them (`3-card hands` is no 3), or a number as it is."""
+    """What a text box holds: words without the numbers among them (`3-card hands` is no 3), or a
+    number as it is."""
     words = re.search(r"[^\W\d_]", m[1])
     return " " + re.sub(r"[^\w\s%()/]|\d" if words else r"[^\w\s%()/.,]", " ", m[1]) + " "
 
@@ -138,9 +146,11 @@ def is_calculation(tokens: Sequence[Token]) -> bool:
 
 
 class Expression:
-    """Recursive descent over tokens: + - * / ^ and brackets, `\\frac \\sqrt \\binom \\pi !`, products without a sign, units after numbers.
+    """Recursive descent over tokens: + - * / ^ and brackets, `\\frac \\sqrt \\binom \\pi !`,
+    products without a sign, units after numbers.
 
-    percent: read n% as n/100 instead of n. Raises `Unreadable`, also for what people read in two ways (6/2(1+2), 2 1/2, 12 (3 + 9)).
+    percent: read n% as n/100 instead of n. Raises `Unreadable`, also for what people read in two
+    ways (6/2(1+2), 2 1/2, 12 (3 + 9)).
     """
 
     def __init__(self, tokens: Sequence[Token], *, percent: bool = False):
@@ -259,7 +269,8 @@ class Expression:
         return value
 
     def skip_unit(self) -> None:
-        """Up to four words after a number, where the calculation goes on or ends behind them: `pounds`, `dollars per hour`, `cm^2`, `miles/hour`."""
+        """Up to four words after a number, where the calculation goes on or ends behind them:
+        `pounds`, `dollars per hour`, `cm^2`, `miles/hour`."""
         n = 0
         while n < 8 and (
             (token := self.peek(n)).kind == "word"

@@ -1,4 +1,5 @@
-"""Labelled steps: responses cut into steps by somebody, with the first wrong one marked (ProcessBench and its relatives)."""
+"""Labelled steps: responses cut into steps by somebody, with the first wrong one marked
+(ProcessBench and its relatives)."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ NO_ERROR = -1
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """One row. label: 0-based index of the first wrong step, -1 = none is wrong. problem.answer is "" where the row has none."""
+    """One row. label: 0-based index of the first wrong step, -1 = none is wrong. problem.answer is
+    "" where the row has none."""
 
     file: str
     subset: str
@@ -68,11 +70,13 @@ class Rows:
 def read_labelled(
     files: Sequence[str], *, limit: int | None = None, solutions: Sequence[str] = ()
 ) -> Rows:
-    """Rows of some files (.jsonl, .json, .parquet, .csv). limit: only the first rows of each subset. solutions: files with `problem`
-    and `solution` (and `answer`) columns, joined by the question where a row has none.
+    """Rows of some files (.jsonl, .json, .parquet, .csv). limit: only the first rows of each
+    subset. solutions: files with `problem` and `solution` (and `answer`) columns, joined by the
+    question where a row has none.
 
-    Set aside, with the reason: rows that cannot be read, lack question, steps or label, have a label that is none of their steps, or
-    repeat an id. Raises `UsageError` for files that cannot be, `DataError` when nothing is left.
+    Set aside, with the reason: rows that cannot be read, lack question, steps or label, have a
+    label that is none of their steps, or repeat an id. Raises `UsageError` for files that cannot
+    be, `DataError` when nothing is left.
     """
     for file in [*files, *solutions]:
         check_source(file)
@@ -104,7 +108,10 @@ def read_labelled(
         raise DataError(
             f"no usable row ({reasons})",
             where=", ".join(files),
-            remedy="rows need `problem`, `steps` (a list of texts) and `label` (first wrong step from 0, -1 = none)",
+            remedy=(
+                "rows need `problem`, `steps` (a list of texts) and `label` (first wrong step from"
+                " 0, -1 = none)"
+            ),
         )
     return found
 
@@ -129,7 +136,8 @@ def to_labelled(file: str, place: str, raw: Mapping[str, Any] | str) -> Labelled
 
 
 def steps_of(value: Any) -> tuple[str, ...]:
-    """Texts, or objects with a `text`. Raises `ValueError`. Blank steps stay: the label counts them."""
+    """Texts, or objects with a `text`. Raises `ValueError`. Blank steps stay: the label counts
+    them."""
     if value is None or isinstance(value, str | Mapping) or not isinstance(value, Iterable):
         raise ValueError("no steps" if value is None else "its steps are no list")
     steps = [s.get("text") if isinstance(s, Mapping) else s for s in value]
@@ -141,7 +149,8 @@ def steps_of(value: Any) -> tuple[str, ...]:
 
 
 def label_of(row: Mapping[str, Any], steps: int) -> int:
-    """`label` (0-based, -1 = no error); where it is missing, from `error_steps` (1-based, all wrong ones) or from `ratings` (-1 = wrong).
+    """`label` (0-based, -1 = no error); where it is missing, from `error_steps` (1-based, all wrong
+    ones) or from `ratings` (-1 = wrong).
 
     >>> label_of({"label": "2"}, 3), label_of({"error_steps": [3, 2]}, 3), label_of({"ratings": [1, 0, 1]}, 3)
     (2, 1, -1)
@@ -167,7 +176,8 @@ def label_of(row: Mapping[str, Any], steps: int) -> int:
 
 
 def subset_of(row: Mapping[str, Any], uid: str) -> str:
-    """A column that names it, or the front of ids like `olympiadbench-17`; "" where there is none."""
+    """A column that names it, or the front of ids like `olympiadbench-17`; "" where there is
+    none."""
     named = _first(row, SUBSET)
     if isinstance(named, str) and named:
         return named

@@ -14,10 +14,11 @@ from sage_bench.utils.registry import register_judge
 
 @register_judge("openai")
 class OpenAIJudge:
-    """A chat-completions endpoint (options: `sage_bench.generation.endpoint.Options`), with votes and unreadable replies as the policy judge.
+    """A chat-completions endpoint (options: `sage_bench.generation.endpoint.Options`), with votes
+    and unreadable replies as the policy judge.
 
-    A call that fails for good leaves its response without a vote; training goes on, and `judge_calls.jsonl` in the run
-    folder says what happened.
+    A call that fails for good leaves its response without a vote; training goes on, and
+    `judge_calls.jsonl` in the run folder says what happened.
     """
 
     def __init__(

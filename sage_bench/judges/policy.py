@@ -1,4 +1,5 @@
-"""A language model of this machine as judge: the policy that is being trained, or another local model."""
+"""A language model of this machine as judge: the policy that is being trained, or another local
+model."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from sage_bench.utils.registry import register_judge
 
 @register_judge("policy")
 class PolicyJudge:
-    """The policy itself (default), or the model in folder `model`, asked for a JSON verdict; unreadable replies are asked for once more.
+    """The policy itself (default), or the model in folder `model`, asked for a JSON verdict;
+    unreadable replies are asked for once more.
 
     max_tokens: longest verdict. temperature: of several votes; one vote is greedy.
     """
@@ -55,8 +57,8 @@ class PolicyJudge:
                 Sample(prompts[i], missing[i], again, purpose="judge", key=("judge", attempt))
                 for i in order
             ]
-            answers = (
-                yield [Consult(self.other, a, purpose="judge") for a in asks]
+            answers = yield (
+                [Consult(self.other, a, purpose="judge") for a in asks]
                 if self.other
                 else list(asks)
             )
@@ -79,7 +81,8 @@ class PolicyJudge:
 
 
 class LocalModel:
-    """A second model as a service: one call draws all samples of a round. Seeds hang on prompt and key, not on the batch."""
+    """A second model as a service: one call draws all samples of a round. Seeds hang on prompt and
+    key, not on the batch."""
 
     def __init__(self, model: str):
         from sage_bench.generation.local.policy import load_policy

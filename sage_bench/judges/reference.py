@@ -1,4 +1,5 @@
-"""A judge without a model: stated arithmetic, the reference solution, and the verifier on the final answer."""
+"""A judge without a model: stated arithmetic, the reference solution, and the verifier on the final
+answer."""
 
 from __future__ import annotations
 
@@ -26,15 +27,20 @@ COMMON = frozenset(map(Fraction, (0, 1, 2, 100)))  # numbers that say nothing ab
 
 @register_judge("reference")
 class Reference:
-    """Deterministic, needs no model: stated arithmetic, the numbers of the reference solution, the final answer.
+    """Deterministic, needs no model: stated arithmetic, the numbers of the reference solution, the
+    final answer.
 
     A step is wrong when
-    - an equation it states is false and the reference does not state it, or has another result than the reference's equation with the same
-      left side, or is none of the reference's where that has an arithmetic of its own (the tiny world counts modulo 10);
-    - the final answer of the response is wrong, and this step is the first with a number that neither question nor reference solution knows;
+    - an equation it states is false and the reference does not state it, or has another result than
+      the reference's equation with the same
+      left side, or is none of the reference's where that has an arithmetic of its own (the tiny
+      world counts modulo 10);
+    - the final answer of the response is wrong, and this step is the first with a number that
+      neither question nor reference solution knows;
     - it states the wrong final answer (boxed, or after `####`; the run's verifier decides).
 
-    What it cannot see is right: algebra, geometry, reading. A response without a final answer and without a false equation has no wrong step.
+    What it cannot see is right: algebra, geometry, reading. A response without a final answer and
+    without a false equation has no wrong step.
     """
 
     def judge(
@@ -48,8 +54,10 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What question and reference say. stated: results by left side; ordinary: its equations are those of ordinary arithmetic and
-    nothing in the question hints at another; own: equations of another arithmetic, and nothing else; numbers: None without a solution."""
+    """What question and reference say. stated: results by left side; ordinary: its equations are
+    those of ordinary arithmetic and nothing in the question hints at another; own: equations of
+    another arithmetic, and nothing else; numbers: None without a solution.
+    """
 
     stated: Mapping[str, frozenset[Fraction]] = field(default_factory=dict)
     ordinary: bool = True
@@ -81,7 +89,8 @@ class Known:
 def first_wrong(
     steps: Sequence[str], known: Known, wrong_answer_at: int | None = None
 ) -> int | None:
-    """The first wrong step (1-based), or None. wrong_answer_at: the step that states a wrong final answer.
+    """The first wrong step (1-based), or None. wrong_answer_at: the step that states a wrong final
+    answer.
 
     >>> tiny = Known.of(Problem("t", "3*9+6", "3*9=7 7+6=3 \\\\boxed{73}", "73"))
     >>> first_wrong(["3*9=7", "7+6=4"], tiny), first_wrong(["3*9=7", "7+5=2"], tiny), first_wrong(["2+2=4", "4*3=13"], Known())
@@ -126,7 +135,8 @@ def numbers(text: str) -> frozenset[Fraction]:
 def wrong_answers(
     responses: Sequence[Sequence[str]], gold: str, grader: Grader
 ) -> list[int | None]:
-    """For each response the step (1-based) that states its final answer, where the verifier read it and found it wrong; else None."""
+    """For each response the step (1-based) that states its final answer, where the verifier read it
+    and found it wrong; else None."""
     places = [
         next(
             ((i, text) for i in range(len(steps), 0, -1) if (text := stated_answer(steps[i - 1]))),

@@ -1,7 +1,9 @@
-"""How good a judge is: from judgements of labelled steps to a table. Pure functions of the stored rows.
+"""How good a judge is: from judgements of labelled steps to a table. Pure functions of the stored
+rows.
 
-A row that was abstained from is never counted as right: not as the right step, not as an alarm, not as an all-clear. So it lowers the
-exact match, the accuracy of its side and, if something is wrong in it, the recall.
+A row that was abstained from is never counted as right: not as the right step, not as an alarm, not
+as an all-clear. So it lowers the exact match, the accuracy of its side and, if something is wrong
+in it, the recall.
 """
 
 from __future__ import annotations
@@ -23,11 +25,14 @@ Row = Mapping[str, Any]  # a judgement as `sage_bench.judges.run` stores it
 
 
 def score(rows: Sequence[Row]) -> dict[str, Any]:
-    """The numbers of some judgements; shares in [0, 1], NaN where there is nothing to take a share of.
+    """The numbers of some judgements; shares in [0, 1], NaN where there is nothing to take a share
+    of.
 
-    exact: first wrong step found, or rightly none. error_acc, correct_acc: the same on the rows with and without an error; f1: their harmonic
-    mean (ProcessBench). precision, recall, split_f1: of "something is wrong", wherever. early, late: alarms before and after the labelled step.
-    Standard errors are clustered by question, *_lo and *_hi are Wilson's, those of f1 a percentile bootstrap over questions.
+    exact: first wrong step found, or rightly none. error_acc, correct_acc: the same on the rows
+    with and without an error; f1: their harmonic mean (ProcessBench). precision, recall, split_f1:
+    of "something is wrong", wherever. early, late: alarms before and after the labelled step.
+    Standard errors are clustered by question, *_lo and *_hi are Wilson's, those of f1 a percentile
+    bootstrap over questions.
 
     >>> rows = [{"label": 2, "judgement": 2}, {"label": 1, "judgement": -1}, {"label": -1, "judgement": -1}, {"label": -1, "judgement": None}]
     >>> s = score([{**r, "question": i, "seconds": 0.5} for i, r in enumerate(rows)])
@@ -101,7 +106,8 @@ def f1_interval(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """95 % percentile bootstrap of ProcessBench's F1, questions drawn with replacement. NaN where it has none."""
+    """95 % percentile bootstrap of ProcessBench's F1, questions drawn with replacement. NaN where
+    it has none."""
     if not any(error) or all(error):
         return float("nan"), float("nan")
     _, which = np.unique(np.array([str(q) for q in questions]), return_inverse=True)
@@ -123,8 +129,8 @@ def f1_interval(
 
 
 def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """`score` of every subset, then of every file, in the order of the rows. Files of several subsets also get the plain mean of their
-    F1s (`f1_mean`, ProcessBench's headline number)."""
+    """`score` of every subset, then of every file, in the order of the rows. Files of several
+    subsets also get the plain mean of their F1s (`f1_mean`, ProcessBench's headline number)."""
     out = []
     for file in dict.fromkeys(r["file"] for r in rows):
         mine = [r for r in rows if r["file"] == file]
@@ -146,7 +152,10 @@ def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def table(parts: Sequence[Mapping[str, Any]], reasons: Mapping[str, int] | None = None) -> str:
     """The table in Markdown; shares in percent, ± is the standard error clustered by question."""
-    head = "| data | rows | judged | abstained | exact | error acc | correct acc | F1 | 95 % | precision | recall | split F1 | s/row |"
+    head = (
+        "| data | rows | judged | abstained | exact | error acc | correct acc | F1 | 95 % |"
+        " precision | recall | split F1 | s/row |"
+    )
     lines = [head, "|---|" + "---:|" * (head.count("|") - 2)]
     for p in parts:
         name = p["file"] + (f"/{p['subset']}" if p["subset"] else "")
@@ -171,7 +180,10 @@ def table(parts: Sequence[Mapping[str, Any]], reasons: Mapping[str, int] | None 
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     lines += [
         "",
-        "F1: harmonic mean of the accuracies on rows with and without an error (ProcessBench). Rows abstained from count as wrong in every accuracy and as no alarm.",
+        (
+            "F1: harmonic mean of the accuracies on rows with and without an error (ProcessBench)."
+            " Rows abstained from count as wrong in every accuracy and as no alarm."
+        ),
     ]
     lines += [
         f"{p['file']}: mean F1 of its subsets {percent(p['f1_mean'])}"

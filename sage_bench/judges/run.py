@@ -1,4 +1,5 @@
-"""Run a judge over labelled steps, through the driver that training uses. The store is append-only; a second run judges what is missing."""
+"""Run a judge over labelled steps, through the driver that training uses. The store is append-only;
+a second run judges what is missing."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ SETTINGS, STORE = "judge.json", "judgements.jsonl"
 
 @dataclass(frozen=True)
 class JudgeConfig:
-    """What is judged by whom. model: of judges that ask the policy. retry: ask again about rows that were abstained from."""
+    """What is judged by whom. model: of judges that ask the policy. retry: ask again about rows
+    that were abstained from."""
 
     judge: str
     out: Path
@@ -41,7 +43,8 @@ class JudgeConfig:
 
 
 class NoPolicy(Messages):
-    """Renderer and engine of judges that ask no policy: whoever wants tokens or samples of one is told to name it."""
+    """Renderer and engine of judges that ask no policy: whoever wants tokens or samples of one is
+    told to name it."""
 
     def any(self, flag: bool) -> bool:
         return flag
@@ -75,11 +78,13 @@ class PolicyOnly:
 def judge_rows(
     config: JudgeConfig, make: Callable[[], Judge], found: Rows, *, quiet: bool = False
 ) -> list[dict[str, Any]]:
-    """Judge what is not judged yet and return one judgement a row, in the order of the rows. make: builds the judge, called only when
-    something is left to judge. Raises `UsageError` when the folder holds the work of another judge.
+    """Judge what is not judged yet and return one judgement a row, in the order of the rows. make:
+    builds the judge, called only when something is left to judge. Raises `UsageError` when the
+    folder holds the work of another judge.
 
-    A judgement: {"name", "digest", "file", "subset", "question" (hash), "label", "steps", "judgement" (0-based; -1 = no error; null =
-    abstained), "votes" (1-based, null = no error), "events", "seconds" (share of its batch), "judge_calls", "time"}.
+    A judgement: {"name", "digest", "file", "subset", "question" (hash), "label", "steps",
+    "judgement" (0-based; -1 = no error; null = abstained), "votes" (1-based, null = no error),
+    "events", "seconds" (share of its batch), "judge_calls", "time"}.
     """
     folder = make_folder(config.out)
     with locked(folder):
@@ -177,7 +182,8 @@ def one_response(judge: Judge, context: Context, row: Labelled, votes: int) -> J
 
 
 def stored(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """Judgements by (name, digest). A later row of the same key counts where the first one abstained, and nowhere else."""
+    """Judgements by (name, digest). A later row of the same key counts where the first one
+    abstained, and nowhere else."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for row in read_jsonl(folder / STORE):
         key = (row["name"], row["digest"])

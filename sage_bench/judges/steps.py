@@ -1,4 +1,5 @@
-"""Cutting a response into steps, and partial credit from where the first wrong one stands. Pure functions (SGPO, spec A.1-A.5)."""
+"""Cutting a response into steps, and partial credit from where the first wrong one stands. Pure
+functions (SGPO, spec A.1-A.5)."""
 
 from __future__ import annotations
 
@@ -20,10 +21,10 @@ MERGE_BELOW = 3  # word characters; shorter pieces belong to the one before
 def split_steps(text: str, most: int | None = None, pattern: str | None = None) -> list[str]:
     r"""Sentences and lines of a response.
 
-    Cuts after runs of line breaks and after sentence ends, never inside mathematics, a decimal, an abbreviation or a list
-    number; pieces of fewer than three word characters join their predecessor. most: merge neighbours evenly down to
-    this many (a looping response has thousands). pattern: cut after every match of this expression instead, for texts
-    that are no prose.
+    Cuts after runs of line breaks and after sentence ends, never inside mathematics, a decimal, an
+    abbreviation or a list number; pieces of fewer than three word characters join their
+    predecessor. most: merge neighbours evenly down to this many (a looping response has thousands).
+    pattern: cut after every match of this expression instead, for texts that are no prose.
 
     >>> split_steps("1. Let x = 3.5, e.g. Then $2x = 7.0$. So\nx^2 = 12.25!")
     ['1. Let x = 3.5, e.g. Then $2x = 7.0$. So', 'x^2 = 12.25!']
@@ -69,8 +70,9 @@ def merge(steps: Sequence[str], most: int) -> list[str]:
 
 
 def trajectory_score(steps: int, first_error: int | None) -> float:
-    """Reasoning Trajectory Score (k - 1) / n: the share of steps before the first wrong one (1-based), 1 when none is
-    wrong, 0 for an empty response (SGPO eq. 1). Raises `ValueError` when k is outside 1..n.
+    """Reasoning Trajectory Score (k - 1) / n: the share of steps before the first wrong one
+    (1-based), 1 when none is wrong, 0 for an empty response (SGPO eq. 1). Raises `ValueError` when
+    k is outside 1..n.
 
     >>> trajectory_score(5, 3), trajectory_score(5, None), trajectory_score(0, None)
     (0.4, 1.0, 0.0)
@@ -97,7 +99,8 @@ def length_score(lengths: Sequence[int], first_error: int | None) -> float:
 
 
 def logistic_reward(score: float, beta: float, gamma: float) -> float:
-    """1 / (1 + exp(-beta (score - gamma))), the reward of a wrong response (SGPO eq. 2, sign of the final version).
+    """1 / (1 + exp(-beta (score - gamma))), the reward of a wrong response (SGPO eq. 2, sign of the
+    final version).
 
     >>> logistic_reward(0.5, 10, 0.5), round(logistic_reward(1.0, 10, 0.5), 4)
     (0.5, 0.9933)
@@ -106,7 +109,8 @@ def logistic_reward(score: float, beta: float, gamma: float) -> float:
 
 
 def majority(votes: Sequence[int | None]) -> int | None:
-    """The most frequent position; ties go to the earliest, and "no error" is later than every position.
+    """The most frequent position; ties go to the earliest, and "no error" is later than every
+    position.
 
     >>> majority([5, 5, 2, 2]), majority([None, None, 4, 1]), majority([None, 4, None, 4])
     (2, None, 4)

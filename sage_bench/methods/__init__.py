@@ -1,1 +1,2 @@
-"""The interface of a training method: what it is given, what it returns, and the maths they share."""
+"""The interface of a training method: what it is given, what it returns, and the maths they
+share."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-EQUAL = 1e-8  # rewards closer than this are one value: do not let float noise divided by eps become a signal
+# rewards closer than this are one value: do not let float noise divided by eps become a signal
+EQUAL = 1e-8
 
 
 def group_advantage(
@@ -13,8 +14,9 @@ def group_advantage(
 ) -> Tensor:
     """A_i = (r_i - mean r) / (std r + eps) over one group (SAGE eq. 2; GRPO).
 
-    rewards: (G,). Returns (G,), of the same floating type. ddof 0 is the population standard deviation of the papers, 1 the sample one
-    of the released code. use_std=False keeps r_i - mean r (Dr. GRPO, LUFFY). Groups whose rewards are all equal, a
+    rewards: (G,). Returns (G,), of the same floating type. ddof 0 is the population standard
+    deviation of the papers, 1 the sample one of the released code. use_std=False keeps r_i - mean r
+    (Dr. GRPO, LUFFY). Groups whose rewards are all equal, a
     group of one among them, get exactly 0: they teach nothing and the learner skips them.
 
     >>> group_advantage(torch.tensor([1., 0., 0., 0.]))
@@ -42,11 +44,13 @@ def token_weights(
     floor: float = 0.1,
     preserve: bool = True,
 ) -> Tensor:
-    """How a completion's advantage is spread over its tokens: OAR's bi-level reshaping (arXiv 2601.07408; spec B5).
+    """How a completion's advantage is spread over its tokens: OAR's bi-level reshaping (arXiv
+    2601.07408; spec B5).
 
-    importance: (L,) >= 0 (negative values, which answer_joint can give, count as 0). Returns (L,): tokens below the quantile
-    of the min-max-scaled log1p importance are suppressed down to `floor`, the others boosted up to 1 + boost; with `preserve` the
-    weights are rescaled to sum to L, so that the advantage keeps its mass. Equal importances give ones.
+    importance: (L,) >= 0 (negative values, which answer_joint can give, count as 0). Returns (L,):
+    tokens below the quantile of the min-max-scaled log1p importance are suppressed down to `floor`,
+    the others boosted up to 1 + boost; with `preserve` the weights are rescaled to sum to L, so
+    that the advantage keeps its mass. Equal importances give ones.
 
     >>> token_weights(torch.tensor([0.0, 0.02, 0.5, 1.5]))
     tensor([0.0881, 0.8861, 1.2632, 1.7626])
@@ -70,7 +74,8 @@ def token_weights(
 
 
 def effective_share(weights: Tensor) -> float:
-    """(sum w)^2 / (L sum w^2): 1 when all tokens weigh alike, towards 1 / L when one carries everything.
+    """(sum w)^2 / (L sum w^2): 1 when all tokens weigh alike, towards 1 / L when one carries
+    everything.
 
     >>> effective_share(torch.ones(5))
     1.0

@@ -1,7 +1,8 @@
 """A method is a generator over one problem. This file is all a method needs to know of the world.
 
-`roll(problem)` yields lists of requests and is sent lists of answers; it returns a `Group`. `credit(group)` is pure and
-returns rows. `collect` (see `sage_bench.methods.driver`) runs many such generators at once.
+`roll(problem)` yields lists of requests and is sent lists of answers; it returns a `Group`.
+`credit(group)` is pure and returns rows. `collect` (see `sage_bench.methods.driver`) runs many such
+generators at once.
 """
 
 from __future__ import annotations
@@ -53,13 +54,14 @@ Program = Generator[list[Request], list[Answer], Group]
 Hints = Generator[list[Request], list[Answer], "list[str | None]"]
 
 
-# ---- switches -----------------------------------------------------------------------------------------------------
+# ---- switches -----------------------------------------------------------------------------------
 def switch(
     default: Any, *, paper: Any = None, code: Any = None, help: str, **constraints: Any
 ) -> Any:
-    """A switch of a method. Where paper and released code disagree, `paper` and `code` name both values and
-    `variant` chooses between them unless the switch is set by itself (`default` is then the paper's value; where the
-    paper says nothing, `paper` is "not stated" and the default ours)."""
+    """A switch of a method. Where paper and released code disagree, `paper` and `code` name both
+    values and `variant` chooses between them unless the switch is set by itself (`default` is then
+    the paper's value; where the paper says nothing, `paper` is "not stated" and the default
+    ours)."""
     extra = {"paper": paper, "code": code} if paper is not None or code is not None else {}
     return Field(default, description=help, json_schema_extra=extra, **constraints)
 
@@ -72,7 +74,10 @@ class MethodConfig(BaseModel):
     group_size: int = Field(
         8,
         ge=1,
-        description="completions a prompt (G; SAGE takes 8, and 4 for Qwen3-4B); methods without rollouts ignore it",
+        description=(
+            "completions a prompt (G; SAGE takes 8, and 4 for Qwen3-4B); methods without rollouts"
+            " ignore it"
+        ),
     )
     variant: str = Field(
         "paper",
@@ -93,9 +98,10 @@ class MethodConfig(BaseModel):
         return {**code, **given}
 
 
-# ---- what a method is given -----------------------------------------------------------------------------------------
+# ---- what a method is given ---------------------------------------------------------------------
 class Verdict(Protocol):
-    """What a grader says of one answer: `correct` and a `status` (ok, no_answer, parse_error, timeout, crash)."""
+    """What a grader says of one answer: `correct` and a `status` (ok, no_answer, parse_error,
+    timeout, crash)."""
 
     correct: bool
     status: str
@@ -115,11 +121,14 @@ class Attempt:
 
 @dataclass
 class Context:
-    """What the harness gives a method: rendering, rewards, hint writing. It holds no model and no device.
+    """What the harness gives a method: rendering, rewards, hint writing. It holds no model and no
+    device.
 
-    events and trail: what happened on the way, per problem uid, for the ledger (`hint_leak`, ...; groups verified).
-    steps: planned for the run; progress: share of them that is done, 0..1; step: 0-based; epoch: pass over the data, 1-based; all kept up to date by
-    the loop. folder: of the run, where services keep their files.
+    events and trail: what happened on the way, per problem uid, for the ledger (`hint_leak`, ...;
+    groups verified).
+    steps: planned for the run; progress: share of them that is done, 0..1; step: 0-based; epoch:
+    pass over the data, 1-based; all kept up to date by the loop. folder: of the run, where services
+    keep their files.
     """
 
     renderer: Renderer
@@ -157,14 +166,16 @@ class Context:
     def verify(
         self, problem: Problem, completions: Sequence[Completion], level: int = 0
     ) -> tuple[Tensor, list[str]]:
-        """(rewards (G,) in {0., 1.}, statuses). A truncated completion is graded like any other (SAGE spec 3.6)."""
+        """(rewards (G,) in {0., 1.}, statuses). A truncated completion is graded like any other
+        (SAGE spec 3.6)."""
         verdicts = self.grader.grade(problem.answer, [self.text(c.tokens) for c in completions])
         rewards = torch.tensor([float(v.correct) for v in verdicts])
         self.trail[problem.uid].append(Attempt(level, float(rewards.mean())))
         return rewards, [v.status for v in verdicts]
 
     def reference(self, problem: Problem, column: str = "solution") -> TokenIds | None:
-        """The problem's reference answer as completion tokens with the end token, or None (recorded) where it has none.
+        """The problem's reference answer as completion tokens with the end token, or None
+        (recorded) where it has none.
 
         column: "solution", or a column of the data row (`trace`: a teacher's full response).
         """
@@ -183,12 +194,14 @@ class Context:
         levels: int = 3,
         only: int | None = None,
     ) -> Hints:
-        """The policy writes itself hints from the reference solution: `hints = yield from ctx.write_hints(problem)`.
+        """The policy writes itself hints from the reference solution: `hints = yield from
+        ctx.write_hints(problem)`.
 
-        Returns one hint a level (None where a level is missing or was refused), or an empty list. only: the one level that will be used;
-        writing ends where the next one begins, and the others are None. A text that does not parse, or whose hint contains the
-        final answer, is asked for once more (`attempts` in all; at temperature 0 the repeat is drawn at 1, since greedy would repeat
-        itself). Every failure is recorded with its reason.
+        Returns one hint a level (None where a level is missing or was refused), or an empty list.
+        only: the one level that will be used; writing ends where the next one begins, and the
+        others are None. A text that does not parse, or whose hint contains the final answer, is
+        asked for once more (`attempts` in all; at temperature 0 the repeat is drawn at 1, since
+        greedy would repeat itself). Every failure is recorded with its reason.
         """
         if not problem.solution:
             self.record(problem, "hint_no_solution")
@@ -234,11 +247,13 @@ class Context:
 class Method:
     """Base of all backends: implement `roll` and `credit`.
 
-    needs: engine capabilities, checked before the first step. Config: the switches. objective: constants of `Objective`
-    this method changes. uses_progress: it reads `ctx.progress`, so the planned number of steps is part of what it does.
+    needs: engine capabilities, checked before the first step. Config: the switches. objective:
+    constants of `Objective` this method changes. uses_progress: it reads `ctx.progress`, so the
+    planned number of steps is part of what it does.
 
-    For `sage-bench ls backends --verbose` and docs/methods.md: source: paper, equation and code commit. columns: of the data it
-    reads besides question and answer. notes: what differs between paper, code and this backend and no switch says.
+    For `sage-bench ls backends --verbose` and docs/methods.md: source: paper, equation and code
+    commit. columns: of the data it reads besides question and answer. notes: what differs between
+    paper, code and this backend and no switch says.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"sample"})
@@ -259,23 +274,28 @@ class Method:
         raise NotImplementedError
 
     def credit(self, group: Group) -> list[Row]:
-        """Pure: the rows of a group. Rows with zero advantage may be returned; the learner skips them."""
+        """Pure: the rows of a group. Rows with zero advantage may be returned; the learner skips
+        them."""
         raise NotImplementedError
 
     refills = 0
 
     def keep(self, group: Group) -> bool:
-        """Whether a group stays in the batch. Up to `refills` times, fresh prompts are rolled out for those that do not."""
+        """Whether a group stays in the batch. Up to `refills` times, fresh prompts are rolled out
+        for those that do not."""
         return True
 
     def rollout_budget(self) -> int | None:
-        """Completions after which training ends, before `train.steps`; None = no such limit. Asked once, at the start."""
+        """Completions after which training ends, before `train.steps`; None = no such limit. Asked
+        once, at the start."""
         return None
 
     def prepare(self, problem: Problem) -> Generator[list[Request], list[Answer], Any] | None:
-        """Optional generator that runs once for every training problem before the first step, on the initial policy.
+        """Optional generator that runs once for every training problem before the first step, on
+        the initial policy.
 
-        What it returns is kept in `self.prepared[uid]` and travels with the checkpoint (it must be JSON-able).
+        What it returns is kept in `self.prepared[uid]` and travels with the checkpoint (it must be
+        JSON-able).
         """
         return None
 

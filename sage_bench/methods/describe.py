@@ -1,4 +1,5 @@
-"""What each backend and each judge is, from its own metadata: one source for `ls`, the dry run and docs/methods.md."""
+"""What each backend and each judge is, from its own metadata: one source for `ls`, the dry run and
+docs/methods.md."""
 
 from __future__ import annotations
 
@@ -36,14 +37,15 @@ checkpoints, evaluation without hints) is shared, so that two backends differ in
 """
 
 
-# ---- facts --------------------------------------------------------------------------------------------------------
+# ---- facts --------------------------------------------------------------------------------------
 def about(thing: Any) -> str:
     """First paragraph of a docstring, on one line."""
     return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
 
 
 def switches(config: type[MethodConfig]) -> list[dict[str, Any]]:
-    """name, default, allowed values and help of every switch; paper and code where they disagree."""
+    """name, default, allowed values and help of every switch; paper and code where they
+    disagree."""
     out = []
     for name, field in config.model_fields.items():
         row: dict[str, Any] = {
@@ -90,7 +92,8 @@ def values(kind: Any, limits: Iterable[Any] = ()) -> str:
 
 
 def lineage(method: type[Method]) -> tuple[list[type[Method]], str | None]:
-    """The classes a backend is made of, and the backend it builds on: the nearest base that is one itself."""
+    """The classes a backend is made of, and the backend it builds on: the nearest base that is one
+    itself."""
     known = {cls: name for name, cls in BACKENDS.items()}
     own = [method]
     for base in method.__mro__[1:]:
@@ -101,7 +104,8 @@ def lineage(method: type[Method]) -> tuple[list[type[Method]], str | None]:
 
 
 def backend(name: str) -> dict[str, Any]:
-    """Everything a backend says of itself. Metadata of the backend it builds on is not repeated, its switches are."""
+    """Everything a backend says of itself. Metadata of the backend it builds on is not repeated,
+    its switches are."""
     method: type[Method] = BACKENDS.get(name)
     own, base = lineage(method)
 
@@ -160,9 +164,10 @@ def shown(value: Any) -> str:
     return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
 
 
-# ---- docs/methods.md ----------------------------------------------------------------------------------------------
+# ---- docs/methods.md ----------------------------------------------------------------------------
 def markdown(all_registered: bool = False) -> str:
-    """The document: ours, or all backends and judges that are registered (those of `--backend-file` and of plugins too)."""
+    """The document: ours, or all backends and judges that are registered (those of `--backend-file`
+    and of plugins too)."""
     rows = [r for r in backends() if all_registered or r["module"].startswith(OURS)]
     common = switches(MethodConfig)
     lines = [
@@ -182,12 +187,16 @@ def markdown(all_registered: bool = False) -> str:
     lines += [
         "## Judges",
         "",
-        "Who finds the first wrong step of a response, for `sgpo`: `method.judge=NAME method.judge_options={...}`.",
+        (
+            "Who finds the first wrong step of a response, for `sgpo`: `method.judge=NAME"
+            " method.judge_options={...}`."
+        ),
         "",
     ]
     lines += ["| judge | what it does | options |", "|---|---|---|"]
     lines += [
-        f"| `{j['name']}` | {_cell(j['about'])} | {', '.join(f'`{o}`' for o in j['options']) or 'none'} |"
+        f"| `{j['name']}` | {_cell(j['about'])} |"
+        f" {', '.join(f'`{o}`' for o in j['options']) or 'none'} |"
         for j in judges()
         if all_registered or j["module"].startswith(OURS)
     ]
@@ -238,7 +247,8 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
     for s in rows:
         dispute = f"`{shown(s['paper'])}` / `{shown(s['code'])}`" if "paper" in s else ""
         lines.append(
-            f"| `{s['name']}` | `{shown(s['default'])}` | {_cell(s['values'])} | {dispute} | {_cell(s['help'])} |"
+            f"| `{s['name']}` | `{shown(s['default'])}` | {_cell(s['values'])} | {dispute} |"
+            f" {_cell(s['help'])} |"
         )
     return lines
 

@@ -1,7 +1,7 @@
 """The driver: advances the generators of many problems together, one engine call a round.
 
-Level probing is batched for free, a round holds only prompts that are still failing, and all ranks of a distributed engine
-make the same sequence of collective calls.
+Level probing is batched for free, a round holds only prompts that are still failing, and all ranks
+of a distributed engine make the same sequence of collective calls.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Runner(Protocol):
 
 @dataclass(slots=True)
 class Usage:
-    """What one problem cost: completions and tokens sampled, discarded attempts included. Calls of services count as hint or judge
-    calls; their tokens are in the service's own ledger."""
+    """What one problem cost: completions and tokens sampled, discarded attempts included. Calls of
+    services count as hint or judge calls; their tokens are in the service's own ledger."""
 
     rollouts: int = 0
     tokens: int = 0
@@ -78,11 +78,13 @@ class Collected:
 def drive(
     programs: Sequence[Generator], problems: Sequence[Problem], engine: Runner, *, step: int = 0
 ) -> tuple[list[Any], list[Usage]]:
-    """Run generators, one a problem, to their ends in batched rounds. Returns (what each returned, what each cost).
+    """Run generators, one a problem, to their ends in batched rounds. Returns (what each returned,
+    what each cost).
 
-    Sample requests are stamped with (step, problem uid, number of the request within its problem), from which the engine
-    derives seeds: what a problem draws does not depend on which others are in the batch. Every rank of a distributed
-    engine calls this with its own programs and leaves it together with the others.
+    Sample requests are stamped with (step, problem uid, number of the request within its problem),
+    from which the engine
+    derives seeds: what a problem draws does not depend on which others are in the batch. Every rank
+    of a distributed engine calls this with its own programs and leaves it together with the others.
     """
     live: dict[int, Generator] = dict(enumerate(programs))
     asks: dict[int, list[Request]] = {}
@@ -125,7 +127,8 @@ def drive(
 
 
 def _answers(asks: list[Request], engine: Runner) -> list[Answer]:
-    """One round: services get all their payloads in one call, the engine everything else (it is called even with nothing)."""
+    """One round: services get all their payloads in one call, the engine everything else (it is
+    called even with nothing)."""
     out: list[Answer] = [None] * len(asks)
     by_service: dict[int, list[int]] = defaultdict(list)
     for i, ask in enumerate(asks):
@@ -143,7 +146,8 @@ def _answers(asks: list[Request], engine: Runner) -> list[Answer]:
 
 
 def together(programs: Sequence[Generator]) -> Generator[list[Request], list[Answer], list[Any]]:
-    """Run several programs of one problem side by side, their requests in shared rounds: `groups = yield from together([...])`."""
+    """Run several programs of one problem side by side, their requests in shared rounds: `groups =
+    yield from together([...])`."""
     returned: list[Any] = [None] * len(programs)
     pending: dict[int, list[Request]] = {}
 

@@ -1,8 +1,9 @@
 """Reading the hints a policy writes: tolerant of form, strict about leaks. Pure functions of text.
 
-The released parser (SAGE spec 1.4) hands LaTeX to a JSON reader, which silently turns `\\frac` into a form feed and
-"rac". Ours protects backslashes that stand before LaTeX first, then reads strictly, then falls back to looking for the
-keys one by one, so that a cut-off or slightly wrong object still yields the levels that are whole.
+The released parser (SAGE spec 1.4) hands LaTeX to a JSON reader, which silently turns `\\frac` into
+a form feed and "rac". Ours protects backslashes that stand before LaTeX first, then reads strictly,
+then falls back to looking for the keys one by one, so that a cut-off or slightly wrong object still
+yields the levels that are whole.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import json
 import re
 from dataclasses import dataclass
 
-# LaTeX commands whose first letter is also a JSON escape (b f n r t u). `\nu` or a newline before "u"? In a hint about
-# mathematics the command is the better guess; a newline before any word that is no command stays a newline.
+# LaTeX commands whose first letter is also a JSON escape (b f n r t u). `\nu` or a newline before
+# "u"? In a hint about
+# mathematics the command is the better guess; a newline before any word that is no command stays a
+# newline.
 _LATEX = frozenset(
     """bar bf big bigg bigl bigr binom bmatrix bmod boldsymbol bot bowtie boxed backslash because begin beta beth between bullet
     because flat forall frac frown footnotesize nabla natural ne nearrow neg neq newline ni nleq ngeq nmid not notin
@@ -27,8 +30,8 @@ _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"|' + r"'((?:[^'\\]|\\.)*)'", re.DOTALL
 
 @dataclass(frozen=True, slots=True)
 class HintParse:
-    """levels: one entry a level, None where a level is missing or blank. status: "ok", "partial" (some level missing),
-    "repaired" (read key by key) or "unparsable" (no level at all)."""
+    """levels: one entry a level, None where a level is missing or blank. status: "ok", "partial"
+    (some level missing), "repaired" (read key by key) or "unparsable" (no level at all)."""
 
     levels: tuple[str | None, ...]
     status: str
@@ -61,8 +64,9 @@ def protect_latex(text: str) -> str:
 def parse_hints(text: str, levels: int = 3) -> HintParse:
     r"""The hint levels in a model's answer.
 
-    Accepts fenced and bare JSON, prose before and after, line breaks inside strings, a list around the object, single
-    quotes, unquoted keys, trailing commas, comments and objects cut off at the end.
+    Accepts fenced and bare JSON, prose before and after, line breaks inside strings, a list around
+    the object, single quotes, unquoted keys, trailing commas, comments and objects cut off at the
+    end.
 
     >>> parse_hints('Sure! ```json\n{"level_1": "use \\frac{a}{b}", "level_2": "b", "level_3": "c"}\n``` Good luck').levels
     ('use \\frac{a}{b}', 'b', 'c')
@@ -77,7 +81,8 @@ def parse_hints(text: str, levels: int = 3) -> HintParse:
         try:
             value, _ = decoder.raw_decode(safe, start)
         except ValueError:
-            continue  # prose with a brace, or JSON that is not quite: the next brace, then key by key
+            # prose with a brace, or JSON that is not quite: the next brace, then key by key
+            continue
         found = _levels_of(value, levels)
         if any(found):
             return HintParse(found, "ok" if all(found) else "partial")
@@ -112,9 +117,10 @@ def _levels_of(value: object, levels: int) -> tuple[str | None, ...]:
 def leaks_answer(hint: str, answer: str, question: str = "") -> bool:
     r"""True when the hint contains the final answer.
 
-    Spaces, `$` and outer boxes do not matter. A number counts only where it stands alone ("12" is not in "120" or
-    "1.12"). A single letter or digit run that already stands in the question is no news and does not count, unless the
-    hint presents it as the answer (boxed, or after "answer is").
+    Spaces, `$` and outer boxes do not matter. A number counts only where it stands alone ("12" is
+    not in "120" or "1.12"). A single letter or digit run that already stands in the question is no
+    news and does not count, unless the hint presents it as the answer (boxed, or after "answer
+    is").
 
     >>> leaks_answer("so x = 12", "12"), leaks_answer("there are 120 ways", "12"), leaks_answer(r"\boxed{\frac12}", r"$\frac{1}{2}$")
     (True, False, False)

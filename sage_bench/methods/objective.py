@@ -1,8 +1,9 @@
 """The objective as pure tensor maths: per-token loss, and the weight every token has in the mean.
 
-A step minimises sum over rows of `w_row * sum over tokens of loss`. `row_weights` fixes `w_row` from the lengths of
-*all* rows of the update, dead ones included, before anything is run. Therefore neither skipping rows whose advantage
-is zero nor cutting the update into micro-batches changes the gradient.
+A step minimises sum over rows of `w_row * sum over tokens of loss`. `row_weights` fixes `w_row`
+from the lengths of *all* rows of the update, dead ones included, before anything is run. Therefore
+neither skipping rows whose advantage is zero nor cutting the update into micro-batches changes the
+gradient.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ Aggregation = Literal["token-mean", "seq-mean", "micro-batch token-mean", "const
 
 
 class Objective(BaseModel):
-    """Constants of the update. Source: SAGE spec 3.2-3.4 (verl's vanilla policy loss with DAPO's higher upper clip)."""
+    """Constants of the update. Source: SAGE spec 3.2-3.4 (verl's vanilla policy loss with DAPO's
+    higher upper clip)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,9 +41,12 @@ class Objective(BaseModel):
     )
     aggregation: Aggregation = Field(
         "token-mean",
-        description="token-mean: every completion token of the update counts the same; seq-mean: every completion counts the "
-        "same; micro-batch token-mean: the released recipe, token mean of `recipe_micro_batch` rows at a time, averaged; constant: "
-        "sum of a completion's tokens over `constant_length`, averaged over completions (Dr. GRPO)",
+        description=(
+            "token-mean: every completion token of the update counts the same; seq-mean: every"
+            " completion counts the same; micro-batch token-mean: the released recipe, token mean"
+            " of `recipe_micro_batch` rows at a time, averaged; constant: sum of a completion's"
+            " tokens over `constant_length`, averaged over completions (Dr. GRPO)"
+        ),
     )
     constant_length: int | None = Field(
         None, ge=1, description="denominator of `constant`; null = sampling.max_tokens"
@@ -65,8 +70,8 @@ def row_weights(
     recipe_micro_batch: int = 4,
     constant_length: int | None = None,
 ) -> Tensor:
-    """Weight of one token of each row in the loss. lengths: tokens of each of the R rows. Returns (R,) float64.
-    Raises `ValueError` for `constant` without a constant_length.
+    """Weight of one token of each row in the loss. lengths: tokens of each of the R rows. Returns
+    (R,) float64. Raises `ValueError` for `constant` without a constant_length.
 
     >>> row_weights([1, 3]).tolist()                       # every token 1/4
     [0.25, 0.25]
@@ -97,11 +102,12 @@ def token_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss of each token, and sums for the log.
 
-    All arguments are (N,): the completion tokens of some rows, laid end to end. kind holds `Kind` values. Returns
-    (loss (N,), stats), stats being sums over policy-gradient tokens, to be divided by `stats["pg_tokens"]`.
+    All arguments are (N,): the completion tokens of some rows, laid end to end. kind holds `Kind`
+    values. Returns (loss (N,), stats), stats being sums over policy-gradient tokens, to be divided
+    by `stats["pg_tokens"]`.
 
-    PG (SAGE spec 3.2): r = exp(clamp(logp - old, +-20)); L = max(-A r, -A clip(r, 1 - lo, 1 + hi)); for A < 0 also
-    L = min(L, -c A). OFF: -A p / (p + gamma). CE: -A logp.
+    PG (SAGE spec 3.2): r = exp(clamp(logp - old, +-20)); L = max(-A r, -A clip(r, 1 - lo, 1 + hi));
+    for A < 0 also L = min(L, -c A). OFF: -A p / (p + gamma). CE: -A logp.
 
     >>> half = torch.tensor([0.5]).log()
     >>> loss, stats = token_loss(half + 1.0, half, torch.tensor([2.0]), torch.zeros(1, dtype=torch.long), Objective())

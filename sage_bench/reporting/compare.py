@@ -1,4 +1,5 @@
-"""Runs against each other on the same questions: who differs by how much, and what may not be compared at all."""
+"""Runs against each other on the same questions: who differs by how much, and what may not be
+compared at all."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """a - b on one benchmark, or on the average (task `avg`); in percent points. holm: p adjusted over all rows of the table."""
+    """a - b on one benchmark, or on the average (task `avg`); in percent points. holm: p adjusted
+    over all rows of the table."""
 
     a: str
     b: str
@@ -73,9 +75,10 @@ class Comparison:
         }
 
 
-# ---- may they be compared? ----------------------------------------------------------------------------------------
+# ---- may they be compared? ----------------------------------------------------------------------
 def differences(a: EvalRun, b: EvalRun) -> dict[str, list[str]]:
-    """What differs between two runs on the tasks they share, by kind (`prompts`, `sampling`, `data`, `grader`), in words."""
+    """What differs between two runs on the tasks they share, by kind (`prompts`, `sampling`,
+    `data`, `grader`), in words."""
     found: dict[str, list[str]] = {}
     for task in common_tasks([a, b]):
         one, two = a.manifest["sampling"][task], b.manifest["sampling"][task]
@@ -95,7 +98,8 @@ def common_tasks(runs: Sequence[EvalRun]) -> list[str]:
 
 
 def check(runs: Mapping[str, EvalRun], allow: Collection[str]) -> list[str]:
-    """Notes on what differs and was allowed. Raises `UsageError` naming a difference that was not."""
+    """Notes on what differs and was allowed. Raises `UsageError` naming a difference that was
+    not."""
     known = (*KINDS, GRADER)
     for word in allow:
         if word not in known:
@@ -108,7 +112,10 @@ def check(runs: Mapping[str, EvalRun], allow: Collection[str]) -> list[str]:
     for name in names[1:]:
         found = differences(runs[names[0]], runs[name])
         for kind, lines in found.items():
-            said = f"{names[0]} and {name} differ in {kind} ({'; '.join(lines[:3])}{'; ...' if len(lines) > 3 else ''})"
+            said = (
+                f"{names[0]} and {name} differ in {kind}"
+                f" ({'; '.join(lines[:3])}{'; ...' if len(lines) > 3 else ''})"
+            )
             if kind not in allow:
                 raise UsageError(
                     said,
@@ -119,7 +126,7 @@ def check(runs: Mapping[str, EvalRun], allow: Collection[str]) -> list[str]:
     return notes
 
 
-# ---- the comparison -----------------------------------------------------------------------------------------------
+# ---- the comparison -----------------------------------------------------------------------------
 def compare_runs(
     runs: Mapping[str, EvalRun],
     metric: Metric,
@@ -129,10 +136,12 @@ def compare_runs(
     all_pairs: bool = False,
     seeds: bool = False,
 ) -> Comparison:
-    """Every run against the first (or the one named `against`), or every pair; on each common benchmark and on their unweighted average.
+    """Every run against the first (or the one named `against`), or every pair; on each common
+    benchmark and on their unweighted average.
 
-    seeds: runs of one method are its training seeds; methods are compared, and intervals contain the seed. Raises `UsageError`
-    where there is nothing to compare or the runs were not asked alike.
+    seeds: runs of one method are its training seeds; methods are compared, and intervals contain
+    the seed. Raises `UsageError` where there is nothing to compare or the runs were not asked
+    alike.
     """
     if len(runs) < 2:
         raise UsageError(
@@ -219,7 +228,8 @@ def compare_runs(
 def shared_scores(
     runs: Mapping[str, EvalRun], metric: Metric, tasks: Sequence[str]
 ) -> tuple[dict[str, dict[str, NDArray[np.float64]]], dict[str, int]]:
-    """Scores of each run on the questions that all runs completed, in one order; and how many these are."""
+    """Scores of each run on the questions that all runs completed, in one order; and how many these
+    are."""
     scores: dict[str, dict[str, NDArray[np.float64]]] = {n: {} for n in runs}
     sizes = {}
     for task in tasks:
@@ -238,7 +248,8 @@ def shared_scores(
 
 
 def by_method(runs: Mapping[str, EvalRun]) -> dict[str, list[str]]:
-    """Runs of one method, by its name. Raises `UsageError` where a method has fewer than two training seeds, or one twice."""
+    """Runs of one method, by its name. Raises `UsageError` where a method has fewer than two
+    training seeds, or one twice."""
     groups: dict[str, list[str]] = {}
     for name, run in runs.items():
         groups.setdefault(run.method, []).append(name)
@@ -289,18 +300,22 @@ def footer(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> list[str
             + ")."
         )
     else:
-        how += "by resampling questions within each benchmark and flipping the signs of their differences. One training seed a run says nothing of training again (--seeds does)."
+        how += (
+            "by resampling questions within each benchmark and flipping the signs of their"
+            " differences. One training seed a run says nothing of training again (--seeds does)."
+        )
     seen = [r for r in rows if r.se > 0]
     power = (
         [
-            f"A true difference below about {detectable(seen[0].se):.1f} points on {seen[0].task} would mostly go unseen (80 % power)."
+            f"A true difference below about {detectable(seen[0].se):.1f} points on {seen[0].task}"
+            " would mostly go unseen (80 % power)."
         ]
         if seen
         else []
     )
     return [
-        how
-        + " Holm: p corrected for all rows of the table. Bold: significant at 5 % after the correction; n.s.: not.",
+        how + " Holm: p corrected for all rows of the table. Bold: significant at 5 % after the"
+        " correction; n.s.: not.",
         *power,
     ]
 
@@ -312,7 +327,10 @@ def comparison_markdown(c: Comparison) -> str:
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for r in c.rows:
-        head = f"| {r.a} − {r.b}, {r.task} | {r.questions} | {_number(r.value_a)} | {_number(r.value_b)} | "
+        head = (
+            f"| {r.a} − {r.b}, {r.task} | {r.questions} | {_number(r.value_a)} |"
+            f" {_number(r.value_b)} | "
+        )
         if isnan(r.diff):
             lines.append(head + "– | – | – | – |")
             continue

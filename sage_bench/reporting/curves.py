@@ -35,12 +35,18 @@ PANELS: Sequence[tuple[str, str, tuple[str, ...]]] = (
     ),
     (
         "Hint gap",
-        "nats a token by which a hinted completion is less likely without its hint: log p(o|q) − log p(o|q, h)",
+        (
+            "nats a token by which a hinted completion is less likely without its hint: log p(o|q)"
+            " − log p(o|q, h)"
+        ),
         ("learner/hint_gap",),
     ),
     (
         "Affinity",
-        "of the groups trained on to the policy under update, 1 = all ratios at 1 (HINT); a diagnostic for every method",
+        (
+            "of the groups trained on to the policy under update, 1 = all ratios at 1 (HINT); a"
+            " diagnostic for every method"
+        ),
         ("learner/affinity",),
     ),
     ("Length", "tokens of a completion", ("length",)),
@@ -87,7 +93,8 @@ def tidy(runs: Mapping[str, TrainRun]) -> pd.DataFrame:
 
 
 def figures(runs: Mapping[str, TrainRun]) -> list[tuple[str, str, Any]]:
-    """(title, caption, plotly figure) of every panel that has data, and the hint levels of each run that used hints."""
+    """(title, caption, plotly figure) of every panel that has data, and the hint levels of each run
+    that used hints."""
     import plotly.graph_objects as go
 
     out = []

@@ -1,4 +1,5 @@
-"""Files people and programs read: per-question and summary tables of a run, leaderboards over runs."""
+"""Files people and programs read: per-question and summary tables of a run, leaderboards over
+runs."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from sage_bench.utils.files import write_text
 
 
 def write_eval(folder: Path) -> EvalRun:
-    """summary.csv and per_question.csv in the run folder, leaderboard.csv over all runs beside it; prints the run's table."""
+    """summary.csv and per_question.csv in the run folder, leaderboard.csv over all runs beside it;
+    prints the run's table."""
     run = read_eval(folder)
     board = leaderboard([run], passes=True)
     write_text(folder / "summary.csv", board.to_csv(index=False))
@@ -63,7 +65,8 @@ def write_leaderboard(out: Path) -> None:
 
 
 def named(runs: Sequence[EvalRun]) -> dict[str, EvalRun]:
-    """Distinct names for a table's rows: method, with step, training seed and folder where needed."""
+    """Distinct names for a table's rows: method, with step, training seed and folder where
+    needed."""
     out: dict[str, EvalRun] = {}
     for run in runs:
         name = run.method + (f" @{run.label['step']}" if run.label.get("step") is not None else "")
@@ -86,7 +89,8 @@ def by_tasks(runs: Sequence[EvalRun]) -> list[list[EvalRun]]:
 
 
 def eval_runs(folders: Sequence[Path]) -> dict[str, EvalRun]:
-    """The evaluations in or below some folders, each once, under distinct names. Raises `UsageError` for a folder without any."""
+    """The evaluations in or below some folders, each once, under distinct names. Raises
+    `UsageError` for a folder without any."""
     found: dict[Path, EvalRun] = {}
     for folder in folders:
         runs = [f for f in find_runs(folder) if kind_of(f) == "eval"]
@@ -94,7 +98,10 @@ def eval_runs(folders: Sequence[Path]) -> dict[str, EvalRun]:
             raise UsageError(
                 "there is no evaluation here",
                 where=str(folder),
-                remedy="give the folder that `sage-bench eval` printed, or one that contains such folders",
+                remedy=(
+                    "give the folder that `sage-bench eval` printed, or one that contains such"
+                    " folders"
+                ),
             )
         found.update({f.resolve(): read_eval(f) for f in runs if f.resolve() not in found})
     return named(list(found.values()))

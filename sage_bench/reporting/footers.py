@@ -10,7 +10,8 @@ from sage_bench.reporting.runs import EvalRun
 
 
 def data_notes(runs: Mapping[str, EvalRun]) -> list[str]:
-    """Corrected golds by name, incomplete data, tasks that were left out, limits, and data that differ between rows.
+    """Corrected golds by name, incomplete data, tasks that were left out, limits, and data that
+    differ between rows.
 
     A line holds for all rows unless it begins with the name of one.
     """

@@ -18,7 +18,8 @@ from sage_bench.utils.errors import UsageError, did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """kind "avg": share of right samples. "pass": chance that k samples hold a right one. "maj": score of the majority of k samples."""
+    """kind "avg": share of right samples. "pass": chance that k samples hold a right one. "maj":
+    score of the majority of k samples."""
 
     kind: Literal["avg", "pass", "maj"] = "avg"
     k: int = 0
@@ -28,7 +29,8 @@ class Metric:
         return "avg@n" if self.kind == "avg" else f"{self.kind}@{self.k}"
 
     def of(self, run: EvalRun, task: str) -> NDArray[np.float64]:
-        """Value of each complete question, (N,); NaN where the run has fewer than k samples a question."""
+        """Value of each complete question, (N,); NaN where the run has fewer than k samples a
+        question."""
         result = run.tasks[task]
         if self.kind == "avg":
             return result.means

@@ -1,4 +1,5 @@
-"""The report: one HTML file that opens without a server or a network, and the tables it shows as Markdown and CSV."""
+"""The report: one HTML file that opens without a server or a network, and the tables it shows as
+Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -37,10 +38,14 @@ class Table:
 
 
 def comparison_line(c: Mapping[str, Any]) -> str:
-    """`sage − grpo: +12.3 [9.1, 15.4], p = 0.0001`; says n.s. when the interval covers 0. With Holm's p where there is one."""
+    """`sage − grpo: +12.3 [9.1, 15.4], p = 0.0001`; says n.s. when the interval covers 0. With
+    Holm's p where there is one."""
     verdict = "" if c["ci"][0] > 0 or c["ci"][1] < 0 else ", n.s."
     corrected = f" (Holm {c['holm']:.2g})" if "holm" in c else ""
-    return f"{c['a']} − {c['b']}: {c['diff']:+.1f} [{c['ci'][0]:.1f}, {c['ci'][1]:.1f}], p = {c['p']:.2g}{corrected}{verdict}"
+    return (
+        f"{c['a']} − {c['b']}: {c['diff']:+.1f} [{c['ci'][0]:.1f}, {c['ci'][1]:.1f}], p ="
+        f" {c['p']:.2g}{corrected}{verdict}"
+    )
 
 
 def html(title: str, subtitle: str, tables: Sequence[Table], runs: Mapping[str, TrainRun]) -> str:
@@ -76,8 +81,10 @@ def html(title: str, subtitle: str, tables: Sequence[Table], runs: Mapping[str, 
         tables=[
             {
                 "title": t.title,
-                "html": t.frame.reset_index().to_html(
-                    float_format=NUMBER, na_rep="–", border=0, index=False
+                "html": (
+                    t.frame.reset_index().to_html(
+                        float_format=NUMBER, na_rep="–", border=0, index=False
+                    )
                 ),
                 "notes": t.notes,
             }
@@ -87,7 +94,8 @@ def html(title: str, subtitle: str, tables: Sequence[Table], runs: Mapping[str, 
 
 
 def report(folders: Sequence[Path], out: Path, grader: str | None = None) -> list[Path]:
-    """Write report.html, table.md, leaderboard.csv and curves.csv for all runs in these folders; returns what was written.
+    """Write report.html, table.md, leaderboard.csv and curves.csv for all runs in these folders;
+    returns what was written.
 
     grader: whose grades the tables show; each run's own unless named.
     """
@@ -123,7 +131,8 @@ def comparison_of(runs: Mapping[str, EvalRun]) -> Table:
     names = list(runs)
     differ = {n: found for n in names[1:] if (found := differences(runs[names[0]], runs[n]))}
     notes = [
-        "Percent; ± is the standard error of the average, clustered by question. Evaluated without hints."
+        "Percent; ± is the standard error of the average, clustered by question. Evaluated without"
+        " hints."
     ]
     tested = [compare(n, names[0], runs) for n in names[1:] if n not in differ]
     adjusted = holm([c["p"] for c in tested]) if len(tested) > 1 else []
@@ -132,7 +141,8 @@ def comparison_of(runs: Mapping[str, EvalRun]) -> Table:
         for i, c in enumerate(tested)
     ]
     notes += [
-        f"{n} is not compared with {names[0]}: {'; '.join(line for lines in found.values() for line in lines[:2])}"
+        f"{n} is not compared with {names[0]}:"
+        f" {'; '.join(line for lines in found.values() for line in lines[:2])}"
         for n, found in differ.items()
     ]
     notes += [
@@ -142,14 +152,18 @@ def comparison_of(runs: Mapping[str, EvalRun]) -> Table:
 
 
 def tables_of(runs: Mapping[str, EvalRun]) -> list[Table]:
-    """The comparison, how the answers ended, and methods over their training seeds where there are several."""
+    """The comparison, how the answers ended, and methods over their training seeds where there are
+    several."""
     tables = [comparison_of(runs)]
     tables += [
         Table(
             "How the answers ended",
             answers(runs),
             (
-                "Means over benchmarks; tokens of a completion; pass@k is unbiased, over all samples of a question.",
+                (
+                    "Means over benchmarks; tokens of a completion; pass@k is unbiased, over all"
+                    " samples of a question."
+                ),
                 *data_notes(runs),
             ),
         )
@@ -161,7 +175,10 @@ def tables_of(runs: Mapping[str, EvalRun]) -> list[Table]:
                 "Over training seeds",
                 seeds,
                 (
-                    "Percent; ± and the 95 % interval (low, high) contain training seeds and questions.",
+                    (
+                        "Percent; ± and the 95 % interval (low, high) contain training seeds and"
+                        " questions."
+                    ),
                 ),
             )
         )

@@ -21,9 +21,11 @@ from sage_bench.utils.files import read_jsonl
 
 @dataclass(frozen=True)
 class TaskResult:
-    """One benchmark of one run. means: score of each complete question, (N,) in [0, 1]; the rest are shares and means over samples.
+    """One benchmark of one run. means: score of each complete question, (N,) in [0, 1]; the rest
+    are shares and means over samples.
 
-    questions: names of the same N questions, to pair them with another run's. doc_ids: their numbers in the store.
+    questions: names of the same N questions, to pair them with another run's. doc_ids: their
+    numbers in the store.
     """
 
     means: NDArray[np.float64]
@@ -50,7 +52,8 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class EvalRun:
-    """One evaluated model. model: the preset it is or was trained from, else what was given to `eval`."""
+    """One evaluated model. model: the preset it is or was trained from, else what was given to
+    `eval`."""
 
     folder: Path
     model: str
@@ -70,7 +73,8 @@ class EvalRun:
 
     @property
     def limited(self) -> str:
-        """The watermark of a run that was asked the first questions only (`--limit`), or an empty string."""
+        """The watermark of a run that was asked the first questions only (`--limit`), or an empty
+        string."""
         limit = self.manifest.get("limit")
         return f"LIMITED to the first {limit} questions of each task" if limit else ""
 
@@ -126,7 +130,8 @@ def find_runs(folder: Path) -> list[Path]:
 
 
 def read_eval(folder: Path, grader: str | None = None) -> EvalRun:
-    """grader: whose grades, the run's own unless named. Raises `DataError` when nothing is graded in it, or not by that one."""
+    """grader: whose grades, the run's own unless named. Raises `DataError` when nothing is graded
+    in it, or not by that one."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     manifest["grader"] = grader or manifest["grader"]
     grades = load_grades(folder, grader)

@@ -1,4 +1,5 @@
-"""What a run folder is doing, from its files and its lock alone: nothing is asked of the process, nothing is changed."""
+"""What a run folder is doing, from its files and its lock alone: nothing is asked of the process,
+nothing is changed."""
 
 from __future__ import annotations
 
@@ -21,9 +22,11 @@ RECENT_SAMPLES = 400
 
 @dataclass(frozen=True)
 class RunStatus:
-    """state: running (its lock is held); done; interrupted (somebody stopped it); failed (with its error in `note`); died (it says
-    running, but no process holds its lock); incomplete (an evaluation lacks samples and nobody draws them); not begun.
-    done of total are steps or samples; eta in seconds; idle: seconds since it last wrote a result; parts: the same by task."""
+    """state: running (its lock is held); done; interrupted (somebody stopped it); failed (with its
+    error in `note`); died (it says running, but no process holds its lock); incomplete (an
+    evaluation lacks samples and nobody draws them); not begun. done of total are steps or samples;
+    eta in seconds; idle: seconds since it last wrote a result; parts: the same by task.
+    """
 
     folder: str
     kind: str
@@ -51,16 +54,19 @@ def status(folder: Path, now: float | None = None) -> list[RunStatus]:
             remedy="give the --out of `train`, `eval` or `demo`",
         )
     return [
-        _train(f, now or time.time())
-        if _json(f / "manifest.json").get("kind") == "train"
-        else _eval(f, now or time.time())
+        (
+            _train(f, now or time.time())
+            if _json(f / "manifest.json").get("kind") == "train"
+            else _eval(f, now or time.time())
+        )
         for f in found
     ]
 
 
 def lock_holder(folder: Path) -> int | None:
-    """The process that writes to this folder now, or None. Looks the lock up in /proc/locks, so that it is not taken even for
-    a moment; where there is none, asks whether the process that last took it lives."""
+    """The process that writes to this folder now, or None. Looks the lock up in /proc/locks, so
+    that it is not taken even for a moment; where there is none, asks whether the process that last
+    took it lives."""
     file = folder / ".lock"
     try:
         inode, text = file.stat().st_ino, file.read_text(encoding="utf-8").strip()
@@ -134,11 +140,13 @@ def _eval(folder: Path, now: float) -> RunStatus:
     state: State = (
         "running"
         if pid
-        else "done"
-        if parts and done == total and all(p["graded"] for p in parts.values())
-        else "incomplete"
-        if done
-        else "not begun"
+        else (
+            "done"
+            if parts and done == total and all(p["graded"] for p in parts.values())
+            else "incomplete"
+            if done
+            else "not begun"
+        )
     )
     recent = sorted(times)[-RECENT_SAMPLES:]
     rate = (
@@ -177,7 +185,8 @@ def _idle(file: Path, now: float) -> float | None:
 
 
 def _json(file: Path) -> dict[str, Any]:
-    """What a file says, {} when it is not there; files are replaced whole, so it is never half-written."""
+    """What a file says, {} when it is not there; files are replaced whole, so it is never
+    half-written."""
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 

@@ -55,7 +55,8 @@ LEADERBOARD = [
 def comparison(
     runs: Mapping[str, EvalRun], extra: Mapping[str, Mapping[str, Any]] | None = None
 ) -> pd.DataFrame:
-    """Rows = methods in the order given (the first is the base), columns = benchmarks, avg, se, delta to the base; in percent.
+    """Rows = methods in the order given (the first is the base), columns = benchmarks, avg, se,
+    delta to the base; in percent.
 
     extra: further columns by row (`no signal`, `extra rollouts`).
     """
@@ -102,7 +103,8 @@ def markdown(table: pd.DataFrame, footer: Sequence[str] = ()) -> str:
 
 
 def compare(a: str, b: str, runs: Mapping[str, EvalRun]) -> dict[str, Any]:
-    """a - b in percent points on the macro average, paired by question: {"a", "b", "diff", "se", "ci", "p"}.
+    """a - b in percent points on the macro average, paired by question: {"a", "b", "diff", "se",
+    "ci", "p"}.
 
     On the questions that both completed, whatever their order in the runs.
     """
@@ -121,7 +123,8 @@ def compare(a: str, b: str, runs: Mapping[str, EvalRun]) -> dict[str, Any]:
 
 
 def answers(runs: Mapping[str, EvalRun]) -> pd.DataFrame:
-    """How the answers ended, beside what they were worth: means over benchmarks; counts are sums. Percent and tokens."""
+    """How the answers ended, beside what they were worth: means over benchmarks; counts are sums.
+    Percent and tokens."""
     rows = []
     for name, run in runs.items():
         results = list(run.tasks.values())
@@ -143,7 +146,8 @@ def answers(runs: Mapping[str, EvalRun]) -> pd.DataFrame:
 
 
 def seed_table(runs: Sequence[EvalRun]) -> pd.DataFrame | None:
-    """Methods that were trained more than once, over their training seeds; None where there is none. Percent.
+    """Methods that were trained more than once, over their training seeds; None where there is
+    none. Percent.
 
     ± is the standard error over seeds and questions, its two parts beside it.
     """
@@ -180,10 +184,11 @@ def seed_table(runs: Sequence[EvalRun]) -> pd.DataFrame | None:
 def leaderboard(
     runs: Sequence[EvalRun], select_rule: str = "fixed step", *, passes: bool = False
 ) -> pd.DataFrame:
-    """Tidy: one row per run, metric and benchmark; plus the macro average as task `avg`. Values in percent.
+    """Tidy: one row per run, metric and benchmark; plus the macro average as task `avg`. Values in
+    percent.
 
-    passes: pass@2, pass@4, ... up to the samples there are, beside avg@n; a benchmark with fewer than k samples has no
-    row of pass@k, and without it there is no average.
+    passes: pass@2, pass@4, ... up to the samples there are, beside avg@n; a benchmark with fewer
+    than k samples has no row of pass@k, and without it there is no average.
     """
     rows = []
     for run in runs:
@@ -253,9 +258,11 @@ def _board_rows(run: EvalRun, metric: Metric, select_rule: str) -> list[dict[str
                 "se_question": 100 * se,
                 "ci_lo": 100 * low,
                 "ci_hi": 100 * high,
-                "status": next(
-                    (s for t in run.tasks if (s := watermarked(run, t)) != "ok"), "ok"
-                ).partition(" ")[0],
+                "status": (
+                    next(
+                        (s for t in run.tasks if (s := watermarked(run, t)) != "ok"), "ok"
+                    ).partition(" ")[0]
+                ),
             }
         )
     return rows
@@ -266,7 +273,8 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def watermarked(run: EvalRun, task: str) -> str:
-    """The status of a task's numbers; LIMITED where not all questions of the benchmark were asked."""
+    """The status of a task's numbers; LIMITED where not all questions of the benchmark were
+    asked."""
     report = (run.manifest.get("golds") or {}).get(task, {})
     asked = (
         f"first {run.manifest['limit']}"

@@ -1,6 +1,7 @@
 """Averages over questions and over benchmarks, with standard errors and intervals.
 
-Functions of one benchmark take arrays whose last axis is the questions, so that many studies can be computed at once.
+Functions of one benchmark take arrays whose last axis is the questions, so that many studies can be
+computed at once.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ Scores = Mapping[str, NDArray[np.float64]]
 
 
 def mean_se(question_means: NDArray[np.float64]) -> tuple[Any, Any]:
-    """Mean over questions and its standard error clustered by question: sd(c_i / n) / sqrt(N) (Miller, arXiv 2411.00640).
+    """Mean over questions and its standard error clustered by question: sd(c_i / n) / sqrt(N)
+    (Miller, arXiv 2411.00640).
 
-    This already contains the noise of sampling n answers a question. question_means: (..., N). Returns two floats, or two
-    arrays (...,); the error of a single question is NaN.
+    This already contains the noise of sampling n answers a question. question_means: (..., N).
+    Returns two floats, or two arrays (...,); the error of a single question is NaN.
 
     >>> mean, se = mean_se(np.array([0.0, 0.5, 1.0, 0.5]))
     >>> mean, round(se, 6)
@@ -35,7 +37,8 @@ def mean_se(question_means: NDArray[np.float64]) -> tuple[Any, Any]:
 
 
 def sampling_se(question_means: NDArray[np.float64], n: int) -> float:
-    """The part of the standard error that n samples a question leave: sqrt(sum p_i (1 - p_i) / (n - 1)) / N; NaN for n = 1."""
+    """The part of the standard error that n samples a question leave: sqrt(sum p_i (1 - p_i) / (n -
+    1)) / N; NaN for n = 1."""
     p = question_means
     return float(sqrt(float(np.sum(p * (1 - p))) / (n - 1)) / len(p)) if n > 1 else nan
 
@@ -50,11 +53,12 @@ def t_interval(mean: Any, se: Any, n: Any, level: float = 0.95) -> tuple[Any, An
 
 
 def share_interval(mean: Any, se: Any, n: int, level: float = 0.95) -> tuple[Any, Any]:
-    """Interval of a benchmark's mean of n questions: Wilson's, with the effective number of independent answers
-    p (1 - p) / SE^2 and Student's quantile (for clustered shares: Dean and Pagano, J. Survey Stat. Methodol. 2015).
+    """Interval of a benchmark's mean of n questions: Wilson's, with the effective number of
+    independent answers p (1 - p) / SE^2 and Student's quantile (for clustered shares: Dean and
+    Pagano, J. Survey Stat. Methodol. 2015).
 
-    Near 0 and 1 it keeps its coverage far longer than mean +- t SE, whose interval for 0 of 30 is [0, 0]. Where SE is 0
-    every question counts as one answer.
+    Near 0 and 1 it keeps its coverage far longer than mean +- t SE, whose interval for 0 of 30 is
+    [0, 0]. Where SE is 0 every question counts as one answer.
 
     >>> [round(x, 3) for x in share_interval(0.0, 0.0, 30)], [round(x, 3) for x in share_interval(0.5, 0.05, 30)]
     ([0.0, 0.122], [0.4, 0.6])
@@ -80,7 +84,8 @@ def share_interval(mean: Any, se: Any, n: int, level: float = 0.95) -> tuple[Any
 
 
 def wilson(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a proportion, (low, high); NaN for n = 0. It stays within [0, 1] and has a width at 0 of n.
+    """Wilson's score interval of a proportion, (low, high); NaN for n = 0. It stays within [0, 1]
+    and has a width at 0 of n.
 
     >>> [round(x, 4) for x in wilson(0, 10)], [round(x, 4) for x in wilson(8, 10)]
     ([0.0, 0.2775], [0.4902, 0.9433])
@@ -94,8 +99,8 @@ def wilson(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
 
 
 def clustered_se(values: NDArray[np.float64], clusters: Sequence[object]) -> float:
-    """Standard error of the mean of `values` (N,) when those of one cluster are not independent; NaN for a single cluster.
-    With clusters of one it is that of `mean_se`.
+    """Standard error of the mean of `values` (N,) when those of one cluster are not independent;
+    NaN for a single cluster. With clusters of one it is that of `mean_se`.
 
     >>> round(clustered_se(np.array([0.0, 0.5, 1.0, 0.5]), "abcd"), 6), round(clustered_se(np.array([0.0, 0.0, 1.0, 1.0]), "aabb"), 6)
     (0.204124, 0.5)
@@ -108,7 +113,8 @@ def clustered_se(values: NDArray[np.float64], clusters: Sequence[object]) -> flo
 
 
 def macro(scores: Scores) -> tuple[Any, Any]:
-    """Unweighted mean over B benchmarks (the paper's convention) and its SE, sqrt(sum SE_b^2) / B."""
+    """Unweighted mean over B benchmarks (the paper's convention) and its SE, sqrt(sum SE_b^2) /
+    B."""
     parts = [mean_se(np.asarray(s)) for s in scores.values()]
     mean, se = (
         sum(m for m, _ in parts) / len(parts),
@@ -118,7 +124,8 @@ def macro(scores: Scores) -> tuple[Any, Any]:
 
 
 def macro_interval(scores: Scores, level: float = 0.95) -> tuple[Any, Any]:
-    """Student-t interval of the macro average; the degrees of freedom follow the benchmarks that carry its error (Satterthwaite)."""
+    """Student-t interval of the macro average; the degrees of freedom follow the benchmarks that
+    carry its error (Satterthwaite)."""
     mean, se = macro(scores)
     variances, sizes = (
         [mean_se(np.asarray(s))[1] ** 2 for s in scores.values()],
@@ -130,7 +137,8 @@ def macro_interval(scores: Scores, level: float = 0.95) -> tuple[Any, Any]:
 
 
 def satterthwaite(variances: Sequence[Any], freedom: Sequence[float]) -> Any:
-    """Degrees of freedom of a sum of independent variance estimates: (sum v)^2 / sum(v^2 / df). Infinite where all are 0.
+    """Degrees of freedom of a sum of independent variance estimates: (sum v)^2 / sum(v^2 / df).
+    Infinite where all are 0.
 
     >>> round(satterthwaite([1.0, 1.0], [29, 29]), 6), round(satterthwaite([1.0, 0.0], [29, 499]), 6)
     (58.0, 29.0)

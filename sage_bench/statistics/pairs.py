@@ -1,4 +1,5 @@
-"""A against B on the same questions: difference, interval, permutation test, and many such tests at once."""
+"""A against B on the same questions: difference, interval, permutation test, and many such tests at
+once."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ class Paired:
 def paired(a: Scores, b: Scores, *, draws: int = DRAWS, seed: int = 0) -> Paired:
     """Compare two methods on the macro average, paired by question.
 
-    The standard error is that of the questions' differences, clustered by question. Interval: `bootstrap_interval`;
+    The standard error is that of the questions' differences, clustered by question. Interval:
+    `bootstrap_interval`;
     p: `sign_flip_p`. Raises `ValueError` when the questions do not match.
 
     >>> r = paired({"t": np.array([1.0, 1.0, 0.5, 1.0])}, {"t": np.array([0.5, 1.0, 0.0, 0.5])})
@@ -52,12 +54,15 @@ def paired(a: Scores, b: Scores, *, draws: int = DRAWS, seed: int = 0) -> Paired
 def bootstrap_interval(
     deltas: Sequence[NDArray[np.float64]], *, level: float = 0.95, draws: int = DRAWS, seed: int = 0
 ) -> tuple[Any, Any]:
-    """Bootstrap interval of the mean over benchmarks of question differences; questions are resampled within each benchmark.
+    """Bootstrap interval of the mean over benchmarks of question differences; questions are
+    resampled within each benchmark.
 
-    deltas: one (..., N_b) a benchmark. Returns (low, high), numbers or arrays (...,); NaN for a single question. The interval is
-    the symmetric studentised one (Hall, Ann. Stat. 1988): diff +- q SE, where q is the quantile of |diff* - diff| / SE* over the
-    resamples. With the 30 questions of AIME plain percentiles cover 92 to 94 %, this one 95 %. Where nearly all questions
-    agree resamples know too little (one of equal differences has no SE* of its own and takes SE): q is never less than Student's.
+    deltas: one (..., N_b) a benchmark. Returns (low, high), numbers or arrays (...,); NaN for a
+    single question. The interval is the symmetric studentised one (Hall, Ann. Stat. 1988): diff +-
+    q SE, where q is the quantile of |diff* - diff| / SE* over the resamples. With the 30 questions
+    of AIME plain percentiles cover 92 to 94 %, this one 95 %. Where nearly all questions agree
+    resamples know too little (one of equal differences has no SE* of its own and takes SE): q is
+    never less than Student's.
     """
     if min(d.shape[-1] for d in deltas) < 2:
         return nan, nan
@@ -87,12 +92,13 @@ def bootstrap_interval(
 
 
 def sign_flip_p(deltas: Sequence[NDArray[np.float64]], *, draws: int = DRAWS, seed: int = 0) -> Any:
-    """Two-sided p of the mean over benchmarks by flipping the signs of question differences: under the null, a and b are
-    exchangeable on every question. deltas: one (..., N_b) a benchmark.
+    """Two-sided p of the mean over benchmarks by flipping the signs of question differences: under
+    the null, a and b are exchangeable on every question. deltas: one (..., N_b) a benchmark.
 
-    Exact where all flips can be listed, else from `draws` random ones, with the observed one counted (so never 0).
-    `scipy.stats.permutation_test` does the same, but takes sums that differ by rounding for different and thirty
-    times as long for 12,000 questions; tests hold the two together.
+    Exact where all flips can be listed, else from `draws` random ones, with the observed one
+    counted (so never 0). `scipy.stats.permutation_test` does the same, but takes sums that differ
+    by rounding for different and thirty times as long for 12,000 questions; tests hold the two
+    together.
 
     >>> float(sign_flip_p([np.array([0.5, 0.25, 0.25])])), float(sign_flip_p([np.array([0.1, 0.2, -0.3])]))
     (0.25, 1.0)
@@ -122,7 +128,8 @@ def sign_flip_p(deltas: Sequence[NDArray[np.float64]], *, draws: int = DRAWS, se
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given; NaN (nothing was tested) stays NaN and does not count.
+    """Holm's adjusted p-values, in the order given; NaN (nothing was tested) stays NaN and does not
+    count.
 
     >>> [round(x, 3) for x in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]
@@ -139,7 +146,8 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def detectable(se: float, power: float = 0.8, level: float = 0.05) -> float:
-    """The smallest true difference that a two-sided test with this standard error finds with the given power (normal approximation).
+    """The smallest true difference that a two-sided test with this standard error finds with the
+    given power (normal approximation).
 
     >>> round(detectable(1.0), 2)
     2.8

@@ -1,11 +1,14 @@
-"""Training seeds as a level of their own: a claim about a method is a claim about training it again, on other questions.
+"""Training seeds as a level of their own: a claim about a method is a claim about training it
+again, on other questions.
 
-Every seed's model answers the same questions, so seeds and questions are crossed. The variance of the mean over S seeds
-and Q questions is that of the question means, plus that of the seed means, less what both contain: the interaction of
-seed and question (two-way clustering; Cameron, Gelbach and Miller, J. Bus. Econ. Stat. 2011), where a negative
-seed part counts as none. Few seeds give the seed part few degrees of freedom: Student's quantiles of the parts are averaged with
-the parts as weights (Cochran and Cox). In simulations with two to five seeds its 95 % intervals cover 93 to 98 %, the upper
-end where seeds do not differ at all; with Satterthwaite's formula alone it is down to 88 %.
+Every seed's model answers the same questions, so seeds and questions are crossed. The variance of
+the mean over S seeds
+and Q questions is that of the question means, plus that of the seed means, less what both contain:
+the interaction of seed and question (two-way clustering; Cameron, Gelbach and Miller, J. Bus. Econ.
+Stat. 2011), where a negative seed part counts as none. Few seeds give the seed part few degrees of
+freedom: Student's quantiles of the parts are averaged with the parts as weights (Cochran and Cox).
+In simulations with two to five seeds its 95 % intervals cover 93 to 98 %, the upper end where seeds
+do not differ at all; with Satterthwaite's formula alone it is down to 88 %.
 """
 
 from __future__ import annotations
@@ -23,8 +26,10 @@ from sage_bench.statistics.means import Scores, satterthwaite
 
 @dataclass(frozen=True, slots=True)
 class OverSeeds:
-    """Mean over training seeds, or a difference of two. se_seed: the part that training again leaves; se_question: the part
-    that other questions leave. (low, high): the interval. p: two-sided, of 0; the level whose interval ends there."""
+    """Mean over training seeds, or a difference of two. se_seed: the part that training again
+    leaves; se_question: the part that other questions leave. (low, high): the interval. p:
+    two-sided, of 0; the level whose interval ends there.
+    """
 
     mean: Any
     se: Any
@@ -36,7 +41,8 @@ class OverSeeds:
 
 
 def over_seeds(runs: Sequence[Scores], level: float = 0.95) -> OverSeeds:
-    """Macro average of one method over its training seeds. Raises `ValueError` for a single seed, and for unequal questions.
+    """Macro average of one method over its training seeds. Raises `ValueError` for a single seed,
+    and for unequal questions.
 
     >>> one, two = ({"t": np.array(x)} for x in ([0.2, 0.4, 0.6], [0.4, 0.6, 0.8]))
     >>> r = over_seeds([one, two])
@@ -47,7 +53,8 @@ def over_seeds(runs: Sequence[Scores], level: float = 0.95) -> OverSeeds:
 
 
 def paired_over_seeds(a: Sequence[Scores], b: Sequence[Scores], level: float = 0.95) -> OverSeeds:
-    """a - b over training seeds, paired by question; seeds of a and b are independent of each other."""
+    """a - b over training seeds, paired by question; seeds of a and b are independent of each
+    other."""
     return _combine([_stack(a), _stack(b)], level)
 
 
@@ -64,7 +71,8 @@ def _stack(runs: Sequence[Scores]) -> list[NDArray[np.float64]]:
 
 
 def _combine(methods: Sequence[list[NDArray[np.float64]]], level: float) -> OverSeeds:
-    """methods: one, or a and b; each a list over benchmarks of (..., S, N_b). Returns numbers, or arrays (...,)."""
+    """methods: one, or a and b; each a list over benchmarks of (..., S, N_b). Returns numbers, or
+    arrays (...,)."""
     benchmarks, first = len(methods[0]), methods[0]
     if any(
         x.shape[:-2] + x.shape[-1:] != y.shape[:-2] + y.shape[-1:]
@@ -130,7 +138,8 @@ def _p(mean: Any, se: Any, parts: tuple[Any, Any], freedom: tuple[Any, Any]) -> 
 
 
 def _interaction(x: NDArray[np.float64]) -> Any:
-    """Variance of the mean that seed x question interaction (sampling noise included) leaves: MS_residual / (S N). x: (..., S, N)."""
+    """Variance of the mean that seed x question interaction (sampling noise included) leaves:
+    MS_residual / (S N). x: (..., S, N)."""
     s, n = x.shape[-2:]
     rest = (
         x - x.mean(-1, keepdims=True) - x.mean(-2, keepdims=True) + x.mean((-1, -2), keepdims=True)

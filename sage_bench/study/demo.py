@@ -1,4 +1,5 @@
-"""The demo: methods from the same start, at a fixed budget of steps, evaluated without hints; and at equal rollouts."""
+"""The demo: methods from the same start, at a fixed budget of steps, evaluated without hints; and
+at equal rollouts."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ START_SAMPLES = 8  # samples a training prompt for the base policy's no-signal s
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """methods: backends to compare (grpo is the reference where it is among them). steps: the budget of every method."""
+    """methods: backends to compare (grpo is the reference where it is among them). steps: the
+    budget of every method."""
 
     out: Path
     methods: Sequence[str] = ("grpo", "sage")
@@ -41,7 +43,8 @@ class DemoConfig:
 
 
 def run(config: DemoConfig, *, quiet: bool = False) -> str:
-    """Train, evaluate, compare; returns the table as Markdown. Run again after a kill, it goes on where it was."""
+    """Train, evaluate, compare; returns the table as Markdown. Run again after a kill, it goes on
+    where it was."""
     out, began = make_folder(config.out), time.monotonic()
     with locked(out):
         folders = Jobs(jobs_of(config), out / "logs", quiet=quiet).run()
@@ -144,9 +147,11 @@ def jobs_of(config: DemoConfig) -> list[Job]:
     jobs += [
         Job(
             f"eval {m}",
-            (lambda m=m: evaluate(newest(m), m))
-            if m in needs
-            else evaluate(checkpoint(m, config.steps), m),
+            (
+                (lambda m=m: evaluate(newest(m), m))
+                if m in needs
+                else evaluate(checkpoint(m, config.steps), m)
+            ),
             (f"train {m}",),
             weight=0.4,
         )
@@ -214,12 +219,23 @@ def write(
         ]
     table = comparison(evals, columns)
     notes = [
-        f"Averages in percent over {len(evals['base'].tasks)} benchmarks, {next(iter(evals['base'].tasks.values())).samples} samples a question, without hints; ± is the standard error clustered by question.",
-        f"All methods start from {config.model} and stop after {steps} steps, before the curves saturate (report.html shows the whole curves); one training seed ({config.seed}).",
-        "no signal: share of training prompts that never had a right completion, partial credit or trace, for base in one group of 8; extra rollouts: beyond one group a prompt.",
+        (
+            f"Averages in percent over {len(evals['base'].tasks)} benchmarks,"
+            f" {next(iter(evals['base'].tasks.values())).samples} samples a question, without"
+            " hints; ± is the standard error clustered by question."
+        ),
+        (
+            f"All methods start from {config.model} and stop after {steps} steps, before the curves"
+            f" saturate (report.html shows the whole curves); one training seed ({config.seed})."
+        ),
+        (
+            "no signal: share of training prompts that never had a right completion, partial credit"
+            " or trace, for base in one group of 8; extra rollouts: beyond one group a prompt."
+        ),
         *(
             [
-                f"{MORE} goes on past the budget of steps, until it has sampled as many completions as sage did."
+                f"{MORE} goes on past the budget of steps, until it has sampled as many completions"
+                " as sage did."
             ]
             if MORE in trains and "sage" in trains
             else []
@@ -232,9 +248,11 @@ def write(
         name: {
             "avg": 100 * average,
             "se": 100 * se,
-            "no_signal": columns[name]["no signal %"] / 100
-            if columns[name]["no signal %"] is not None
-            else None,
+            "no_signal": (
+                columns[name]["no signal %"] / 100
+                if columns[name]["no signal %"] is not None
+                else None
+            ),
             "rollouts": columns[name]["rollouts"],
             "extra_rollouts": columns[name]["extra rollouts"],
             "step": run.label.get("step") or 0,

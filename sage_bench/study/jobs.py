@@ -1,4 +1,5 @@
-"""Run a set of `sage-bench` commands that wait for each other, as many at a time as there are cores."""
+"""Run a set of `sage-bench` commands that wait for each other, as many at a time as there are
+cores."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ POLL = 0.25
 
 @dataclass
 class Job:
-    """One command. args: the words after `sage-bench`, or a function that gives them once the jobs in `after` have ended.
+    """One command. args: the words after `sage-bench`, or a function that gives them once the jobs
+    in `after` have ended.
     weight: how long it takes compared to others (for the overall bar)."""
 
     name: str
@@ -36,7 +38,8 @@ class Job:
 
 
 class Jobs:
-    """A list of jobs and the folder of their logs. `run` returns each job's last line of stdout by name."""
+    """A list of jobs and the folder of their logs. `run` returns each job's last line of stdout by
+    name."""
 
     def __init__(
         self, jobs: Sequence[Job], logs: Path, *, at_once: int | None = None, quiet: bool = False
@@ -47,7 +50,8 @@ class Jobs:
         self.began = self.told = time.monotonic()
 
     def run(self) -> dict[str, str]:
-        """Raises `SageBenchError` with the end of its log when a job fails; the others are stopped, their work is kept."""
+        """Raises `SageBenchError` with the end of its log when a job fails; the others are stopped,
+        their work is kept."""
         self.logs.mkdir(parents=True, exist_ok=True)
         progress = None
         if not self.quiet and fancy():

@@ -1,9 +1,11 @@
 """Make the tiny policies: three architectures, taught the world, then made to doubt one operator.
 
-Stage 1 (competence) teaches unhinted answers, hinted answers and hint writing until all three are right. Stage 2 (doubt)
-repeats the same tasks for a few small steps with most results of `*` replaced by random digits. That sets the chance q of
-a right `*` when sampling, and with it a graded, calibrated difficulty q^stars; hint following and hint writing stay. What
-is learned of `*` under a hint is the same fact without one, so it transfers. (`Recipe.noise`: how much each policy doubts.)
+Stage 1 (competence) teaches unhinted answers, hinted answers and hint writing until all three are
+right. Stage 2 (doubt) repeats the same tasks for a few small steps with most results of `*`
+replaced by random digits. That sets the chance q of a right `*` when sampling, and with it a
+graded, calibrated difficulty q^stars; hint following and hint writing stay. What is learned of `*`
+under a hint is the same fact without one, so it transfers. (`Recipe.noise`: how much each policy
+doubts.)
 
 Everything goes through the learner that trains the 7B models: rows of kind CE.
 """
@@ -41,7 +43,10 @@ from sage_bench.methods.objective import Objective
 from sage_bench.types import Kind, Row
 from sage_bench.utils.files import write_json
 
-TEMPLATE = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+TEMPLATE = (
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}{% if"
+    " add_generation_prompt %}<|assistant|>{% endif %}"
+)
 SPECIALS = [
     "<|pad|>",
     "<|end|>",
@@ -60,7 +65,8 @@ Mix = Callable[[random.Random, Renderer], Example]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one policy is made. noise: share of `*` results that are random digits in stage 2 (how much it doubts)."""
+    """How one policy is made. noise: share of `*` results that are random digits in stage 2 (how
+    much it doubts)."""
 
     name: str
     family: str
@@ -101,9 +107,12 @@ def competence(rng: random.Random, renderer: Renderer) -> Example:
     if kind < 0.75:
         n = rng.randint(1, 9)
         c = chain(rng, n, 1 / 3, form(rng))
-        return renderer.answer_user(
-            c.question, c.hints[rng.choice((0, 1, 2) if n <= 3 else (0, 1, 1, 1, 2, 2, 2))]
-        ), c.solution
+        return (
+            renderer.answer_user(
+                c.question, c.hints[rng.choice((0, 1, 2) if n <= 3 else (0, 1, 1, 1, 2, 2, 2))]
+            ),
+            c.solution,
+        )
     c = chain(rng, rng.randint(1, 9), 1 / 3, form(rng))
     return hint_messages(renderer, c), hint_json(c)
 
@@ -125,9 +134,11 @@ def hint_messages(renderer: Renderer, c: Chain) -> tuple[str, str]:
 
 
 def make_tokenizer(vocabulary: int = 768, examples: int = 4000) -> PreTrainedTokenizerFast:
-    """Byte-level BPE learned from the world's own chats; digits stay single, so that numbers are spelled.
+    """Byte-level BPE learned from the world's own chats; digits stay single, so that numbers are
+    spelled.
 
-    The pipeline is Qwen2's: for its model types `AutoTokenizer` rebuilds that pipeline whatever tokenizer.json says.
+    The pipeline is Qwen2's: for its model types `AutoTokenizer` rebuilds that pipeline whatever
+    tokenizer.json says.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer, tokenizer.decoder = normalizers.NFC(), decoders.ByteLevel()
@@ -153,7 +164,8 @@ def make_tokenizer(vocabulary: int = 768, examples: int = 4000) -> PreTrainedTok
 
 
 def wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
-    """A transformers tokenizer with our template. Only wrap what is trained: wrapping fixes the ids of special tokens."""
+    """A transformers tokenizer with our template. Only wrap what is trained: wrapping fixes the ids
+    of special tokens."""
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(tokenizer.to_str()),
         pad_token="<|pad|>",
@@ -220,7 +232,8 @@ def teach(
 def build(
     recipe: Recipe, out: Path, report: Callable[[str, int, int, float], None] | None = None
 ) -> Policy:
-    """Make one policy and save it to `out`, the policy before it doubts to `out/competent`. report(stage, step, steps, loss)."""
+    """Make one policy and save it to `out`, the policy before it doubts to `out/competent`.
+    report(stage, step, steps, loss)."""
     tokenizer = make_tokenizer()
     policy = Policy(make_model(recipe, tokenizer), tokenizer, str(out))
     stages = [

@@ -13,7 +13,8 @@ T = TypeVar("T")
 
 
 def steps_per_epoch(total: int, batch: int) -> int:
-    """Whole batches of one pass over the data; the rest is left for another order in the next pass (drop_last).
+    """Whole batches of one pass over the data; the rest is left for another order in the next pass
+    (drop_last).
 
     >>> steps_per_epoch(15000, 128)
     117

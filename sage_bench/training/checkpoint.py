@@ -1,7 +1,8 @@
 """Checkpoints: a folder is complete or does not exist.
 
-`checkpoints/step_000050/` holds the model as `transformers` loads it, and beside it what the run needs to go on:
-optimizer.safetensors, engine.json, method.json, run.json. It is written under another name and renamed when whole.
+`checkpoints/step_000050/` holds the model as `transformers` loads it, and beside it what the run
+needs to go on: optimizer.safetensors, engine.json, method.json, run.json. It is written under
+another name and renamed when whole.
 """
 
 from __future__ import annotations
@@ -42,9 +43,11 @@ def save(
     label: dict[str, Any],
     keep: int | None = None,
 ) -> Path:
-    """Write the checkpoint of `step` (weights after that many steps). Older ones lose their optimiser state, then go (`keep`).
+    """Write the checkpoint of `step` (weights after that many steps). Older ones lose their
+    optimiser state, then go (`keep`).
 
-    state goes to run.json; label to `sage_bench.json`, which says what these weights are wherever the folder goes.
+    state goes to run.json; label to `sage_bench.json`, which says what these weights are wherever
+    the folder goes.
     """
     final = folder / "checkpoints" / name(step)
     partial = final.with_name(f".partial-{final.name}")
@@ -68,7 +71,8 @@ def save(
 
 
 def load_latest(folder: Path, engine: Engine, method: Method) -> dict[str, Any] | None:
-    """Bring engine and method to the newest complete checkpoint. Returns its run.json, or None when there is none."""
+    """Bring engine and method to the newest complete checkpoint. Returns its run.json, or None when
+    there is none."""
     for leftover in (folder / "checkpoints").glob(".partial-*"):
         shutil.rmtree(leftover)
     found = steps(folder)

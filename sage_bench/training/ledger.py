@@ -1,4 +1,5 @@
-"""What happened to every group, and what a step amounts to. Pure functions of what `collect` returns."""
+"""What happened to every group, and what a step amounts to. Pure functions of what `collect`
+returns."""
 
 from __future__ import annotations
 
@@ -14,9 +15,9 @@ Outcome = Literal["mixed", "rescued", "graded", "dead_wrong", "dead_right", "no_
 
 
 def outcome(group: Group, live: bool) -> Outcome:
-    """mixed: right and wrong completions without a hint; rescued: the first right one came under a hint; graded: all wrong, but
-    partial credit or a trace gave a signal (`live`); dead_wrong and dead_right: all rewards equal, no signal; no_rollout: the
-    method does not sample (SFT)."""
+    """mixed: right and wrong completions without a hint; rescued: the first right one came under a
+    hint; graded: all wrong, but partial credit or a trace gave a signal (`live`); dead_wrong and
+    dead_right: all rewards equal, no signal; no_rollout: the method does not sample (SFT)."""
     if not len(group.rewards):
         return "no_rollout"
     if bool(group.rewards.max() <= 0):
@@ -29,8 +30,8 @@ def outcome(group: Group, live: bool) -> Outcome:
 def ledger_row(
     step: int, item: Collected, context: Context, *, dropped: bool = False
 ) -> dict[str, Any]:
-    """One JSON row a group and step. dropped: rolled out, but left out of the update (dynamic sampling). scores: only where they are
-    not the verifier's rewards (partial credit)."""
+    """One JSON row a group and step. dropped: rolled out, but left out of the update (dynamic
+    sampling). scores: only where they are not the verifier's rewards (partial credit)."""
     group, usage = item.group, item.usage
     attempts: Sequence[Attempt] = context.trail.get(group.problem.uid, [])
     events: Mapping[str, int] = context.events.get(group.problem.uid, {})
@@ -41,9 +42,9 @@ def ledger_row(
         "outcome": outcome(group, trained > 0),
         "level": group.level,
         "reward": round(float(group.rewards.mean()), 6) if len(group.rewards) else None,
-        "plain_reward": round(attempts[0].reward, 6)
-        if attempts and attempts[0].level == 0
-        else None,
+        "plain_reward": (
+            round(attempts[0].reward, 6) if attempts and attempts[0].level == 0 else None
+        ),
         "trail": [[a.level, round(a.reward, 6)] for a in attempts],
         "rollouts": usage.rollouts,
         "tokens": usage.tokens,
@@ -94,8 +95,10 @@ def step_metrics(
         "hinted": sum(r["level"] > 0 for r in rows) / n,
         **{f"rescued_level_{k}": v / n for k, v in sorted(levels.items())},
         "rollouts": rollouts,
-        "extra_rollouts": rollouts
-        - sum(len(g.completions) for g, r in zip(groups, rows, strict=True) if not r["dropped"]),
+        "extra_rollouts": (
+            rollouts
+            - sum(len(g.completions) for g, r in zip(groups, rows, strict=True) if not r["dropped"])
+        ),
         "tokens": sum(r["tokens"] + r["hint_tokens"] for r in rows),
         "trained_tokens": sum(r["trained_tokens"] for r in rows),
         "truncated": sum(r["truncated"] for r in rows) / max(rollouts, 1),
@@ -109,8 +112,8 @@ def step_metrics(
 
 
 def no_signal_share(rows: Iterable[Mapping[str, Any]], until: int | None = None) -> float | None:
-    """Share of the prompts seen that never gave a signal: no right completion, hinted ones included (SAGE table 2), and no partial
-    credit or trace in its place. None when none was seen.
+    """Share of the prompts seen that never gave a signal: no right completion, hinted ones included
+    (SAGE table 2), and no partial credit or trace in its place. None when none was seen.
 
     >>> no_signal_share([{"step": 0, "uid": "a", "reward": 0.0}, {"step": 1, "uid": "a", "reward": 0.1}, {"step": 1, "uid": "b", "reward": 0.0}])
     0.5

@@ -1,4 +1,5 @@
-"""The training loop: problems, method, engine, ledger, checkpoint. It knows no particular method."""
+"""The training loop: problems, method, engine, ledger, checkpoint. It knows no particular
+method."""
 
 from __future__ import annotations
 
@@ -68,7 +69,8 @@ class Stop:
 
 @dataclass
 class Place:
-    """Where a run stands: steps done, batches of prompts taken (more than steps when groups are replaced), completions sampled."""
+    """Where a run stands: steps done, batches of prompts taken (more than steps when groups are
+    replaced), completions sampled."""
 
     step: int = 0
     batches: int = 0
@@ -76,10 +78,12 @@ class Place:
 
 
 def train(run: Run) -> Path:
-    """Train to the end, from the newest checkpoint if there is one. Returns the last checkpoint's folder.
+    """Train to the end, from the newest checkpoint if there is one. Returns the last checkpoint's
+    folder.
 
-    Every draw, order and update is a function of (configuration, step), so a run that was killed and started again ends
-    in the same weights, bit for bit on a CPU. Raises `KeyboardInterrupt` after saving when it was interrupted.
+    Every draw, order and update is a function of (configuration, step), so a run that was killed
+    and started again ends in the same weights, bit for bit on a CPU. Raises `KeyboardInterrupt`
+    after saving when it was interrupted.
     """
     config, folder = run.config, run.folder
     with locked(folder), Stop() as stop:
@@ -96,7 +100,10 @@ def train(run: Run) -> Path:
             with Bar(f"train {config.backend}", run.steps, at.step, quiet=run.quiet) as bar:
                 while not done() and not stop.asked:
                     metrics = one_step(run, sinks, at)
-                    note = f"reward {metrics['reward'] or 0:.3f}  no signal {metrics['dead_wrong']:.0%}  {metrics['seconds/step']:.1f} s/step"
+                    note = (
+                        f"reward {metrics['reward'] or 0:.3f}  no signal"
+                        f" {metrics['dead_wrong']:.0%}  {metrics['seconds/step']:.1f} s/step"
+                    )
                     bar.set(at.step, at.step if done() else None, note)
                     sinks.status(
                         state="running",
@@ -176,7 +183,8 @@ def one_step(run: Run, sinks: Sinks, at: Place) -> dict[str, Any]:
 
 
 def roll_batch(run: Run, at: Place) -> list[Collected]:
-    """Roll out the next batch of prompts. Seeds hang on the batch's number, which is the step unless groups are replaced."""
+    """Roll out the next batch of prompts. Seeds hang on the batch's number, which is the step
+    unless groups are replaced."""
     config, number = run.config, at.batches
     run.context.epoch = (
         number // steps_per_epoch(len(run.data.problems), config.train.prompts_per_step) + 1
@@ -191,8 +199,10 @@ def roll_batch(run: Run, at: Place) -> list[Collected]:
 
 
 def hint_gap(run: Run, items: Sequence[Collected]) -> dict[str, float]:
-    """Mean of log pi(o|q) - log pi(o|q, h) a token over some hinted completions: how far hinted answers are from what the
-    policy says without the hint (spec hint-oar.md A4). A diagnostic for every method that uses hints."""
+    """Mean of log pi(o|q) - log pi(o|q, h) a token over some hinted completions: how far hinted
+    answers are from what the policy says without the hint (spec hint-oar.md A4). A diagnostic for
+    every method that uses hints.
+    """
     hinted = [
         (item.group, c)
         for item in items
@@ -209,11 +219,13 @@ def hint_gap(run: Run, items: Sequence[Collected]) -> dict[str, float]:
     ]
     scores = run.engine.run(list(asks))
     return {
-        "hint_gap": sum(
-            float((plain - hint).mean())
-            for plain, hint in zip(scores[::2], scores[1::2], strict=True)
+        "hint_gap": (
+            sum(
+                float((plain - hint).mean())
+                for plain, hint in zip(scores[::2], scores[1::2], strict=True)
+            )
+            / len(chosen)
         )
-        / len(chosen)
     }
 
 

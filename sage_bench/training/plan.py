@@ -8,7 +8,8 @@ from sage_bench.utils.registry import BACKENDS
 
 
 def deviations(config: MethodConfig) -> list[tuple[str, object, object, object]]:
-    """Switches on which paper and released code disagree: (name, value that is on, paper's, code's)."""
+    """Switches on which paper and released code disagree: (name, value that is on, paper's,
+    code's)."""
     out = []
     for name, field in type(config).model_fields.items():
         extra = field.json_schema_extra
@@ -29,11 +30,28 @@ def plan(resolved: Resolved) -> str:
         f"source     {method_class.source}",
         f"model      {c.model.path} (dtype {c.model.dtype}, device {c.model.device})",
         f"data       {c.data.source} (not loaded in a dry run)",
-        f"schedule   {length}, {c.train.prompts_per_step} prompts each, {c.train.updates_per_step} optimiser steps each, checkpoint every {c.train.save_every}",
-        f"rollouts   {rollouts} a step before any re-roll, at most {c.sampling.max_tokens} tokens each (T {c.sampling.temperature:g}, top-p {c.sampling.top_p:g})",
-        f"optimiser  AdamW lr {c.optim.lr:g} {c.optim.schedule}, betas {c.optim.betas}, weight decay {c.optim.weight_decay:g}, clip {c.optim.grad_clip:g}",
-        f"objective  {c.objective.aggregation}, ratio clip {c.objective.clip_low:g}/{c.objective.clip_high:g}, dual clip {c.objective.dual_clip}",
-        f"engine     {c.engine.name}; grader {c.grader}; validation {c.validation.source or 'none'}",
+        (
+            f"schedule   {length}, {c.train.prompts_per_step} prompts each,"
+            f" {c.train.updates_per_step} optimiser steps each, checkpoint every"
+            f" {c.train.save_every}"
+        ),
+        (
+            f"rollouts   {rollouts} a step before any re-roll, at most {c.sampling.max_tokens}"
+            f" tokens each (T {c.sampling.temperature:g}, top-p {c.sampling.top_p:g})"
+        ),
+        (
+            f"optimiser  AdamW lr {c.optim.lr:g} {c.optim.schedule}, betas {c.optim.betas}, weight"
+            f" decay {c.optim.weight_decay:g}, clip {c.optim.grad_clip:g}"
+        ),
+        (
+            f"objective  {c.objective.aggregation}, ratio clip"
+            f" {c.objective.clip_low:g}/{c.objective.clip_high:g}, dual clip"
+            f" {c.objective.dual_clip}"
+        ),
+        (
+            f"engine     {c.engine.name}; grader {c.grader}; validation"
+            f" {c.validation.source or 'none'}"
+        ),
         "switches   " + ", ".join(f"{k}={v}" for k, v in method.model_dump().items()),
     ]
     differ = deviations(method)

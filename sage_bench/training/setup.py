@@ -1,4 +1,5 @@
-"""From a resolved configuration to a `Run`: everything that can fail, fails here, before the first step."""
+"""From a resolved configuration to a `Run`: everything that can fail, fails here, before the first
+step."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ FREE = (
 
 
 def build(resolved: Resolved, folder: Path, *, quiet: bool = False) -> Run:
-    """Load everything, check it against each other, write what describes the run. Raises `SageBenchError`s only."""
+    """Load everything, check it against each other, write what describes the run. Raises
+    `SageBenchError`s only."""
     config = resolved.config
     method_class: type[Method] = BACKENDS.get(config.backend)
     method_config = make_config(
@@ -58,7 +60,8 @@ def build(resolved: Resolved, folder: Path, *, quiet: bool = False) -> Run:
     if data.quarantine and not quiet:
         reasons = ", ".join(f"{n} x {r}" for r, n in data.reasons().items())
         stderr().print(
-            f"{len(data.quarantine)} rows set aside ({reasons}): {folder / 'quarantine' / 'train.jsonl'}"
+            f"{len(data.quarantine)} rows set aside ({reasons}):"
+            f" {folder / 'quarantine' / 'train.jsonl'}"
         )
     per_epoch = steps_per_epoch(len(data.problems), config.train.prompts_per_step)
     steps = (
@@ -137,9 +140,11 @@ def describe_data(data: Loaded) -> dict[str, Any]:
 
 
 def check_same_run(resolved: Resolved, folder: Path, method_class: type[Method]) -> None:
-    """A folder holds one run. Raises `UsageError` naming the keys that differ from the run that lies there.
+    """A folder holds one run. Raises `UsageError` naming the keys that differ from the run that
+    lies there.
 
-    A longer `train.steps` goes on from the last checkpoint where nothing depends on the planned length.
+    A longer `train.steps` goes on from the last checkpoint where nothing depends on the planned
+    length.
     """
     file = folder / "config.json"
     if not file.exists() or not any((folder / "checkpoints").glob("step_*")):

@@ -10,9 +10,11 @@ from sage_bench.utils.files import Appender, keep_rows, write_json
 
 
 class Sinks:
-    """metrics.jsonl (a row a step), ledger.jsonl (a row a group), completions.jsonl (some texts), validation.jsonl, tensorboard/.
+    """metrics.jsonl (a row a step), ledger.jsonl (a row a group), completions.jsonl (some texts),
+    validation.jsonl, tensorboard/.
 
-    `step` is where the run goes on: rows of later steps, written before a kill, are dropped and will be written again.
+    `step` is where the run goes on: rows of later steps, written before a kill, are dropped and
+    will be written again.
     """
 
     def __init__(self, folder: Path, step: int, tensorboard: bool):

@@ -1,7 +1,8 @@
 """Errors a user can act on: what went wrong, where, and what to do next.
 
-Every error that reaches the command line is a `SageBenchError`; the CLI prints it as one paragraph and exits with
-`exit_code` (the table of codes is in `sage_bench.cli.main`). Anything else is a bug and keeps its traceback.
+Every error that reaches the command line is a `SageBenchError`; the CLI prints it as one paragraph
+and exits with `exit_code` (the table of codes is in `sage_bench.cli.main`). Anything else is a bug
+and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ class SageBenchError(Exception):
         self.what, self.where, self.remedy = what, where, remedy
         text = f"{where}: {what}" if where else what
         if remedy:
-            text = f"{text.rstrip('.')}{'' if text.endswith(('?', '!')) else '.'} Remedy: {remedy.rstrip('.')}."
+            text = (
+                f"{text.rstrip('.')}{'' if text.endswith(('?', '!')) else '.'} Remedy:"
+                f" {remedy.rstrip('.')}."
+            )
         super().__init__(text)
 
 

@@ -1,4 +1,5 @@
-"""Files that survive a kill: atomic writes, append-only JSON lines, a lock against a second writer."""
+"""Files that survive a kill: atomic writes, append-only JSON lines, a lock against a second
+writer."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def make_folder(path: Path) -> Path:
 
 
 def to_trash(folder: Path) -> None:
-    """Move a folder aside (`.trash/` beside it) instead of deleting what somebody may still need."""
+    """Move a folder aside (`.trash/` beside it) instead of deleting what somebody may still
+    need."""
     if folder.exists() and any(folder.iterdir()):
         trash = folder.parent / ".trash"
         trash.mkdir(exist_ok=True)
@@ -40,7 +42,8 @@ def to_trash(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write all or nothing: a reader sees the old file or the new one. Raises `SageBenchError` when it cannot (disk full)."""
+    """Write all or nothing: a reader sees the old file or the new one. Raises `SageBenchError` when
+    it cannot (disk full)."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         partial.write_text(text, encoding="utf-8")
@@ -64,7 +67,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """Whole rows of a file. A torn last line (the writer was killed) is skipped; a torn line elsewhere is an error."""
+    """Whole rows of a file. A torn last line (the writer was killed) is skipped; a torn line
+    elsewhere is an error."""
     if not path.exists():
         return
     with path.open("rb") as file:
@@ -85,7 +89,8 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def keep_rows(path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> None:
-    """Rewrite a JSONL file with only the rows to keep (rows written after the checkpoint a run goes on from)."""
+    """Rewrite a JSONL file with only the rows to keep (rows written after the checkpoint a run goes
+    on from)."""
     if path.exists():
         write_text(
             path,
@@ -96,9 +101,11 @@ def keep_rows(path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> None:
 
 
 class Appender:
-    """Appends JSON lines, each handed to the system as it is written; a torn last line of an earlier writer is closed first.
+    """Appends JSON lines, each handed to the system as it is written; a torn last line of an
+    earlier writer is closed first.
 
-    Raises `SageBenchError` when the disk is full, and takes the torn part of what it was writing back out.
+    Raises `SageBenchError` when the disk is full, and takes the torn part of what it was writing
+    back out.
     """
 
     def __init__(self, path: Path):
@@ -145,7 +152,8 @@ def _ends_with_newline(path: Path) -> bool:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder against other writers; the lock dies with the process. Raises `SageBenchError` when it is taken."""
+    """Hold the folder against other writers; the lock dies with the process. Raises
+    `SageBenchError` when it is taken."""
     with (folder / ".lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

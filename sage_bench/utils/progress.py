@@ -21,8 +21,8 @@ from rich.progress import (
 from sage_bench.utils.files import write_json
 
 PLAIN_EVERY = 30.0  # seconds between plain lines
-REPORT_TO = (
-    "SAGEBENCH_PROGRESS_FILE"  # a bar of a child process writes its state here instead of drawing
+REPORT_TO = (  # a bar of a child process writes its state here instead of drawing
+    "SAGEBENCH_PROGRESS_FILE"
 )
 
 
@@ -36,7 +36,8 @@ def fancy() -> bool:
 
 
 class Bar:
-    """One task with a total, a description and a note (`reward .31, 12 s/step`). Use as a context manager."""
+    """One task with a total, a description and a note (`reward .31, 12 s/step`). Use as a context
+    manager."""
 
     def __init__(self, what: str, total: int, done: int = 0, *, quiet: bool = False):
         self.what, self.total, self.done, self.note, self.quiet = what, total, done, "", quiet

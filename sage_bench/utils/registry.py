@@ -1,7 +1,7 @@
 """One registry pattern for everything a user can add by name.
 
-A registry knows a kind of thing (backends, engines, graders, datasets). Entries come from three places, looked up in
-this order and loaded only when somebody asks:
+A registry knows a kind of thing (backends, engines, graders, datasets). Entries come from three
+places, looked up in this order and loaded only when somebody asks:
 
 1. the modules of a package of ours (`backends/*.py` for methods), imported on first use;
 2. the entry points of installed packages (group `sage_bench.backends`, `sage_bench.engines`, ...);
@@ -39,7 +39,8 @@ def place_of(obj: object) -> str:
 
 
 def call(entry: Any, options: Mapping[str, Any], where: str, what: str = "") -> Any:
-    """`entry(**options)` with options a user gave. Raises `UsageError` naming the place when they do not fit its signature."""
+    """`entry(**options)` with options a user gave. Raises `UsageError` naming the place when they
+    do not fit its signature."""
     try:
         inspect.signature(entry).bind(**options)
     except TypeError as error:
@@ -60,7 +61,8 @@ class Registry(Generic[T]):
     >>> fruit.get("aple")
     Traceback (most recent call last):
     ...
-    sage_bench.utils.errors.UsageError: unknown fruit `aple`; did you mean `apple`? Remedy: known: apple.
+    sage_bench.utils.errors.UsageError: unknown fruit `aple`; did you mean `apple`? Remedy: known:
+    apple.
     """
 
     def __init__(self, kind: str, *, package: str | None = None, group: str | None = None):
@@ -71,7 +73,8 @@ class Registry(Generic[T]):
         self._loaded = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator. Raises `SageBenchError` when the name is malformed or taken (naming both places)."""
+        """Decorator. Raises `SageBenchError` when the name is malformed or taken (naming both
+        places)."""
         if not _NAME.fullmatch(name):
             raise SageBenchError(
                 f"`{name}` is no name for a {self.kind}",
@@ -85,7 +88,8 @@ class Registry(Generic[T]):
         return add
 
     def get(self, name: str) -> T:
-        """The entry called `name`. Raises `UsageError` with the closest names when there is none."""
+        """The entry called `name`. Raises `UsageError` with the closest names when there is
+        none."""
         self._load()
         if name in self._entries:
             return self._entries[name]
@@ -100,7 +104,8 @@ class Registry(Generic[T]):
         )
 
     def make(self, name: str, options: Mapping[str, Any], where: str) -> Any:
-        """Call the entry with options a user gave. Raises `UsageError` naming the place when they do not fit."""
+        """Call the entry with options a user gave. Raises `UsageError` naming the place when they
+        do not fit."""
         return call(self.get(name), options, where, f"{self.kind} `{name}`: ")
 
     def names(self) -> list[str]:
@@ -150,7 +155,8 @@ class Registry(Generic[T]):
 
 
 def load_file(path: str | Path) -> None:
-    """Import a user's file so that its `@register_...` decorators run. The same file is imported once per process.
+    """Import a user's file so that its `@register_...` decorators run. The same file is imported
+    once per process.
 
     Raises `UsageError` when there is no such file, `SageBenchError` when it does not import.
     """

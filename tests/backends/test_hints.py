@@ -40,7 +40,8 @@ def test_forms_that_are_understood(text):
 )
 def test_forms_that_hold_no_hint(text):
     parsed = parse_hints(text)
-    assert parsed.status == "unparsable" and not parsed.usable
+    assert parsed.status == "unparsable"
+    assert not parsed.usable
 
 
 def test_a_cut_off_object_yields_its_whole_levels():
@@ -104,7 +105,8 @@ def test_any_text_a_writer_escapes_properly_comes_back(hint):
 
 @given(st.text(max_size=200))
 def test_no_text_crashes_the_parser(text):
-    assert len(parse_hints(text).levels) == 3 and isinstance(protect_latex(text), str)
+    assert len(parse_hints(text).levels) == 3
+    assert isinstance(protect_latex(text), str)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""SGPO, HINT, OAR, LUFFY, Scaf-GRPO and the controls: what is sampled, what is credited, under which prompt."""
+"""SGPO, HINT, OAR, LUFFY, Scaf-GRPO and the controls: what is sampled, what is credited, under
+which prompt."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ def text(renderer, tokens) -> str:
     return renderer.tokenizer.decode(list(tokens))
 
 
-# ---- SAGE, all levels at once -----------------------------------------------------------------------------------------
+# ---- SAGE, all levels at once -------------------------------------------------------------------
 @pytest.mark.parametrize("level", [1, 2, 3])
 def test_speculative_probing_finds_what_sequential_probing_finds_in_two_more_rounds(
     renderer, level
@@ -54,28 +55,27 @@ def test_speculative_probing_finds_what_sequential_probing_finds_in_two_more_rou
         roll(SAGE(context(renderer), group_size=2, probe=probe), engine)[0]
         for probe in ("sequential", "speculative")
     )
-    assert one.group.level == all_.group.level == level and torch.equal(
-        one.group.rewards, all_.group.rewards
-    )
-    assert (
-        (one.usage.rounds, all_.usage.rounds) == (1 + 2 * level, 3)
-        and all_.usage.rollouts == 8
-        and one.usage.rollouts == 2 + 2 * level
-    )
+    assert one.group.level == all_.group.level == level
+    assert torch.equal(one.group.rewards, all_.group.rewards)
+    assert (one.usage.rounds, all_.usage.rounds) == (1 + 2 * level, 3)
+    assert all_.usage.rollouts == 8
+    assert one.usage.rollouts == 2 + 2 * level
 
 
-# ---- SGPO ---------------------------------------------------------------------------------------------------------------
+# ---- SGPO ---------------------------------------------------------------------------------------
 def test_sgpo_grades_all_wrong_groups_by_their_first_wrong_step(renderer):
     engine = say(renderer, "3+4=8\n8*2=16\n\\boxed{14}", "3+4=7\n7*2=15\n15-2=13\n\\boxed{13}")
     (item,) = roll(SGPO(context(renderer), group_size=2), engine, problem(**STEPPED))
-    assert item.group.rewards.tolist() == [0, 0] and item.group.notes["trajectory"] == {
+    assert item.group.rewards.tolist() == [0, 0]
+    assert item.group.notes["trajectory"] == {
         0: 0.0,
         1: 0.25,
     }
     assert item.group.scores.tolist() == pytest.approx(
         [logistic_reward(0.0, 10, 0.5), logistic_reward(0.25, 10, 0.5)], abs=1e-6
     )
-    assert (item.rows[0].advantage < 0).all() and (item.rows[1].advantage > 0).all()
+    assert (item.rows[0].advantage < 0).all()
+    assert (item.rows[1].advantage > 0).all()
 
 
 @pytest.mark.parametrize(("scope", "judged"), [("all_negative", 0), ("all", 1)])
@@ -84,9 +84,11 @@ def test_sgpo_scope_decides_about_groups_with_a_success(renderer, scope, judged)
     (item,) = roll(
         SGPO(ctx, group_size=2, scope=scope), say(renderer, "12", "3+4=8"), problem(**STEPPED)
     )
-    assert ctx.events["p"]["judged"] == judged and (item.group.scores is not None) == bool(judged)
+    assert ctx.events["p"]["judged"] == judged
+    assert (item.group.scores is not None) == bool(judged)
     if judged:
-        assert item.group.scores[0] == 1 and 0 < item.group.scores[1] < 0.1
+        assert item.group.scores[0] == 1
+        assert 0 < item.group.scores[1] < 0.1
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,8 @@ def test_sgpo_judges_only_while_its_phase_lasts(renderer, switches, progress, ep
 
 
 def test_sgpo_never_gives_one_sample_a_default_beside_judged_ones(renderer):
-    """The policy judges: one verdict of the group cannot be read, so the group stays as the verifier left it."""
+    """The policy judges: one verdict of the group cannot be read, so the group stays as the
+    verifier left it."""
 
     def speak(prompt, k):
         if "grade the steps" not in prompt:
@@ -119,14 +122,12 @@ def test_sgpo_never_gives_one_sample_a_default_beside_judged_ones(renderer):
     (item,) = roll(
         SGPO(ctx, group_size=2, judge="policy"), ScriptedEngine(renderer.tokenizer, speak)
     )
-    assert (
-        item.group.scores is None
-        and ctx.events["p"]["judge_failed"] == 1
-        and all((r.advantage == 0).all() for r in item.rows)
-    )
-    assert (
-        item.usage.judge_calls == 3 and ctx.events["p"]["judge_unparsable"] == 1
-    )  # the unreadable one was asked for once more
+    assert item.group.scores is None
+    assert ctx.events["p"]["judge_failed"] == 1
+    assert all((r.advantage == 0).all() for r in item.rows)
+    # the unreadable one was asked for once more
+    assert item.usage.judge_calls == 3
+    assert ctx.events["p"]["judge_unparsable"] == 1
 
 
 def test_sgpo_unknown_judge_and_option_are_named(renderer):
@@ -136,7 +137,7 @@ def test_sgpo_unknown_judge_and_option_are_named(renderer):
         SGPO(context(renderer), judge="openai", judge_options={"basurl": "x"})
 
 
-# ---- HINT ---------------------------------------------------------------------------------------------------------------
+# ---- HINT ---------------------------------------------------------------------------------------
 def test_hint_replaces_the_whole_group_and_trains_it_without_the_hint(renderer):
     ctx = context(renderer)
     (item,) = roll(
@@ -145,12 +146,10 @@ def test_hint_replaces_the_whole_group_and_trains_it_without_the_hint(renderer):
         problem(meta_hint="mind the carry"),
     )
     plain = ctx.prompt(problem())
-    assert (
-        item.group.level == 1
-        and item.group.solved
-        and item.usage.rollouts == 4
-        and "mind the carry" in text(renderer, item.group.prompt)
-    )
+    assert item.group.level == 1
+    assert item.group.solved
+    assert item.usage.rollouts == 4
+    assert "mind the carry" in text(renderer, item.group.prompt)
     assert all(r.prompt == plain and r.affinity == 1.0 and r.old_logp is None for r in item.rows)
 
 
@@ -158,10 +157,13 @@ def test_hint_leaves_solved_groups_alone_and_keeps_failed_ones_without_a_hint(re
     (solved,) = roll(
         HINT(context(renderer), group_size=2), say(renderer, "42", "no"), problem(meta_hint="x")
     )
-    assert solved.group.level == 0 and solved.usage.rollouts == 2 and solved.rows[0].affinity == 0
+    assert solved.group.level == 0
+    assert solved.usage.rollouts == 2
+    assert solved.rows[0].affinity == 0
     ctx = context(renderer)
     (item,) = roll(HINT(ctx, group_size=2), say(renderer, "no"))
-    assert item.group.level == 0 and ctx.events["p"]["hint_failed"] == 1
+    assert item.group.level == 0
+    assert ctx.events["p"]["hint_failed"] == 1
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,8 @@ def test_hint_refuses_hints_that_leak(renderer, hint, reason):
         meta_hint=hint, solution="first take one apple and then take another apple, that is all"
     )
     (item,) = roll(HINT(ctx, group_size=2), say(renderer, "no"), data)
-    assert item.group.level == 0 and ctx.events["p"][reason] == 1
+    assert item.group.level == 0
+    assert ctx.events["p"][reason] == 1
     (item,) = roll(
         HINT(context(renderer), group_size=2, leak_check=False), say(renderer, "no"), data
     )
@@ -193,14 +196,12 @@ def test_hint_can_be_written_by_the_policy(renderer):
         ),
     )
     (item,) = roll(HINT(context(renderer), group_size=2, hint_source="policy"), engine)
-    assert (
-        item.group.level == 1
-        and item.group.notes["hint"] == "look for symmetry"
-        and item.usage.hint_calls == 1
-    )
+    assert item.group.level == 1
+    assert item.group.notes["hint"] == "look for symmetry"
+    assert item.usage.hint_calls == 1
 
 
-# ---- OAR ----------------------------------------------------------------------------------------------------------------
+# ---- OAR ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("method", "how", "outcome"), [(OARP, "perturb", "last"), (OARG, "gradient", "answer_mean")]
 )
@@ -217,23 +218,20 @@ def test_oar_spreads_the_advantage_over_the_reasoning_and_keeps_its_mass(
     ]
     (item,) = roll(method(ctx, group_size=3), engine, problem(answer="12"))
     asks = [a for a in engine.rounds[-1] if isinstance(a, Saliency)]
-    assert (
-        len(asks) == 2
-        and all((a.how, a.outcome) == (how, outcome) for a in asks)
-        and ctx.events["p"]["no_answer_to_probe"] == 1
-    )
-    assert text(renderer, asks[0].target) == "12" and text(renderer, asks[0].tokens).startswith(
-        "one two three"
-    )
+    assert len(asks) == 2
+    assert all((a.how, a.outcome) == (how, outcome) for a in asks)
+    assert ctx.events["p"]["no_answer_to_probe"] == 1
+    assert text(renderer, asks[0].target) == "12"
+    assert text(renderer, asks[0].tokens).startswith("one two three")
     scalar = [float(r.advantage.sum()) / len(r.tokens) for r in item.rows]
     assert scalar == pytest.approx(
         [1.4142, -0.7071, -0.7071], abs=1e-3
     )  # what GRPO would give every token
     n = len(asks[0].tokens)
     weighted = item.rows[0].advantage
-    assert weighted[0] < weighted[n - 1] and torch.allclose(
-        weighted[n:], torch.tensor(1.4142), atol=1e-3
-    )  # the answer keeps weight 1
+    # the answer keeps weight 1
+    assert weighted[0] < weighted[n - 1]
+    assert torch.allclose(weighted[n:], torch.tensor(1.4142), atol=1e-3)
     assert torch.allclose(
         item.rows[1].advantage, item.rows[1].advantage[0]
     )  # no answer: weight 1 everywhere
@@ -244,7 +242,8 @@ def test_oar_spreads_the_advantage_over_the_reasoning_and_keeps_its_mass(
 def test_oar_spends_nothing_on_groups_without_an_advantage(renderer, method, word):
     engine = say(renderer, word)
     (item,) = roll(method(context(renderer), group_size=2), engine)
-    assert len(engine.rounds) == 1 and "weights" not in item.group.notes
+    assert len(engine.rounds) == 1
+    assert "weights" not in item.group.notes
 
 
 def test_oar_can_probe_the_gold(renderer):
@@ -254,10 +253,11 @@ def test_oar_can_probe_the_gold(renderer):
     assert text(renderer, ask.target) == "42"
 
 
-# ---- LUFFY --------------------------------------------------------------------------------------------------------------
+# ---- LUFFY --------------------------------------------------------------------------------------
 def test_luffy_puts_the_trace_into_the_group(renderer):
     (item,) = roll(LUFFY(context(renderer), group_size=4), say(renderer, "no"), problem(trace="42"))
-    assert item.usage.rollouts == 3 and [r.kind for r in item.rows] == [
+    assert item.usage.rollouts == 3
+    assert [r.kind for r in item.rows] == [
         Kind.OFF,
         Kind.PG,
         Kind.PG,
@@ -272,11 +272,9 @@ def test_luffy_puts_the_trace_into_the_group(renderer):
 def test_luffy_without_a_trace_is_grpo_and_says_so(renderer):
     ctx = context(renderer)
     (item,) = roll(LUFFY(ctx, group_size=4), say(renderer, "42", "no"))
-    assert (
-        item.usage.rollouts == 4
-        and ctx.events["p"]["no_trace"] == 1
-        and all(r.kind is Kind.PG for r in item.rows)
-    )
+    assert item.usage.rollouts == 4
+    assert ctx.events["p"]["no_trace"] == 1
+    assert all(r.kind is Kind.PG for r in item.rows)
 
 
 def test_luffy_grades_the_trace_unless_told_that_it_is_right(renderer):
@@ -285,10 +283,12 @@ def test_luffy_grades_the_trace_unless_told_that_it_is_right(renderer):
     (trusted,) = roll(
         LUFFY(context(renderer), group_size=2, grade_trace=False), say(renderer, "no"), wrong
     )
-    assert graded.rows[0].advantage[0] == 0 and trusted.rows[0].advantage[0] == 0.5
+    assert graded.rows[0].advantage[0] == 0
+    assert trusted.rows[0].advantage[0] == 0.5
 
 
-# ---- Scaf-GRPO ----------------------------------------------------------------------------------------------------------
+# ---- Scaf-GRPO
+# ----------------------------------------------------------------------------------------------------------
 SCAFFOLD = dict(knowledge=["k1", "k2"], planning=["p1"], solution_parts=["s1", "s2"])
 
 
@@ -314,14 +314,12 @@ def test_scaf_replaces_one_failure_by_the_least_helped_success(renderer, search)
     )
     (item,) = roll(ScafGRPO(ctx, group_size=4, search=search), engine, problem(**SCAFFOLD))
     i = item.group.notes["replaced"]
-    assert item.group.level == 5 and item.group.rewards.tolist() == [
-        float(k == i) for k in range(4)
-    ]
+    assert item.group.level == 5
+    assert item.group.rewards.tolist() == [float(k == i) for k in range(4)]
     assert item.usage.rollouts == 4 + {"sequential": 3, "wave": 3, "parallel": 5}[search]
     plain = ctx.prompt(problem())
-    assert [r.prompt == plain for r in item.rows] == [k != i for k in range(4)] and "p1" in text(
-        renderer, item.rows[i].prompt
-    )
+    assert [r.prompt == plain for r in item.rows] == [k != i for k in range(4)]
+    assert "p1" in text(renderer, item.rows[i].prompt)
     assert item.rows[i].advantage[0] > 0 > item.rows[(i + 1) % 4].advantage[0]
 
 
@@ -332,7 +330,8 @@ def test_scaf_is_plain_grpo_while_exempt_and_without_a_scaffold(renderer):
     assert item.usage.rollouts == 2
     ctx.step = 4
     (item,) = roll(ScafGRPO(ctx, group_size=2), say(renderer, "no"))
-    assert item.usage.rollouts == 2 and ctx.events["p"]["no_scaffold"] == 1
+    assert item.usage.rollouts == 2
+    assert ctx.events["p"]["no_scaffold"] == 1
     ctx.step = 50
     (item,) = roll(
         ScafGRPO(ctx, group_size=2, variant="code"), say(renderer, "no"), problem(**SCAFFOLD)
@@ -340,15 +339,17 @@ def test_scaf_is_plain_grpo_while_exempt_and_without_a_scaffold(renderer):
     assert item.usage.rollouts == 2 + 4
 
 
-# ---- controls -----------------------------------------------------------------------------------------------------------
+# ---- controls -----------------------------------------------------------------------------------
 def test_random_reward_ignores_the_verifier_and_repeats_itself(renderer):
     scores = [
         roll(RandomReward(context(renderer), group_size=64), say(renderer, "42"))[0].group.scores
         for _ in range(2)
     ]
-    assert torch.equal(*scores) and 16 < scores[0].sum() < 48
+    assert torch.equal(*scores)
+    assert 16 < scores[0].sum() < 48
     (never,) = roll(RandomReward(context(renderer), group_size=8, chance=0.0), say(renderer, "42"))
-    assert never.group.scores.sum() == 0 and never.group.rewards.sum() == 8
+    assert never.group.scores.sum() == 0
+    assert never.group.rewards.sum() == 8
 
 
 def test_grpo_more_stops_at_the_rollouts_of_the_run_it_is_compared_with(renderer, tmp_path):
@@ -366,7 +367,9 @@ def test_dapo_keeps_groups_with_a_signal_only(renderer):
     mixed, wrong = (
         roll(method, say(renderer, *texts))[0].group for texts in (("42", "no"), ("no", "no"))
     )
-    assert method.keep(mixed) and not method.keep(wrong) and method.refills == 5
+    assert method.keep(mixed)
+    assert not method.keep(wrong)
+    assert method.refills == 5
 
 
 def test_dr_grpo_divides_neither_by_the_deviation_nor_by_the_length(renderer):
@@ -376,14 +379,17 @@ def test_dr_grpo_divides_neither_by_the_deviation_nor_by_the_length(renderer):
         -0.25,
         -0.25,
         -0.25,
-    ] and DrGRPO.objective["aggregation"] == "constant"
+    ]
+    assert DrGRPO.objective["aggregation"] == "constant"
 
 
 def test_every_engine_request_is_one_the_method_declares(renderer):
-    """What a method asks of the engine is what `needs` says: the check before the first step stands on it."""
+    """What a method asks of the engine is what `needs` says: the check before the first step stands
+    on it."""
     engine = say(renderer, "so \\boxed{13}", "42")
     roll(OARG(context(renderer), group_size=2), engine)
-    assert {type(a) for r in engine.rounds for a in r} == {Sample, Saliency} and OARG.needs == {
+    assert {type(a) for r in engine.rounds for a in r} == {Sample, Saliency}
+    assert OARG.needs == {
         "sample",
         "saliency",
     }

@@ -1,4 +1,5 @@
-"""OAR's two estimators on real models: parameter gradients stay as they were, prefix reuse changes time only."""
+"""OAR's two estimators on real models: parameter gradients stay as they were, prefix reuse changes
+time only."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ def ask(how: str, outcome: str, **changes) -> Saliency:
 
 
 def outcome_of(logits: torch.Tensor, a: Saliency) -> torch.Tensor:
-    """What is read of the logits (positions, V) of prompt + span + bridge + target, by the definition (spec B2)."""
+    """What is read of the logits (positions, V) of prompt + span + bridge + target, by the
+    definition (spec B2)."""
     answer = logits[-len(a.target) - 1 : -1]  # the positions that predict the target
     if a.outcome == "last":
         return answer[0].log_softmax(-1)
@@ -73,7 +75,8 @@ def one_by_one(policy, a: Saliency) -> torch.Tensor:
 
 
 def by_definition(policy, a: Saliency, seed: int) -> torch.Tensor:
-    """The definition of OAR-G: gradient of J with respect to the embeddings of the whole sequence, the engine's noise on the span."""
+    """The definition of OAR-G: gradient of J with respect to the embeddings of the whole sequence,
+    the engine's noise on the span."""
     ids = torch.tensor([a.prompt + a.tokens + a.bridge + a.target])
     start, size = len(a.prompt), len(a.tokens)
     e = policy.model.get_input_embeddings()(ids).detach()
@@ -117,9 +120,13 @@ def test_gradient_saliency_leaves_the_parameters_gradients_alone(name, outcome, 
     ]
     kept = [p.grad for p in parameters]
     (scores,) = gradient_saliency(policy, [ask("gradient", outcome)], seed=0)
-    assert scores.shape == (len(SPAN),) and (scores > 0).all() and not scores.requires_grad
+    assert scores.shape == (len(SPAN),)
+    assert (scores > 0).all()
+    assert not scores.requires_grad
     for p, held, (value, grad, flag) in zip(parameters, kept, before, strict=True):
-        assert p.grad is held and torch.equal(p, value) and p.requires_grad is flag
+        assert p.grad is held
+        assert torch.equal(p, value)
+        assert p.requires_grad is flag
         assert grad is None or torch.equal(p.grad, grad)
 
 
@@ -186,7 +193,9 @@ def test_gradient_saliency_draws_its_noise_from_seed_and_key(random_policy):
         gradient_saliency(policy, [b], seed=s)[0]
         for b, s in ((a, 0), (a, 0), (a, 1), (ask("gradient", "answer_mean", key=(2, "p", 0)), 0))
     )
-    assert torch.equal(same, again) and not torch.equal(same, seed) and not torch.equal(same, key)
+    assert torch.equal(same, again)
+    assert not torch.equal(same, seed)
+    assert not torch.equal(same, key)
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
@@ -225,9 +234,8 @@ def test_a_cap_on_positions_gives_the_others_their_nearest_ones_value(positions,
         for n in (None, positions)
     )
     places = saliency.probed(len(SPAN), positions)
-    assert len(places) == min(positions, len(SPAN)) and torch.allclose(
-        capped[places], whole[places], rtol=1e-4
-    )
+    assert len(places) == min(positions, len(SPAN))
+    assert torch.allclose(capped[places], whole[places], rtol=1e-4)
     nearest = [min(places, key=lambda p: abs(p - t)) for t in range(len(SPAN))]
     assert torch.equal(capped, capped[nearest])
 
@@ -242,7 +250,8 @@ def test_logits_are_taken_where_the_outcome_is_read_only(how, outcome, random_po
         policy, "logits", lambda hidden: (seen.append(hidden.shape[-2]), real(hidden))[1]
     )
     LocalEngine(policy, OptimConfig()).run([ask(how, outcome)])
-    assert seen and set(seen) == {1 if outcome == "last" else len(TARGET)}
+    assert seen
+    assert set(seen) == {1 if outcome == "last" else len(TARGET)}
 
 
 def test_the_prompt_is_run_once(random_policy, monkeypatch):
@@ -273,7 +282,8 @@ def test_the_engine_answers_saliency_beside_other_requests_in_order(random_polic
         ask("gradient", "last", tokens=()),
     ]
     first, drawn, second, score, empty = engine.run(asks)
-    assert torch.equal(first, perturbation_saliency(policy, asks[0])) and torch.equal(
-        second, gradient_saliency(policy, [asks[2]], 4)[0]
-    )
-    assert len(drawn) == 2 and score.shape == (3,) and empty.shape == (0,)
+    assert torch.equal(first, perturbation_saliency(policy, asks[0]))
+    assert torch.equal(second, gradient_saliency(policy, [asks[2]], 4)[0])
+    assert len(drawn) == 2
+    assert score.shape == (3,)
+    assert empty.shape == (0,)

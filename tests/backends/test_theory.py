@@ -1,4 +1,5 @@
-"""What the papers prove, checked on our functions by exact enumeration: SAGE's gate, SGPO's dynamics, LUFFY's weights, OAR's mass, Affinity."""
+"""What the papers prove, checked on our functions by exact enumeration: SAGE's gate, SGPO's
+dynamics, LUFFY's weights, OAR's mass, Affinity."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ from sage_bench.types import Kind, Row
 sizes, chances = st.integers(2, 12), st.floats(0, 1)
 
 
-# ---- SAGE (arXiv 2602.03143), section 3 and appendix D: Bernoulli rewards, G rollouts ----------------------------------
+# ---- SAGE (arXiv 2602.03143), section 3 and appendix D: Bernoulli rewards, G rollouts ---------
 def group(right: int, size: int) -> torch.Tensor:
     """Rewards (G,) with `right` ones; their order does not matter to any sum below."""
     return torch.tensor([1.0] * right + [0.0] * (size - right), dtype=torch.float64)
@@ -80,7 +81,8 @@ def test_eq_6_energy_is_s_squared_over_s_plus_eps_squared(right, size, eps):
     r = group(min(right, size), size)
     s = sqrt(float(r.var(correction=0)))
     energy = float((group_advantage(r, eps=eps) ** 2).mean())
-    assert energy == pytest.approx((s / (s + eps)) ** 2, abs=1e-12) and 0 <= energy < 1
+    assert energy == pytest.approx((s / (s + eps)) ** 2, abs=1e-12)
+    assert 0 <= energy < 1
     assert (energy == 0) == (s == 0)
 
 
@@ -125,7 +127,8 @@ def test_propositions_3_2_and_3_3_the_gate_is_symmetric_concave_and_highest_at_o
     def u(x):
         return expected(gate_open, x, size)
 
-    assert u(p) == pytest.approx(u(1 - p), abs=1e-12) and u(p) <= u(0.5) + 1e-12
+    assert u(p) == pytest.approx(u(1 - p), abs=1e-12)
+    assert u(p) <= u(0.5) + 1e-12
     assert u(share * p + (1 - share) * q) >= share * u(p) + (1 - share) * u(q) - 1e-12
     if abs(p - 0.5) > 1e-3:
         assert u(p) < u(0.5)
@@ -161,7 +164,8 @@ def test_eq_11_and_remark_d_3_random_hints_open_the_gate_less_often(hints, size)
 
 
 def test_sage_opens_the_gate_of_failed_groups_with_the_hints_probability(renderer):
-    """The backend itself, on every outcome of two rollouts without and two with a hint: P(open) = u(p) + (1 - p)^G u(p_h)."""
+    """The backend itself, on every outcome of two rollouts without and two with a hint: P(open) =
+    u(p) + (1 - p)^G u(p_h)."""
     p, hinted, size = 0.1, 0.5, 2
     total = 0.0
     for plain, after in product(product((0, 1), repeat=size), repeat=2):
@@ -187,7 +191,7 @@ def test_sage_opens_the_gate_of_failed_groups_with_the_hints_probability(rendere
     assert total > 2 * gate(p, size)
 
 
-# ---- SGPO (arXiv 2505.11595), section 3: two steps, groups of two, `sgpo_theory.py` -------------------------------------
+# ---- SGPO (arXiv 2505.11595), section 3: two steps, groups of two, `sgpo_theory.py` -------------
 inner = st.floats(0.01, 0.99)
 
 
@@ -215,11 +219,14 @@ def test_groups_are_all_there_is(p, q, size):
 
 
 def test_theorem_3_3_up_to_200_steps():
-    """(i) all probabilities rise towards 1; (ii) SGPO is ahead on the first step; (iii) and on the whole; GRPO keeps p = q."""
+    """(i) all probabilities rise towards 1; (ii) SGPO is ahead on the first step; (iii) and on the
+    whole; GRPO keeps p = q."""
     sgpo, grpo = path(SGPO, 200), path(GRPO, 200)
     for k in range(1, 201):
         (p, q), (p_, q_) = sgpo[k], grpo[k]
-        assert p > p_ and p * q > p_ * q_ and p_ == pytest.approx(q_, abs=1e-12)
+        assert p > p_
+        assert p * q > p_ * q_
+        assert p_ == pytest.approx(q_, abs=1e-12)
         assert all(a > b for a, b in zip((p, q, p_), (*sgpo[k - 1], grpo[k - 1][0]), strict=True))
         assert q < q_  # which the paper does not say: SGPO is behind on the second step
     assert min(*sgpo[200], *grpo[200]) > 0.994
@@ -232,7 +239,7 @@ def test_lemma_b_2(x, y):
     assert c * c > a * b
 
 
-# ---- LUFFY (arXiv 2504.14945), eq. 6 and the weights of B.1 -------------------------------------------------------------
+# ---- LUFFY (arXiv 2504.14945), eq. 6 and the weights of B.1 -------------------------------------
 def log_weight(p: torch.Tensor, gamma: float) -> torch.Tensor:
     """d f(p) / d log p of our shaping."""
     logp = p.log().requires_grad_(True)
@@ -252,19 +259,18 @@ def test_weights_of_shaped_probabilities_peak_where_the_paper_says(gamma, p):
     top, place = 1 / (4 * (1 + gamma)), gamma / (1 + 2 * gamma)
     at_peak = torch.tensor([gamma, place], dtype=torch.float64)
     weight = log_weight(at_peak, gamma)
-    assert weight[0].item() == pytest.approx(0.25) and (weight * (1 - at_peak))[
-        1
-    ].item() == pytest.approx(top)  # d log p / d logit = 1 - p
-    assert (log_weight(p, gamma) <= 0.25 + 1e-12).all() and (
-        log_weight(p, gamma) * (1 - p) <= top + 1e-12
-    ).all()
+    # d log p / d logit = 1 - p
+    assert weight[0].item() == pytest.approx(0.25)
+    assert (weight * (1 - at_peak))[1].item() == pytest.approx(top)
+    assert (log_weight(p, gamma) <= 0.25 + 1e-12).all()
+    assert (log_weight(p, gamma) * (1 - p) <= top + 1e-12).all()
 
 
 def test_shaping_favours_rare_tokens_over_the_plain_ratio():
     p = torch.tensor([0.001, 0.01, 0.5, 0.9], dtype=torch.float64)
-    assert ((log_weight(p, 0.1) / p)[:2] > 5).all() and (
-        (log_weight(p, 0.1) / p)[2:] < 1
-    ).all()  # the plain ratio has weight p
+    # the plain ratio has weight p
+    assert ((log_weight(p, 0.1) / p)[:2] > 5).all()
+    assert ((log_weight(p, 0.1) / p)[2:] < 1).all()
 
 
 @given(
@@ -297,7 +303,7 @@ def test_gradient_of_the_unclipped_objective_equals_finite_differences(rows):
     assert torch.allclose(slope, (ahead - behind) / 2e-6, rtol=1e-5, atol=1e-7)
 
 
-# ---- OAR (arXiv 2601.07408), B5 ----------------------------------------------------------------------------------------
+# ---- OAR (arXiv 2601.07408), B5 -----------------------------------------------------------------
 importances = st.lists(st.floats(0, 50), min_size=1, max_size=40).map(
     lambda x: torch.tensor(x, dtype=torch.float64)
 )
@@ -309,18 +315,16 @@ shapes = st.fixed_dictionaries(
 @given(importances, shapes)
 def test_weights_keep_the_mass_of_the_advantage(importance, shape):
     weights = token_weights(importance, **shape)
-    assert (
-        weights.sum().item() == pytest.approx(len(importance), rel=1e-12) and (weights >= 0).all()
-    )
+    assert weights.sum().item() == pytest.approx(len(importance), rel=1e-12)
+    assert (weights >= 0).all()
     assert 1 / len(importance) - 1e-9 <= effective_share(weights) <= 1 + 1e-9
 
 
 @given(importances, shapes)
 def test_weights_before_rescaling_lie_between_floor_and_boost(importance, shape):
     weights = token_weights(importance, **shape, preserve=False)
-    assert (weights >= min(shape["floor"], 1.0) - 1e-9).all() and (
-        weights <= 1 + shape["boost"] + 1e-9
-    ).all()
+    assert (weights >= min(shape["floor"], 1.0) - 1e-9).all()
+    assert (weights <= 1 + shape["boost"] + 1e-9).all()
     order = importance.argsort()
     assert (weights[order].diff() >= -1e-6).all()  # never less for a token that matters more
     assert weights.max() >= 1 - 1e-9  # which is why rescaling never divides by nothing
@@ -349,7 +353,7 @@ def test_negative_importances_count_as_none():
     )
 
 
-# ---- Affinity (HINT, arXiv 2510.09388), version 2 ------------------------------------------------------------------------
+# ---- Affinity (HINT, arXiv 2510.09388), version 2 -----------------------------------------------
 tokens = st.lists(
     st.tuples(st.floats(0.01, 5), st.integers(-3000, 3000).map(lambda a: a / 1000)),
     min_size=1,
@@ -362,7 +366,9 @@ clips = st.floats(0.05, 0.5)
 def test_affinity_lies_between_zero_and_the_effective_share(pairs, clip):
     ratio, advantage = pairs
     a = affinity(ratio, advantage, clip)
-    assert 0 <= a.value <= a.eur <= 1 and a.uc >= 0 and 0 <= a.first <= 1
+    assert 0 <= a.value <= a.eur <= 1
+    assert a.uc >= 0
+    assert 0 <= a.first <= 1
     inside = (ratio >= 1 - clip) & (ratio <= 1 + clip)
     assert (a.value > 0) == bool((inside & (advantage != 0)).any())
 
@@ -379,7 +385,8 @@ def test_affinity_depends_on_neither_order_nor_sign(pairs, clip, rng):
     ):
         assert (a.eur, a.value, a.first) == pytest.approx(
             (other.eur, other.value, other.first), abs=1e-9
-        ) and a.uc == pytest.approx(other.uc, abs=1e-6)
+        )
+        assert a.uc == pytest.approx(other.uc, abs=1e-6)
 
 
 @given(st.lists(st.floats(-3, 3), min_size=1, max_size=30), clips)
@@ -395,10 +402,11 @@ def test_affinity_on_policy_is_one(advantage, clip):
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_band_of_affinity_includes_its_ends_whatever_the_sign(ratio, eur, sign):
     found = affinity(torch.tensor([ratio], dtype=torch.float64), torch.tensor([float(sign)]), 0.2)
-    assert found.eur == pytest.approx(eur) and found.first == eur
+    assert found.eur == pytest.approx(eur)
+    assert found.first == eur
 
 
-# ---- weights of rows ----------------------------------------------------------------------------------------------------
+# ---- weights of rows ----------------------------------------------------------------------------
 @given(
     st.lists(st.tuples(st.integers(1, 30), st.integers(1, 4)), min_size=1, max_size=12),
     st.integers(1, 400),

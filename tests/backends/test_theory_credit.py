@@ -1,4 +1,5 @@
-"""Properties of every method's `credit`: what the advantage of a completion may depend on, and what not."""
+"""Properties of every method's `credit`: what the advantage of a completion may depend on, and what
+not."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ def method_of(name: str, renderer, **switches) -> Method:
 def group_of(
     method: Method, members: list[tuple[float, int]], ids: list[int] | None = None
 ) -> Group:
-    """A group of these (reward, tokens), with everything a method keeps about its completions; token 10 + i marks completion i."""
+    """A group of these (reward, tokens), with everything a method keeps about its completions;
+    token 10 + i marks completion i."""
     ids = list(range(len(members))) if ids is None else ids
     completions = [
         Completion((10 + i,) * n, torch.full((n,), -float(i)), "stop")
@@ -123,7 +125,8 @@ def test_adding_a_constant_to_rewards_changes_nothing(name, renderer, members, s
 @shared
 @given(groups, st.lists(st.integers(1, 9), min_size=9, max_size=9))
 def test_length_has_no_influence_on_the_advantage(name, renderer, members, lengths):
-    """The advantage of a completion's first token; OAR's weights are set aside, they are about tokens."""
+    """The advantage of a completion's first token; OAR's weights are set aside, they are about
+    tokens."""
     method = method_of(name, renderer)
     before, after = (
         group_of(method, members),
@@ -134,9 +137,8 @@ def test_length_has_no_influence_on_the_advantage(name, renderer, members, lengt
     rows, longer = method.credit(before), method.credit(after)
     assert [first(r) for r in rows] == [first(r) for r in longer]
     for row in longer:
-        assert (
-            row.advantage.shape == (len(row.tokens),) and (row.advantage == row.advantage[0]).all()
-        )
+        assert row.advantage.shape == (len(row.tokens),)
+        assert (row.advantage == row.advantage[0]).all()
 
 
 @pytest.mark.parametrize("name", SAMPLING)
@@ -156,7 +158,8 @@ def test_a_group_of_one_teaches_exactly_nothing(name, renderer):
     for said in ("42", "no way. no way."):
         engine = ScriptedEngine(renderer.tokenizer, lambda prompt, k, said=said: said)
         (item,) = collect(method_of(name, renderer, group_size=1), [problem()], engine)
-        assert len(item.rows) == 1 and (item.rows[0].advantage == 0).all()
+        assert len(item.rows) == 1
+        assert (item.rows[0].advantage == 0).all()
 
 
 @pytest.mark.parametrize("name", SAMPLING)

@@ -1,4 +1,5 @@
-"""Every recorded value has a consumer, and every consumer notices when one of its values is another."""
+"""Every recorded value has a consumer, and every consumer notices when one of its values is
+another."""
 
 from __future__ import annotations
 
@@ -67,7 +68,8 @@ def test_a_consumer_notices_every_changed_value(group, given):
 
 
 def test_a_consumer_that_does_not_look_is_found():
-    """The check above, on a consumer that compares one of two values and one that compares nothing."""
+    """The check above, on a consumer that compares one of two values and one that compares
+    nothing."""
     v = {"a": [1.0, None], "b": {"c": True}}
 
     def half(v, given):
@@ -76,7 +78,8 @@ def test_a_consumer_that_does_not_look_is_found():
     def asleep(check):
         return [p for p in leaves(v) if agrees(check, changed(v, p), None)]
 
-    assert asleep(half) == [("b", "c")] and asleep(lambda v, given: None) == [
+    assert asleep(half) == [("b", "c")]
+    assert asleep(lambda v, given: None) == [
         ("a", 0),
         ("a", 1),
         ("b", "c"),

@@ -1,4 +1,5 @@
-"""HINT against recorded values: advantages, the two stages, what is trained on, Affinity and AAPO."""
+"""HINT against recorded values: advantages, the two stages, what is trained on, Affinity and
+AAPO."""
 
 from __future__ import annotations
 
@@ -105,7 +106,8 @@ class Says:
 
 
 def trained_on(given: Given, plain: list[int], hinted: list[int], said: list[list[int]]):
-    """(prompt sampled from, rows, (prompt, tokens) pairs whose log-probabilities the learner takes for the ratio)."""
+    """(prompt sampled from, rows, (prompt, tokens) pairs whose log-probabilities the learner takes
+    for the ratio)."""
     tokenizer = given.renderer.tokenizer
     renderer = Fixed(tokenizer, plain, hinted)
     ctx = Context(renderer, EqualText(), Sampling(1.0, 1.0, 8))
@@ -130,17 +132,17 @@ def test_training_sequence(v, given):
     sampled_from, rows, pairs = given.once(
         trained_on, v["q_ids"], v["hinted_q_ids"], v["completions_sampled_from_hinted_q"]
     )
-    assert list(sampled_from) == v["hinted_q_ids"] and rows[0].advantage[0] > 0
-    assert {len(r.prompt) for r in rows} == {v["plen"]} and [list(r.tokens) for r in rows] == v[
-        "completions_sampled_from_hinted_q"
-    ]
+    assert list(sampled_from) == v["hinted_q_ids"]
+    assert rows[0].advantage[0] > 0
+    assert {len(r.prompt) for r in rows} == {v["plen"]}
+    assert [list(r.tokens) for r in rows] == v["completions_sampled_from_hinted_q"]
     width = max(len(r.prompt + r.tokens) for r in rows)
     assert [
         list(r.prompt + r.tokens) + [v["pad"]] * (width - len(r.prompt + r.tokens)) for r in rows
     ] == v["train_inputs"]
-    assert set(pairs) == {(tuple(v["q_ids"]), r.tokens) for r in rows} and len(pairs) == 3 * len(
-        rows
-    )  # old, for Affinity, and the numerator
+    # old, for Affinity, and the numerator
+    assert set(pairs) == {(tuple(v["q_ids"]), r.tokens) for r in rows}
+    assert len(pairs) == 3 * len(rows)
 
 
 def exact_policy(given: Given) -> Policy:
@@ -243,4 +245,5 @@ def test_lambda_zero_is_plain_grpo_on_hinted_groups(given):
     unmarked = Learner(given.policy(dtype=torch.float64), OptimConfig()).gradient(
         [replace(rows[0], affinity=0.0)], clipped(case["eps"])
     )
-    assert plain == pytest.approx(unmarked) and abs(weighed) < abs(plain)
+    assert plain == pytest.approx(unmarked)
+    assert abs(weighed) < abs(plain)

@@ -1,4 +1,5 @@
-"""LUFFY against recorded values: shaping, group advantages with a trace, token loss, the trace's tokens, the batch."""
+"""LUFFY against recorded values: shaping, group advantages with a trace, token loss, the trace's
+tokens, the batch."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ CLIPPED = Objective(dual_clip=None, clip_low=0.2, clip_high=0.2)
 def shaped(
     p: torch.Tensor, gamma: float = 0.1, kind: Kind = Kind.OFF
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(f(p), df/dlog p) of a token with advantage 1. Kind.PG with an old probability of 1 leaves p as it is."""
+    """(f(p), df/dlog p) of a token with advantage 1. Kind.PG with an old probability of 1 leaves p
+    as it is."""
     logp = p.log().requires_grad_(True)
     loss, _ = token_loss(
         logp,
@@ -74,14 +76,14 @@ def test_shaping_by_gamma(v, given):
 
 
 def advantages(given: Given, rewards: list[float], **switches: Any) -> list[float]:
-    """Of the trace and the rollouts, by the backend; the trace is right when the verifier says so."""
+    """Of the trace and the rollouts, by the backend; the trace is right when the verifier says
+    so."""
     said = ["42" if r else "no" for r in rewards]
     method = LUFFY(context(given.renderer), group_size=len(rewards), **switches)
     engine = ScriptedEngine(given.renderer.tokenizer, lambda prompt, k: said[1 + k])
     (item,) = collect(method, [problem(trace=said[0])], engine)
-    assert [r.kind for r in item.rows] == [Kind.OFF] + [Kind.PG] * (
-        len(rewards) - 1
-    ) and item.usage.rollouts == len(rewards) - 1
+    assert [r.kind for r in item.rows] == [Kind.OFF] + [Kind.PG] * (len(rewards) - 1)
+    assert item.usage.rollouts == len(rewards) - 1
     assert all((r.advantage == r.advantage[0]).all() for r in item.rows)
     return [r.advantage[0].item() for r in item.rows]
 
@@ -149,7 +151,8 @@ def moments(given: Given) -> tuple[float, float]:
 
 @consumes("luffy_variance_exp1_gamma0.1")
 def test_variance_of_the_shaped_ratio(v, given):
-    """Theory about the method: how far shaping reduces the variance of an exponential ratio; the shaping is ours."""
+    """Theory about the method: how far shaping reduces the variance of an exponential ratio; the
+    shaping is ours."""
     gamma = UNCLIPPED.off_gamma
     first, second = given.once(moments)
     for name in (
@@ -186,8 +189,10 @@ def trace_rows(given: Given, target: str | None, most: int) -> list[Row]:
 
 @consumes("luffy_prefix")
 def test_tokens_of_the_trace(v, given):
-    """The whole trace with its end token is off-policy, and nothing else. A shorter prefix of the released code is what our cut at the
-    longest completion leaves of a trace; a switch for it there is none, since no experiment uses it."""
+    """The whole trace with its end token is off-policy, and nothing else. A shorter prefix of the
+    released code is what our cut at the longest completion leaves of a trace; a switch for it there
+    is none, since no experiment uses it.
+    """
     target = "12345"
     assert len(given.renderer.ids(target)) == v["target_len"]
     for ratio, name in ((v["ratio"], "with_eos"), (1.0, "int(len*ratio)"), (0.5, "ratio0.5")):
@@ -220,9 +225,8 @@ def test_batch(v, given):
     assert [len({r.group for r in part}) for part in parts] == [v["mini_prompts"]] * v[
         "optimizer_steps_per_batch"
     ]
-    assert [len(part) for part in parts] == [v["seq_per_optimizer_step"]] * 2 and v[
-        "seq_per_gpu_per_step_8gpu"
-    ] == len(parts[0]) // 8
+    assert [len(part) for part in parts] == [v["seq_per_optimizer_step"]] * 2
+    assert v["seq_per_gpu_per_step_8gpu"] == len(parts[0]) // 8
     assert [sum(r.kind is Kind.OFF for r in part) / len(part) for part in parts] == [
         v["off_policy_fraction"]
     ] * 2
@@ -230,10 +234,11 @@ def test_batch(v, given):
 
 @consumes("luffy_rl_with_sft_loss")
 def test_rollouts_with_an_sft_loss(v, given):
-    """The companion baseline is no backend of ours; its two parts are kinds of rows, with coefficient 1 the trace's
-    advantage is that of our SFT rows."""
+    """The companion baseline is no backend of ours; its two parts are kinds of rows, with
+    coefficient 1 the trace's advantage is that of our SFT rows."""
     close(group_advantage(tensor(v["on_rewards_7"]), use_std=False), v["on_adv_mean_only"])
-    assert len(v["on_rewards_7"]) == 7 and set(v["on_rewards_7"]) <= {0, 1}
+    assert len(v["on_rewards_7"]) == 7
+    assert set(v["on_rewards_7"]) <= {0, 1}
     logp = tensor([0.2, 0.9]).log()
     loss, _ = token_loss(
         logp, torch.zeros(2), torch.ones(2), torch.full((2,), int(Kind.CE)), UNCLIPPED

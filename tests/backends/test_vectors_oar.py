@@ -1,4 +1,5 @@
-"""OAR against recorded values: outcomes, importance, bi-level weights, the loss, and both estimators on a linear causal toy."""
+"""OAR against recorded values: outcomes, importance, bi-level weights, the loss, and both
+estimators on a linear causal toy."""
 
 from __future__ import annotations
 
@@ -53,12 +54,14 @@ def test_importance_for_the_answers_log_probability(v, given):
 
 
 def scaled(importance: torch.Tensor) -> torch.Tensor:
-    """Min-max-scaled log1p importance, read off our own weights: with quantile 0 they are 1 + scaled / (1 + 1e-8)."""
+    """Min-max-scaled log1p importance, read off our own weights: with quantile 0 they are 1 +
+    scaled / (1 + 1e-8)."""
     return (token_weights(importance, quantile=0.0, boost=1.0, preserve=False) - 1) * (1 + 1e-8)
 
 
 def threshold(importance: torch.Tensor, quantile: float) -> float:
-    """The quantile, read off our own weights without floor: w = n / (cut + 1e-8) below it, 1 + (n - cut) / (1 - cut) above."""
+    """The quantile, read off our own weights without floor: w = n / (cut + 1e-8) below it, 1 + (n -
+    cut) / (1 - cut) above."""
     n, w = (
         scaled(importance),
         token_weights(importance, quantile=quantile, boost=1.0, floor=0.0, preserve=False),
@@ -70,7 +73,8 @@ def threshold(importance: torch.Tensor, quantile: float) -> float:
 
 
 # inert: the constants where all tokens weigh alike, the boost where nothing is boosted
-# Where the authors' log1p takes a negative importance, ours counts it as 0 (at -1 theirs is undefined); shifted logs give the same weights
+# Where the authors' log1p takes a negative importance, ours counts it as 0 (at -1 theirs is
+# undefined); shifted logs give the same weights
 @consumes(
     "oar.O4_bilevel_reshape",
     prose=["formula", "cases.*.name"],
@@ -92,11 +96,9 @@ def test_bilevel_weights(v, given):
         close(token_weights(scores, **how, preserve=False), case["w_raw"])
         close(effective_share(tensor(case["w"])), case["ess_ratio"])
         if case["name"] == "constant":
-            assert (
-                len(set(case["scores"])) == 1
-                and case["norm"] == [0.0] * 4
-                and case["threshold"] == 0
-            )
+            assert len(set(case["scores"])) == 1
+            assert case["norm"] == [0.0] * 4
+            assert case["threshold"] == 0
             continue
         close(scaled(scores), case["norm"], atol=1e-7)
         close(threshold(scores, case["q"]), case["threshold"], atol=1e-7)
@@ -118,7 +120,8 @@ class Contains(EqualText):
 
 
 class Answers:
-    """Engine with three completions, two of them with an answer, and one importance for every span."""
+    """Engine with three completions, two of them with an answer, and one importance for every
+    span."""
 
     def __init__(self, importance):
         self.importance, self.spans = importance, []
@@ -143,7 +146,8 @@ class Answers:
 def reshaped(
     given: Given, adv: list[float], importance: list[float]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token advantages of OAR-G on two responses (6 and 5 tokens), and the same without weights; (2, 6) each, padded with nothing."""
+    """Token advantages of OAR-G on two responses (6 and 5 tokens), and the same without weights;
+    (2, 6) each, padded with nothing."""
     renderer = mock.Mock(tokenizer=Words(), answer=lambda *a, **k: (9,))
     method = OARG(Context(renderer, Contains(), Sampling(1.0, 1.0, 8)), group_size=3, use_std=False)
     engine = Answers(importance)
@@ -188,7 +192,8 @@ def test_loss_of_reshaped_advantages(v, given):
 
 
 def toy(v: dict, pad: list[float] | None = None) -> tuple[ToyPolicy, dict[str, tuple[int, ...]]]:
-    """The toy and its token ids. The answer's ids are those of the head's rows; where the answer is read as input they carry the answer's embeddings."""
+    """The toy and its token ids. The answer's ids are those of the head's rows; where the answer is
+    read as input they carry the answer's embeddings."""
     n = v["segments"]
     assert sum(n.values()) == len(v["E"]) == len(v["c"])
     ends, parts = 0, {}
@@ -205,7 +210,8 @@ def toy(v: dict, pad: list[float] | None = None) -> tuple[ToyPolicy, dict[str, t
 
 
 def ask(v: dict, parts: dict[str, tuple[int, ...]], outcome: str) -> Saliency:
-    """As the authors' code: `last` is read after the answer, the other two where the answer is predicted."""
+    """As the authors' code: `last` is read after the answer, the other two where the answer is
+    predicted."""
     bridge, target = (
         (parts["conclude"] + parts["answer"], (0,))
         if outcome == "last"

@@ -1,4 +1,5 @@
-"""Scaf-GRPO and SFT against recorded values: levels, search, replacement, exemption, prompts; schedule and loss."""
+"""Scaf-GRPO and SFT against recorded values: levels, search, replacement, exemption, prompts;
+schedule and loss."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ def climbed(
     size: int = 8,
     **switches: Any,
 ) -> Collected:
-    """Scaf-GRPO on a problem nobody solves without a hint; right[l - 1]: whether the sample of level l is right."""
+    """Scaf-GRPO on a problem nobody solves without a hint; right[l - 1]: whether the sample of
+    level l is right."""
     names = [tier for tier in TIERS[tiers] for _ in range(4)]
 
     def say(prompt: str, k: int) -> str:
@@ -109,7 +111,8 @@ def test_levels_of_the_released_code(v, given):
     same(given.once(ladder, "released8"), v)
 
 
-# inert: what the sample of a level after the first right one would have been (one more than 1 is as right as 1)
+# inert: what the sample of a level after the first right one would have been (one more than 1 is as
+# right as 1)
 @consumes(
     "scaf_min_level",
     inert=["0.rewards_by_level.[5-9]", "0.rewards_by_level.1?", "2.rewards_by_level.*"],
@@ -118,7 +121,8 @@ def test_least_level_is_chosen(v, given):
     for case in v:
         for search in ("sequential", "wave", "parallel"):
             item = given.once(climbed, case["rewards_by_level"], search=search)
-            assert (item.group.level or None) == case["selected"] and len(item.rows) == 8
+            assert (item.group.level or None) == case["selected"]
+            assert len(item.rows) == 8
             assert item.group.rewards.sum() == (case["selected"] is not None)
 
 
@@ -180,9 +184,9 @@ def test_ratio_under_the_hinted_prompt(v, given):
     )
     item = given.once(climbed, [1] * 12)
     hinted = [shown(given.renderer.tokenizer.decode(list(r.prompt))) for r in item.rows]
-    assert sorted(h is not None for h in hinted) == [False] * 7 + [True] and all(
-        r.old_logp is None for r in item.rows
-    )  # one prompt for both sides
+    # one prompt for both sides
+    assert sorted(h is not None for h in hinted) == [False] * 7 + [True]
+    assert all(r.old_logp is None for r in item.rows)
 
 
 def first_active(given: Given, total: int, **switches: Any) -> int:
@@ -203,7 +207,8 @@ def test_exemption(v, given):
 
 
 def kept(counts: dict[str, int]) -> dict[str, float]:
-    """Expected prompts left by the paper's filter of the training data: theory about its data, our sources are not filtered by pass rate."""
+    """Expected prompts left by the paper's filter of the training data: theory about its data, our
+    sources are not filtered by pass rate."""
     share = {"8of8": 0.0, "1to7": 0.5, "0of8": 1.0}
     return {name: share[name] * n for name, n in counts.items()}
 
@@ -218,7 +223,8 @@ def test_injected_user_turn(v, given):
     tier = v["tier_label"].removesuffix(" Hints").lower()
     method = ScafGRPO(context(given.renderer))
     hints = dict(method.ladder(problem(question=v["question"], **{tier: v["items"]})))
-    assert tier == "knowledge" and len(hints) == len(v["items"])
+    assert tier == "knowledge"
+    assert len(hints) == len(v["items"])
     system, user = given.renderer.answer_user(
         v["question"],
         hints[v["level"]],

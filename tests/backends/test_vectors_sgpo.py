@@ -1,4 +1,5 @@
-"""SGPO against recorded values: steps, scores, rewards, whole groups, votes, and the simplified theory."""
+"""SGPO against recorded values: steps, scores, rewards, whole groups, votes, and the simplified
+theory."""
 
 from __future__ import annotations
 
@@ -58,14 +59,16 @@ class FirstWrong:
 def first_wrong(rts: float) -> int | None:
     """The step whose score is `rts` in a response of ten."""
     place = rts * STEPS
-    assert abs(place - round(place)) < 1e-9 and 0 <= place <= STEPS
+    assert abs(place - round(place)) < 1e-9
+    assert 0 <= place <= STEPS
     return None if round(place) == STEPS else round(place) + 1
 
 
 def credited(
     given: Given, rts: list[float | None], **switches: Any
 ) -> tuple[list[float], list[float]]:
-    """(scores, advantage of every completion) of the SGPO backend on one group; rts None is a right response."""
+    """(scores, advantage of every completion) of the SGPO backend on one group; rts None is a right
+    response."""
     right = [r is None for r in rts]
     method = SGPO(context(given.renderer), group_size=len(rts), **switches)
     method.judge = FirstWrong([first_wrong(r) for r in rts if r is not None])
@@ -128,9 +131,8 @@ def test_all_negative_group(v, given):
 
 @consumes("sgpo_mixed_group_G8")
 def test_mixed_group(v, given):
-    assert [r is None for r in v["rts"]] == [c == 1 for c in v["correct"]] and set(
-        v["correct"]
-    ) == {0, 1}
+    assert [r is None for r in v["rts"]] == [c == 1 for c in v["correct"]]
+    assert set(v["correct"]) == {0, 1}
     for scope, reward, advantage in (
         ("all_negative", "scope_all_negative_only__reward", "scope_all_negative_only__adv_ddof1"),
         ("all", "scope_all_groups__reward_b10_g0.5", "scope_all_groups__adv_ddof1"),
@@ -150,9 +152,8 @@ def test_group_of_equal_scores(v, given):
 @consumes("sgpo_no_step_rule", prose=[""])
 def test_no_steps(v, given):
     assert "n=0 -> RTS := 0" in v
-    assert split_steps("") == [] and trajectory_score(
-        len(split_steps(" \n ")), None
-    ) == 0 == length_score([], None)
+    assert split_steps("") == []
+    assert trajectory_score(len(split_steps(" \n ")), None) == 0 == length_score([], None)
 
 
 # inert: votes that are outvoted whether or not they move by one
@@ -260,7 +261,8 @@ def test_claims_about_the_dynamics(v, given):
     ahead = [
         s[0] > g[0] and s[0] * s[1] > g[0] * g[1] for s, g in zip(sgpo[1:], grpo[1:], strict=True)
     ]
-    assert all(ahead) is v["theorem3.3_ii_and_iii_hold_for_k=1..20000"] and len(ahead) == 20000
+    assert all(ahead) is v["theorem3.3_ii_and_iii_hold_for_k=1..20000"]
+    assert len(ahead) == 20000
     for name, points in (("sgpo", sgpo), ("grpo", grpo)):
         assert [
             next(k for k, (p, q) in enumerate(points) if p * q >= goal) for goal in (0.5, 0.8, 0.9)

@@ -43,14 +43,20 @@ VERBS = (
 @pytest.mark.parametrize("verb", ["", *VERBS])
 def test_help_has_examples_and_imports_no_torch(verb):
     words = [*verb.split(), "--help"]
-    code = f"import sys; sys.argv = ['sage-bench'] + {words!r}\nfrom sage_bench.cli.main import main\ntry:\n    main()\nexcept SystemExit as e:\n    assert not e.code\nassert not {{'torch', 'transformers', 'pandas', 'lm_eval'}} & set(sys.modules), 'heavy import'"
+    code = (
+        f"import sys; sys.argv = ['sage-bench'] + {words!r}\nfrom sage_bench.cli.main import"
+        " main\ntry:\n    main()\nexcept SystemExit as e:\n    assert not e.code\nassert not"
+        " {'torch', 'transformers', 'pandas', 'lm_eval'} & set(sys.modules), 'heavy import'"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "sage-bench" in done.stdout and (not verb or done.stdout.count("sage-bench ") >= 3)
+    assert "sage-bench" in done.stdout
+    assert not verb or done.stdout.count("sage-bench ") >= 3
 
 
 def test_help_costs_little():
-    """CPU seconds of the whole process, which other load on the machine does not stretch as it stretches wall time."""
+    """CPU seconds of the whole process, which other load on the machine does not stretch as it
+    stretches wall time."""
 
     def cpu() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -256,7 +262,8 @@ def test_version_and_module_are_the_same_program():
 def test_wrong_usage_is_one_paragraph_and_its_own_exit_code(words, code, said, tmp_path):
     done = run(*words, cwd=tmp_path)
     assert done.returncode == code, done.stderr
-    assert said in " ".join(done.stderr.split()) and "Traceback" not in done.stderr
+    assert said in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
     assert not [
         p for p in tmp_path.rglob("*") if p.suffix in {".jsonl", ".safetensors"}
     ]  # nothing half-written
@@ -265,7 +272,8 @@ def test_wrong_usage_is_one_paragraph_and_its_own_exit_code(words, code, said, t
 def test_a_folder_that_is_no_model_says_what_is_missing(tmp_path):
     (tmp_path / "empty").mkdir()
     done = run("eval", "--model", "empty", "--tasks", "tiny", "--out", "o", cwd=tmp_path)
-    assert done.returncode == 1 and "config.json is missing" in done.stderr
+    assert done.returncode == 1
+    assert "config.json is missing" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -274,12 +282,14 @@ def test_a_folder_that_is_no_model_says_what_is_missing(tmp_path):
 def test_listings_are_readable_by_people_and_programs(kind):
     rows = json.loads(run("ls", kind, "--json").stdout)
     text = run("ls", kind).stdout
-    assert rows and all(r["name"] in text for r in rows)
+    assert rows
+    assert all(r["name"] in text for r in rows)
 
 
 def test_backends_say_source_switches_and_disputes():
     text = run("ls", "backends", "--verbose").stdout
-    assert "arXiv 2602.03143" in text and "[paper per_level, code one]" in text
+    assert "arXiv 2602.03143" in text
+    assert "[paper per_level, code one]" in text
     sage = next(
         b for b in json.loads(run("ls", "backends", "--json").stdout) if b["name"] == "sage"
     )
@@ -304,10 +314,8 @@ def test_the_papers_models_have_presets_that_load(preset, backend):
             if backend == "sft"
             else "500 steps, 128 prompts each, 2 optimiser steps"
         )
-        assert (
-            steps in done.stdout
-            and ("lr 5e-05 cosine" if backend == "sft" else "lr 1e-06 constant") in done.stdout
-        )
+        assert steps in done.stdout
+        assert ("lr 5e-05 cosine" if backend == "sft" else "lr 1e-06 constant") in done.stdout
     if backend != "sft":
         assert f"rollouts   {128 * (4 if 'qwen3' in preset else 8)} a step" in done.stdout
 
@@ -334,15 +342,14 @@ def test_every_value_knows_where_it_comes_from(tmp_path):
         for line in done.stdout.splitlines()
         if line.count("│") == 4
     }
-    assert lines["optim.lr"] == ["2e-05", "my.yaml"] and lines["train.steps"] == [
+    assert lines["optim.lr"] == ["2e-05", "my.yaml"]
+    assert lines["train.steps"] == [
         "9",
         "command line",
     ]
-    assert (
-        lines["train.seed"] == ["3", "environment"]
-        and lines["sampling.max_tokens"] == ["96", "preset tiny-llama"]
-        and lines["optim.eps"] == ["1e-08", "default"]
-    )
+    assert lines["train.seed"] == ["3", "environment"]
+    assert lines["sampling.max_tokens"] == ["96", "preset tiny-llama"]
+    assert lines["optim.eps"] == ["1e-08", "default"]
 
 
 @pytest.mark.parametrize(
@@ -368,4 +375,5 @@ def test_a_wrong_yaml_names_file_and_key(text, said, tmp_path):
         "x",
         cwd=tmp_path,
     )
-    assert done.returncode == 2 and said in done.stderr
+    assert done.returncode == 2
+    assert said in done.stderr

@@ -21,11 +21,9 @@ from sage_bench.grading.pool import Pool
 
 def test_this_machine(tmp_path):
     found = {f.name: f for f in doctor.examine(tmp_path / "runs", network=False)}
-    assert (
-        found["torch"].found == version("torch")
-        and found["lm_eval"].found == version("lm_eval")
-        and found["antlr4-python3-runtime"].found == "4.13.2"
-    )
+    assert found["torch"].found == version("torch")
+    assert found["lm_eval"].found == version("lm_eval")
+    assert found["antlr4-python3-runtime"].found == "4.13.2"
     assert {
         "python",
         "vllm",
@@ -37,16 +35,12 @@ def test_this_machine(tmp_path):
         "benchmarks",
         "hub",
     } <= set(found)
-    assert (
-        found["grading canary"].state == "ok"
-        and found["grading canary"].found.startswith("6 of 6")
-        and found["graders"].state == "ok"
-    )
-    assert (
-        all(f.remedy for f in found.values() if f.state == "wrong")
-        and found["hub"].state == "note"
-        and "offline" in found["hub"].found
-    )
+    assert found["grading canary"].state == "ok"
+    assert found["grading canary"].found.startswith("6 of 6")
+    assert found["graders"].state == "ok"
+    assert all(f.remedy for f in found.values() if f.state == "wrong")
+    assert found["hub"].state == "note"
+    assert "offline" in found["hub"].found
     assert not list(tmp_path.iterdir()), "nothing is left behind"
 
 
@@ -62,11 +56,9 @@ def test_a_comparer_that_says_otherwise_is_noticed():
 
     with closing(Old()) as pool:
         finding = doctor.canary(pool)
-    assert (
-        finding.state == "wrong"
-        and r"50\% against 50; 50\% against 0.5 (math-verify 0.9" in finding.found
-        and "antlr4-python3-runtime==4.13.2" in finding.remedy
-    )
+    assert finding.state == "wrong"
+    assert r"50\% against 50; 50\% against 0.5 (math-verify 0.9" in finding.found
+    assert "antlr4-python3-runtime==4.13.2" in finding.remedy
 
 
 def test_comparisons_that_are_lost_are_not_taken_for_wrong_answers():
@@ -91,11 +83,9 @@ def test_versions_that_do_not_fit_and_packages_that_are_missing(monkeypatch):
         "wrong",
         "pip install 'antlr4-python3-runtime==4.13.2'",
     )
-    assert (
-        found["math-verify"].state == "wrong"
-        and found["math-verify"].found == "not installed"
-        and found["torch"].state == "ok"
-    )
+    assert found["math-verify"].state == "wrong"
+    assert found["math-verify"].found == "not installed"
+    assert found["torch"].state == "ok"
     assert doctor.vllm().state in ("ok", "note")
 
 
@@ -105,10 +95,10 @@ def test_what_is_missing_has_a_remedy(monkeypatch, tmp_path):
     assert (doctor.browser().state, doctor.browser().remedy) == (
         "note",
         "apt-get install chromium",
-    ) and "OMP_WAIT_POLICY=PASSIVE" in doctor.cpu().remedy
-    assert doctor.writable(
-        "runs folder", doctor.Path("/proc/x")
-    ).state == "wrong" and doctor.writable("runs folder", tmp_path / "a/b").state in ("ok", "note")
+    )
+    assert "OMP_WAIT_POLICY=PASSIVE" in doctor.cpu().remedy
+    assert doctor.writable("runs folder", doctor.Path("/proc/x")).state == "wrong"
+    assert doctor.writable("runs folder", tmp_path / "a/b").state in ("ok", "note")
     broken = doctor.guarded("gpu", lambda: 1 / 0)
     assert (broken.state, broken.found) == ("wrong", "ZeroDivisionError: division by zero")
 
@@ -116,7 +106,8 @@ def test_what_is_missing_has_a_remedy(monkeypatch, tmp_path):
 def test_a_task_whose_grader_is_not_there_is_noticed(monkeypatch):
     assert doctor.graders().state == "ok"
     monkeypatch.delitem(stand_ins.GRADERS._entries, "mcq")
-    assert doctor.graders().state == "wrong" and "mcq" in doctor.graders().found
+    assert doctor.graders().state == "wrong"
+    assert "mcq" in doctor.graders().found
 
 
 @pytest.mark.parametrize("revision", ["pinned", "0" * 40])
@@ -149,15 +140,11 @@ def test_the_command(tmp_path):
 
     done = run("--json")
     found = json.loads(done.stdout)
-    assert (
-        done.returncode == (0 if found["ok"] else 4)
-        and {"name", "state", "found", "remedy"} == set(found["findings"][0])
-        and "secret" not in done.stdout
-    )
+    assert done.returncode == (0 if found["ok"] else 4)
+    assert {"name", "state", "found", "remedy"} == set(found["findings"][0])
+    assert "secret" not in done.stdout
     done = run("--out", "/proc/x")
-    assert (
-        done.returncode == 4
-        and "runs folder" in done.stderr
-        and "what" in done.stdout.splitlines()[0]
-        and "grading canary" in done.stdout
-    )
+    assert done.returncode == 4
+    assert "runs folder" in done.stderr
+    assert "what" in done.stdout.splitlines()[0]
+    assert "grading canary" in done.stdout

@@ -205,7 +205,8 @@ def test_updates_are_cut_between_groups():
     assert [sorted({r.group for r in p}) for p in parts] == [
         ["g0", "g1"],
         ["g2", "g3", "g4"],
-    ] and sum(map(len, parts)) == len(rows)
+    ]
+    assert sum(map(len, parts)) == len(rows)
     assert split_updates(rows[:3], 4) == [rows[:3]]
 
 
@@ -214,15 +215,15 @@ def test_the_second_update_clips_against_the_weights_before_the_first(random_pol
     stats = Learner(policy, OptimConfig(lr=1e-2), updates=2).update(rows, Objective())
     assert stats["ratio"] != pytest.approx(1.0, abs=1e-4)  # the policy moved between the two
     stats = Learner(random_policy(), OptimConfig(lr=1e-2), updates=1).update(rows, Objective())
-    assert stats["ratio"] == pytest.approx(1.0, abs=1e-6) and stats["clip_fraction"] == 0
+    assert stats["ratio"] == pytest.approx(1.0, abs=1e-6)
+    assert stats["clip_fraction"] == 0
 
 
 def test_micro_batches_stay_within_the_budget_and_lose_nothing():
     rows = make_rows(groups=6)
     batches = list(micro_batches([(r, 1.0) for r in rows], 80))
-    assert (
-        sorted(id(r) for b in batches for r, _ in b) == sorted(map(id, rows)) and len(batches) > 1
-    )
+    assert sorted(id(r) for b in batches for r, _ in b) == sorted(map(id, rows))
+    assert len(batches) > 1
     for batch in batches:
         prompts = {r.prompt for r, _ in batch}
         assert (
@@ -251,20 +252,21 @@ def test_nonfinite_gradients_stop_or_skip_the_step(what, random_policy):
         next(policy.model.parameters()), float("inf")
     )
     _, taken = optimiser.step(1e-3)
-    assert not taken and torch.equal(before, policy.model.get_input_embeddings().weight)
+    assert not taken
+    assert torch.equal(before, policy.model.get_input_embeddings().weight)
 
 
 def test_bf16_weights_follow_float32_masters(random_policy):
-    """A thousand steps of 1e-5 move a weight near 1 by 0.01; bf16 alone (spacing 0.0078) would round every one away."""
+    """A thousand steps of 1e-5 move a weight near 1 by 0.01; bf16 alone (spacing 0.0078) would
+    round every one away."""
     weight = torch.nn.Parameter(torch.ones(4, dtype=torch.bfloat16))
     optimiser = MasterAdamW([weight], OptimConfig(lr=1e-5, weight_decay=0.0))
     for _ in range(1000):
         weight.grad = torch.ones_like(weight)
         optimiser.step(1e-5)
     assert optimiser.masters[0].dtype == torch.float32
-    assert optimiser.masters[0][0].item() == pytest.approx(0.99, abs=1e-4) and weight[
-        0
-    ].item() == pytest.approx(0.99, abs=0.004)
+    assert optimiser.masters[0][0].item() == pytest.approx(0.99, abs=1e-4)
+    assert weight[0].item() == pytest.approx(0.99, abs=0.004)
 
 
 def test_a_linear_schedule_falls_to_its_floor():

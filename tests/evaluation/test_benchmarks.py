@@ -1,4 +1,5 @@
-"""The eight benchmarks: where rows come from, what happens to golds, prompts, and the same number through bare lm-eval."""
+"""The eight benchmarks: where rows come from, what happens to golds, prompts, and the same number
+through bare lm-eval."""
 
 from __future__ import annotations
 
@@ -62,25 +63,21 @@ def from_file(task: str, file: Path | str, **how) -> benchmarks.Benchmark:
 @pytest.mark.parametrize("task", EIGHT)
 def test_a_task_file_says_where_its_rows_come_from(task):
     meta = task_files()[task].values["metadata"]
-    assert (
-        set(meta["hub"]) == {"id", "config", "split", "revision"}
-        and re.fullmatch(r"[0-9a-f]{40}", meta["hub"]["revision"])
-        and meta["revision_note"]
-    )
-    assert (
-        meta["gold"] in golds.FORMS
-        and meta["fields"]["question"]
-        and re.match(r"20\d\d-\d\d", str(meta["released"]))
-        and meta["license"]
-    )
+    assert set(meta["hub"]) == {"id", "config", "split", "revision"}
+    assert re.fullmatch(r"[0-9a-f]{40}", meta["hub"]["revision"])
+    assert meta["revision_note"]
+    assert meta["gold"] in golds.FORMS
+    assert meta["fields"]["question"]
+    assert re.match(r"20\d\d-\d\d", str(meta["released"]))
+    assert meta["license"]
     assert EIGHT[task] in ([meta["rows"]] if isinstance(meta["rows"], int) else meta["rows"])
-    assert meta["grader"] == ("mcq" if meta.get("options") else "robust") and bool(
-        meta.get("gated")
-    ) == (task == "sb_gpqa_diamond")
+    assert meta["grader"] == ("mcq" if meta.get("options") else "robust")
+    assert bool(meta.get("gated")) == (task == "sb_gpqa_diamond")
 
 
 def test_groups_hold_the_eight_and_a_sample_costs_what_it_is_worth():
-    assert list(parse("sb_math6")) == MATH and list(parse("sb_ood2")) == list(EIGHT)[6:]
+    assert list(parse("sb_math6")) == MATH
+    assert list(parse("sb_ood2")) == list(EIGHT)[6:]
     assert parse("sb_math6,sb_ood2") == {t: 1 if t == "sb_mmlu_pro" else 16 for t in EIGHT}
     assert set(EIGHT) < set(parse("all"))
 
@@ -91,8 +88,8 @@ def test_mathematics_is_asked_with_the_prompt_of_the_paper(task):
     assert (
         values["description"]
         == "Please reason step by step, and put your final answer within \\boxed{}."
-        and values["doc_to_text"] == "{{question}}"
     )
+    assert values["doc_to_text"] == "{{question}}"
     kwargs = values["generation_kwargs"]
     assert (
         kwargs["temperature"],
@@ -107,9 +104,8 @@ def test_s8_25_a_typo_in_a_task_file_is_an_error_that_names_file_and_key(tmp_pat
     from lm_eval.config.group import GroupConfig
     from lm_eval.config.task import TaskConfig
 
-    assert TASK_KEYS == {*TaskConfig.__dataclass_fields__, "class"} and GROUP_KEYS == set(
-        GroupConfig.__dataclass_fields__
-    )
+    assert TASK_KEYS == {*TaskConfig.__dataclass_fields__, "class"}
+    assert GROUP_KEYS == set(GroupConfig.__dataclass_fields__)
     assert {
         p for p in inspect.signature(benchmarks.load).parameters if p not in ("_", "benchmark")
     } < METADATA_KEYS
@@ -125,7 +121,10 @@ def test_s8_25_a_typo_in_a_task_file_is_an_error_that_names_file_and_key(tmp_pat
         (tmp_path / "mine.yaml").write_text(text)
         with pytest.raises(
             UsageError,
-            match=rf"mine\.yaml:{re.escape(key)}: unknown key `{re.escape(key)}`; did you mean `{near}`",
+            match=(
+                rf"mine\.yaml:{re.escape(key)}: unknown key `{re.escape(key)}`; did you mean"
+                rf" `{near}`"
+            ),
         ):
             task_files.__wrapped__(tmp_path)
     (tmp_path / "mine.yaml").write_text("include: _none.yaml\ntask: a")
@@ -209,11 +208,12 @@ def test_a_pinned_dataset_in_the_cache_is_read_offline(task, tmp_path, monkeypat
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     loaded = own(task, offline=True)
     (question,) = loaded.questions
-    assert loaded.report.source == f"{place['id']}@{place['revision']}" and loaded.report.partial
-    assert (
-        question["answer"] == (ANSWERS[task] if task != "sb_gpqa_diamond" else question["answer"])
-        and question["grader"] == task_files()[task].values["metadata"]["grader"]
+    assert loaded.report.source == f"{place['id']}@{place['revision']}"
+    assert loaded.report.partial
+    assert question["answer"] == (
+        ANSWERS[task] if task != "sb_gpqa_diamond" else question["answer"]
     )
+    assert question["grader"] == task_files()[task].values["metadata"]["grader"]
     assert question["question"].startswith(
         "Let it be so.\n" if task == "sb_olympiadbench" else "W" if task != "sb_minerva" else "H"
     )
@@ -237,7 +237,10 @@ def test_offline_without_a_copy_says_which_task_and_what_to_do(tmp_path, monkeyp
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     with pytest.raises(
         DataError,
-        match=r"^sb_aime25: math-ai/aime25 at 563bb84042 is not in the cache .* Remedy: once with a network: `sage-bench validate -t sb_aime25`; or give --data sb_aime25=FILE",
+        match=(
+            r"^sb_aime25: math-ai/aime25 at 563bb84042 is not in the cache .* Remedy: once with a"
+            r" network: `sage-bench validate -t sb_aime25`; or give --data sb_aime25=FILE"
+        ),
     ):
         own("sb_aime25", offline=True)
 
@@ -309,12 +312,10 @@ def test_s8_23_the_set_of_83_cannot_land_in_the_column_of_40(benchmark_files, tm
 @pytest.mark.parametrize("task", MATH)
 def test_the_real_files_are_whole(task, benchmark_files):
     report = from_file(task, benchmark_files / f"{task[3:]}.jsonl").report
-    assert (
-        report.found == EIGHT[task]
-        and not report.quarantine
-        and not report.partial
-        and report.asked == EIGHT[task] - len(report.excluded)
-    )
+    assert report.found == EIGHT[task]
+    assert not report.quarantine
+    assert not report.partial
+    assert report.asked == EIGHT[task] - len(report.excluded)
 
 
 # ---- golds
@@ -337,9 +338,8 @@ def test_every_gold_known_to_be_wrong_is_in_the_table(benchmark_files):
         )
         for wrong in (b for b in bad if b and known["id"] != "*" and "answer_index" not in b):
             assert any(wrong in c.was for c in rows), known
-    assert all(c.why and c.source for c in table) and not [
-        c for c in table if (c.action == "correct") != (c.gold is not None)
-    ]
+    assert all(c.why and c.source for c in table)
+    assert not [c for c in table if (c.action == "correct") != (c.gold is not None)]
     assert len({(c.benchmark, u) for c in table for u in c.uids}) == sum(len(c.uids) for c in table)
 
 
@@ -354,16 +354,14 @@ def test_what_the_collectors_corrected_is_what_we_correct(benchmark_files):
         theirs = {
             uid: spell(r["answer_corrected"]) for uid, r in rows.items() if "answer_corrected" in r
         }
-        assert {u: a for u, a in ours.items() if u != "minerva-5"} == theirs and ours.get(
-            "minerva-5", "\\arcsin(10/13)"
-        ) == "\\arcsin(10/13)"
+        assert {u: a for u, a in ours.items() if u != "minerva-5"} == theirs
+        assert ours.get("minerva-5", "\\arcsin(10/13)") == "\\arcsin(10/13)"
         flagged = {uid for uid, r in rows.items() if "relay" in r.get("gold_flag", "")} - {
             "olympiadbench-327",
             "olympiadbench-400",
         }  # those two can be answered
-        assert set(loaded.report.excluded) == flagged and len(flagged) == (
-            17 if task == "sb_olympiadbench" else 0
-        )
+        assert set(loaded.report.excluded) == flagged
+        assert len(flagged) == (17 if task == "sb_olympiadbench" else 0)
 
 
 def test_golds_of_other_copies_are_put_right(benchmark_files, tmp_path):
@@ -376,7 +374,8 @@ def test_golds_of_other_copies_are_put_right(benchmark_files, tmp_path):
     assert [q["answer"] for q in loaded.questions] == [
         "0.53",
         "SRMC=LRMC",
-    ] and loaded.report.corrected == ["minerva-0", "minerva-1"]
+    ]
+    assert loaded.report.corrected == ["minerva-0", "minerva-1"]
 
 
 def test_the_switch_leaves_golds_as_the_source_has_them(benchmark_files):
@@ -384,11 +383,9 @@ def test_the_switch_leaves_golds_as_the_source_has_them(benchmark_files):
         rows = read(benchmark_files / f"{task[3:]}.jsonl")
         loaded = from_file(task, benchmark_files / f"{task[3:]}.jsonl", gold_corrections=False)
         assert [q["answer"] for q in loaded.questions] == [str(r["answer"]).strip() for r in rows]
-        assert (
-            not loaded.report.corrected
-            and not loaded.report.excluded
-            and not loaded.report.respelled
-        )
+        assert not loaded.report.corrected
+        assert not loaded.report.excluded
+        assert not loaded.report.respelled
 
 
 @pytest.mark.parametrize("grader", GRADERS)
@@ -419,7 +416,9 @@ def test_s8_08_minerva_golds_in_e_notation_verify_themselves_and_accept_the_prod
         verdicts = [v.correct for v in grade_question(gold, texts, grader)]
         if abs(int(b)) > 15 and (grader == "math_verify" or grader in stand_ins.REPLACED):
             verdicts[3] = (
-                False  # math-verify takes numbers that differ by less than 1e-15 for equal: 2.88e-19 and 2.88e-18
+                # math-verify takes numbers that differ by less than 1e-15 for equal: 2.88e-19 and
+                # 2.88e-18
+                False
             )
         wrong += [(uid, gold, verdicts)] if verdicts != [True, True, True, False] else []
     assert not wrong
@@ -430,7 +429,8 @@ def test_s8_10_an_aime_answer_with_leading_zeros_is_the_number(grader, tmp_path)
     (question,) = from_file(
         "sb_aime24", write(tmp_path / "a.jsonl", [HUB_ROWS["sb_aime24"]])
     ).questions
-    assert question["answer"] == "33" and question["answer_raw"] == "033"
+    assert question["answer"] == "33"
+    assert question["answer_raw"] == "033"
     assert [
         v.correct
         for v in grade_question(
@@ -458,7 +458,12 @@ CHOICE = [
 def test_s8_16_the_order_of_options_is_the_same_in_every_process_and_fits_the_gold(tmp_path):
     file = write(tmp_path / "g.jsonl", CHOICE)
     here = from_file("sb_gpqa_diamond", file).questions
-    code = f"import json\nfrom sage_bench.evaluation.tasks.benchmarks import load\nprint(json.dumps(load('sb_gpqa_diamond', **json.loads({json.dumps(json.dumps(task_files()['sb_gpqa_diamond'].values['metadata']))}), data={{'sb_gpqa_diamond': {file!r}}}).questions))"
+    code = (
+        "import json\nfrom sage_bench.evaluation.tasks.benchmarks import"
+        " load\nprint(json.dumps(load('sb_gpqa_diamond',"
+        f" **json.loads({json.dumps(json.dumps(task_files()['sb_gpqa_diamond'].values['metadata']))}),"
+        f" data={{'sb_gpqa_diamond': {file!r}}}).questions))"
+    )
     for seed in ("1", "77"):
         done = subprocess.run(
             [sys.executable, "-c", code],
@@ -480,16 +485,16 @@ def test_s8_16_the_order_of_options_is_the_same_in_every_process_and_fits_the_go
     again = from_file("sb_gpqa_diamond", write(tmp_path / "s.jsonl", swapped)).questions
     assert again[::-1] == here
     letters = [q["answer"] for q in here]
-    assert (
-        all(q["options"]["ABCD".index(q["answer"])] == q["uid"][1:] for q in here)
-        and min(letters.count(x) for x in "ABCD") >= 6
-    )
+    assert all(q["options"]["ABCD".index(q["answer"])] == q["uid"][1:] for q in here)
+    assert min(letters.count(x) for x in "ABCD") >= 6
     formatted = [
         {
             "uid": q["uid"],
-            "question": q["question"]
-            + "\n\n"
-            + "\n".join(f"({a}) {o}" for a, o in zip("ABCD", q["options"], strict=True)),
+            "question": (
+                q["question"]
+                + "\n\n"
+                + "\n".join(f"({a}) {o}" for a, o in zip("ABCD", q["options"], strict=True))
+            ),
             "choices": q["options"],
             "answer": q["answer"],
         }
@@ -519,15 +524,14 @@ def test_s8_14_the_prompt_lists_as_many_letters_as_there_are_options_and_all_of_
     )[0]["sb_mmlu_pro"]
     for doc, n in zip(task.eval_docs, range(3, 11), strict=True):
         prompt = task.doc_to_text(doc)
-        assert (
-            re.findall(r"^([A-Z])\. thing \d$", prompt, re.M) == list("ABCDEFGHIJ"[:n])
-            and f"one of {', '.join('ABCDEFGHIJ'[:n])}." in prompt
-        )
+        assert re.findall(r"^([A-Z])\. thing \d$", prompt, re.M) == list("ABCDEFGHIJ"[:n])
+        assert f"one of {', '.join('ABCDEFGHIJ'[:n])}." in prompt
         assert doc["options"] == rows[n - 3]["options"], "the order of the source"
         metrics = task.process_results(
             doc, [[f"So it is \\boxed{{{a}}}" for a in "ABCDEFGHIJ"[:n]]]
         )
-        assert metrics["avg_at_n"] == 1 / n and metrics["no_answer"] == 0
+        assert metrics["avg_at_n"] == 1 / n
+        assert metrics["no_answer"] == 0
         assert task.process_results(doc, [[f"\\boxed{{{doc['answer']}}}"]])["avg_at_n"] == 1.0
 
 
@@ -548,9 +552,7 @@ def test_letter_and_index_that_disagree_are_left_out_unless_corrections_are_off(
         ],
     )
     on, off = from_file("sb_mmlu_pro", file), from_file("sb_mmlu_pro", file, gold_corrections=False)
-    assert (
-        on.report.excluded == ["1"]
-        and [q["uid"] for q in on.questions] == ["2"]
-        and [q["uid"] for q in off.questions] == ["1", "2"]
-    )
+    assert on.report.excluded == ["1"]
+    assert [q["uid"] for q in on.questions] == ["2"]
+    assert [q["uid"] for q in off.questions] == ["1", "2"]
     assert [q["reason"] for q in on.report.quarantine] == ["the gold `D` is none of 3 options"]

@@ -1,4 +1,5 @@
-"""The eight benchmarks run: skipped and missing data, what tables say of them, the plan, and parity with bare lm-eval."""
+"""The eight benchmarks run: skipped and missing data, what tables say of them, the plan, and parity
+with bare lm-eval."""
 
 from __future__ import annotations
 
@@ -82,18 +83,16 @@ def empty_cache(tmp_path, monkeypatch):
 def test_s8_17_a_gated_set_is_skipped_with_its_url_and_the_rest_runs(tmp_path, empty_cache, capsys):
     folder = evaluate(tmp_path / "out", {"sb_gpqa_diamond": 2, "tiny_short": 2}, {}, limit=5)
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert (
-        manifest["tasks"] == {"tiny_short": 2}
-        and manifest["skipped"]["sb_gpqa_diamond"]["status"] == "skipped_gated"
-    )
+    assert manifest["tasks"] == {"tiny_short": 2}
+    assert manifest["skipped"]["sb_gpqa_diamond"]["status"] == "skipped_gated"
     assert (
         manifest["skipped"]["sb_gpqa_diamond"]["url"]
         == "https://huggingface.co/datasets/Idavidrein/gpqa"
     )
     run_ = write_eval(folder)
     assert (
-        "sb_gpqa_diamond: not evaluated, its terms are not accepted (https://huggingface.co/datasets/Idavidrein/gpqa)."
-        in capsys.readouterr().out
+        "sb_gpqa_diamond: not evaluated, its terms are not accepted"
+        " (https://huggingface.co/datasets/Idavidrein/gpqa)." in capsys.readouterr().out
     )
     check_complete(
         run_.manifest["skipped"], str(folder)
@@ -109,7 +108,8 @@ def test_a_gated_set_is_gated_also_where_the_hub_says_so(monkeypatch, empty_cach
 
     def refuse(*_, **__):
         raise datasets.exceptions.DatasetNotFoundError(
-            "Dataset 'Idavidrein/gpqa' is a gated dataset on the Hub. Visit the dataset page to ask for access."
+            "Dataset 'Idavidrein/gpqa' is a gated dataset on the Hub. Visit the dataset page to ask"
+            " for access."
         )
 
     monkeypatch.setattr(datasets, "load_dataset", refuse)
@@ -146,14 +146,13 @@ def test_s8_24_what_is_not_the_whole_benchmark_is_watermarked_everywhere(tmp_pat
     ):
         write_eval(folder)
         out = folder.parent.parent
-        assert said in capsys.readouterr().out and said in (out / "leaderboard.md").read_text()
+        assert said in capsys.readouterr().out
+        assert said in (out / "leaderboard.md").read_text()
         for file in (folder / "summary.csv", out / "leaderboard.csv"):
             assert list(pd.read_csv(file).status) == [status, "LIMITED"]
         report([folder], tmp_path / "report")
-        assert (
-            said in (tmp_path / "report/report.html").read_text()
-            and said in (tmp_path / "report/table.md").read_text()
-        )
+        assert said in (tmp_path / "report/report.html").read_text()
+        assert said in (tmp_path / "report/table.md").read_text()
 
 
 def test_the_footer_says_which_golds_were_corrected(benchmark_files, tmp_path):
@@ -175,20 +174,23 @@ def test_the_footer_says_which_golds_were_corrected(benchmark_files, tmp_path):
             gold_corrections=False,
         )
     )
-    assert on.folder != off.folder and off.manifest["gold_corrections"] == "off"
+    assert on.folder != off.folder
+    assert off.manifest["gold_corrections"] == "off"
     notes = data_notes({"m": on})
     assert (
-        notes[0]
-        == "sb_minerva: golds corrected: minerva-5, minerva-72, minerva-126, minerva-155, minerva-162, minerva-165, minerva-201, minerva-240."
+        notes[0] == "sb_minerva: golds corrected: minerva-5, minerva-72, minerva-126, minerva-155,"
+        " minerva-162, minerva-165, minerva-201, minerva-240."
     )
     assert notes[1].startswith(
-        "sb_olympiadbench: golds corrected: olympiadbench-149, olympiadbench-194, olympiadbench-267; questions left out as ill-posed or disputed: olympiadbench-357,"
+        "sb_olympiadbench: golds corrected: olympiadbench-149, olympiadbench-194,"
+        " olympiadbench-267; questions left out as ill-posed or disputed: olympiadbench-357,"
     )
     assert data_notes({"m": off}) == [
         "Golds are as their sources have them, without our corrections."
     ]
     both = data_notes({"on": on, "off": off})
-    assert both[0] == f"on: {notes[0]}" and both[-2:] == [
+    assert both[0] == f"on: {notes[0]}"
+    assert both[-2:] == [
         f"{t}: the rows answered different questions or golds; do not compare them." for t in data
     ]
 
@@ -222,7 +224,8 @@ def test_each_task_is_graded_by_the_grader_it_names_unless_told_otherwise(grader
 def bare(
     tmp_path: Path, program: list[str], tasks: str, data: dict[str, str], *words: str
 ) -> dict[str, dict[str, float]]:
-    """`lm_eval run --include_path <tasks folder>` over files given with --metadata: its results by task."""
+    """`lm_eval run --include_path <tasks folder>` over files given with --metadata: its results by
+    task."""
     done = subprocess.run(
         [
             sys.executable,
@@ -280,13 +283,15 @@ def test_bare_lm_eval_gives_the_same_numbers_with_scripted_answers(tmp_path):
     )
     assert set(ours.tasks) == set(data)
     for task, result in ours.tasks.items():
-        assert result.samples == 16 and 0.2 < result.means.mean() < 0.8
+        assert result.samples == 16
+        assert 0.2 < result.means.mean() < 0.8
         assert theirs[task]["avg_at_n,all"] == pytest.approx(result.means.mean(), abs=1e-12)
         assert theirs[task]["no_answer,all"] == pytest.approx(result.no_answer, abs=1e-12)
 
 
 def test_bare_lm_eval_gives_the_same_numbers_with_a_real_model(packaged, tmp_path):
-    """Greedy decoding of the packaged policy, in lm-eval's own HF model and in our sampler, on problems of its world served as MATH-500."""
+    """Greedy decoding of the packaged policy, in lm-eval's own HF model and in our sampler, on
+    problems of its world served as MATH-500."""
     rows = [
         {"unique_id": p.uid, "problem": p.question, "answer": p.answer}
         for name in ("tiny_short", "tiny_mixed")
@@ -321,9 +326,8 @@ def test_bare_lm_eval_gives_the_same_numbers_with_a_real_model(packaged, tmp_pat
         "sb_math500"
     ]
     assert 0 < ours.means.mean() < 1
-    assert theirs["avg_at_n,all"] == pytest.approx(ours.means.mean(), abs=1e-12) and theirs[
-        "no_answer,all"
-    ] == pytest.approx(ours.no_answer, abs=1e-12)
+    assert theirs["avg_at_n,all"] == pytest.approx(ours.means.mean(), abs=1e-12)
+    assert theirs["no_answer,all"] == pytest.approx(ours.no_answer, abs=1e-12)
 
 
 # ---- the command line
@@ -353,17 +357,13 @@ def test_the_plan_counts_what_would_be_asked_and_writes_nothing(tmp_path):
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
+    assert "sb_math500: 7 questions x 4 = 28 samples, graded by math_verify" in done.stdout
+    assert "left out: sb_gpqa_diamond:" in done.stdout
+    assert "<|user|>What is 0?" in done.stdout
+    assert "put your final answer within \\boxed{}" in done.stdout
     assert (
-        "sb_math500: 7 questions x 4 = 28 samples, graded by math_verify" in done.stdout
-        and "left out: sb_gpqa_diamond:" in done.stdout
-    )
-    assert (
-        "<|user|>What is 0?" in done.stdout
-        and "put your final answer within \\boxed{}" in done.stdout
-    )
-    assert (
-        f"total      28 samples, at most {28 * 8192:,} new tokens: at most 0.64 GPU hours at 100 tokens a second, 1.27 at 2 an hour"
-        in done.stdout
+        f"total      28 samples, at most {28 * 8192:,} new tokens: at most 0.64 GPU hours at 100"
+        " tokens a second, 1.27 at 2 an hour" in done.stdout
     )
     assert [p.name for p in tmp_path.iterdir()] == ["m.jsonl"]
 

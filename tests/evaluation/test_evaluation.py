@@ -1,4 +1,5 @@
-"""Evaluation for real: lm-eval over our tasks, the store, kills, and the same number through bare lm-eval."""
+"""Evaluation for real: lm-eval over our tasks, the store, kills, and the same number through bare
+lm-eval."""
 
 from __future__ import annotations
 
@@ -51,17 +52,13 @@ def test_every_sample_is_stored_with_what_made_it(sampler, tmp_path):
     assert {(r["doc_id"], r["sample"]) for r in stored} == {
         (d, s) for d in range(12) for s in range(2)
     }
-    assert (
-        len({r["seed"] for r in stored}) == 24
-        and {r["finish"] for r in stored} <= {"stop", "length"}
-        and all(r["tokens"] > 0 for r in stored)
-    )
+    assert len({r["seed"] for r in stored}) == 24
+    assert {r["finish"] for r in stored} <= {"stop", "length"}
+    assert all(r["tokens"] > 0 for r in stored)
     grades = list(read_jsonl(folder / "grades/tiny_short.robust.jsonl"))
-    assert (
-        len(grades) == 24
-        and {g["status"] for g in grades} <= {"ok", "no_answer"}
-        and all("robust" in g["grader_version"] for g in grades)
-    )
+    assert len(grades) == 24
+    assert {g["status"] for g in grades} <= {"ok", "no_answer"}
+    assert all("robust" in g["grader_version"] for g in grades)
 
 
 def test_the_store_and_lm_eval_agree_on_the_score(sampler, tmp_path):
@@ -76,10 +73,8 @@ def test_running_again_generates_nothing_and_changes_nothing(sampler, tmp_path, 
     folder = evaluate(sampler, tmp_path)
     before = (folder / "samples/tiny_short.jsonl").read_bytes()
     monkeypatch.setattr(sampler, "draw", lambda asks: pytest.fail("generated again"))
-    assert (
-        evaluate(sampler, tmp_path) == folder
-        and (folder / "samples/tiny_short.jsonl").read_bytes() == before
-    )
+    assert evaluate(sampler, tmp_path) == folder
+    assert (folder / "samples/tiny_short.jsonl").read_bytes() == before
 
 
 @pytest.mark.parametrize("cut", [3, 40])
@@ -89,7 +84,8 @@ def test_a_torn_store_is_healed_and_only_what_is_missing_comes_back(sampler, tmp
     file = folder / "samples/tiny_short.jsonl"
     file.write_bytes(file.read_bytes()[: -cut * 100])  # some rows lost, the last one torn
     kept = len(list(read_jsonl(file)))
-    assert 0 < kept < 160 and not file.read_bytes().endswith(b"\n")
+    assert 0 < kept < 160
+    assert not file.read_bytes().endswith(b"\n")
     evaluate(sampler, tmp_path / "torn", "tiny_short:4", limit=40)
     assert sorted(rows(folder), key=str) == sorted(rows(whole), key=str)
     assert (folder / "grades/tiny_short.robust.jsonl").read_bytes() == (
@@ -102,7 +98,8 @@ def test_more_samples_top_up(sampler, tmp_path):
     four = rows(folder)
     assert evaluate(sampler, tmp_path, "tiny_short:8") == folder
     eight = rows(folder)
-    assert eight[: len(four)] == four and len(eight) == 96
+    assert eight[: len(four)] == four
+    assert len(eight) == 96
     assert sorted(eight, key=str) == sorted(
         rows(evaluate(sampler, tmp_path / "direct", "tiny_short:8")), key=str
     )
@@ -187,7 +184,8 @@ def test_evaluation_asks_with_the_prompt_of_training(sampler):
 
 
 def test_bare_lm_eval_runs_the_same_files(packaged, sampler, tmp_path):
-    """lm_eval's own HF model on our YAML: other random numbers, the same task; agreement within sampling error."""
+    """lm_eval's own HF model on our YAML: other random numbers, the same task; agreement within
+    sampling error."""
     done = subprocess.run(
         [
             sys.executable,
@@ -227,9 +225,8 @@ def test_bare_lm_eval_runs_the_same_files(packaged, sampler, tmp_path):
 
 
 def test_tasks_are_expanded_and_checked():
-    assert parse("tiny:3") == {t: 3 for t in BENCHMARKS} and parse(
-        ["tiny_short:2", "tiny_long"], samples=5
-    ) == {"tiny_short": 2, "tiny_long": 5}
+    assert parse("tiny:3") == {t: 3 for t in BENCHMARKS}
+    assert parse(["tiny_short:2", "tiny_long"], samples=5) == {"tiny_short": 2, "tiny_long": 5}
     for wrong in ("", "tiny:0", "tiny:x", "aime2"):
         with pytest.raises(UsageError):
             parse(wrong)
@@ -257,7 +254,8 @@ def test_outputs_people_read(sampler, tmp_path, capsys):
         "step",
         "select_rule",
         "task",
-    ] and set(board.task) == {"tiny_short", "tiny_long", "avg"}
+    ]
+    assert set(board.task) == {"tiny_short", "tiny_long", "avg"}
     row = board[board.task == "tiny_short"].iloc[0]
     assert (row.n_questions, row.n_samples, row.temp, row.max_tokens, row.status) == (
         12,
@@ -265,7 +263,8 @@ def test_outputs_people_read(sampler, tmp_path, capsys):
         0.6,
         96,
         "LIMITED first 12",
-    ) and 0 <= row.ci_lo <= row.value <= row.ci_hi <= 100
+    )
+    assert 0 <= row.ci_lo <= row.value <= row.ci_hi <= 100
     assert len(pd.read_csv(folder / "per_question.csv")) == 24
 
 
@@ -275,11 +274,9 @@ def test_missing_samples_are_missing_not_wrong(sampler, tmp_path):
     file = folder / "grades/tiny_short.robust.jsonl"
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
     partial = read_eval(folder).tasks["tiny_short"]
-    assert (
-        partial.status == "partial 47/48"
-        and len(partial.means) == 11
-        and np.array_equal(partial.means, whole.means[:11])
-    )
+    assert partial.status == "partial 47/48"
+    assert len(partial.means) == 11
+    assert np.array_equal(partial.means, whole.means[:11])
 
 
 @pytest.mark.parametrize("name", sorted(BENCHMARKS))
@@ -288,14 +285,13 @@ def test_benchmarks_are_exact_distinct_and_apart_from_training(name):
         problems(name),
         {p.question for p in problems("tiny")} | {p.question for p in problems("tiny-val")},
     )
-    assert (
-        len(bench) == len({p.question for p in bench}) == 100
-        and not {p.question for p in bench} & train
-    )
+    assert len(bench) == len({p.question for p in bench}) == 100
+    assert not {p.question for p in bench} & train
     for p in bench:
         text = p.question.replace("\nthen ", "").replace(" ", "")
         value, results = int(text[0]), []
         for op, operand in zip(text[1::2], text[2::2], strict=True):
             value = eval(f"{value}{op}{operand}") % 10
             results.append(str(value))
-        assert p.answer == "".join(results) and p.answer[0] != "0"
+        assert p.answer == "".join(results)
+        assert p.answer[0] != "0"

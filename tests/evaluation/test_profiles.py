@@ -33,9 +33,8 @@ def test_every_profile_names_tasks_there_are():
         "sb_gpqa_diamond": 16,
         "sb_mmlu_pro": 1,
     }
-    assert parse("@quick,sb_amc23:8") == {"sb_aime24": 4, "sb_math500": 1, "sb_amc23": 8} and [
-        p.limit for p in named_profiles("@quick,@paper,tiny")
-    ] == [50, None]
+    assert parse("@quick,sb_amc23:8") == {"sb_aime24": 4, "sb_math500": 1, "sb_amc23": 8}
+    assert [p.limit for p in named_profiles("@quick,@paper,tiny")] == [50, None]
 
 
 def test_a_profile_that_is_not_there_or_malformed_is_an_error_with_its_place(tmp_path):
@@ -60,7 +59,8 @@ def test_a_profile_limits_its_questions_overwrite_draws_anew_and_quiet_is_quiet(
     words = ["eval", "-m", "fake:0.5", "-t", "@quick", "--data", tmp_path, "--out", "out", "-q"]
     first = run(*words, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    assert "LIMITED" in first.stdout and "it/s" not in first.stderr
+    assert "LIMITED" in first.stdout
+    assert "it/s" not in first.stderr
     folder = tmp_path / first.stdout.splitlines()[-1]
     counts = {
         t: len((folder / f"samples/{t}.jsonl").read_text().splitlines())
@@ -68,17 +68,18 @@ def test_a_profile_limits_its_questions_overwrite_draws_anew_and_quiet_is_quiet(
     }
     assert counts == {"sb_aime24": 120, "sb_math500": 50}
     before = (folder / "samples/sb_aime24.jsonl").read_text()
-    assert run(*words, cwd=tmp_path).returncode == 0 and not (folder.parent / ".trash").exists()
+    assert run(*words, cwd=tmp_path).returncode == 0
+    assert not (folder.parent / ".trash").exists()
     again = run(*words, "--overwrite", cwd=tmp_path)
     assert (
         again.returncode == 0 and again.stdout.splitlines()[-1] == first.stdout.splitlines()[-1]
     ), again.stderr
     (old,) = (folder.parent / ".trash").iterdir()
-    assert (old / "samples/sb_aime24.jsonl").read_text() == before and len(
-        (folder / "samples/sb_aime24.jsonl").read_text().splitlines()
-    ) == 120
+    assert (old / "samples/sb_aime24.jsonl").read_text() == before
+    assert len((folder / "samples/sb_aime24.jsonl").read_text().splitlines()) == 120
     wider = run(*words, "-L", "60", cwd=tmp_path)
-    assert wider.returncode == 0 and "limit: 50 -> 60" in wider.stderr
+    assert wider.returncode == 0
+    assert "limit: 50 -> 60" in wider.stderr
 
 
 def test_strict_counts_gated_tasks(tmp_path):
@@ -98,7 +99,5 @@ def test_strict_counts_gated_tasks(tmp_path):
     ]
     assert run(*words, cwd=tmp_path).returncode == 0
     strict = run(*words, "--strict", cwd=tmp_path)
-    assert (
-        strict.returncode == 3
-        and "https://huggingface.co/datasets/Idavidrein/gpqa" in strict.stderr
-    )
+    assert strict.returncode == 3
+    assert "https://huggingface.co/datasets/Idavidrein/gpqa" in strict.stderr

@@ -1,4 +1,5 @@
-"""The store and resuming: what a kill, a full disk, a second writer, more samples or a changed model do to a run folder."""
+"""The store and resuming: what a kill, a full disk, a second writer, more samples or a changed
+model do to a run folder."""
 
 from __future__ import annotations
 
@@ -83,18 +84,20 @@ def row(doc: int = 0, sample: int = 0, **more) -> dict:
 def test_a_row_says_all_of_its_sample(tmp_path):
     folder = evaluate(Fake("fake:0.5"), tmp_path)
     stored = list(read_jsonl(folder / "samples/tiny_short.jsonl"))
-    assert all(set(r) == ROW for r in stored) and {r["task"] for r in stored} == {"tiny_short"}
-    assert len({r["prompt_hash"] for r in stored}) == 12 and len({r["seed"] for r in stored}) == 48
-    assert all(r["tokens"] == len(r["text"].split()) for r in stored) and {
-        r["finish"] for r in stored
-    } <= {"stop", "length"}
+    assert all(set(r) == ROW for r in stored)
+    assert {r["task"] for r in stored} == {"tiny_short"}
+    assert len({r["prompt_hash"] for r in stored}) == 12
+    assert len({r["seed"] for r in stored}) == 48
+    assert all(r["tokens"] == len(r["text"].split()) for r in stored)
+    assert {r["finish"] for r in stored} <= {"stop", "length"}
 
 
 # --- kills
 
 
 def test_a_kill_loses_at_most_what_was_in_flight_and_two_kills_change_nothing(tmp_path):
-    """Each sample is on disk as soon as it came: killed twice with SIGKILL, never is a finished sample drawn again."""
+    """Each sample is on disk as soon as it came: killed twice with SIGKILL, never is a finished
+    sample drawn again."""
 
     def answer(body, n):
         time.sleep(0.01)
@@ -143,10 +146,8 @@ def test_a_kill_loses_at_most_what_was_in_flight_and_two_kills_change_nothing(tm
         last = run(words(tmp_path / "killed", server), check=True)
         assert len(server.calls) <= 800 + 3 * 8
     folder = Path(last.stdout.split()[-1])
-    assert (
-        sorted(rows(folder), key=str) == sorted(rows(straight), key=str)
-        and len(rows(folder)) == 800
-    )
+    assert sorted(rows(folder), key=str) == sorted(rows(straight), key=str)
+    assert len(rows(folder)) == 800
     for name in ("summary.csv", "per_question.csv"):
         assert (folder / name).read_bytes() == (straight / name).read_bytes()
 
@@ -157,7 +158,8 @@ def test_s8_03_more_samples_keep_the_first_sixteen(tmp_path):
     assert evaluate(Fake("fake:0.5"), tmp_path, "tiny_short:32") == folder
     assert (folder / "samples/tiny_short.jsonl").read_bytes().startswith(before)
     both = rows(folder)
-    assert len(both) == 12 * 32 and sorted(both, key=str) == sorted(
+    assert len(both) == 12 * 32
+    assert sorted(both, key=str) == sorted(
         rows(evaluate(Fake("fake:0.5"), tmp_path / "direct", "tiny_short:32")), key=str
     )
     again = (folder / "samples/tiny_short.jsonl").read_bytes()
@@ -170,9 +172,8 @@ def test_s8_03_more_samples_keep_the_first_sixteen(tmp_path):
 def test_tasks_join_a_run_and_leave_the_others_alone(tmp_path):
     folder = evaluate(Fake("fake:0.5"), tmp_path, "tiny_short:4")
     assert evaluate(Fake("fake:0.5"), tmp_path, "tiny_long:2") == folder
-    assert set(read_eval(folder).tasks) == {"tiny_short", "tiny_long"} and folders.read_manifest(
-        folder
-    )["tasks"] == {"tiny_short": 4, "tiny_long": 2}
+    assert set(read_eval(folder).tasks) == {"tiny_short", "tiny_long"}
+    assert folders.read_manifest(folder)["tasks"] == {"tiny_short": 4, "tiny_long": 2}
     results = json.loads((folder / "results.json").read_text())
     assert set(results["results"]) == {"tiny_short", "tiny_long"} == set(results["n-samples"])
 
@@ -181,7 +182,8 @@ def test_tasks_join_a_run_and_leave_the_others_alone(tmp_path):
 
 
 def test_s8_18_a_full_disk_is_an_error_and_keeps_what_is_there(tmp_path):
-    """lm-eval #2548: results were lost when saving failed. Here by a limit on the size of files, which needs no rights."""
+    """lm-eval #2548: results were lost when saving failed. Here by a limit on the size of files,
+    which needs no rights."""
     limit = 60_000
     full = run(
         command(tmp_path / "full"),
@@ -196,17 +198,13 @@ def test_s8_18_a_full_disk_is_an_error_and_keeps_what_is_there(tmp_path):
     folder = next((tmp_path / "full").glob("*/*"))
     file = folder / "samples/tiny_short.jsonl"
     kept = file.read_bytes()
-    assert (
-        limit - 2000 < len(kept) <= limit
-        and kept.endswith(b"\n")
-        and all(json.loads(line) for line in kept.splitlines())
-    )
+    assert limit - 2000 < len(kept) <= limit
+    assert kept.endswith(b"\n")
+    assert all(json.loads(line) for line in kept.splitlines())
     run(command(tmp_path / "full"), check=True)
     straight = Path(run(command(tmp_path / "straight"), check=True).stdout.split()[-1])
-    assert (
-        file.read_bytes().startswith(kept)
-        and (folder / "summary.csv").read_bytes() == (straight / "summary.csv").read_bytes()
-    )
+    assert file.read_bytes().startswith(kept)
+    assert (folder / "summary.csv").read_bytes() == (straight / "summary.csv").read_bytes()
 
 
 def test_s8_18_a_full_file_system_too(tmp_path):
@@ -218,7 +216,10 @@ def test_s8_18_a_full_file_system_too(tmp_path):
     tried = run([*unshare, "sh", "-c", mount])
     if tried.returncode:
         pytest.skip(f"no file system can be mounted here: {tried.stderr.strip()}")
-    script = f"{mount} && {' '.join(command(small))}; code=$?; cp -r {small} {tmp_path / 'copy'}; exit $code"
+    script = (
+        f"{mount} && {' '.join(command(small))}; code=$?; cp -r {small} {tmp_path / 'copy'}; exit"
+        " $code"
+    )
     done = run([*unshare, "sh", "-c", script])
     assert (
         done.returncode == 1
@@ -226,26 +227,28 @@ def test_s8_18_a_full_file_system_too(tmp_path):
         and "Traceback" not in done.stderr
     ), done.stderr[-2000:]
     kept = (next((tmp_path / "copy").glob("*/*")) / "samples/tiny_short.jsonl").read_bytes()
-    assert (
-        len(kept) > 100_000
-        and kept.endswith(b"\n")
-        and all(json.loads(line) for line in kept.splitlines())
-    )
+    assert len(kept) > 100_000
+    assert kept.endswith(b"\n")
+    assert all(json.loads(line) for line in kept.splitlines())
 
 
 def limited(code: str, size: int = 4096) -> subprocess.CompletedProcess[str]:
     """Python that may write files of `size` bytes only."""
-    lead = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\nfrom pathlib import Path\nfrom sage_bench.utils.files import *\nfrom sage_bench.utils.errors import SageBenchError\n"
+    lead = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\nfrom"
+        " pathlib import Path\nfrom sage_bench.utils.files import *\nfrom sage_bench.utils.errors"
+        " import SageBenchError\n"
+    )
     return run([sys.executable, "-c", lead + code])
 
 
 def test_an_atomic_write_that_fails_leaves_the_old_file(tmp_path):
     write_text(tmp_path / "manifest.json", "old")
     done = limited(f"write_text(Path({str(tmp_path / 'manifest.json')!r}), 'x' * 10000)")
-    assert "SageBenchError" in done.stderr and "cannot be written" in done.stderr
-    assert (tmp_path / "manifest.json").read_text() == "old" and [
-        f.name for f in tmp_path.iterdir()
-    ] == ["manifest.json"]
+    assert "SageBenchError" in done.stderr
+    assert "cannot be written" in done.stderr
+    assert (tmp_path / "manifest.json").read_text() == "old"
+    assert [f.name for f in tmp_path.iterdir()] == ["manifest.json"]
 
 
 def test_an_appender_takes_its_torn_part_back(tmp_path):
@@ -261,11 +264,9 @@ except SageBenchError as error:
 """
     done = limited(code)
     n = int(done.stdout.split()[0])
-    assert (
-        [r["n"] for r in read_jsonl(tmp_path / "a.jsonl")] == list(range(n))
-        and (tmp_path / "a.jsonl").read_bytes().endswith(b"\n")
-        and n > 5
-    )
+    assert [r["n"] for r in read_jsonl(tmp_path / "a.jsonl")] == list(range(n))
+    assert (tmp_path / "a.jsonl").read_bytes().endswith(b"\n")
+    assert n > 5
 
 
 # --- torn files, duplicates
@@ -278,7 +279,8 @@ def test_wherever_a_row_is_torn_the_others_stay(tmp_path, cut):
     store.close()
     store.file.write_bytes(store.file.read_bytes()[:-cut])
     healed = SampleStore(tmp_path, "t")
-    assert (0, 0, "h") in healed and (cut == 1) == ((1, 0, "h") in healed)
+    assert (0, 0, "h") in healed
+    assert (cut == 1) == ((1, 0, "h") in healed)
     assert healed.append([row(1, text="again")]) == (cut != 1)
     healed.close()
     assert [r["text"] for r in SampleStore(tmp_path, "t").rows.values()] == [
@@ -289,10 +291,8 @@ def test_wherever_a_row_is_torn_the_others_stay(tmp_path, cut):
 
 def test_equal_keys_in_one_call_are_one_row(tmp_path):
     store = SampleStore(tmp_path, "t")
-    assert (
-        store.append([row(text="first"), row(text="second")]) == 1
-        and store.append([row(text="third")]) == 0
-    )
+    assert store.append([row(text="first"), row(text="second")]) == 1
+    assert store.append([row(text="third")]) == 0
     assert [r["text"] for r in read_jsonl(store.file)] == ["first"]
 
 
@@ -314,7 +314,10 @@ def test_rows_are_with_the_system_when_append_returns(tmp_path):
 def test_a_second_writer_is_turned_away(tmp_path):
     sampler = Fake("fake:0.5")
     folder = evaluate(sampler, tmp_path)
-    code = f"import time\nfrom pathlib import Path\nfrom sage_bench.utils.files import locked\nwith locked(Path({str(folder)!r})):\n    print('mine', flush=True)\n    time.sleep(60)"
+    code = (
+        "import time\nfrom pathlib import Path\nfrom sage_bench.utils.files import locked\nwith"
+        f" locked(Path({str(folder)!r})):\n    print('mine', flush=True)\n    time.sleep(60)"
+    )
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline() == "mine\n"
     before = (folder / "samples/tiny_short.jsonl").read_bytes()
@@ -422,14 +425,11 @@ def test_a_changed_task_opens_a_new_folder_and_says_what_changed(
     change(tmp_path / "tasks")
     second = own()
     err = capsys.readouterr().err
-    assert (
-        second != first
-        and f"new run folder {second}; {first.name} beside it differs in" in err
-        and said in err
-    )
-    assert (first / "samples/own.jsonl").read_bytes() == before and len(
-        list(read_jsonl(second / "samples/own.jsonl"))
-    ) == 10
+    assert second != first
+    assert f"new run folder {second}; {first.name} beside it differs in" in err
+    assert said in err
+    assert (first / "samples/own.jsonl").read_bytes() == before
+    assert len(list(read_jsonl(second / "samples/own.jsonl"))) == 10
     assert own() == second and "new run folder" not in capsys.readouterr().err, (
         "and is gone on with"
     )
@@ -440,7 +440,8 @@ def test_a_changed_task_opens_a_new_folder_and_says_what_changed(
 def test_what_does_not_decide_samples_opens_no_folder(own, tmp_path):
     first = own()
     own_task(tmp_path / "tasks", metadata={"version": 1.0, "licence": "MIT"}, repeats=7)
-    assert own() == first and own(grader="math_verify", label={"method": "x"}) == first
+    assert own() == first
+    assert own(grader="math_verify", label={"method": "x"}) == first
 
 
 def test_another_seed_limit_or_sampling_is_another_folder(own, capsys):
@@ -472,13 +473,15 @@ def test_changed_weights_or_template_are_another_folder(own, packaged, tmp_path,
     template = copy / "chat_template.jinja"
     template.write_text(template.read_text() + "{# a comment #}")
     second = own(Hf(str(copy)))
-    assert second != first and "  sampler.template: " in capsys.readouterr().err
+    assert second != first
+    assert "  sampler.template: " in capsys.readouterr().err
     weights = load_file(copy / "model.safetensors")
     name = next(k for k in weights if k.endswith("norm.weight"))
     weights[name] = weights[name] * 1.5
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     third = own(Hf(str(copy)))
-    assert third not in (first, second) and "  sampler.weights: " in capsys.readouterr().err
+    assert third not in (first, second)
+    assert "  sampler.weights: " in capsys.readouterr().err
 
 
 def test_a_task_that_changed_does_not_bother_the_others(own, tmp_path):
@@ -509,7 +512,8 @@ def test_other_versions_on_the_way_are_noted(own, capsys):
     manifest = folders.read_manifest(first)
     manifest["versions"]["torch"] = "1.0"
     write_json(first / "manifest.json", manifest)
-    assert own() == first and "note: torch was 1.0 when this run began" in capsys.readouterr().err
+    assert own() == first
+    assert "note: torch was 1.0 when this run began" in capsys.readouterr().err
     assert [v["torch"] for v in folders.read_manifest(first)["earlier_versions"]] == ["1.0"]
 
 
@@ -517,7 +521,8 @@ def test_a_run_that_was_killed_before_its_first_sample_can_go_on(own, tmp_path):
     first = own()
     shutil.rmtree(first / "samples")
     (first / "manifest.json").unlink()
-    assert own() == first and len(list(read_jsonl(first / "samples/own.jsonl"))) == 10
+    assert own() == first
+    assert len(list(read_jsonl(first / "samples/own.jsonl"))) == 10
 
 
 # --- errors on the way
@@ -535,7 +540,8 @@ def test_an_error_of_the_sampler_keeps_what_came_before(tmp_path):
         evaluate(Breaks("fake:0.5"), tmp_path)
     folder = next(tmp_path.glob("*/*"))
     assert len(rows(folder)) == 17
-    assert evaluate(Fake("fake:0.5"), tmp_path) == folder and len(rows(folder)) == 48
+    assert evaluate(Fake("fake:0.5"), tmp_path) == folder
+    assert len(rows(folder)) == 48
 
 
 def test_the_ledger_of_a_server_survives_a_resume(tmp_path):
@@ -549,7 +555,9 @@ def test_the_ledger_of_a_server_survives_a_resume(tmp_path):
             except PartialError as error:
                 assert "http 400 no" in str(error)
     calls = [c["status"] for c in read_jsonl(folder / "openai_calls.jsonl")]
-    assert len(calls) == 9 and calls[3] == "http 400" and len(rows(folder)) == 8
+    assert len(calls) == 9
+    assert calls[3] == "http 400"
+    assert len(rows(folder)) == 8
 
 
 def test_greedy_copies_are_refused_at_the_command_line(tmp_path):

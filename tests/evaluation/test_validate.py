@@ -37,7 +37,8 @@ def empty_cache(tmp_path, monkeypatch):
 
 
 def test_the_real_benchmarks_are_fit(benchmark_files):
-    """Every row is there, every prompt renders, every gold is graded true by the grader its task names."""
+    """Every row is there, every prompt renders, every gold is graded true by the grader its task
+    names."""
     data = {t: str(benchmark_files / f"{t[3:]}.jsonl") for t in MATH} | {
         "sb_mmlu_pro": str(benchmark_files / "mmlu_pro_sample.jsonl")
     }
@@ -45,15 +46,15 @@ def test_the_real_benchmarks_are_fit(benchmark_files):
     assert {c.task: c.status for c in checks} == dict.fromkeys(MATH, "ok") | {
         "sb_mmlu_pro": "partial"
     }
-    assert [c.found for c in checks] == [30, 30, 40, 500, 272, 675, 2001] and [
-        c.asked for c in checks
-    ] == [30, 30, 40, 500, 272, 658, 2001]
+    assert [c.found for c in checks] == [30, 30, 40, 500, 272, 675, 2001]
+    assert [c.asked for c in checks] == [30, 30, 40, 500, 272, 658, 2001]
     assert all(c.golds_true == c.prompts == c.asked and not c.problems for c in checks)
     assert {b["uid"] for c in checks for b in c.by_spelling} <= {
         "minerva-27",
         "olympiadbench-34",
     }, "golds only their spelling can be compared of"
-    assert exit_code(checks) == 3 and exit_code(checks[:-1]) == 0
+    assert exit_code(checks) == 3
+    assert exit_code(checks[:-1]) == 0
 
 
 def test_wrong_golds_rows_and_duplicates_are_listed(tmp_path):
@@ -65,18 +66,17 @@ def test_wrong_golds_rows_and_duplicates_are_listed(tmp_path):
         {"id": "e", "problem": "", "answer": "1"},
     ]
     found = check("sb_math500", rows, tmp_path)
-    assert found.status == "wrong" and (found.asked, found.golds_true, found.prompts) == (4, 3, 4)
+    assert found.status == "wrong"
+    assert (found.asked, found.golds_true, found.prompts) == (4, 3, 4)
     said = {(p["check"], p["uid"]): p["why"] for p in found.problems}
-    assert (
-        "graded true" in said["gold", "b"]
-        and "braces" in said["gold", "b"]
-        and said["row", "sb_math500.jsonl:5"] == "no question"
-    )
-    assert (
-        said["duplicate", "a, c, d"] == "the same question with different golds" and len(said) == 3
-    )
+    assert "graded true" in said["gold", "b"]
+    assert "braces" in said["gold", "b"]
+    assert said["row", "sb_math500.jsonl:5"] == "no question"
+    assert said["duplicate", "a, c, d"] == "the same question with different golds"
+    assert len(said) == 3
     same = check("sb_math500", [rows[0], rows[3]], tmp_path)
-    assert same.status == "partial" and "the same question several times: a, d" in same.notes
+    assert same.status == "partial"
+    assert "the same question several times: a, d" in same.notes
 
 
 def test_a_prompt_without_its_options_is_found(tmp_path, monkeypatch):
@@ -103,18 +103,14 @@ def test_exit_codes():
     def code(*states, strict=False):
         return exit_code([TaskCheck("t", status=s) for s in states], strict)
 
-    assert (
-        code("ok", "ok") == 0
-        and code("ok", "skipped_gated") == 0
-        and code("ok", "partial") == 3
-        and code("failed") == 3
-        and code("wrong", "failed") == 4
-    )
-    assert (
-        code("ok", strict=True) == 0
-        and code("skipped_gated", strict=True) == 4
-        and code("partial", strict=True) == 4
-    )
+    assert code("ok", "ok") == 0
+    assert code("ok", "skipped_gated") == 0
+    assert code("ok", "partial") == 3
+    assert code("failed") == 3
+    assert code("wrong", "failed") == 4
+    assert code("ok", strict=True) == 0
+    assert code("skipped_gated", strict=True) == 4
+    assert code("partial", strict=True) == 4
 
 
 def test_gated_and_missing_data_do_not_stop_the_others(tmp_path, empty_cache):
@@ -123,10 +119,8 @@ def test_gated_and_missing_data_do_not_stop_the_others(tmp_path, empty_cache):
     )
     gated, missing, there = validate(["sb_gpqa_diamond", "sb_aime25", "sb_aime24"], options)
     assert (gated.status, missing.status, there.status) == ("skipped_gated", "failed", "partial")
-    assert (
-        "https://huggingface.co/datasets/Idavidrein/gpqa" in gated.notes[0]
-        and "give --data sb_aime25=FILE" in missing.notes[0]
-    )
+    assert "https://huggingface.co/datasets/Idavidrein/gpqa" in gated.notes[0]
+    assert "give --data sb_aime25=FILE" in missing.notes[0]
 
 
 def test_questions_in_training_data_are_found(shared, benchmark_files):
@@ -143,18 +137,18 @@ def test_questions_in_training_data_are_found(shared, benchmark_files):
         for r in map(json.loads, (benchmark_files / "math500.jsonl").read_text().splitlines())
     }
     found = overlap(questions, training_questions(str(train)))
-    assert len(known) == 4 and known <= set(found.exact) and len(found.exact) <= 6
+    assert len(known) == 4
+    assert known <= set(found.exact)
+    assert len(found.exact) <= 6
     assert all(found.shared[uid] == 1.0 for uid in known)
     (check_,) = validate(
         ["sb_math500"],
         DataOptions({"sb_math500": str(benchmark_files / "math500.jsonl")}),
         train=[str(train)],
     )
-    assert (
-        len(check_.overlap[str(train)]["exact"]) == len(found.exact)
-        and check_.status == "ok"
-        and "stand in" in check_.notes[0]
-    )
+    assert len(check_.overlap[str(train)]["exact"]) == len(found.exact)
+    assert check_.status == "ok"
+    assert "stand in" in check_.notes[0]
 
 
 def test_gated_questions_are_not_written_down(tmp_path):
@@ -199,17 +193,19 @@ def test_the_command(tmp_path):
         "-q",
     )
     assert done.returncode == 0, done.stderr
-    assert (
-        done.stdout.splitlines()[2].split()
-        == ["sb_amc23", "ok", "math_verify", "40/40", "40/40", "40/40"]
-        and "skipped_gated" in done.stdout
-    )
+    assert done.stdout.splitlines()[2].split() == [
+        "sb_amc23",
+        "ok",
+        "math_verify",
+        "40/40",
+        "40/40",
+        "40/40",
+    ]
+    assert "skipped_gated" in done.stdout
     written = json.loads((tmp_path / "v.json").read_text())
-    assert (
-        [t["status"] for t in written["tasks"]] == ["ok", "ok", "skipped_gated"]
-        and written["tasks"][0]["prompt"].endswith("What is 0?")
-        and done.stdout.endswith("v.json\n")
-    )
+    assert [t["status"] for t in written["tasks"]] == ["ok", "ok", "skipped_gated"]
+    assert written["tasks"][0]["prompt"].endswith("What is 0?")
+    assert done.stdout.endswith("v.json\n")
     for words, code, said in (
         (["-t", "sb_amc23", "--data", f"amc23={bad}"], 4, "not fit to be evaluated: sb_amc23"),
         (

@@ -1,4 +1,5 @@
-"""The endpoint against a real server that misbehaves: retries, cache, ledger, secrets; and whole training runs on top of it."""
+"""The endpoint against a real server that misbehaves: retries, cache, ledger, secrets; and whole
+training runs on top of it."""
 
 from __future__ import annotations
 
@@ -61,7 +62,8 @@ def test_what_may_pass_is_tried_again(bad, status, tmp_path):
         replies, rows = ask(
             server, tmp_path, [{"messages": []}], timeout=0.5 if status == "timeout" else 20
         )
-    assert replies == ["fine"] and [(r["status"], r["attempt"], r["gave_up"]) for r in rows] == [
+    assert replies == ["fine"]
+    assert [(r["status"], r["attempt"], r["gave_up"]) for r in rows] == [
         (status, 1, False),
         ("ok", 2, False),
     ]
@@ -71,11 +73,10 @@ def test_what_may_pass_is_tried_again(bad, status, tmp_path):
 def test_what_will_not_pass_is_not_tried_again(status, tmp_path, capsys):
     with ChatServer(in_turn(status)) as server:
         replies, rows = ask(server, tmp_path, [{"n": 1}, {"n": 2}])
-    assert (
-        replies == [None, None]
-        and [(r["status"], r["attempt"], r["gave_up"]) for r in rows]
-        == [(f"http {status}", 1, True)] * 2
-    )
+    assert replies == [None, None]
+    assert [(r["status"], r["attempt"], r["gave_up"]) for r in rows] == [
+        (f"http {status}", 1, True)
+    ] * 2
     assert capsys.readouterr().err.count(f"a call failed for good (http {status})") == 1
 
 
@@ -83,7 +84,8 @@ def test_tries_end_and_the_back_off_doubles(tmp_path):
     with ChatServer(in_turn(500)) as server:
         replies, rows = ask(server, tmp_path, [{}], tries=4, pause=0.1)
         times = [r["time"] for r in server.requests]
-    assert replies == [None] and [r["gave_up"] for r in rows] == [False, False, False, True]
+    assert replies == [None]
+    assert [r["gave_up"] for r in rows] == [False, False, False, True]
     gaps = [b - a for a, b in pairwise(times)]
     assert all(gap >= want for gap, want in zip(gaps, (0.1, 0.2, 0.4), strict=True)), gaps
 
@@ -94,7 +96,9 @@ def test_retry_after_is_honoured_up_to_the_timeout(tmp_path):
     ) as server:
         replies, _ = ask(server, tmp_path, [{}], timeout=1.2)
         times = [r["time"] for r in server.requests]
-    assert replies == ["fine"] and times[1] - times[0] >= 1.0 and 1.2 <= times[2] - times[1] < 60
+    assert replies == ["fine"]
+    assert times[1] - times[0] >= 1.0
+    assert 1.2 <= times[2] - times[1] < 60
 
 
 def test_nobody_listens(tmp_path):
@@ -104,9 +108,8 @@ def test_nobody_listens(tmp_path):
     made.open(tmp_path)
     assert made.answer([{}]) == [None]
     rows = list(read_jsonl(tmp_path / "judge_calls.jsonl"))
-    assert [r["attempt"] for r in rows] == [1, 2] and all(
-        r["status"].startswith("ConnectError") for r in rows
-    )
+    assert [r["attempt"] for r in rows] == [1, 2]
+    assert all(r["status"].startswith("ConnectError") for r in rows)
 
 
 def test_a_dead_server_is_given_up_on_for_the_rest_of_a_round(tmp_path):
@@ -116,9 +119,8 @@ def test_a_dead_server_is_given_up_on_for_the_rest_of_a_round(tmp_path):
             name="judge",
         )
         made.open(tmp_path)
-        assert (
-            made.answer([{"n": i} for i in range(10)]) == [None] * 10 and len(server.requests) == 6
-        )
+        assert made.answer([{"n": i} for i in range(10)]) == [None] * 10
+        assert len(server.requests) == 6
         server.script = in_turn(chat("back"))
         assert (
             made.answer([{"n": i} for i in range(10)]) == ["back"] * 10
@@ -139,32 +141,35 @@ def test_calls_run_in_parallel_and_replies_keep_their_order(tmp_path):
         began = time.monotonic()
         replies, rows = ask(server, tmp_path, [{"n": i % 12} for i in range(24)], parallel=6)
         took = time.monotonic() - began
-        assert server.most_at_once >= 2 and len(server.requests) == 12 == len(
-            rows
-        )  # equal payloads are asked once
-    # at most six at once need two rounds; the server's own count can be ahead by replies that are on their way
-    assert replies == [f"reply to {i % 12}" for i in range(24)] and 2 * 0.4 <= took < 12 * 0.4
+        # equal payloads are asked once
+        assert server.most_at_once >= 2
+        assert len(server.requests) == 12 == len(rows)
+    # at most six at once need two rounds; the server's own count can be ahead by replies that are
+    # on their way
+    assert replies == [f"reply to {i % 12}" for i in range(24)]
+    assert 2 * 0.4 <= took < 12 * 0.4
 
 
 def test_the_second_run_makes_no_calls(tmp_path):
     with ChatServer(in_turn(chat("fine"))) as server:
         ask(server, tmp_path, [{"n": i} for i in range(3)])
         replies, rows = ask(server, tmp_path, [{"n": i} for i in range(3)])
-        assert (
-            replies == ["fine"] * 3
-            and len(server.requests) == 3
-            and [r["status"] for r in rows] == ["ok"] * 3 + ["cached"] * 3
-        )
+        assert replies == ["fine"] * 3
+        assert len(server.requests) == 3
+        assert [r["status"] for r in rows] == ["ok"] * 3 + ["cached"] * 3
         ask(server, tmp_path, [{"n": 0}], body={"top_p": 0.5})  # another request
-        assert len(server.requests) == 4 and server.requests[-1]["body"] == {"n": 0, "top_p": 0.5}
+        assert len(server.requests) == 4
+        assert server.requests[-1]["body"] == {"n": 0, "top_p": 0.5}
         other = tmp_path / "elsewhere" / "cache.jsonl"
         for folder in (tmp_path / "a", tmp_path / "b"):  # a cache shared by runs
             ask(server, folder, [{"n": 9}], cache=str(other))
-        assert len(server.requests) == 5 and not (tmp_path / "a/judge_cache.jsonl").exists()
+        assert len(server.requests) == 5
+        assert not (tmp_path / "a/judge_cache.jsonl").exists()
         with (tmp_path / "judge_cache.jsonl").open("a") as file:
             file.write('{"key": "torn')  # killed while it wrote
         replies, _ = ask(server, tmp_path, [{"n": 1}, {"n": 77}])
-        assert replies == ["fine", "fine"] and len(server.requests) == 6
+        assert replies == ["fine", "fine"]
+        assert len(server.requests) == 6
 
 
 def test_the_ledger_says_tokens_seconds_and_cost(tmp_path):
@@ -191,10 +196,8 @@ def test_the_ledger_says_tokens_seconds_and_cost(tmp_path):
         (0, 0, 0),
         (0, 0, 0),
     ]
-    assert (
-        all(0.05 <= r["seconds"] < 5 and abs(r["time"] - time.time()) < 60 for r in rows)
-        and len({r["key"] for r in rows}) == 4
-    )
+    assert all(0.05 <= r["seconds"] < 5 and abs(r["time"] - time.time()) < 60 for r in rows)
+    assert len({r["key"] for r in rows}) == 4
 
 
 def test_the_key_is_sent_and_never_written(tmp_path, monkeypatch, capsys):
@@ -206,9 +209,8 @@ def test_the_key_is_sent_and_never_written(tmp_path, monkeypatch, capsys):
         monkeypatch.delenv("OPENAI_API_KEY", raising=False)
         ask(server, tmp_path, [{"n": 1}])
         assert "Authorization" not in server.requests[-1]["headers"]
-    assert not [
-        f for f in tmp_path.rglob("*") if f.is_file() and KEY in f.read_text()
-    ] and KEY not in "".join(capsys.readouterr())
+    assert not [f for f in tmp_path.rglob("*") if f.is_file() and KEY in f.read_text()]
+    assert KEY not in "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,8 @@ def test_the_key_is_sent_and_never_written(tmp_path, monkeypatch, capsys):
 def test_wrong_options_name_themselves_and_no_secret(options, said):
     with pytest.raises(UsageError) as caught:
         JUDGES.make("openai", {"model": "m", **options}, "method.judge_options")
-    assert said in str(caught.value) and KEY not in str(caught.value)
+    assert said in str(caught.value)
+    assert KEY not in str(caught.value)
 
 
 def test_a_judge_without_its_address_is_a_usage_error(renderer):
@@ -240,7 +243,7 @@ def test_a_judge_without_its_address_is_a_usage_error(renderer):
         BACKENDS.get("hint")(context(renderer), hint_source="teacher")
 
 
-# --- the judge on top of it -----------------------------------------------------------------------------------------
+# --- the judge on top of it ----------------------------------------------------------------------
 def judged(server: ChatServer, folder: Path, renderer, responses, votes=1, **options):
     judge = JUDGES.make(
         "openai",
@@ -272,16 +275,12 @@ def test_judge_asks_once_more_for_garbage_and_says_what_became_of_the_rest(rende
             server, tmp_path, renderer, [["good"], ["second"], ["vague"], ["refused"]]
         )
         first = server.requests[0]["body"]
-    assert (
-        said == [[1], [1], [], []]
-        and events == {"judge_call_failed": 1, "judge_unparsable": 1}
-        and usage.judge_calls == 6
-    )
-    assert (
-        first["model"] == "m"
-        and first["temperature"] == 0.0
-        and [m["role"] for m in first["messages"]] == ["system", "user"]
-    )
+    assert said == [[1], [1], [], []]
+    assert events == {"judge_call_failed": 1, "judge_unparsable": 1}
+    assert usage.judge_calls == 6
+    assert first["model"] == "m"
+    assert first["temperature"] == 0.0
+    assert [m["role"] for m in first["messages"]] == ["system", "user"]
     assert "because" in first["messages"][1]["content"]  # the reference solution
 
 
@@ -290,10 +289,10 @@ def test_votes_are_separate_calls(renderer, tmp_path):
         lambda n, body: chat(json.dumps({"first_error": [2, 1, None][body["seed"] % 3]}))
     ) as server:
         said, events, _ = judged(server, tmp_path, renderer, [["a", "b"]], votes=3)
-        assert len(server.requests) == 3 and {
-            r["body"]["temperature"] for r in server.requests
-        } == {0.6}
-    assert sorted(said[0], key=str) == [1, 2, None] and not events
+        assert len(server.requests) == 3
+        assert {r["body"]["temperature"] for r in server.requests} == {0.6}
+    assert sorted(said[0], key=str) == [1, 2, None]
+    assert not events
 
 
 def test_teacher_writes_a_hint_or_none(tmp_path, renderer):
@@ -314,7 +313,8 @@ def test_teacher_writes_a_hint_or_none(tmp_path, renderer):
             )
             results.append(hint)
             usage.append(used.hint_calls)
-    assert results == ["Look at the units.", None] and usage == [1, 1]
+    assert results == ["Look at the units.", None]
+    assert usage == [1, 1]
     assert [(r["status"], r["gave_up"]) for r in read_jsonl(tmp_path / "teacher_calls.jsonl")] == [
         ("http 429", False),
         ("ok", False),
@@ -322,7 +322,7 @@ def test_teacher_writes_a_hint_or_none(tmp_path, renderer):
     ]
 
 
-# --- whole runs -----------------------------------------------------------------------------------------------------
+# --- whole runs ----------------------------------------------------------------------------------
 SMALL = [
     "train.prompts_per_step=8",
     "method.group_size=4",
@@ -358,8 +358,10 @@ def train(folder: Path, backend: str, *words: str, **env: str) -> subprocess.Com
 
 
 def misbehaving(n, body):
-    """A third of the questions is answered well, a third only after some trouble, and in a third each response has its own fate, so that
-    one of a group fails for good beside others that are judged. Nothing of it depends on the order of calls but the transient trouble."""
+    """A third of the questions is answered well, a third only after some trouble, and in a third
+    each response has its own fate, so that one of a group fails for good beside others that are
+    judged. Nothing of it depends on the order of calls but the transient trouble.
+    """
     user = body["messages"][1]["content"]
     question, response = user.split("Reference solution:")[0], user.split("Response:")[1]
     kind, fate = crc32(question.encode()) % 3, crc32(response.encode()) % 8
@@ -371,7 +373,10 @@ def misbehaving(n, body):
 
 
 def test_training_goes_on_with_a_judge_that_times_out_talks_nonsense_and_refuses(tmp_path):
-    options = "{base_url: %s, model: m, key_env: JUDGE_KEY, timeout: 0.5, tries: 3, pause: 0.02, prices: [1.0, 2.0]}"
+    options = (
+        "{base_url: %s, model: m, key_env: JUDGE_KEY, timeout: 0.5, tries: 3, pause: 0.02, prices:"
+        " [1.0, 2.0]}"
+    )
     with ChatServer(misbehaving) as server:
         words = [
             "method.judge=openai",
@@ -383,21 +388,21 @@ def test_training_goes_on_with_a_judge_that_times_out_talks_nonsense_and_refuses
         done = train(tmp_path / "run", "sgpo", *words, JUDGE_KEY=KEY)
         asked = len(server.requests)
     assert done.returncode == 0, done.stderr
-    assert (
-        json.loads((tmp_path / "run/status.json").read_text())["state"] == "done"
-        and (tmp_path / "run/checkpoints/step_000004/model.safetensors").exists()
-    )
+    assert json.loads((tmp_path / "run/status.json").read_text())["state"] == "done"
+    assert (tmp_path / "run/checkpoints/step_000004/model.safetensors").exists()
     calls, rows, metrics = (
         list(read_jsonl(tmp_path / f"run/{name}.jsonl"))
         for name in ("judge_calls", "ledger", "metrics")
     )
     show(calls, rows)
-    # every request that reached the server stands in the ledger of calls, and each kind of trouble is named
+    # every request that reached the server stands in the ledger of calls, and each kind of trouble
+    # is named
     kinds = Counter(r["status"] for r in calls)
     assert (
         0 <= len(calls) - kinds["cached"] - kinds["not tried"] - asked <= kinds["timeout"]
     )  # some time out before the server has read them
-    assert {"ok", "timeout", "http 401"} <= set(kinds) and kinds.keys() & {
+    assert {"ok", "timeout", "http 401"} <= set(kinds)
+    assert kinds.keys() & {
         "garbage (JSONDecodeError)",
         "http 429",
         "http 500",
@@ -406,29 +411,26 @@ def test_training_goes_on_with_a_judge_that_times_out_talks_nonsense_and_refuses
         r["cost"] == pytest.approx((100 * 1.0 + 20 * 2.0) / 1e6)
         for r in calls
         if r["status"] == "ok"
-    ) and all(r["attempt"] <= 3 for r in calls if "attempt" in r)
+    )
+    assert all(r["attempt"] <= 3 for r in calls if "attempt" in r)
     # what happened to the groups: all of one that fails are judged, or none
     judged, failed = (
         [r for r in rows if r["events"].get("judged")],
         [r for r in rows if r["events"].get("judge_failed")],
     )
-    assert (
-        judged
-        and failed
-        and not [r for r in rows if r["events"].get("judged") and r["events"].get("judge_failed")]
-    )
+    assert judged
+    assert failed
+    assert not [r for r in rows if r["events"].get("judged") and r["events"].get("judge_failed")]
     for row in judged:
-        assert (
-            row["plain_reward"] == 0
-            and len(row["scores"]) == 8 == row["events"]["judged"]
-            and all(0 < s < 1 for s in row["scores"])
-        )
-        assert (
-            row["outcome"] == ("graded" if len(set(row["scores"])) > 1 else "dead_wrong")
-            and row["judge_calls"] >= 8
-        )
+        assert row["plain_reward"] == 0
+        assert len(row["scores"]) == 8 == row["events"]["judged"]
+        assert all(0 < s < 1 for s in row["scores"])
+        assert row["outcome"] == ("graded" if len(set(row["scores"])) > 1 else "dead_wrong")
+        assert row["judge_calls"] >= 8
     for row in failed:
-        assert "scores" not in row and row["outcome"] == "dead_wrong" and row["trained_tokens"] == 0
+        assert "scores" not in row
+        assert row["outcome"] == "dead_wrong"
+        assert row["trained_tokens"] == 0
         assert (
             row["events"].get("judge_call_failed", 0) + row["events"].get("judge_unparsable", 0) > 0
         )
@@ -437,21 +439,18 @@ def test_training_goes_on_with_a_judge_that_times_out_talks_nonsense_and_refuses
         for r in failed
     ]
     assert min(lost) < 8, "no group had a judged response beside one that was not"
-    assert all(
-        "scores" not in r and not r["judge_calls"] for r in rows if r["plain_reward"]
-    ) and any(r["outcome"] == "graded" for r in judged)
+    assert all("scores" not in r and not r["judge_calls"] for r in rows if r["plain_reward"])
+    assert any(r["outcome"] == "graded" for r in judged)
     assert len(judged) + len(failed) == sum(r["plain_reward"] == 0 for r in rows)
     for event in ("judge_failed", "judge_call_failed", "judge_unparsable"):
         total = sum(r["events"].get(event, 0) for r in rows)
         assert total > 0 and total == sum(m.get(f"events/{event}", 0) for m in metrics), event
-    assert (
-        not [
-            f
-            for f in (tmp_path / "run").rglob("*")
-            if f.is_file() and f.suffix != ".safetensors" and KEY in f.read_text(errors="ignore")
-        ]
-        and KEY not in done.stderr + done.stdout
-    )
+    assert not [
+        f
+        for f in (tmp_path / "run").rglob("*")
+        if f.is_file() and f.suffix != ".safetensors" and KEY in f.read_text(errors="ignore")
+    ]
+    assert KEY not in done.stderr + done.stdout
 
 
 def show(calls: list[dict], rows: list[dict]) -> None:
@@ -503,11 +502,9 @@ def test_the_same_run_again_in_another_folder_needs_no_call_with_a_shared_cache(
         ]
         assert train(tmp_path / "a", "sgpo", *words).returncode == 0
         asked = len(server.requests)
-        assert (
-            asked
-            and train(tmp_path / "b", "sgpo", *words).returncode == 0
-            and len(server.requests) == asked
-        )
+        assert asked
+        assert train(tmp_path / "b", "sgpo", *words).returncode == 0
+        assert len(server.requests) == asked
     assert (tmp_path / "a/checkpoints/step_000002/model.safetensors").read_bytes() == (
         tmp_path / "b/checkpoints/step_000002/model.safetensors"
     ).read_bytes()
@@ -547,7 +544,10 @@ def test_hint_takes_its_hints_from_a_teacher_that_fails_now_and_then(tmp_path):
             lambda r: r["events"].get("hint_new_numbers"),
         )
     )
-    assert hinted and failed and leaking and not any(r["level"] for r in failed + leaking)
+    assert hinted
+    assert failed
+    assert leaking
+    assert not any(r["level"] for r in failed + leaking)
     assert all(r["hint_calls"] == 1 and r["rollouts"] == 8 for r in hinted)
 
 
@@ -595,8 +595,7 @@ def test_judge_eval_with_an_endpoint_abstains_where_it_must_and_asks_nobody_twic
         assert len(server.requests) == asked == 9  # eight rows, and the unreadable one once more
     assert done.returncode == 0 and again.stdout == done.stdout, done.stderr
     rows = list(read_jsonl(tmp_path / "o/judgements.jsonl"))
-    assert [r["judgement"] for r in rows] == [-1, 0, 1, 2, -1, None, None, 2] and [
-        r["events"] for r in rows[5:7]
-    ] == [{"judge_call_failed": 1}, {"judge_unparsable": 1}]
+    assert [r["judgement"] for r in rows] == [-1, 0, 1, 2, -1, None, None, 2]
+    assert [r["events"] for r in rows[5:7]] == [{"judge_call_failed": 1}, {"judge_unparsable": 1}]
     (part,) = json.loads((tmp_path / "o/summary.json").read_text())["parts"]
     assert (part["judged"], part["abstained"], part["exact"], part["calls"]) == (6, 2, 0.75, 9)

@@ -79,10 +79,10 @@ def test_a_stop_text_ends_a_completion_where_it_has_appeared(random_policy, rend
         Sampler(policy).draw(draws(renderer, Sampling(1.0, 1.0, 24, (stop,)))), whole, strict=True
     ):
         n = len(cut.tokens)
-        assert cut.tokens == full.tokens[:n] and torch.allclose(cut.logp, full.logp[:n])
-        assert (stop in text(cut.tokens)) == (stop in text(full.tokens)) and stop not in text(
-            cut.tokens[:-1]
-        )
+        assert cut.tokens == full.tokens[:n]
+        assert torch.allclose(cut.logp, full.logp[:n])
+        assert (stop in text(cut.tokens)) == (stop in text(full.tokens))
+        assert stop not in text(cut.tokens[:-1])
         assert cut.finish == ("stop" if stop in text(cut.tokens) else full.finish)
     assert (
         len(Sampler(policy).draw(draws(renderer, Sampling(1.0, 1.0, 24, (stop,))))[0].tokens) <= 11
@@ -115,16 +115,16 @@ def test_a_completion_cut_at_max_tokens_says_so(random_policy, renderer):
     policy = random_policy()
     policy.eos_ids = frozenset({policy.pad_id})
     out = Sampler(policy).draw(draws(renderer, Sampling(1.0, 1.0, 1)))
-    assert all(len(c.tokens) == 1 == len(c.logp) for c in out) and {
-        c.finish for c in out if c.tokens[0] != policy.pad_id
-    } == {"length"}
+    assert all(len(c.tokens) == 1 == len(c.logp) for c in out)
+    assert {c.finish for c in out if c.tokens[0] != policy.pad_id} == {"length"}
 
 
 def test_mixed_parameters_go_into_waves_of_their_own(random_policy, renderer):
     sampler = Sampler(random_policy())
     mixed = draws(renderer, Sampling(0.0, 1.0, 8), 1) + draws(renderer, Sampling(1.0, 1.0, 12), 1)
     waves = list(sampler.waves(mixed))
-    assert len(waves) == 2 and sorted(i for w in waves for i in w) == list(range(8))
+    assert len(waves) == 2
+    assert sorted(i for w in waves for i in w) == list(range(8))
     assert [c.tokens for c in sampler.draw(mixed)[:4]] == [
         c.tokens for c in sampler.draw(mixed[:4])
     ]
@@ -139,7 +139,8 @@ def test_top_p_keeps_the_smallest_head_that_reaches_it():
     logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().repeat(4000, 1)
     u = uniform(torch.arange(4000), 0)
     counts = torch.bincount(choose(logits, 1.0, 0.7, u)[0], minlength=4) / 4000
-    assert counts[2:].sum() == 0 and counts[0].item() == pytest.approx(0.5 / 0.8, abs=0.03)
+    assert counts[2:].sum() == 0
+    assert counts[0].item() == pytest.approx(0.5 / 0.8, abs=0.03)
     tokens, logp = choose(logits, 1.0, 0.7, u)
     assert torch.allclose(
         logp, logits.gather(-1, tokens[:, None])[:, 0]
@@ -177,6 +178,7 @@ def test_growing_cache_holds_what_was_appended():
         new = torch.randn(2, 1, 1, 4)
         want.append(new)
         got, _ = layer.update(new, new)
-    assert torch.equal(got, torch.cat(want, 2)) and layer.get_seq_length() == 43
+    assert torch.equal(got, torch.cat(want, 2))
+    assert layer.get_seq_length() == 43
     layer.batch_select_indices(torch.tensor([1]))
     assert torch.equal(layer.keys, torch.cat(want, 2)[1:])

@@ -1,4 +1,5 @@
-"""Who draws the samples: a fake, a server, processes over one queue, the local sampler. vLLM itself is in test_vllm.py."""
+"""Who draws the samples: a fake, a server, processes over one queue, the local sampler. vLLM itself
+is in test_vllm.py."""
 
 from __future__ import annotations
 
@@ -57,18 +58,16 @@ def rows(folder: Path, task: str = "tiny_short") -> list[dict]:
 
 
 def test_all_samplers_are_registered_and_the_old_name_stays():
-    assert {"hf", "local", "fake", "openai", "vllm"} <= set(SAMPLERS.names()) and SAMPLERS.get(
-        "local"
-    ) is SAMPLERS.get("hf")
+    assert {"hf", "local", "fake", "openai", "vllm"} <= set(SAMPLERS.names())
+    assert SAMPLERS.get("local") is SAMPLERS.get("hf")
     from sage_bench.generation.samplers.local import Local
 
     assert Local is Hf
 
 
 def test_a_name_finds_its_sampler(packaged):
-    assert models.resolve("fake:0.25") == ("fake:0.25", "fake") and models.resolve(
-        "tiny-llama", "hf"
-    ) == (packaged, "hf") == models.resolve(packaged, "hf")
+    assert models.resolve("fake:0.25") == ("fake:0.25", "fake")
+    assert models.resolve("tiny-llama", "hf") == (packaged, "hf") == models.resolve(packaged, "hf")
     assert models.resolve("some/model-of-a-server", "openai") == (
         "some/model-of-a-server",
         "openai",
@@ -95,9 +94,9 @@ def test_the_fake_is_right_as_often_as_it_says(tmp_path):
     run = read_eval(evaluate(Fake("fake:0.7"), tmp_path, "tiny_short:16,tiny_long:16", limit=None))
     for task in run.tasks.values():
         assert abs(task.means.mean() - 0.7) < 4 * np.sqrt(0.7 * 0.3 / 1600)
-        assert (
-            0 < task.truncated < 0.1 and 0 < task.no_answer < 0.1
-        )  # a tenth each of the 30 % that are wrong
+        # a tenth each of the 30 % that are wrong
+        assert 0 < task.truncated < 0.1
+        assert 0 < task.no_answer < 0.1
 
 
 @pytest.mark.parametrize(("p", "mean"), [("0", 0.0), ("1", 1.0)])
@@ -147,7 +146,10 @@ def test_only_a_sampler_that_wants_golds_sees_them(hf, tmp_path):
             return super().draw(asks)
 
     evaluate(Watch("fake:0"), tmp_path)
-    assert set(seen) == {""} and not hf.wants_gold and not OpenAI.wants_gold and not Vllm.wants_gold
+    assert set(seen) == {""}
+    assert not hf.wants_gold
+    assert not OpenAI.wants_gold
+    assert not Vllm.wants_gold
 
 
 # --- repeats and seeds
@@ -161,9 +163,10 @@ def test_s8_01_all_sixteen_repeats_reach_the_metric(tmp_path):
         g["doc_id"] for g in read_jsonl(folder / "grades/tiny_short.robust.jsonl") if g["correct"]
     )
     assert results["avg_at_n,all"] == pytest.approx(sum(right.values()) / (12 * 16), abs=1e-12)
-    assert {right[d] / 16 for d in range(12)} - {0.0, 1.0}, (
-        "some question is neither always right nor always wrong"
-    )
+    assert {right[d] / 16 for d in range(12)} - {
+        0.0,
+        1.0,
+    }, "some question is neither always right nor always wrong"
     assert read_eval(folder).tasks["tiny_short"].samples == 16
 
 
@@ -171,14 +174,17 @@ def test_s8_02_running_again_keeps_sixteen_distinct_samples(hf, tmp_path):
     """lm-eval #3046: its cache answers all repeats with one of them."""
     first = rows(evaluate(hf, tmp_path, "tiny_mixed:16", limit=3), "tiny_mixed")
     again = rows(evaluate(hf, tmp_path, "tiny_mixed:16", limit=3), "tiny_mixed")
-    assert first == again and len(first) == 48
+    assert first == again
+    assert len(first) == 48
     for doc in range(3):
         mine = [r for r in again if r["doc_id"] == doc]
-        assert len({r["seed"] for r in mine}) == 16 and len({r["text"] for r in mine}) > 2
+        assert len({r["seed"] for r in mine}) == 16
+        assert len({r["text"] for r in mine}) > 2
 
 
 def test_s8_04_neighbouring_base_seeds_share_no_sample_seed(tmp_path):
-    """vLLM gives child i of n samples the seed + i: runs with seeds 42 and 43 would share 15 of 16."""
+    """vLLM gives child i of n samples the seed + i: runs with seeds 42 and 43 would share 15 of
+    16."""
     seeds = [
         {
             r["seed"]
@@ -192,7 +198,8 @@ def test_s8_04_neighbouring_base_seeds_share_no_sample_seed(tmp_path):
         }
         for s in (42, 43)
     ]
-    assert len(seeds[0]) == len(seeds[1]) == 3200 and not seeds[0] & seeds[1]
+    assert len(seeds[0]) == len(seeds[1]) == 3200
+    assert not seeds[0] & seeds[1]
 
 
 def test_what_http_seeds_are_cut_to_still_differs():
@@ -239,7 +246,8 @@ class Echo(Sampler):
 
 
 def test_s8_05_one_shard_or_four_draw_the_same_samples(tmp_path):
-    """vllm #11953: replicas with equal seeds and clones dealt out round-robin give correlated and duplicate samples."""
+    """vllm #11953: replicas with equal seeds and clones dealt out round-robin give correlated and
+    duplicate samples."""
     stored = {}
     for workers in (1, 4):
         sampler = Echo(tmp_path / f"logs{workers}", workers, delay=0.002)
@@ -264,7 +272,8 @@ def test_all_samples_of_a_question_go_to_one_worker():
         [0, 1, 2, 3],
         [4, 5, 6, 7],
         [8, 9, 10, 11],
-    ] and groups[1]["prompt"] == [ord("q"), ord("1")]
+    ]
+    assert groups[1]["prompt"] == [ord("q"), ord("1")]
     assert [len(g["asks"]) for g in group_by_question(asks, lambda p: [1], limit=3)] == [3, 1] * 3
     mixed = [*asks, Ask("q0", Sampling(0.6, 0.95, 10), 99)]
     assert len(group_by_question(mixed, lambda p: [1], limit=4)) == 4, (
@@ -285,11 +294,9 @@ def test_a_dead_worker_is_an_error_with_its_log_and_what_was_drawn_is_kept(tmp_p
     assert 20 <= len(kept) <= 40
     sampler = Echo(tmp_path / "logs", 2)
     evaluate(sampler, tmp_path / "run", "tiny_short:8")
-    assert (
-        sum(sampler.by.values()) == 96 - len(kept)
-        and rows(folder)[: len(kept)] == kept
-        and len(rows(folder)) == 96
-    )
+    assert sum(sampler.by.values()) == 96 - len(kept)
+    assert rows(folder)[: len(kept)] == kept
+    assert len(rows(folder)) == 96
     sampler.close()
 
 
@@ -329,7 +336,8 @@ def running(pid: int) -> bool:
 
 
 def test_gpus_are_dealt_out_and_nonsense_is_refused():
-    assert split_gpus(["2", "5", "7"], 1, 2) == [["2"], ["5"]] and split_gpus([], 1, None) == [[]]
+    assert split_gpus(["2", "5", "7"], 1, 2) == [["2"], ["5"]]
+    assert split_gpus([], 1, None) == [[]]
     for gpus, tensor, workers in (
         (["0"], 2, None),
         (["0", "1"], 1, 3),
@@ -347,11 +355,15 @@ def test_gpus_are_dealt_out_and_nonsense_is_refused():
 def test_s8_20_a_prompt_that_does_not_fit_is_refused_before_anything_is_drawn(
     hf, tmp_path, monkeypatch
 ):
-    """lm-eval cuts such a prompt on the left, in silence (Qwen2.5-Math has 4,096 positions and is asked for 8,192)."""
+    """lm-eval cuts such a prompt on the left, in silence (Qwen2.5-Math has 4,096 positions and is
+    asked for 8,192)."""
     monkeypatch.setattr(hf, "draw", lambda asks: pytest.fail("it was drawn"))
     with pytest.raises(
         UsageError,
-        match=rf"tiny_\w+, question \d+: 24 prompts do not fit the model's context of {hf.context} tokens",
+        match=(
+            rf"tiny_\w+, question \d+: 24 prompts do not fit the model's context of {hf.context}"
+            r" tokens"
+        ),
     ) as said:
         evaluate(hf, tmp_path, "tiny_short:2,tiny_long:2", sampling={"max_gen_toks": hf.context})
     fits = int(str(said.value).split("--max-tokens ")[1].split()[0])
@@ -379,7 +391,10 @@ def test_s8_20_a_prompt_that_does_not_fit_is_refused_before_anything_is_drawn(
     )
     with pytest.raises(
         UsageError,
-        match=rf"Remedy: {alone} of them fill the context alone and want a model with a longer context; --max-tokens {room} fits the others",
+        match=(
+            rf"Remedy: {alone} of them fill the context alone and want a model with a longer"
+            rf" context; --max-tokens {room} fits the others"
+        ),
     ):
         evaluate(hf, tmp_path / "short", "tiny_long:1")
 
@@ -396,9 +411,8 @@ def test_s8_21_without_a_chat_template_an_instruct_prompt_is_refused(packaged, t
         Hf(str(bare), chat_template="none"),
         Hf(str(bare), chat_template=str(tmp_path / "mine.jinja")),
     )
-    assert plain.render(chat) == "S\n\nU\n" and own.render(chat) == Hf(packaged).render(
-        chat
-    ) != plain.render(chat)
+    assert plain.render(chat) == "S\n\nU\n"
+    assert own.render(chat) == Hf(packaged).render(chat) != plain.render(chat)
     assert (
         plain.fingerprint()["template"]
         != own.fingerprint()["template"]
@@ -476,7 +490,8 @@ def test_the_body_of_a_call_says_everything(tmp_path, monkeypatch):
         folder = evaluate(
             openai(server, key_env="MY_KEY", body={"min_p": 0.1}), tmp_path, "tiny_short:3", limit=2
         )
-    assert len(server.calls) == 6 and {p for p, _, _ in server.calls} == {"/v1/chat/completions"}
+    assert len(server.calls) == 6
+    assert {p for p, _, _ in server.calls} == {"/v1/chat/completions"}
     bodies = [b for _, b, _ in server.calls]
     assert {k: bodies[0][k] for k in ("model", "max_tokens", "temperature", "top_p", "min_p")} == {
         "model": "the-model",
@@ -485,27 +500,25 @@ def test_the_body_of_a_call_says_everything(tmp_path, monkeypatch):
         "top_p": 0.95,
         "min_p": 0.1,
     }
-    assert [m["role"] for m in bodies[0]["messages"]] == ["system", "user"] and all(
-        0 <= b["seed"] < 2**53 for b in bodies
-    )
-    assert len({b["seed"] for b in bodies}) == 6 and {
-        h["Authorization"] for _, _, h in server.calls
-    } == {"Bearer sk-very-secret"}
+    assert [m["role"] for m in bodies[0]["messages"]] == ["system", "user"]
+    assert all(0 <= b["seed"] < 2**53 for b in bodies)
+    assert len({b["seed"] for b in bodies}) == 6
+    assert {h["Authorization"] for _, _, h in server.calls} == {"Bearer sk-very-secret"}
     assert {(r["finish"], r["prompt_tokens"], r["tokens"]) for r in rows(folder)} == {
         ("length", 11, 5)
     }
     written = "".join(f.read_text(errors="replace") for f in folder.rglob("*") if f.is_file())
-    assert (
-        "sk-very-secret" not in written
-        and len(list(read_jsonl(folder / "openai_calls.jsonl"))) == 6
-    )
+    assert "sk-very-secret" not in written
+    assert len(list(read_jsonl(folder / "openai_calls.jsonl"))) == 6
 
 
 def test_equal_bodies_are_separate_calls(tmp_path):
-    """Without seeds all calls of a question are equal: a cache would make sixteen copies of one sample (lm-eval #3046)."""
+    """Without seeds all calls of a question are equal: a cache would make sixteen copies of one
+    sample (lm-eval #3046)."""
     with Server(lambda body, n: (200, completion(f"\\boxed{{{n}}}"))) as server:
         stored = rows(evaluate(openai(server, seed_bits=0), tmp_path, "tiny_short:16", limit=1))
-    assert "seed" not in server.calls[0][1] and len({r["text"] for r in stored}) == 16
+    assert "seed" not in server.calls[0][1]
+    assert len({r["text"] for r in stored}) == 16
 
 
 def test_bad_moments_of_a_server_are_waited_out(tmp_path):
@@ -525,9 +538,12 @@ def test_bad_moments_of_a_server_are_waited_out(tmp_path):
 
     with Server(answer) as server:
         folder = evaluate(openai(server), tmp_path, "tiny_short:4")
-    assert len(rows(folder)) == 48 and set(tries.values()) == {2} and server.most <= 8
+    assert len(rows(folder)) == 48
+    assert set(tries.values()) == {2}
+    assert server.most <= 8
     calls = list(read_jsonl(folder / "openai_calls.jsonl"))
-    assert Counter(c["status"] for c in calls)["ok"] == 48 and len(calls) == 96
+    assert Counter(c["status"] for c in calls)["ok"] == 48
+    assert len(calls) == 96
 
 
 def test_a_slow_answer_is_a_timeout_and_asked_again(tmp_path):
@@ -541,9 +557,8 @@ def test_a_slow_answer_is_a_timeout_and_asked_again(tmp_path):
 
     with Server(answer) as server:
         folder = evaluate(openai(server, timeout=0.5), tmp_path, "tiny_short:2", limit=2)
-    assert len(rows(folder)) == 4 and "timeout" in {
-        c["status"] for c in read_jsonl(folder / "openai_calls.jsonl")
-    }
+    assert len(rows(folder)) == 4
+    assert "timeout" in {c["status"] for c in read_jsonl(folder / "openai_calls.jsonl")}
 
 
 def test_what_cannot_be_had_is_missing_and_only_that_is_asked_again(tmp_path):
@@ -563,17 +578,16 @@ def test_what_cannot_be_had_is_missing_and_only_that_is_asked_again(tmp_path):
             evaluate(openai(server), tmp_path, "tiny_short:4")
         folder = Path(str(said.value.where))
         kept = rows(folder)
-        assert said.value.exit_code == 3 and 0 < len(kept) < 48
+        assert said.value.exit_code == 3
+        assert 0 < len(kept) < 48
         assert read_eval(folder).tasks["tiny_short"].status == f"partial {len(kept)}/48", (
             "what is there is graded and called partial"
         )
         bad["on"] = False
         before = len(server.calls)
         assert evaluate(openai(server), tmp_path, "tiny_short:4") == folder
-        assert (
-            len(server.calls) - before == 48 - len(kept)
-            and read_eval(folder).tasks["tiny_short"].status == "ok"
-        )
+        assert len(server.calls) - before == 48 - len(kept)
+        assert read_eval(folder).tasks["tiny_short"].status == "ok"
 
 
 @pytest.mark.parametrize(
@@ -586,7 +600,8 @@ def test_a_server_that_refuses_us_ends_the_run_at_once(status, said, tmp_path, m
         pytest.raises(UsageError, match=f"{said}.*OPENAI_API_KEY") as error,
     ):
         evaluate(openai(server), tmp_path, "tiny_short:16,tiny_long:16", limit=None)
-    assert len(server.calls) <= 24 and "sk-123456" not in str(error.value)
+    assert len(server.calls) <= 24
+    assert "sk-123456" not in str(error.value)
 
 
 def test_a_server_that_answers_nobody_ends_the_run_early(tmp_path):
@@ -611,7 +626,8 @@ def test_no_server_at_all_and_a_wrong_address(tmp_path):
 
 
 def test_s8_19_truncated_thinking_is_no_answer_and_is_counted(tmp_path):
-    """lm-eval #3382: a completion cut off while thinking is no answer; lm-eval #3400: and the table says how many there were."""
+    """lm-eval #3382: a completion cut off while thinking is no answer; lm-eval #3400: and the table
+    says how many there were."""
 
     def answer(body, n):
         if body["seed"] % 2:
@@ -630,9 +646,8 @@ def test_s8_19_truncated_thinking_is_no_answer_and_is_counted(tmp_path):
     grades = {
         (g["doc_id"], g["sample"]): g for g in read_jsonl(folder / "grades/tiny_short.robust.jsonl")
     }
-    assert not any(grades[k]["correct"] for k in cut) and all(
-        grades[k]["status"] != "ok" for k in cut
-    )
+    assert not any(grades[k]["correct"] for k in cut)
+    assert all(grades[k]["status"] != "ok" for k in cut)
     result = read_eval(folder).tasks["tiny_short"]
     assert result.truncated == pytest.approx(len(cut) / 48) == pytest.approx(result.no_answer)
 
@@ -644,11 +659,9 @@ def test_with_a_tokenizer_the_template_is_applied_here(packaged, hf, tmp_path):
         sampler = openai(server, tokenizer=packaged, context=hf.context)
         evaluate(sampler, tmp_path, "tiny_short:1", limit=2)
         path, body, _ = server.calls[0]
-        assert (
-            path == "/v1/completions"
-            and body["prompt"].startswith(hf.render([{"role": "system", "content": "x"}])[:5])
-            and body["add_special_tokens"] is False
-        )
+        assert path == "/v1/completions"
+        assert body["prompt"].startswith(hf.render([{"role": "system", "content": "x"}])[:5])
+        assert body["add_special_tokens"] is False
         assert sampler.count(body["prompt"]) == hf.count(body["prompt"]) > 5
         with pytest.raises(UsageError, match="do not fit"):
             evaluate(
@@ -660,7 +673,10 @@ def test_a_text_that_is_no_unicode_is_stored_all_the_same(tmp_path):
     with Server(
         lambda body, n: (
             200,
-            '{"choices": [{"message": {"content": "\\ud83d \\\\boxed{7}"}, "finish_reason": "stop"}]}',
+            (
+                '{"choices": [{"message": {"content": "\\ud83d \\\\boxed{7}"}, "finish_reason":'
+                ' "stop"}]}'
+            ),
         )
     ) as server:
         stored = rows(evaluate(openai(server), tmp_path, "tiny_short:1", limit=1))
@@ -679,7 +695,8 @@ def test_a_sampler_that_forgets_a_sample_is_caught(tmp_path):
 
 
 def test_a_failed_sample_is_no_row():
-    assert Failed("timeout").reason == "timeout" and not hasattr(Failed("timeout"), "text")
+    assert Failed("timeout").reason == "timeout"
+    assert not hasattr(Failed("timeout"), "text")
 
 
 def test_the_command_line_takes_a_fake_and_options(tmp_path):
@@ -697,4 +714,6 @@ def test_the_command_line_takes_a_fake_and_options(tmp_path):
         done.stderr
     )
     done = run("-m", "fake:0.5", "-t", "tiny_short", "--sampler-option", "colour=red")
-    assert done.returncode == 2 and "colour" in done.stderr and "options:" in done.stderr
+    assert done.returncode == 2
+    assert "colour" in done.stderr
+    assert "options:" in done.stderr

@@ -1,6 +1,8 @@
-"""Real vLLM, here on a CPU (`scripts/vllm_cpu_env.sh FOLDER` makes an environment with it), against our own sampler.
+"""Real vLLM, here on a CPU (`scripts/vllm_cpu_env.sh FOLDER` makes an environment with it), against
+our own sampler.
 
-Texts of equal seeds are equal but where two sums in another order differ by a rounding: SAME is the share that must be equal.
+Texts of equal seeds are equal but where two sums in another order differ by a rounding: SAME is the
+share that must be equal.
 Measured here: all of them, in float32 on a CPU.
 """
 
@@ -136,7 +138,8 @@ def test_greedy_texts_are_those_of_our_sampler(family, vllm, hf):
 
 @pytest.mark.parametrize(("temperature", "top_p"), [(0.6, 0.95), (1.3, 1.0)])
 def test_scores_at_a_temperature_are_those_of_our_sampler(temperature, top_p, vllm, hf, tmp_path):
-    """Mean accuracy, mean length and truncation of 2 x 800 samples, each within 4 standard errors of no difference."""
+    """Mean accuracy, mean length and truncation of 2 x 800 samples, each within 4 standard errors
+    of no difference."""
     task = "tiny_mixed"
     folders = {
         name: evaluate(
@@ -153,15 +156,18 @@ def test_scores_at_a_temperature_are_those_of_our_sampler(temperature, top_p, vl
         np.sqrt(sum((r.means * (1 - r.means)).sum() / 7 for r in (a, b))) / 100
     )  # of sampling alone: the questions are the same
     print(
-        f"{task} at temperature {temperature}, 800 samples each: vllm {a.means.mean():.1%}, hf {b.means.mean():.1%}, sampling error of the difference {noise:.2%}"
+        f"{task} at temperature {temperature}, 800 samples each: vllm {a.means.mean():.1%}, hf"
+        f" {b.means.mean():.1%}, sampling error of the difference {noise:.2%}"
     )
-    assert 0 < noise and abs(a.means.mean() - b.means.mean()) < 4 * noise
+    assert 0 < noise
+    assert abs(a.means.mean() - b.means.mean()) < 4 * noise
     tokens = [
         np.array([r[4] for r in rows(folders[n], task).values()], float) for n in ("vllm", "hf")
     ]
     error = np.sqrt(sum(t.var() / len(t) for t in tokens))
     print(
-        f"mean tokens {tokens[0].mean():.2f} and {tokens[1].mean():.2f}, error {error:.2f}; truncated {a.truncated:.2%} and {b.truncated:.2%}"
+        f"mean tokens {tokens[0].mean():.2f} and {tokens[1].mean():.2f}, error {error:.2f};"
+        f" truncated {a.truncated:.2%} and {b.truncated:.2%}"
     )
     assert abs(tokens[0].mean() - tokens[1].mean()) <= 4 * error
     assert abs(a.truncated - b.truncated) < 4 * np.sqrt(
@@ -181,9 +187,11 @@ def test_a_seed_fixes_its_text_whatever_is_drawn_beside_it(vllm):
     alone = draw(vllm, wanted[:16])
     share = np.mean([shuffled[j] == first[i] for j, i in enumerate(order)])
     print(
-        f"the same {len(wanted)} seeds in another order: {share:.1%} equal; in a small batch: {np.mean([alone[i] == first[i] for i in alone]):.1%}"
+        f"the same {len(wanted)} seeds in another order: {share:.1%} equal; in a small batch:"
+        f" {np.mean([alone[i] == first[i] for i in alone]):.1%}"
     )
-    assert share >= SAME and same(alone, {i: first[i] for i in alone}) == 1.0
+    assert share >= SAME
+    assert same(alone, {i: first[i] for i in alone}) == 1.0
     other = draw(vllm, asks(vllm, "tiny_mixed", 30, 8, params, seed=1))
     assert np.mean([other[i][0] == first[i][0] for i in first]) < 0.9, (
         "another base seed draws other texts"
@@ -210,10 +218,14 @@ def test_s8_20_vllm_refuses_what_does_not_fit_before_an_engine_starts(llama, tmp
     sampler = Vllm(llama, device="cpu", max_model_len=100)
     with pytest.raises(UsageError, match="do not fit the model's context of 100 tokens"):
         evaluate(sampler, tmp_path, "tiny_long:2")
-    assert sampler.pool is None and not list(tmp_path.glob("*/*/samples/*"))
+    assert sampler.pool is None
+    assert not list(tmp_path.glob("*/*/samples/*"))
     with pytest.raises(
         UsageError,
-        match=r"max_model_len 2048 is more than the model's context of 1024 tokens.*engine\.hf_overrides\.max_position_embeddings=N",
+        match=(
+            r"max_model_len 2048 is more than the model's context of 1024"
+            r" tokens.*engine\.hf_overrides\.max_position_embeddings=N"
+        ),
     ):
         Vllm(llama, device="cpu", max_model_len=2048)
 
@@ -227,7 +239,10 @@ def test_s8_20_a_context_made_longer_takes_prompts_that_did_not_fit(llama, tmp_p
     }
     with pytest.raises(
         UsageError,
-        match=r"1 of them fill the context alone and want a model with a longer context, or --sampler-option engine\.hf_overrides",
+        match=(
+            r"1 of them fill the context alone and want a model with a longer context, or"
+            r" --sampler-option engine\.hf_overrides"
+        ),
     ):
         evaluate(Vllm(llama, device="cpu"), tmp_path / "a", "sb_math500:2", **how)
     sampler = Vllm(llama, device="cpu", engine={"hf_overrides": {"max_position_embeddings": 4096}})
@@ -257,7 +272,8 @@ def test_s8_05_two_engines_draw_what_one_draws(llama, vllm, tmp_path):
     sampler.close()
     assert {k: v[0] for k, v in one.items()} == {k: v[0] for k, v in two.items()}
     print(
-        f"one engine and two, which drew {list(shares.values())}: {same(one, two):.2%} of {len(one)} texts equal"
+        f"one engine and two, which drew {list(shares.values())}: {same(one, two):.2%} of"
+        f" {len(one)} texts equal"
     )
     assert same(one, two) >= SAME
 
@@ -316,7 +332,8 @@ def test_kill_nine_twice_and_the_same_command_gives_the_same_table(tmp_path):
     shares = {t: same(rows(straight, t), rows(folder, t)) for t in ("tiny_mixed", "tiny_long")}
     counts = [v.count(b"\n") for v in kept.values()]
     print(
-        f"killed the second time at {counts} rows; texts equal to those of the run without kills: {shares}"
+        f"killed the second time at {counts} rows; texts equal to those of the run without kills:"
+        f" {shares}"
     )
     assert min(shares.values()) >= SAME
     for name in ("summary.csv", "per_question.csv"):
@@ -414,14 +431,17 @@ def bare(llama: str, out: Path, *words: str) -> dict[str, float]:
 
 
 def test_bare_lm_eval_with_vllm_gives_the_same_score(llama, vllm, tmp_path):
-    """lm-eval gives requests no seeds of their own: other texts, the same score within 4 standard errors."""
+    """lm-eval gives requests no seeds of their own: other texts, the same score within 4 standard
+    errors."""
     theirs = bare(llama, tmp_path / "bare")["avg_at_n,all"]
     means = read_eval(evaluate(vllm, tmp_path / "ours", "tiny_short:4")).tasks["tiny_short"].means
     noise = np.sqrt(2 * (means * (1 - means)).sum() / 3) / 100
     print(
-        f"tiny_short, 400 samples each: bare lm-eval {theirs:.1%}, ours {means.mean():.1%}, sampling error of the difference {noise:.2%}"
+        f"tiny_short, 400 samples each: bare lm-eval {theirs:.1%}, ours {means.mean():.1%},"
+        f" sampling error of the difference {noise:.2%}"
     )
-    assert 0 < noise < 0.05 and abs(theirs - means.mean()) < 4 * noise
+    assert 0 < noise < 0.05
+    assert abs(theirs - means.mean()) < 4 * noise
 
 
 def test_bare_lm_eval_with_vllm_gives_the_same_number_greedily(llama, vllm, tmp_path):
@@ -433,10 +453,9 @@ def test_bare_lm_eval_with_vllm_gives_the_same_number_greedily(llama, vllm, tmp_
         "tiny_short"
     ]
     print(
-        f"tiny_short, greedy: bare lm-eval {theirs['avg_at_n,all']:.6%}, ours {ours.means.mean():.6%}"
+        f"tiny_short, greedy: bare lm-eval {theirs['avg_at_n,all']:.6%}, ours"
+        f" {ours.means.mean():.6%}"
     )
-    assert (
-        0 < ours.means.mean() < 1
-        and theirs["avg_at_n,all"] == pytest.approx(ours.means.mean(), abs=1e-12)
-        and theirs["no_answer,all"] == pytest.approx(ours.no_answer, abs=1e-12)
-    )
+    assert 0 < ours.means.mean() < 1
+    assert theirs["avg_at_n,all"] == pytest.approx(ours.means.mean(), abs=1e-12)
+    assert theirs["no_answer,all"] == pytest.approx(ours.no_answer, abs=1e-12)

@@ -1,6 +1,8 @@
-"""Answers written to trip a grader: right ones in another form, wrong ones that look right. No wrong one may count; the right ones are counted by kind.
+"""Answers written to trip a grader: right ones in another form, wrong ones that look right. No
+wrong one may count; the right ones are counted by kind.
 
-`grader_challenges.jsonl` holds gold, answer, label and kind. The labels are a mathematician's, written before the grader was run on them.
+`grader_challenges.jsonl` holds gold, answer, label and kind. The labels are a mathematician's,
+written before the grader was run on them.
 """
 
 from __future__ import annotations
@@ -58,13 +60,15 @@ def grade(grader, pairs: list[tuple[str, str]]) -> dict[tuple[str, str], bool]:
     return verdicts
 
 
-# --- the hand-written rows ---------------------------------------------------------------------------------------------
+# --- the hand-written rows
+# ---------------------------------------------------------------------------------------------
 def test_the_set_is_large_and_mixed():
     labels = Counter(r["label"] for r in ROWS)
-    assert len(ROWS) > 2000 and min(labels.values()) > 800 and len(KINDS) > 30
-    assert len({(r["gold"], r["answer"]) for r in ROWS}) == len(ROWS) and all(
-        len(r["answer"]) < 200 for r in ROWS
-    )
+    assert len(ROWS) > 2000
+    assert min(labels.values()) > 800
+    assert len(KINDS) > 30
+    assert len({(r["gold"], r["answer"]) for r in ROWS}) == len(ROWS)
+    assert all(len(r["answer"]) < 200 for r in ROWS)
 
 
 def test_no_wrong_answer_counts(taken):
@@ -91,10 +95,11 @@ def test_math_verify_takes_more_wrong_and_fewer_right_answers(taken, pool):
         sum(theirs[r["gold"], r["answer"]] for r in rows if r["label"] is label)
         for label in (False, True)
     )
-    assert wrong > 10 and right < sum(taken[r["gold"], r["answer"]] for r in rows if r["label"])
+    assert wrong > 10
+    assert right < sum(taken[r["gold"], r["answer"]] for r in rows if r["label"])
 
 
-# --- what holds for any pair -------------------------------------------------------------------------------------------
+# --- what holds for any pair ---------------------------------------------------------------------
 def test_every_gold_and_every_answer_is_itself(robust):
     texts = list(dict.fromkeys(t for r in ROWS for t in (r["gold"], r["answer"])))
     assert not [
@@ -103,7 +108,8 @@ def test_every_gold_and_every_answer_is_itself(robust):
 
 
 def test_forms_without_conventions_compare_both_ways_alike(taken, robust):
-    """Lists, sets, intervals, tuples, matrices, functions: no rounding, no unit that may be left out."""
+    """Lists, sets, intervals, tuples, matrices, functions: no rounding, no unit that may be left
+    out."""
     kinds = {
         "lists",
         "sets",
@@ -165,7 +171,7 @@ def test_typesetting_changes_no_verdict(change, taken, robust):
     assert not [pair for pair, other in changed.items() if verdicts[other] != taken[pair]]
 
 
-# --- made systematically -----------------------------------------------------------------------------------------------
+# --- made systematically -------------------------------------------------------------------------
 SMALL = st.integers(-30, 30)
 
 
@@ -181,7 +187,10 @@ def test_brackets_of_an_interval_count(low, width, ours, theirs):
     below, above = ("\\le" if b in "[]" else "<" for b in theirs)
     inequality, turned = (
         f"{low} {below} x {above} {low + width}",
-        f"{low + width} {above.replace('le', 'ge').replace('<', '>')} x {below.replace('le', 'ge').replace('<', '>')} {low}",
+        (
+            f"{low + width} {above.replace('le', 'ge').replace('<', '>')} x"
+            f" {below.replace('le', 'ge').replace('<', '>')} {low}"
+        ),
     )
     for answer in (
         f"{theirs[0]}{low}, {low + width}{theirs[1]}",
@@ -205,13 +214,10 @@ def test_order_counts_in_tuples_and_vectors_only(values, chance):
         == equivalent(f"({one})", column)["correct"]
         == (values == moved)
     )
-    assert (
-        equivalent(rf"\{{{one}\}}", rf"\{{{two}\}}")["correct"] and equivalent(one, two)["correct"]
-    )
-    assert (
-        not equivalent(one, ", ".join(map(str, [*moved[1:], 77])))["correct"]
-        and not equivalent(one, ", ".join(map(str, [*moved, 77])))["correct"]
-    )
+    assert equivalent(rf"\{{{one}\}}", rf"\{{{two}\}}")["correct"]
+    assert equivalent(one, two)["correct"]
+    assert not equivalent(one, ", ".join(map(str, [*moved[1:], 77])))["correct"]
+    assert not equivalent(one, ", ".join(map(str, [*moved, 77])))["correct"]
 
 
 @settings(max_examples=60, derandomize=True, deadline=None)
@@ -222,12 +228,10 @@ def test_a_polynomial_is_its_expansion_and_no_other(roots, lead, at):
     coefficients = [lead, -lead * (a + b + c), lead * (a * b + b * c + c * a), -lead * a * b * c]
     right = "".join(f"{v:+d}x^{{{3 - i}}}" for i, v in enumerate(coefficients))
     coefficients[at] += 1
-    assert (
-        equivalent(factored, right)["correct"]
-        and not equivalent(
-            factored, "".join(f"{v:+d}x^{{{3 - i}}}" for i, v in enumerate(coefficients))
-        )["correct"]
-    )
+    assert equivalent(factored, right)["correct"]
+    assert not equivalent(
+        factored, "".join(f"{v:+d}x^{{{3 - i}}}" for i, v in enumerate(coefficients))
+    )["correct"]
 
 
 @settings(max_examples=80, derandomize=True, deadline=None)
@@ -248,15 +252,11 @@ def test_a_polynomial_is_its_expansion_and_no_other(roots, lead, at):
 def test_a_unit_is_converted_and_never_ignored(n, units):
     small, large, size = units
     gold = rf"{n} \text{{ {large}}}"
-    assert (
-        equivalent(gold, rf"{n * size} \text{{ {small}}}")["correct"]
-        and equivalent(gold, str(n))["correct"]
-    )
-    assert (
-        not equivalent(gold, rf"{n} \text{{ {small}}}")["correct"]
-        and not equivalent(gold, str(n * size))["correct"]
-        and not equivalent(gold, rf"{n * size} \text{{ {large}}}")["correct"]
-    )
+    assert equivalent(gold, rf"{n * size} \text{{ {small}}}")["correct"]
+    assert equivalent(gold, str(n))["correct"]
+    assert not equivalent(gold, rf"{n} \text{{ {small}}}")["correct"]
+    assert not equivalent(gold, str(n * size))["correct"]
+    assert not equivalent(gold, rf"{n * size} \text{{ {large}}}")["correct"]
 
 
 @settings(max_examples=100, derandomize=True, deadline=None)
@@ -285,7 +285,8 @@ def test_families_of_solutions(start, part, period, letter):
     gold = rf"x = \frac{{{start}\pi}}{{{part}}} + {period}k\pi, k \in \mathbb{{Z}}"
     assert equivalent(
         gold,
-        rf"\frac{{{start + 2 * part * period}\pi}}{{{part}}} - {period}\pi {letter}, {letter} \in \mathbb{{Z}}",
+        rf"\frac{{{start + 2 * part * period}\pi}}{{{part}}} - {period}\pi {letter}, {letter} \in"
+        r" \mathbb{Z}",
     )["correct"]
     for wrong in (
         rf"\frac{{{start}\pi}}{{{part}}} + {2 * period}{letter}\pi, {letter} \in \mathbb{{Z}}",
@@ -295,7 +296,7 @@ def test_families_of_solutions(start, part, period, letter):
         assert not equivalent(gold, wrong)["correct"], wrong
 
 
-# --- noise ---------------------------------------------------------------------------------------------------------------
+# --- noise ---------------------------------------------------------------------------------------
 BITS = [
     *"\\{}[]()|,.;:=<>+-*/^_!'%$&~ 0123456789abcdefijkmnxyzAC",
     "\\frac",

@@ -77,13 +77,11 @@ def run(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def test_rows_are_kept_or_rejected_with_a_reason(labelled):
     kept, rejected = read_labels(labelled)
-    assert (
-        len(kept) == 8
-        and kept[0].gold == "1/2"
-        and kept[5].label is False
-        and kept[6].options == ("x", "y")
-        and [r.row for r in kept][-1] == 77
-    )
+    assert len(kept) == 8
+    assert kept[0].gold == "1/2"
+    assert kept[5].label is False
+    assert kept[6].options == ("x", "y")
+    assert [r.row for r in kept][-1] == 77
     reasons = {r.where.rsplit(":", 1)[1]: (r.reason, r.bad) for r in rejected}
     assert [reasons[str(n)][1] for n in range(9, 15)] == [
         False,
@@ -92,7 +90,8 @@ def test_rows_are_kept_or_rejected_with_a_reason(labelled):
         True,
         True,
         True,
-    ] and "does not stand" in reasons["9"][0]
+    ]
+    assert "does not stand" in reasons["9"][0]
     assert [
         "no JSON" in reasons["10"][0],
         "no object" in reasons["11"][0],
@@ -105,15 +104,15 @@ def test_rows_are_kept_or_rejected_with_a_reason(labelled):
 
 def test_labels_read_by_hand_win(labelled, tmp_path):
     (tmp_path / "read.jsonl").write_text(
-        '{"set": "labelled", "row": 77, "label": false, "reason": "6 is not 5"}\n{"set": "labelled", "row": 1, "label": null, "reason": "?"}\n{"set": "labelled", "row": 9, "label": true, "reason": "!"}\n'
+        '{"set": "labelled", "row": 77, "label": false, "reason": "6 is not 5"}\n{"set":'
+        ' "labelled", "row": 1, "label": null, "reason": "?"}\n{"set": "labelled", "row": 9,'
+        ' "label": true, "reason": "!"}\n'
     )
     kept, rejected = read_labels(labelled, read_adjudications(tmp_path / "read.jsonl"))
-    assert (
-        {r.row: r.label for r in kept}[77] is False
-        and 1 not in {r.row for r in kept}
-        and {r.row: r.label for r in kept}[9] is True
-        and sum(not r.bad for r in rejected) == 1
-    )
+    assert {r.row: r.label for r in kept}[77] is False
+    assert 1 not in {r.row for r in kept}
+    assert {r.row: r.label for r in kept}[9] is True
+    assert sum(not r.bad for r in rejected) == 1
     (tmp_path / "read.jsonl").write_text('{"set": "labelled"}\n')
     with pytest.raises(DataError, match=r"read\.jsonl:1"):
         read_adjudications(tmp_path / "read.jsonl")
@@ -128,7 +127,8 @@ def test_scores_are_counted_on_every_side(labelled):
         1,
         0,
         1,
-    ) and robust.agreement == pytest.approx(6 / 7)
+    )
+    assert robust.agreement == pytest.approx(6 / 7)
     assert robust.disagreements == [
         {
             "source": "labelled",
@@ -141,12 +141,11 @@ def test_scores_are_counted_on_every_side(labelled):
             "status": "ok",
         }
     ]
-    assert (
-        scores["string"].misses == 3
-        and scores["oat"].slips == 1
-        and robust.statuses == Counter(ok=6, no_answer=1)
-    )
-    assert (scores["mcq"].rows, scores["mcq"].agreement) == (1, 1.0) and robust.seconds > 0
+    assert scores["string"].misses == 3
+    assert scores["oat"].slips == 1
+    assert robust.statuses == Counter(ok=6, no_answer=1)
+    assert (scores["mcq"].rows, scores["mcq"].agreement) == (1, 1.0)
+    assert robust.seconds > 0
 
 
 @pytest.mark.parametrize(
@@ -183,7 +182,10 @@ def test_every_grader_is_given_the_same_answer(row, text):
         ("we get 1 + 1 and 2 + 2 and then", None),
         ("", None),
         (
-            "Hence, the solution is \\(f(n) = n\\) for all positive integers \\(n\\). This is trivial.",
+            (
+                "Hence, the solution is \\(f(n) = n\\) for all positive integers \\(n\\). This is"
+                " trivial."
+            ),
             "f(n) = n",
         ),
     ],
@@ -213,31 +215,26 @@ def test_the_verb_prints_all_graders_side_by_side_and_writes_what_they_disagree_
         ["labelled", "robust", "7", "85.71", "1", "0"],
         ["labelled", "string", "7", "57.14", "3", "0"],
     ]
-    assert (
-        "8 rows, 5 quarantined, 1 with a label that does not stand" in done.stdout
-        and "antlr4-python3-runtime 4.13.2" in done.stdout
-        and "quarantined" in done.stderr
-        and ":10: is no JSON" in done.stderr
-    )
+    assert "8 rows, 5 quarantined, 1 with a label that does not stand" in done.stdout
+    assert "antlr4-python3-runtime 4.13.2" in done.stdout
+    assert "quarantined" in done.stderr
+    assert ":10: is no JSON" in done.stderr
     out = list(read_jsonl(tmp_path / "out.jsonl"))
-    assert (
-        Counter(d["grader"] for d in out) == {"robust": 1, "string": 3}
-        and len(list(read_jsonl(tmp_path / "out.quarantine.jsonl"))) == 6
-    )
+    assert Counter(d["grader"] for d in out) == {"robust": 1, "string": 3}
+    assert len(list(read_jsonl(tmp_path / "out.quarantine.jsonl"))) == 6
     told = run("grader-eval", labelled, "-g", "robust", "--limit", "2", "--json", cwd=tmp_path)
     table = json.loads(told.stdout)
-    assert (
-        table["table"][0]["rows"] == 2
-        and table["table"][0]["agreement"] == 1.0
-        and table["canaries_off"] == []
-        and "grader-eval: 2/2" in told.stderr
-    )
+    assert table["table"][0]["rows"] == 2
+    assert table["table"][0]["agreement"] == 1.0
+    assert table["canaries_off"] == []
+    assert "grader-eval: 2/2" in told.stderr
     (tmp_path / "bad.jsonl").write_text("nothing\n")
     none = run("grader-eval", "bad.jsonl", cwd=tmp_path)
-    assert none.returncode == 1 and "no row can be used" in none.stderr
+    assert none.returncode == 1
+    assert "no row can be used" in none.stderr
 
 
-# --- grading a run again -------------------------------------------------------------------------------------------------
+# --- grading a run again -------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def evaluated(packaged, tmp_path_factory) -> Path:
     """A small evaluation of the packaged policy: 12 questions, 2 samples each."""
@@ -265,21 +262,17 @@ def test_regrading_keeps_the_grades_there_are(evaluated, tmp_path):
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    assert (
-        own.read_bytes() == before
-        and graders_of(evaluated) == ["oat", "robust", "string"]
-        and done.stdout.splitlines()[-1] == str(evaluated)
-    )
+    assert own.read_bytes() == before
+    assert graders_of(evaluated) == ["oat", "robust", "string"]
+    assert done.stdout.splitlines()[-1] == str(evaluated)
     assert (
         "oat / robust: 100.00 % of 24 alike" in done.stdout
     )  # answers of the tiny world are plain digits
     record = json.loads((evaluated / "grades/oat.json").read_text())
-    assert (
-        record["samples"] == 24
-        and record["packages"]["antlr4-python3-runtime"] == "4.13.2"
-        and set(record["canaries"].values()) == {"as expected"}
-        and "oat 1" in record["version"]
-    )
+    assert record["samples"] == 24
+    assert record["packages"]["antlr4-python3-runtime"] == "4.13.2"
+    assert set(record["canaries"].values()) == {"as expected"}
+    assert "oat 1" in record["version"]
     assert (
         json.loads((evaluated / "grades/robust.json").read_text())["grader"] == "robust"
     )  # written by the evaluation itself
@@ -314,11 +307,9 @@ def test_the_report_can_choose_the_grader(evaluated, tmp_path):
     assert done.returncode == 0, done.stderr
     assert ",string," in (tmp_path / "by_string/leaderboard.csv").read_text()
     missing = run("report", evaluated, "--out", "x", "--grader", "mcq", cwd=tmp_path)
-    assert (
-        missing.returncode == 1
-        and "`mcq` has not graded this run" in missing.stderr
-        and "sage-bench grade" in missing.stderr
-    )
+    assert missing.returncode == 1
+    assert "`mcq` has not graded this run" in missing.stderr
+    assert "sage-bench grade" in missing.stderr
 
 
 def test_grades_of_another_version_are_set_aside(evaluated):
@@ -330,22 +321,21 @@ def test_grades_of_another_version_are_set_aside(evaluated):
     file.write_text(old)
     grade_run(evaluated, "string")
     (kept,) = (evaluated / "grades/superseded").glob("tiny_short.string.*.jsonl")
-    assert (
-        kept.read_text() == old
-        and '"string 1"' in file.read_text()
-        and graders_of(evaluated).count("string") == 1
-    )
+    assert kept.read_text() == old
+    assert '"string 1"' in file.read_text()
+    assert graders_of(evaluated).count("string") == 1
 
 
 def test_a_run_that_is_being_written_is_not_graded(evaluated, tmp_path):
     with locked(evaluated):
         done = run("grade", evaluated, "--grader", "string", "--quiet", cwd=tmp_path)
-    assert done.returncode == 1 and "another process" in done.stderr
+    assert done.returncode == 1
+    assert "another process" in done.stderr
     (tmp_path / "empty").mkdir()
     assert run("grade", "empty", "--grader", "string", cwd=tmp_path).returncode == 2
 
 
-# --- completions recorded elsewhere ---------------------------------------------------------------------------------------
+# --- completions recorded elsewhere --------------------------------------------------------------
 def test_completions_of_others_are_graded_by_group_and_every_difference_is_printed_with_its_reason(
     tmp_path,
 ):
@@ -394,8 +384,8 @@ def test_completions_of_others_are_graded_by_group_and_every_difference_is_print
     ]
     assert (
         "robust says right, the label not: row 1 (a), gold 1/2, answer 0.5: a half" in done.stdout
-        and "4 rows, 3 quarantined" in done.stdout
     )
+    assert "4 rows, 3 quarantined" in done.stdout
     assert "robust says wrong, the label not: row 3 (b), gold 5, answer no_answer" in done.stdout
     assert "outputs.jsonl:7: has no field `response` (there are: gold)" in done.stderr
     assert [
@@ -409,14 +399,11 @@ def test_completions_of_others_are_graded_by_group_and_every_difference_is_print
     stated = json.loads(
         run("grade", file, "--by", "model", "--stated", "--json", "-q", cwd=tmp_path).stdout
     )
-    assert (
-        stated[0]["shares"]
-        == [
-            {"group": "a", "rows": 2, "label": 0.0, "robust": 50.0},
-            {"group": "b", "rows": 2, "label": 100.0, "robust": 50.0},
-        ]
-        and stated[0]["differences"][0]["reason"] is None
-    )
+    assert stated[0]["shares"] == [
+        {"group": "a", "rows": 2, "label": 0.0, "robust": 50.0},
+        {"group": "b", "rows": 2, "label": 100.0, "robust": 50.0},
+    ]
+    assert stated[0]["differences"][0]["reason"] is None
     (tmp_path / "bare.jsonl").write_text('{"answer": "7", "text": "\\\\boxed{7}"}\n')
     bare = run(
         "grade", "bare.jsonl", "--gold-field", "answer", "--text-field", "text", "-q", cwd=tmp_path
@@ -438,4 +425,6 @@ def test_completions_of_others_are_graded_by_group_and_every_difference_is_print
 def test_files_that_cannot_be_graded_say_why(words, said, code, tmp_path):
     (tmp_path / "f.jsonl").write_text('{"gold": "1", "x": "1"}\n')
     done = run("grade", *words, "-q", cwd=tmp_path)
-    assert done.returncode == code and said in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

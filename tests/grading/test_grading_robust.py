@@ -1,4 +1,5 @@
-"""The robust grader: what it takes, what it refuses, properties that hold for any answer, and how it does on labelled rows."""
+"""The robust grader: what it takes, what it refuses, properties that hold for any answer, and how
+it does on labelled rows."""
 
 from __future__ import annotations
 
@@ -533,7 +534,7 @@ def test_not_the_same(gold, answer):
     assert not equivalent(gold, answer)["correct"]
 
 
-# --- properties --------------------------------------------------------------------------------------------------------
+# --- properties ----------------------------------------------------------------------------------
 whole = st.integers(-(10**6), 10**6).map(str)
 fraction = st.tuples(st.integers(-500, 500), st.integers(1, 99)).map(
     lambda t: rf"\frac{{{t[0]}}}{{{t[1]}}}"
@@ -665,12 +666,10 @@ def test_a_missing_or_another_solution_is_never_right(values, data):
 @given(st.integers(-(10**9), 10**9), st.integers(1, 10**6))
 def test_numbers_are_compared_exactly(a, b):
     value = Fraction(a, b)
-    assert compare(f"{a}/{b}", rf"\frac{{{value.numerator}}}{{{value.denominator}}}") and compare(
-        f"{a:,}", str(a)
-    )
-    assert not compare(
-        f"{a}/{b}", rf"\frac{{{value.numerator + 1}}}{{{value.denominator}}}"
-    ) and not compare(str(a), str(a + 1))
+    assert compare(f"{a}/{b}", rf"\frac{{{value.numerator}}}{{{value.denominator}}}")
+    assert compare(f"{a:,}", str(a))
+    assert not compare(f"{a}/{b}", rf"\frac{{{value.numerator + 1}}}{{{value.denominator}}}")
+    assert not compare(str(a), str(a + 1))
 
 
 @settings(
@@ -704,7 +703,8 @@ def test_numbers_are_compared_exactly(a, b):
     ).map("".join)
 )
 def test_no_text_breaks_the_reader(text):
-    assert compare(text, text) in {True, False, None} and compare("x", text) in {True, False, None}
+    assert compare(text, text) in {True, False, None}
+    assert compare("x", text) in {True, False, None}
     assert isinstance(clean(text), str)
 
 
@@ -717,12 +717,11 @@ def test_no_text_breaks_the_reader(text):
 @given(text=st.text(max_size=80))
 def test_the_grader_answers_any_text(robust, text):
     for verdict in robust.grade("12", [text, box(text)]):
-        assert verdict.status in {"ok", "no_answer", "parse_error", "timeout", "crash"} and (
-            verdict.status == "ok" or not verdict.correct
-        )
+        assert verdict.status in {"ok", "no_answer", "parse_error", "timeout", "crash"}
+        assert verdict.status == "ok" or not verdict.correct
 
 
-# --- the grader --------------------------------------------------------------------------------------------------------
+# --- the grader ----------------------------------------------------------------------------------
 def test_boxes_of_the_closing_sentence_are_joined_for_lists_only(robust):
     text = r"The maximum is $\boxed{3}$ and the minimum is $\boxed{1}$."
     assert [
@@ -758,7 +757,7 @@ def test_plain_numbers_are_graded_at_1500_a_second(robust):
     assert len(golds) / (time.process_time() - began) > 1500
 
 
-# --- acceptance criteria of the evaluation design, section 8 -------------------------------------------------------------
+# --- acceptance criteria of the evaluation design, section 8 -------------------------------------
 def test_s8_08_minerva_golds_in_e_notation_grade_themselves_and_powers_of_ten(shared, robust):
     import json
 
@@ -767,7 +766,8 @@ def test_s8_08_minerva_golds_in_e_notation_grade_themselves_and_powers_of_ten(sh
         for line in (shared / "data/benchmarks/minerva.jsonl").read_text().splitlines()
     ]
     golds = [g for g in rows if re.fullmatch(r"-?[\d.]+e-?\d+", g)]
-    assert len(rows) == 272 and len(golds) == 58
+    assert len(rows) == 272
+    assert len(golds) == 58
     for gold in golds:
         mantissa, power = gold.split("e")
         forms = [
@@ -826,7 +826,9 @@ def test_s8_12_grading_works_in_threads_and_under_asyncio(robust):
         ), robust.grade("x+1", [box("1+x")])
 
     several, one = asyncio.run(main())
-    assert found == [True] * 4 and all(v[0].correct for v in several) and one[0].correct
+    assert found == [True] * 4
+    assert all(v[0].correct for v in several)
+    assert one[0].correct
 
 
 def test_s8_13_a_hanging_comparison_is_killed_and_the_run_goes_on():
@@ -837,7 +839,8 @@ def test_s8_13_a_hanging_comparison_is_killed_and_the_run_goes_on():
     verdicts = Robust(pool).grade(
         "3", [box("9^{9^{9^9}}"), box(r"\sqrt{9}"), box(r"\int_0^{9^{9^9}} 9^{9^{9^x}} dx")]
     )
-    assert [v.correct for v in verdicts] == [False, True, False] and time.monotonic() - began < 60
+    assert [v.correct for v in verdicts] == [False, True, False]
+    assert time.monotonic() - began < 60
     pool.close()
 
 
@@ -850,19 +853,16 @@ def test_s8_19_thinking_that_was_cut_off_is_no_answer(robust, pool):
 
 
 def test_s8_22_the_gold_goes_first(pool):
-    """math-verify is not symmetric: an interval gold refuses an inequality, an inequality gold takes an interval."""
+    """math-verify is not symmetric: an interval gold refuses an inequality, an inequality gold
+    takes an interval."""
     math_verify = MathVerify(pool)
-    assert (
-        not math_verify.grade("[0,1)", [box(r"0 \leq x < 1")])[0].correct
-        and math_verify.grade(r"0 \leq x < 1", [box("[0,1)")])[0].correct
-    )
-    assert (
-        Robust(pool).grade("[0,1)", [box(r"0 \leq x < 1")])[0].correct
-        and Robust(pool).grade(r"0 \leq x < 1", [box("[0,1)")])[0].correct
-    )
+    assert not math_verify.grade("[0,1)", [box(r"0 \leq x < 1")])[0].correct
+    assert math_verify.grade(r"0 \leq x < 1", [box("[0,1)")])[0].correct
+    assert Robust(pool).grade("[0,1)", [box(r"0 \leq x < 1")])[0].correct
+    assert Robust(pool).grade(r"0 \leq x < 1", [box("[0,1)")])[0].correct
 
 
-# --- labelled rows -------------------------------------------------------------------------------------------------------
+# --- labelled rows -------------------------------------------------------------------------------
 READ_BY_HAND = Path(__file__).with_name("adjudications.jsonl")
 TARGETS = {
     "hardverify_math": 0.97,
@@ -883,7 +883,8 @@ OTHERS = (
 
 @pytest.mark.parametrize("name", [*TARGETS, *OTHERS])
 def test_agreement_with_the_labels_of_the_development_half(name, shared, robust):
-    """Labels that do not stand, and those we read as wrong (adjudications.jsonl, each with its reason), are left out or mended."""
+    """Labels that do not stand, and those we read as wrong (adjudications.jsonl, each with its
+    reason), are left out or mended."""
     rows, rejected = read_labels(
         shared / f"data/verifier/{name}.jsonl", read_adjudications(READ_BY_HAND)
     )
@@ -896,7 +897,8 @@ def test_agreement_with_the_labels_of_the_development_half(name, shared, robust)
 
 
 def test_conventions_of_other_projects_tests(shared, robust, pool):
-    """Hand-written pairs of nine projects contradict each other; we take no wrong answer and more right ones than math-verify."""
+    """Hand-written pairs of nine projects contradict each other; we take no wrong answer and more
+    right ones than math-verify."""
     rows, _ = read_labels(
         shared / "data/verifier/unit_test_pairs.jsonl", read_adjudications(READ_BY_HAND)
     )

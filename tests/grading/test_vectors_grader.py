@@ -1,4 +1,5 @@
-"""205 responses with the verdicts of SAGE's released graders: every column against the grader of ours that defines it."""
+"""205 responses with the verdicts of SAGE's released graders: every column against the grader of
+ours that defines it."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ def verdicts(grader, rows):
     ],
 )
 def test_vectors_of_the_released_graders(column, make, rows, pool):
-    """205 of 205; the two math-verify paths raise on the four rows whose gold is no text (recorded as null)."""
+    """205 of 205; the two math-verify paths raise on the four rows whose gold is no text (recorded
+    as null)."""
     known = [r for r in rows if r[column] is not None]
     assert len(known) == (205 if column.startswith("oat") else 201)
     found = verdicts(make(pool=pool), known)
@@ -67,7 +69,8 @@ def test_vectors_of_the_boxed_format(rows):
 
 
 def test_vectors_where_our_math_verify_differs_are_the_mended_ones(rows, pool):
-    """Our default verifier against the training reward: every difference is a right answer the released code loses."""
+    """Our default verifier against the training reward: every difference is a right answer the
+    released code loses."""
     known = [r for r in rows if r["train_reward"] is not None]
     found = verdicts(MathVerify(pool), known)
     differ = Counter(

@@ -1,4 +1,5 @@
-"""Our default verifier against 205 responses graded by the authors' code: where ours says something else, why."""
+"""Our default verifier against 205 responses graded by the authors' code: where ours says something
+else, why."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from sage_bench.grading.pool import Pool
 
 LOOSER, STRICTER = True, False
 BOX = "an unfinished box does not hide the finished one before it"
-# category: (ours, why). Everywhere else ours is the training reward of SAGE (last box, then math-verify).
+# category: (ours, why). Everywhere else ours is the training reward of SAGE (last box, then
+# math-verify).
 DIFFERS = {
     "extract.unclosed_last": (LOOSER, BOX),
     "extract.space_before_brace": (LOOSER, "a blank between \\boxed and its brace is typesetting"),
@@ -29,7 +31,8 @@ DIFFERS = {
     "fmt.trailing_dot": (LOOSER, "a full stop after the number is prose"),
     "fmt.tilde": (LOOSER, "~ is a blank"),
 }
-# `math_verify`, a path of their evaluation that nothing uses, reads boxes in another way than their reward
+# `math_verify`, a path of their evaluation that nothing uses, reads boxes in another way than their
+# reward
 READS_BOXES = {
     "extract.no_braces_space": (
         STRICTER,
@@ -48,7 +51,8 @@ READS_BOXES = {
 
 @pytest.fixture(scope="module")
 def verdicts(shared):
-    """{id: (row, our verdict)}; golds as the data sources hand them over, which is always as text."""
+    """{id: (row, our verdict)}; golds as the data sources hand them over, which is always as
+    text."""
     pool = Pool(workers=2)
     grader, found = MathVerify(pool), {}
     for row in graded(shared):
@@ -92,21 +96,23 @@ def test_agreement_with_bare_math_verify(verdicts):
 
 @consumes_columns("math_verify__mv0.8.0_l2s1.10.2", "train_reward__mv0.8.0_l2s1.10.2")
 def test_grades_are_those_of_the_newer_math_verify(verdicts):
-    """One recorded grade depends on the version; a run names the version in its manifest, and ours is the newer one."""
+    """One recorded grade depends on the version; a run names the version in its manifest, and ours
+    is the newer one."""
     assert version("math-verify") >= "0.9"
     older = {
         row["id"]: (row["math_verify__mv0.8.0_l2s1.10.2"], row["train_reward__mv0.8.0_l2s1.10.2"])
         for row, _ in verdicts.values()
         if "math_verify__mv0.8.0_l2s1.10.2" in row
     }
-    assert set(older) == {87} and set(older[87]) == {0.0} and verdicts[87][1].correct
+    assert set(older) == {87}
+    assert set(older[87]) == {0.0}
+    assert verdicts[87][1].correct
 
 
 def test_golds_that_are_lists_are_set_aside(shared):
     rows = [row for row in graded(shared) if isinstance(row["gold"], list)]
-    assert [row["category"] for row in rows] == ["gold.list", "gold.list_miss"] and all(
-        row["train_reward"] is None for row in rows
-    )
+    assert [row["category"] for row in rows] == ["gold.list", "gold.list_miss"]
+    assert all(row["train_reward"] is None for row in rows)
     for row in rows:
         with pytest.raises(ValueError, match="no answer"):
             to_problem({"question": "?", "answer": row["gold"]}, {})

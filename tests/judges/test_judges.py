@@ -35,7 +35,7 @@ from sage_bench.utils.files import read_jsonl
 from sage_bench.utils.registry import JUDGES
 
 
-# --- reading a reply ------------------------------------------------------------------------------------------------
+# --- reading a reply -----------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
@@ -91,7 +91,8 @@ VALUES = st.recursive(
 @example(before="", value={"first_error": float("inf")}, cut=99, steps=3)
 def test_no_reply_crashes_the_reader_and_what_it_returns_is_a_step(before, value, cut, steps):
     valid, first = read_judgement(before + json.dumps(value)[:cut], steps)
-    assert (first is None or 1 <= first <= steps) and (valid or first is None)
+    assert first is None or 1 <= first <= steps
+    assert valid or first is None
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,8 @@ def test_no_reply_crashes_the_reader_and_what_it_returns_is_a_step(before, value
 )
 def test_deep_and_long_garbage_is_invalid_soon(text):
     began = time.process_time()
-    assert read_judgement(text, 4) == (False, None) and time.process_time() - began < 5
+    assert read_judgement(text, 4) == (False, None)
+    assert time.process_time() - began < 5
 
 
 def test_the_reference_a_judge_is_shown():
@@ -116,7 +118,7 @@ def test_the_reference_a_judge_is_shown():
     ] == ["so 4", "The answer is 4.", "(none is known)"]
 
 
-# --- stated arithmetic ----------------------------------------------------------------------------------------------
+# --- stated arithmetic ---------------------------------------------------------------------------
 FALSE = [
     "3 x 4 = 13",
     "3 × 4 = 13 apples",
@@ -259,7 +261,8 @@ def test_whole_numbers_are_judged_exactly(a, b, op, off, form):
     (found,) = equations(
         form.format(a=a, b=b, op={"*": "\\times"}.get(op, op) if "\\" in form else op, c=true + off)
     )
-    assert found.holds is (off == 0) and found.result == true + off
+    assert found.holds is (off == 0)
+    assert found.result == true + off
 
 
 @settings(max_examples=200, deadline=None)
@@ -282,7 +285,7 @@ def test_no_text_crashes_the_arithmetic(text):
     assert all(isinstance(e.result, Fraction) for e in equations(text))
 
 
-# --- the reference judge --------------------------------------------------------------------------------------------
+# --- the reference judge -------------------------------------------------------------------------
 def judged(prob: Problem, *responses: list[str], renderer) -> list[list[int | None]]:
     ctx = context(renderer)
     ctx.grader = memo.grader()
@@ -316,7 +319,9 @@ def test_reference_follows_the_arithmetic_of_the_tiny_world(renderer):
 
 def test_reference_looks_for_the_first_unknown_number_only_where_the_answer_is_wrong(renderer):
     eggs = problem(
-        question="16 eggs a day, 3 are eaten and 4 baked; the rest sells at 2 dollars. How much a day?",
+        question=(
+            "16 eggs a day, 3 are eaten and 4 baked; the rest sells at 2 dollars. How much a day?"
+        ),
         solution="16 - 3 - 4 = 9, 9 * 2 = 18",
         answer="18",
     )
@@ -354,7 +359,8 @@ def test_an_answer_the_verifier_cannot_read_is_not_called_wrong():
 
 def test_a_question_about_another_arithmetic_is_left_alone():
     base = Known.of(problem(question="What is $5_7 + 4_7$?", solution=None))
-    assert first_wrong(["5 + 4 = 12"], base) is None and first_wrong(["5 + 4 = 12"], Known()) == 1
+    assert first_wrong(["5 + 4 = 12"], base) is None
+    assert first_wrong(["5 + 4 = 12"], Known()) == 1
 
 
 @pytest.mark.parametrize(
@@ -367,7 +373,8 @@ def test_a_question_about_another_arithmetic_is_left_alone():
     ],
 )
 def test_arithmetic_hardly_ever_accuses_what_people_found_right(file, most, shared):
-    """Real responses that human experts (PRMBench: GPT-4o) found free of errors: share in which a stated equation is called false."""
+    """Real responses that human experts (PRMBench: GPT-4o) found free of errors: share in which a
+    stated equation is called false."""
     rows = [
         r for r in read_labelled([str(shared / f"data/steps/{file}.jsonl")]).rows if r.label == -1
     ]
@@ -384,10 +391,11 @@ def test_arithmetic_finds_errors_people_found(shared):
         sum(f == r.label + 1 for f, r in zip(found, rows, strict=True)),
         sum(f is not None and f < r.label + 1 for f, r in zip(found, rows, strict=True)),
     )
-    assert exact >= 0.12 * len(rows) and early <= 0.01 * len(rows)
+    assert exact >= 0.12 * len(rows)
+    assert early <= 0.01 * len(rows)
 
 
-# --- the policy as judge --------------------------------------------------------------------------------------------
+# --- the policy as judge -------------------------------------------------------------------------
 def test_policy_judge_asks_again_for_what_it_cannot_read_and_never_guesses(renderer):
     said = {0: '{"first_error": 2}', 1: "hm", 2: '{"first_error": null}'}
     asked = []
@@ -408,13 +416,12 @@ def test_policy_judge_asks_again_for_what_it_cannot_read_and_never_guesses(rende
     (votes,), (usage,) = drive(
         [PolicyJudge(max_tokens=64).judge(ctx, problem(), responses, 1)], [problem()], engine
     )
-    assert votes == [[2], [None], []] and ctx.events["p"] == {"judge_unparsable": 1}
+    assert votes == [[2], [None], []]
+    assert ctx.events["p"] == {"judge_unparsable": 1}
     first, second = engine.rounds[:2]
-    assert (
-        [a.params.temperature for a in first] == [0.0] * 3
-        and [a.params.temperature for a in second] == [0.6] * 2
-        and usage.judge_calls == 5
-    )
+    assert [a.params.temperature for a in first] == [0.0] * 3
+    assert [a.params.temperature for a in second] == [0.6] * 2
+    assert usage.judge_calls == 5
 
 
 def test_policy_judge_leaves_out_what_does_not_fit(renderer):
@@ -441,7 +448,7 @@ def test_a_second_model_draws_something_else_when_asked_again(packaged):
     assert [x.tokens for x in a] == [x.tokens for x in b] != [x.tokens for x in c]
 
 
-# --- what SGPO makes of a judge --------------------------------------------------------------------------------------
+# --- what SGPO makes of a judge ------------------------------------------------------------------
 class Says:
     """A judge that answers from a list; [] = no valid vote."""
 
@@ -466,22 +473,19 @@ def test_sgpo_scores_a_whole_group_or_none_of_it(renderer):
         method = SGPO(ctx, group_size=4, judge_share=1.0, reward="raw")
         method.judge = Says(*votes)
         (item,) = collect(method, [problem(answer="7")], engine)
-        assert len(method.judge.asked) == 3 and all(
-            method.judge.asked
-        )  # the empty response is worth 0 and needs no judge
+        # the empty response is worth 0 and needs no judge
+        assert len(method.judge.asked) == 3
+        assert all(method.judge.asked)
         if scored:
-            assert item.group.scores.tolist() == [0.0, 0.0, 1.0, 0.5] and ctx.events["p"] == {
-                "judged": 3
-            }
+            assert item.group.scores.tolist() == [0.0, 0.0, 1.0, 0.5]
+            assert ctx.events["p"] == {"judged": 3}
         else:
-            assert (
-                item.group.scores is None
-                and ctx.events["p"] == {"judge_failed": 1}
-                and all((r.advantage == 0).all() for r in item.rows)
-            )
+            assert item.group.scores is None
+            assert ctx.events["p"] == {"judge_failed": 1}
+            assert all((r.advantage == 0).all() for r in item.rows)
 
 
-# --- how good a judge is --------------------------------------------------------------------------------------------
+# --- how good a judge is -------------------------------------------------------------------------
 def rows_of(*pairs: tuple[int, int | None], question: str | None = None) -> list[dict]:
     return [
         {
@@ -498,7 +502,8 @@ def rows_of(*pairs: tuple[int, int | None], question: str | None = None) -> list
 
 
 def test_metrics_of_a_worked_example():
-    """4 rows with an error (found at the step, too early, missed, abstained), 3 without (cleared, accused, abstained)."""
+    """4 rows with an error (found at the step, too early, missed, abstained), 3 without (cleared,
+    accused, abstained)."""
     s = score(rows_of((2, 2), (3, 1), (1, -1), (0, None), (-1, -1), (-1, 0), (-1, None)))
     assert (
         s["rows"],
@@ -509,17 +514,13 @@ def test_metrics_of_a_worked_example():
         s["late"],
         s["calls"],
     ) == (7, 5, 2, 4, 1, 0, 14)
-    assert (
-        s["exact"] == pytest.approx(2 / 7)
-        and s["error_acc"] == pytest.approx(1 / 4)
-        and s["correct_acc"] == pytest.approx(1 / 3)
-    )
+    assert s["exact"] == pytest.approx(2 / 7)
+    assert s["error_acc"] == pytest.approx(1 / 4)
+    assert s["correct_acc"] == pytest.approx(1 / 3)
     assert s["f1"] == pytest.approx(2 * (1 / 4) * (1 / 3) / (1 / 4 + 1 / 3)) == pytest.approx(2 / 7)
-    assert (
-        s["precision"] == pytest.approx(2 / 3)
-        and s["recall"] == pytest.approx(2 / 4)
-        and s["split_f1"] == pytest.approx(4 / 7)
-    )
+    assert s["precision"] == pytest.approx(2 / 3)
+    assert s["recall"] == pytest.approx(2 / 4)
+    assert s["split_f1"] == pytest.approx(4 / 7)
     assert s["exact_lo"], s["exact_hi"] == pytest.approx(wilson(2, 7))
     assert s["exact_se"] == pytest.approx(
         (2 / 7 * 5 / 7 / 6) ** 0.5
@@ -529,13 +530,17 @@ def test_metrics_of_a_worked_example():
 def test_an_abstention_is_never_right():
     for label in (-1, 0, 3):
         s = score(rows_of((label, None)))
-        assert s["exact"] == 0 and s["abstained"] == 1 and s["judged"] == 0
+        assert s["exact"] == 0
+        assert s["abstained"] == 1
+        assert s["judged"] == 0
     assert score(rows_of((-1, None), (0, None)))["f1"] == 0
 
 
 def test_a_set_without_errors_has_no_f1_and_rows_of_one_question_are_one_piece_of_evidence():
     s = score(rows_of((-1, -1), (-1, 0)))
-    assert s["f1"] != s["f1"] and s["recall"] != s["recall"] and s["correct_acc"] == 0.5
+    assert s["f1"] != s["f1"]
+    assert s["recall"] != s["recall"]
+    assert s["correct_acc"] == 0.5
     many = [r for i in range(10) for r in rows_of(*[(0, 0 if i % 2 else -1)] * 5, question=f"q{i}")]
     assert score(many)["exact_se"] > 2 * clustered_se(
         pd.Series([r["judgement"] == 0 for r in many]).to_numpy(float), range(50)
@@ -552,10 +557,11 @@ def test_summary_gives_every_subset_its_line_and_the_file_another():
         ("a", 2, 1.0),
         ("b", 2, 0.0),
         ("all", 4, pytest.approx(2 / 3)),
-    ] and parts[-1]["f1_mean"] == 0.5
+    ]
+    assert parts[-1]["f1_mean"] == 0.5
 
 
-# --- labelled data --------------------------------------------------------------------------------------------------
+# --- labelled data -------------------------------------------------------------------------------
 GOOD = [
     {
         "id": "gsm8k-1",
@@ -622,7 +628,8 @@ def test_rows_that_do_not_fit_are_set_aside_with_their_reason(tmp_path):
     assert [q["reason"] for q in found.quarantine] == [reason for _, reason in BAD] + [
         "not a JSON object"
     ]
-    assert found.quarantine[0]["place"] == "steps.jsonl:5" and found.reasons()["no steps"] == 2
+    assert found.quarantine[0]["place"] == "steps.jsonl:5"
+    assert found.reasons()["no steps"] == 2
 
 
 def test_limit_takes_the_first_rows_of_each_subset_and_solutions_are_joined(tmp_path):
@@ -632,18 +639,19 @@ def test_limit_takes_the_first_rows_of_each_subset_and_solutions_are_joined(tmp_
         [{"problem": "2 + 3*4 ?", "solution": "3*4=12, 2+12=14", "answer": "14"}],
     )
     found = read_labelled([file], limit=1, solutions=[str(tmp_path / "s.jsonl")])
-    assert [r.uid for r in found.rows] == ["gsm8k-1", "math-1"] and [
-        r.problem.solution for r in found.rows
-    ] == ["3*4=12, 2+12=14", None]
+    assert [r.uid for r in found.rows] == ["gsm8k-1", "math-1"]
+    assert [r.problem.solution for r in found.rows] == ["3*4=12, 2+12=14", None]
 
 
 @pytest.mark.parametrize("suffix", [".json", ".parquet"])
 def test_other_file_types_of_steps_are_read(suffix, tmp_path):
     frame = pd.DataFrame(GOOD[:3])
     file = tmp_path / f"steps{suffix}"
-    file.write_text(frame.to_json(orient="records")) if suffix == ".json" else frame.astype(
-        {"gold": str}
-    ).to_parquet(file)
+    (
+        file.write_text(frame.to_json(orient="records"))
+        if suffix == ".json"
+        else frame.astype({"gold": str}).to_parquet(file)
+    )
     assert [(r.uid, r.steps, r.label) for r in read_labelled([str(file)]).rows] == [
         (r["id"], tuple(r["steps"]), r["label"]) for r in GOOD[:3]
     ]
@@ -670,13 +678,11 @@ def test_the_real_files_are_read_whole(shared):
         "olympiadbench",
         "omnimath",
     }
-    assert (
-        all(r.label == -1 for r in found.rows if r.file == "prm800k_ratings_300")
-        and len(found.rows) == 2479
-    )
+    assert all(r.label == -1 for r in found.rows if r.file == "prm800k_ratings_300")
+    assert len(found.rows) == 2479
 
 
-# --- running a judge ------------------------------------------------------------------------------------------------
+# --- running a judge -----------------------------------------------------------------------------
 class Counting(Reference):
     """The reference judge, counting what it is asked; it abstains from questions with `1/3`."""
 
@@ -694,7 +700,8 @@ def test_rows_already_judged_are_not_judged_again(tmp_path):
     config = JudgeConfig("reference", tmp_path / "out", batch=2)
     first = Counting()
     rows = judge_rows(config, lambda: first, found, quiet=True)
-    assert [r["judgement"] for r in rows] == [1, -1, None, 0] and [r["votes"] for r in rows] == [
+    assert [r["judgement"] for r in rows] == [1, -1, None, 0]
+    assert [r["votes"] for r in rows] == [
         [2],
         [None],
         [],
@@ -751,29 +758,27 @@ def test_the_verb_prints_the_table_and_writes_it(tmp_path):
         "| steps/gsm8k | 2 | 2 | 0 | 100.0 ± –" in done.stdout
         or "| steps/gsm8k | 2 | 2 | 0 | 100.0 |" in done.stdout
     )
-    assert (
-        "set aside: 1 x no question" in done.stdout
-        and "4/4" in done.stderr
-        and done.stdout.rstrip().endswith("o")
-    )
+    assert "set aside: 1 x no question" in done.stdout
+    assert "4/4" in done.stderr
+    assert done.stdout.rstrip().endswith("o")
     parts = json.loads((tmp_path / "o/summary.json").read_text())["parts"]
     assert [(p["subset"], p["rows"], p["exact"], p["f1"]) for p in parts] == [
         ("gsm8k", 2, 1.0, 1.0),
         ("math", 2, 1.0, 1.0),
         ("all", 4, 1.0, 1.0),
     ]
-    assert len(list(read_jsonl(tmp_path / "o/judgements.jsonl"))) == 4 and list(
-        pd.read_csv(tmp_path / "o/summary.csv").subset
-    ) == ["gsm8k", "math", "all"]
+    assert len(list(read_jsonl(tmp_path / "o/judgements.jsonl"))) == 4
+    assert list(pd.read_csv(tmp_path / "o/summary.csv").subset) == ["gsm8k", "math", "all"]
     before = (tmp_path / "o/judgements.jsonl").read_bytes()
     assert (
         run("--judge", "reference", "steps.jsonl", "--out", "o", cwd=tmp_path).stdout == done.stdout
-        and (tmp_path / "o/judgements.jsonl").read_bytes() == before
     )
+    assert (tmp_path / "o/judgements.jsonl").read_bytes() == before
 
 
 def test_a_killed_run_goes_on(tmp_path, shared):
-    """Killed with -9 while it judges; the same command then judges the rest only, and ends in the judgements of an undisturbed run."""
+    """Killed with -9 while it judges; the same command then judges the rest only, and ends in the
+    judgements of an undisturbed run."""
     words = [
         "--judge",
         "reference",
@@ -799,10 +804,8 @@ def test_a_killed_run_goes_on(tmp_path, shared):
     process.wait()
     before = store.read_text().rpartition("\n")[0]
     assert 0 < before.count("\n") + 1 < 293
-    assert (
-        run(*words, "--out", "killed", cwd=tmp_path).returncode == 0
-        and run(*words, "--out", "whole", cwd=tmp_path).returncode == 0
-    )
+    assert run(*words, "--out", "killed", cwd=tmp_path).returncode == 0
+    assert run(*words, "--out", "whole", cwd=tmp_path).returncode == 0
     assert store.read_text().startswith(before)
     facts = [
         {
@@ -811,13 +814,16 @@ def test_a_killed_run_goes_on(tmp_path, shared):
         }
         for d in ("killed", "whole")
     ]
-    assert facts[0] == facts[1] and len(facts[0]) == 293 == len(list(read_jsonl(store)))
+    assert facts[0] == facts[1]
+    assert len(facts[0]) == 293 == len(list(read_jsonl(store)))
 
 
 def test_the_policy_needs_a_model_and_a_tiny_one_abstains(tmp_path):
     write(tmp_path / "steps.jsonl", GOOD)
     done = run("--judge", "policy", "steps.jsonl", "--out", "o", cwd=tmp_path)
-    assert done.returncode == 2 and "--model" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2
+    assert "--model" in done.stderr
+    assert "Traceback" not in done.stderr
     done = run(
         "--judge",
         "policy",
@@ -833,13 +839,11 @@ def test_the_policy_needs_a_model_and_a_tiny_one_abstains(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     rows = list(read_jsonl(tmp_path / "p/judgements.jsonl"))
-    assert [r["judgement"] for r in rows] == [None] * 4 and all(
-        r["events"] for r in rows
-    )  # it knows only its own arithmetic, and says no JSON
-    assert (
-        json.loads((tmp_path / "p/summary.json").read_text())["parts"][-1]["abstained"] == 4
-        and "| steps/all | 4 | 0 | 4 | 0.0" in done.stdout
-    )
+    # it knows only its own arithmetic, and says no JSON
+    assert [r["judgement"] for r in rows] == [None] * 4
+    assert all(r["events"] for r in rows)
+    assert json.loads((tmp_path / "p/summary.json").read_text())["parts"][-1]["abstained"] == 4
+    assert "| steps/all | 4 | 0 | 4 | 0.0" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -872,16 +876,12 @@ def test_the_policy_needs_a_model_and_a_tiny_one_abstains(tmp_path):
 def test_wrong_usage_of_the_verb(words, code, said, tmp_path):
     write(tmp_path / "steps.jsonl", GOOD)
     done = run(*words, "--out", "o", cwd=tmp_path)
-    assert (
-        done.returncode == code
-        and said in " ".join(done.stderr.split())
-        and "Traceback" not in done.stderr
-        and "sk-secret" not in done.stderr + done.stdout
-    )
-    assert (
-        not [f for f in tmp_path.rglob("*") if f.is_file() and b"sk-secret" in f.read_bytes()]
-        and not (tmp_path / "o/judgements.jsonl").exists()
-    )
+    assert done.returncode == code
+    assert said in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert "sk-secret" not in done.stderr + done.stdout
+    assert not [f for f in tmp_path.rglob("*") if f.is_file() and b"sk-secret" in f.read_bytes()]
+    assert not (tmp_path / "o/judgements.jsonl").exists()
 
 
 def test_judges_are_listed():
@@ -892,6 +892,5 @@ def test_judges_are_listed():
         text=True,
         timeout=120,
     )
-    assert {r["name"] for r in json.loads(done.stdout)} == set(JUDGES.names()) and all(
-        r["about"] for r in json.loads(done.stdout)
-    )
+    assert {r["name"] for r in json.loads(done.stdout)} == set(JUDGES.names())
+    assert all(r["about"] for r in json.loads(done.stdout))

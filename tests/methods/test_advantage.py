@@ -18,9 +18,8 @@ def test_the_codes_advantage_is_the_papers_times_sqrt_seven_eighths():
     r = torch.tensor([1.0] + [0.0] * 7, dtype=torch.float64)
     paper, code = group_advantage(r, eps=0.0), group_advantage(r, ddof=1, eps=0.0)
     assert torch.allclose(code, paper * (7 / 8) ** 0.5)
-    assert code[0].item() == pytest.approx(2.475, abs=1e-3) and code[1].item() == pytest.approx(
-        -0.354, abs=1e-3
-    )
+    assert code[0].item() == pytest.approx(2.475, abs=1e-3)
+    assert code[1].item() == pytest.approx(-0.354, abs=1e-3)
 
 
 @given(rewards)

@@ -1,4 +1,5 @@
-"""What backends say of themselves: complete, true to the specifications, and the same in `ls`, the dry run and docs/methods.md."""
+"""What backends say of themselves: complete, true to the specifications, and the same in `ls`, the
+dry run and docs/methods.md."""
 
 from __future__ import annotations
 
@@ -34,28 +35,29 @@ def test_the_command_that_renews_the_document_prints_it():
     done = subprocess.run(
         [sys.executable, "-m", "sage_bench", *words], capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == 0 and done.stdout == describe.markdown()
+    assert done.returncode == 0
+    assert done.stdout == describe.markdown()
     wrong = subprocess.run(
         [sys.executable, "-m", "sage_bench", "ls", "tasks", "--markdown"],
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert wrong.returncode == 2 and "no document of tasks" in wrong.stderr
+    assert wrong.returncode == 2
+    assert "no document of tasks" in wrong.stderr
 
 
 def test_the_document_has_every_fact():
     text = describe.markdown()
     for row in (describe.backend(name) for name in OURS):
         section = re.search(rf"\n## {row['name']}\n(.*?)(?=\n## |\Z)", text, re.DOTALL)[1]
-        assert (
-            row["about"] in section
-            and row["source"] in section
-            and all(n in section for n in [*row["notes"], *row["columns"], *row["needs"]])
-        )
+        assert row["about"] in section
+        assert row["source"] in section
+        assert all(n in section for n in [*row["notes"], *row["columns"], *row["needs"]])
         assert all(f"`{k}={describe.shown(v)}`" in section for k, v in row["objective"].items())
         if row["builds_on"]:
-            assert f"(#{row['builds_on']})" in section and row["builds_on"] in OURS
+            assert f"(#{row['builds_on']})" in section
+            assert row["builds_on"] in OURS
     for judge in JUDGES.names():
         assert f"| `{judge}` | {describe.about(JUDGES.get(judge))}" in text
 
@@ -83,11 +85,9 @@ def test_verbose_listing_has_the_same_facts():
 @pytest.mark.parametrize("name", OURS)
 def test_metadata_is_complete_and_consistent(name):
     row, config = describe.backend(name), BACKENDS.get(name).Config
-    assert (
-        row["source"]
-        and row["about"].endswith(".")
-        and set(row["needs"]) <= {"sample", "score", "saliency"}
-    )
+    assert row["source"]
+    assert row["about"].endswith(".")
+    assert set(row["needs"]) <= {"sample", "score", "saliency"}
     assert set(row["objective"]) <= set(Objective.model_fields)
     code = inspect.getsource(sys.modules[row["module"]]) + inspect.getsource(
         sys.modules["sage_bench.methods.base"]
@@ -99,9 +99,12 @@ def test_metadata_is_complete_and_consistent(name):
         make_config(BACKENDS.get(name), {}),
     )
     for s in row["switches"]:
-        assert s["help"] and len(s["help"]) > 8 and s["values"]
+        assert s["help"]
+        assert len(s["help"]) > 8
+        assert s["values"]
         if "paper" in s:
-            assert s["paper"] != s["code"] and getattr(by_code, s["name"]) == s["code"]
+            assert s["paper"] != s["code"]
+            assert getattr(by_code, s["name"]) == s["code"]
             assert s["paper"] == describe.UNSTATED or getattr(by_paper, s["name"]) == s["paper"]
     assert {n for n in re.findall(r"`objective\.(\w+)=", " ".join(row["notes"]))} <= set(
         Objective.model_fields
@@ -114,7 +117,8 @@ def test_metadata_is_complete_and_consistent(name):
     )
 
 
-# What the specifications give as the implementation's defaults: spec sage.md sections 2 and 8, hint-oar.md section C, sgpo-luffy-scaf-sft.md section 7.
+# What the specifications give as the implementation's defaults: spec sage.md sections 2 and 8,
+# hint-oar.md section C, sgpo-luffy-scaf-sft.md section 7.
 SPECIFIED = {
     "sage": {
         "levels": 3,
@@ -206,13 +210,9 @@ def test_sources_name_what_the_specifications_name(shared):
 def test_a_backend_of_ones_own_is_described_by_its_own_words():
     load_file(ROOT / "examples/last_hint.py")
     row = describe.backend("last_hint")
-    assert (
-        row["builds_on"] == "grpo"
-        and row["source"] == ""
-        and row["notes"] == []
-        and "strongest hint" in row["about"]
-    )
-    assert (
-        "last_hint" in describe.markdown(all_registered=True)
-        and "last_hint" not in describe.markdown()
-    )
+    assert row["builds_on"] == "grpo"
+    assert row["source"] == ""
+    assert row["notes"] == []
+    assert "strongest hint" in row["about"]
+    assert "last_hint" in describe.markdown(all_registered=True)
+    assert "last_hint" not in describe.markdown()

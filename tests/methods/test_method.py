@@ -34,11 +34,9 @@ def test_a_round_holds_only_the_prompts_that_still_fail(renderer):
         ["rollout"],
         ["rollout"],
     ]
-    assert (
-        [i.usage.rollouts for i in items] == [2, 8, 2]
-        and items[1].usage.hint_calls == 1
-        and items[1].usage.rounds == 5
-    )
+    assert [i.usage.rollouts for i in items] == [2, 8, 2]
+    assert items[1].usage.hint_calls == 1
+    assert items[1].usage.rounds == 5
 
 
 def test_keys_do_not_depend_on_the_batch(renderer):
@@ -54,7 +52,8 @@ def test_keys_do_not_depend_on_the_batch(renderer):
 
     a, b = problem("a", "first"), problem("b", "second")
     together, alone = keys([a, b]), keys([b])
-    assert together["b"] == alone["b"] and together["b"][0] == (7, "b", 0)
+    assert together["b"] == alone["b"]
+    assert together["b"][0] == (7, "b", 0)
     assert len(set(together["a"])) == len(together["a"])
 
 
@@ -72,7 +71,8 @@ def test_order_of_problems_is_kept_whatever_ends_first(renderer):
 
 def test_an_empty_batch_ends_at_once(renderer):
     engine = ScriptedEngine(renderer.tokenizer, lambda p, k: "")
-    assert collect(GRPO(context(renderer)), [], engine) == [] and engine.rounds == []
+    assert collect(GRPO(context(renderer)), [], engine) == []
+    assert engine.rounds == []
 
 
 def test_unknown_switch_names_key_and_suggests(renderer):
@@ -124,16 +124,13 @@ def test_only_the_level_that_is_needed_is_written_judged_and_asked_for_again(ren
         [problem("a"), problem("b")],
         engine,
     )
-    assert written == [["weak", None, None], ["better", None, None]] and ctx.events["p"] == {
-        "hint_leak": 1
-    }
+    assert written == [["weak", None, None], ["better", None, None]]
+    assert ctx.events["p"] == {"hint_leak": 1}
     assert all(a.params.stop == ('"level_2"',) for r in engine.rounds for a in r)
     (second,), _ = drive([ctx.write_hints(problem(), only=2)], [problem()], engine)
-    assert (
-        second == [None, "fine", None]
-        and engine.rounds[-1][0].params.stop == ('"level_3"',)
-        and ctx.events["p"]["hint_leak"] == 1
-    )
+    assert second == [None, "fine", None]
+    assert engine.rounds[-1][0].params.stop == ('"level_3"',)
+    assert ctx.events["p"]["hint_leak"] == 1
 
 
 def test_hints_are_a_generator_that_records_why_there_are_none(renderer):
@@ -145,31 +142,25 @@ def test_hints_are_a_generator_that_records_why_there_are_none(renderer):
         try:
             asks = next(program)
             while True:
-                assert isinstance(asks[0], Sample) and asks[0].purpose == "hint"
+                assert isinstance(asks[0], Sample)
+                assert asks[0].purpose == "hint"
                 engine = ScriptedEngine(renderer.tokenizer, lambda prompt, k: next(said))
                 asks = program.send(engine.run(asks))
         except StopIteration as stop:
             return stop.value
 
     assert hints_of(problem("ok"), [HINTS]) == ["weak", "medium", "strong"]
-    assert (
-        hints_of(problem("none", solution=None), []) == []
-        and ctx.events["none"]["hint_no_solution"] == 1
-    )
-    assert hints_of(problem("garbage"), ["nonsense", "more"]) == [] and ctx.events["garbage"] == {
+    assert hints_of(problem("none", solution=None), []) == []
+    assert ctx.events["none"]["hint_no_solution"] == 1
+    assert hints_of(problem("garbage"), ["nonsense", "more"]) == []
+    assert ctx.events["garbage"] == {
         "hint_unparsable": 2,
         "hint_failed": 1,
     }
     leaky = '{"level_1": "weak", "level_2": "medium", "level_3": "it is 42"}'
-    assert (
-        hints_of(problem("leak"), [leaky, HINTS]) == ["weak", "medium", "strong"]
-        and ctx.events["leak"]["hint_leak"] == 1
-    )
-    assert (
-        hints_of(problem("leaks"), [leaky, leaky]) == ["weak", "medium", None]
-        and ctx.events["leaks"]["hint_leak"] == 2
-    )
-    assert (
-        hints_of(problem("long", question="1+" * 400), []) == []
-        and ctx.events["long"]["hint_prompt_too_long"] == 1
-    )
+    assert hints_of(problem("leak"), [leaky, HINTS]) == ["weak", "medium", "strong"]
+    assert ctx.events["leak"]["hint_leak"] == 1
+    assert hints_of(problem("leaks"), [leaky, leaky]) == ["weak", "medium", None]
+    assert ctx.events["leaks"]["hint_leak"] == 2
+    assert hints_of(problem("long", question="1+" * 400), []) == []
+    assert ctx.events["long"]["hint_prompt_too_long"] == 1

@@ -1,4 +1,5 @@
-"""The objective: values by hand, gradients by finite differences, weights that do not depend on batching."""
+"""The objective: values by hand, gradients by finite differences, weights that do not depend on
+batching."""
 
 from __future__ import annotations
 
@@ -147,4 +148,5 @@ def test_statistics_count_policy_gradient_tokens_only():
         torch.tensor([0, 0, 2]),
         OBJECTIVE,
     )
-    assert stats["pg_tokens"].item() == 2 and stats["clip_fraction"].item() == 1
+    assert stats["pg_tokens"].item() == 2
+    assert stats["clip_fraction"].item() == 1

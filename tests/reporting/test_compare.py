@@ -1,4 +1,5 @@
-"""`sage-bench compare`, the tables and the report over evaluation runs: what is paired, refused, marked and printed."""
+"""`sage-bench compare`, the tables and the report over evaluation runs: what is paired, refused,
+marked and printed."""
 
 from __future__ import annotations
 
@@ -59,29 +60,23 @@ def test_the_table_is_paired_by_question_and_corrected(two):
         100 * (scores[0] - scores[1]).mean()
     )  # equal sizes: macro = micro
     delta = scores[0][:40] - scores[1][:40]
-    assert short.diff == pytest.approx(100 * delta.mean()) and short.se == pytest.approx(
-        100 * stats.sem(delta)
-    )
+    assert short.diff == pytest.approx(100 * delta.mean())
+    assert short.se == pytest.approx(100 * stats.sem(delta))
     unpaired = 100 * np.hypot(stats.sem(scores[0][:40]), stats.sem(scores[1][:40]))
     assert short.se < 0.8 * unpaired  # what pairing is for
-    assert [r.holm for r in found.rows] == pytest.approx(holm([r.p for r in found.rows])) and all(
-        r.significant for r in found.rows
-    )
+    assert [r.holm for r in found.rows] == pytest.approx(holm([r.p for r in found.rows]))
+    assert all(r.significant for r in found.rows)
     text = comparison_markdown(found)
-    assert (
-        text.count("**+") == 3
-        and "n.s." not in text.split("\n\n")[0]
-        and "| sage @40 − grpo @40, avg | 80 |" in text
-    )
+    assert text.count("**+") == 3
+    assert "n.s." not in text.split("\n\n")[0]
+    assert "| sage @40 − grpo @40, avg | 80 |" in text
 
 
 def test_no_difference_is_called_n_s(tmp_path):
     same = [write_run(tmp_path / str(i), f"m{i}", draw(i, WEAK)) for i in (1, 2)]
     found = compare_runs(eval_runs(same), Metric())
-    assert (
-        not any(r.significant for r in found.rows)
-        and comparison_markdown(found).count("n.s. |") == 3
-    )
+    assert not any(r.significant for r in found.rows)
+    assert comparison_markdown(found).count("n.s. |") == 3
     assert "80 % power" in found.notes[-1]
 
 
@@ -100,10 +95,8 @@ def test_many_runs_are_compared_with_the_first_or_the_named_or_all_with_all(tmp_
         ("m2 @40", "m0 @40"),
         ("m2 @40", "m1 @40"),
     }
-    assert (
-        all(r.holm >= r.p for r in every.rows)
-        and max(r.holm / r.p for r in every.rows if r.holm < 1) > 1.5
-    )
+    assert all(r.holm >= r.p for r in every.rows)
+    assert max(r.holm / r.p for r in every.rows if r.holm < 1) > 1.5
     with pytest.raises(UsageError, match="did you mean `m2 @40`"):
         compare_runs(runs, Metric(), against="m2@40")
 
@@ -125,34 +118,34 @@ def test_runs_that_were_not_asked_alike_are_refused_unless_allowed(tmp_path, kin
     ]
     with pytest.raises(UsageError) as error:
         compare_runs(eval_runs(folders), Metric())
-    assert (
-        f"a @40 and b @40 differ in {kind}" in str(error.value)
-        and said in str(error.value)
-        and f"--allow {kind}" in str(error.value)
-    )
+    assert f"a @40 and b @40 differ in {kind}" in str(error.value)
+    assert said in str(error.value)
+    assert f"--allow {kind}" in str(error.value)
     allowed = compare_runs(eval_runs(folders), Metric(), allow=[kind])
-    assert len(allowed.rows) == 3 and any(said in n for n in allowed.notes)
+    assert len(allowed.rows) == 3
+    assert any(said in n for n in allowed.notes)
 
 
 def test_s8_06_missing_samples_never_dilute(tmp_path, two):
-    """A question that lacks samples is left out on both sides; it is neither wrong nor averaged over fewer."""
+    """A question that lacks samples is left out on both sides; it is neither wrong nor averaged
+    over fewer."""
     whole, partial = (
         two[0],
         write_run(tmp_path / "cut", "sage", draw(2, STRONG), drop=6),
     )  # one question gone, one with 2 of 4 samples
     result = read_eval(partial).tasks["short"]
-    assert result.status == "partial 154/156" and len(result.means) == 38
+    assert result.status == "partial 154/156"
+    assert len(result.means) == 38
     right = (draw(2, STRONG)["short"] == "7").mean(1)
-    assert result.means == pytest.approx(right[:38]) and result.means.mean() != pytest.approx(
-        (right * 4).sum() / 160
-    )
+    assert result.means == pytest.approx(right[:38])
+    assert result.means.mean() != pytest.approx((right * 4).sum() / 160)
     found = compare_runs(eval_runs([whole, partial]), Metric())
-    assert [r.questions for r in found.rows] == [78, 38, 40] and found.partial
+    assert [r.questions for r in found.rows] == [78, 38, 40]
+    assert found.partial
     assert found.rows[1].value_b == pytest.approx(100 * (draw(1, WEAK)["short"] == "7")[:38].mean())
     board = leaderboard([read_eval(partial)], passes=True)
-    assert set(board[board.task == "short"].n_questions) == {38} and "partial 154/156" in set(
-        board.status
-    )
+    assert set(board[board.task == "short"].n_questions) == {38}
+    assert "partial 154/156" in set(board.status)
 
 
 def test_s8_07_more_samples_than_there_are_is_nan_in_tables_and_an_error_on_request(tmp_path, two):
@@ -168,18 +161,15 @@ def test_s8_07_more_samples_than_there_are_is_nan_in_tables_and_an_error_on_requ
     ]
     found = compare_runs(eval_runs(uneven), Metric("pass", 4))
     average, short, long = found.rows
-    assert (
-        np.isnan([average.diff, long.diff, average.holm]).all()
-        and short.value_b > 0
-        and any("no average" in n for n in found.notes)
-    )
-    assert found.as_json()["rows"][0]["diff"] is None and "– | – |" in comparison_markdown(found)
+    assert np.isnan([average.diff, long.diff, average.holm]).all()
+    assert short.value_b > 0
+    assert any("no average" in n for n in found.notes)
+    assert found.as_json()["rows"][0]["diff"] is None
+    assert "– | – |" in comparison_markdown(found)
     board = leaderboard([read_eval(uneven[0])], passes=True)
-    assert (
-        set(board[board.metric == "pass@4"].task) == {"short"}
-        and not board.value.isna().any()
-        and set(board[board.metric == "avg@n"].task) == {"short", "long", "avg"}
-    )
+    assert set(board[board.metric == "pass@4"].task) == {"short"}
+    assert not board.value.isna().any()
+    assert set(board[board.metric == "avg@n"].task) == {"short", "long", "avg"}
 
 
 def test_pass_and_majority_on_the_same_questions(two):
@@ -210,13 +200,15 @@ def test_equal_answers_are_one_class_by_the_grader_and_kept_until_the_grades_cha
     table = draw(2, STRONG)["short"]
     for doc, row in enumerate(table):
         half = {votes[doc][s] for s, a in enumerate(row) if a in {"1/2", "0.5"}}
-        assert len(half) <= 1 and all(
+        assert len(half) <= 1
+        assert all(
             (votes[doc][s] == 0) == (a == "7") and (votes[doc][s] == -1) == (a == "")
             for s, a in enumerate(row)
         )
     kept = two[1] / "votes/short.math_verify.json"
     before = kept.read_text()
-    assert load_votes(two[1], "short", "math_verify") == votes and kept.read_text() == before
+    assert load_votes(two[1], "short", "math_verify") == votes
+    assert kept.read_text() == before
     grades = two[1] / "grades/short.math_verify.jsonl"
     rows = [json.loads(line) for line in grades.read_text().splitlines()]
     grades.write_text("".join(json.dumps({**r, "correct": False}) + "\n" for r in rows))
@@ -236,7 +228,8 @@ def test_classes_ask_the_grader_once_a_class():
         {"sample": i, "correct": False, "extracted": a}
         for i, a in enumerate(["a1", "b1", "a2", "b2", "a1", "c"])
     ]
-    assert answer_classes(rows, same) == {0: 1, 2: 1, 4: 1, 1: 2, 3: 2, 5: 3} and asked == [
+    assert answer_classes(rows, same) == {0: 1, 2: 1, 4: 1, 1: 2, 3: 2, 5: 3}
+    assert asked == [
         "a1",
         "b1",
     ]
@@ -261,18 +254,17 @@ def test_training_seeds_are_a_level_of_their_own(tmp_path):
     of = lambda m: [r.scores for r in runs.values() if r.method == m]  # noqa: E731
     by_hand = paired_over_seeds(of("sage"), of("grpo"))
     average = found.rows[0]
-    assert (average.a, average.b, average.task) == ("sage", "grpo", "avg") and (
+    assert (average.a, average.b, average.task) == ("sage", "grpo", "avg")
+    assert (
         average.diff,
         average.se,
         average.p,
     ) == pytest.approx((100 * by_hand.mean, 100 * by_hand.se, by_hand.p))
     assert "contain training seeds and questions (grpo: 3 seeds, sage: 3 seeds)" in found.notes[-2]
     table = seed_table(list(runs.values()))
-    assert (
-        list(table.index) == ["grpo", "sage"]
-        and set(table.seeds) == {"0, 1, 2"}
-        and (table.se >= table["of questions"]).all()
-    )
+    assert list(table.index) == ["grpo", "sage"]
+    assert set(table.seeds) == {"0, 1, 2"}
+    assert (table.se >= table["of questions"]).all()
     assert table.avg["sage"] == pytest.approx(100 * np.mean([macro(s)[0] for s in of("sage")]))
     with pytest.raises(UsageError, match="has the training seeds 0"):
         compare_runs(eval_runs(folders[:2]), Metric(), seeds=True)
@@ -291,7 +283,8 @@ def test_s8_23_other_data_under_the_same_name_is_another_table(tmp_path):
     )
     report([forty, more], tmp_path / "out")
     text = (tmp_path / "out/table.md").read_text()
-    assert text.count("| method | amc23 |") == 2 and " − " not in text
+    assert text.count("| method | amc23 |") == 2
+    assert " − " not in text
     with pytest.raises(UsageError, match="differ in data"):
         compare_runs(eval_runs([forty, more]), Metric())
 
@@ -312,39 +305,40 @@ def test_s8_24_limited_runs_are_watermarked_everywhere(tmp_path, capsys):
     assert [p.name for p in outputs if mark not in p.read_text()] == []
     whole = write_run(tmp_path / "n/bb", "grpo", draw(2, WEAK, questions=40))
     found = compare_runs(eval_runs([folder, whole]), Metric())
-    assert any(mark in n for n in found.notes) and [r.questions for r in found.rows] == [
+    # paired on what both have
+    assert any(mark in n for n in found.notes)
+    assert [r.questions for r in found.rows] == [
         10,
         5,
         5,
-    ]  # paired on what both have
+    ]
 
 
 def test_runs_of_other_sampling_stand_in_the_report_but_are_not_tested(tmp_path, two):
     hot = write_run(tmp_path / "hot", "hot", draw(5, STRONG), how={"short": {"temperature": 1.0}})
     report([*two, hot], tmp_path / "out")
     text = (tmp_path / "out/table.md").read_text()
-    assert (
-        "sage @40 − grpo @40: +" in text
-        and "hot @40 − " not in text
-        and "hot @40 is not compared with grpo @40: short: temperature 0.6 and 1.0" in text
-    )
-    assert "pass@4" in text and "median tokens" in text and "no answer %" in text
+    assert "sage @40 − grpo @40: +" in text
+    assert "hot @40 − " not in text
+    assert "hot @40 is not compared with grpo @40: short: temperature 0.6 and 1.0" in text
+    assert "pass@4" in text
+    assert "median tokens" in text
+    assert "no answer %" in text
 
 
 def test_the_leaderboard_has_every_metric_with_its_interval(two):
     board = leaderboard([read_eval(f) for f in two], passes=True)
-    assert set(board.metric) == {"avg@n", "pass@2", "pass@4"} and len(board) == 2 * 3 * 3
-    assert ((board.ci_lo <= board.value) & (board.value <= board.ci_hi)).all() and board[
-        board.task != "avg"
-    ].data_rev.eq("d1").all()
+    assert set(board.metric) == {"avg@n", "pass@2", "pass@4"}
+    assert len(board) == 2 * 3 * 3
+    assert ((board.ci_lo <= board.value) & (board.value <= board.ci_hi)).all()
+    assert board[board.task != "avg"].data_rev.eq("d1").all()
     run = read_eval(two[1])
     row = board[
         (board.method == "sage") & (board.task == "short") & (board.metric == "pass@4")
     ].iloc[0]
     mean, se = mean_se((run.tasks["short"].right > 0).astype(float))
-    assert (row.value, row.se_question) == pytest.approx((100 * mean, 100 * se)) and pd.isna(
-        row.se_seed
-    )
+    assert (row.value, row.se_question) == pytest.approx((100 * mean, 100 * se))
+    assert pd.isna(row.se_seed)
     assert set(leaderboard([run]).metric) == {"avg@n"}
 
 
@@ -364,28 +358,25 @@ def test_a_wrong_metric_says_what_to_write(text, said):
     assert said in str(error.value)
 
 
-# ---- the command ----------------------------------------------------------------------------------------------------
+# ---- the command --------------------------------------------------------------------------------
 def test_the_command_prints_a_table_or_json_and_its_exit_code_says_how_it_went(tmp_path, two):
     done = run(*map(str, two))
     assert done.returncode == 0 and "| sage @40 − grpo @40, avg | 80 |" in done.stdout, done.stderr
     told = json.loads(
         run(str(tmp_path), "--metric", "pass@4", "--json", "--against", "sage @40").stdout
     )
-    assert (
-        told["metric"] == "pass@4"
-        and {r["b"] for r in told["rows"]} == {"sage @40"}
-        and told["partial"] is False
-    )
+    assert told["metric"] == "pass@4"
+    assert {r["b"] for r in told["rows"]} == {"sage @40"}
+    assert told["partial"] is False
     write_run(tmp_path / "cut", "cut", draw(3, WEAK), drop=1)
     partial = run(str(two[0]), str(tmp_path / "cut"))
-    assert partial.returncode == 3 and "partial 159/160" in partial.stdout
+    assert partial.returncode == 3
+    assert "partial 159/160" in partial.stdout
 
     wrong = run(str(two[0]), str(two[1]), "--allow", "samplng")
-    assert (
-        wrong.returncode == 2
-        and "did you mean `sampling`" in wrong.stderr
-        and "Traceback" not in wrong.stderr
-    )
+    assert wrong.returncode == 2
+    assert "did you mean `sampling`" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
 
 
 @pytest.mark.parametrize(
@@ -411,7 +402,8 @@ def test_wrong_comparisons_are_usage_errors(tmp_path, two, names, options, said)
 
 
 def test_real_evaluations_are_compared(packaged, tmp_path):
-    """The packaged policy, really sampled: with another seed it does not differ; another temperature is refused by name."""
+    """The packaged policy, really sampled: with another seed it does not differ; another
+    temperature is refused by name."""
     from sage_bench.generation.samplers.local import Local
 
     from sage_bench.evaluation import runner
@@ -434,12 +426,10 @@ def test_real_evaluations_are_compared(packaged, tmp_path):
 
     a, b, hot = evaluate("a"), evaluate("b", seed=1), evaluate("hot", sampling={"temperature": 1.0})
     found = compare_runs(eval_runs([a, b]), Metric("maj", 2))
-    assert (
-        len(found.rows) == 1
-        and found.rows[0].questions == 8
-        and not found.rows[0].significant
-        and any("LIMITED" in n for n in found.notes)
-    )
+    assert len(found.rows) == 1
+    assert found.rows[0].questions == 8
+    assert not found.rows[0].significant
+    assert any("LIMITED" in n for n in found.notes)
     with pytest.raises(
         UsageError, match=r"differ in sampling \(tiny_short: temperature 0.6 and 1.0\)"
     ):

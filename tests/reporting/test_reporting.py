@@ -24,17 +24,20 @@ from sage_bench.statistics import macro, mean_se, paired, sampling_se, t_interva
 
 
 def test_standard_error_is_clustered_by_question():
-    """Samples of one question are copies here: the naive error over samples would be half as large."""
+    """Samples of one question are copies here: the naive error over samples would be half as
+    large."""
     question = np.array([0.0, 1.0, 1.0, 0.0, 1.0])
     mean, se = mean_se(question)
-    assert mean == 0.6 and se == pytest.approx(np.std(question, ddof=1) / np.sqrt(5))
+    assert mean == 0.6
+    assert se == pytest.approx(np.std(question, ddof=1) / np.sqrt(5))
     assert se == pytest.approx(stats.sem(question))
 
 
 def test_macro_average_weighs_benchmarks_alike():
     scores = {"a": np.array([1.0, 1.0]), "b": np.array([0.0, 1.0, 0.0, 1.0])}
     mean, se = macro(scores)
-    assert mean == 0.75 and se == pytest.approx(np.sqrt(0.0 + stats.sem(scores["b"]) ** 2) / 2)
+    assert mean == 0.75
+    assert se == pytest.approx(np.sqrt(0.0 + stats.sem(scores["b"]) ** 2) / 2)
 
 
 def test_sampling_error_matches_a_simulation():
@@ -47,7 +50,8 @@ def test_sampling_error_matches_a_simulation():
 
 
 def test_intervals_cover():
-    """t intervals of the mean of 30 questions, 2,000 simulated benchmarks: 95 % within 1.5 points."""
+    """t intervals of the mean of 30 questions, 2,000 simulated benchmarks: 95 % within 1.5
+    points."""
     rng = np.random.default_rng(1)
     truth, hits = 0.4, 0
     for _ in range(2000):
@@ -71,7 +75,8 @@ def test_paired_test_keeps_its_level_and_finds_a_gain():
     null = [paired(*simulate(rng, 0.0), draws=400, seed=i).p for i in range(300)]
     assert np.mean(np.array(null) < 0.05) < 0.09
     found = [paired(*simulate(rng, 0.8), draws=400, seed=i) for i in range(40)]
-    assert np.mean([f.p < 0.05 for f in found]) > 0.9 and np.mean([f.low > 0 for f in found]) > 0.9
+    assert np.mean([f.p < 0.05 for f in found]) > 0.9
+    assert np.mean([f.low > 0 for f in found]) > 0.9
 
 
 def test_paired_bootstrap_interval_covers():
@@ -129,23 +134,22 @@ def test_tables_say_what_they_show(tmp_path):
         "sage": run_of(tmp_path, "sage", 2, 0.3),
     }
     table = comparison(runs, {"grpo": {"no signal %": 40.0}})
-    assert (
-        list(table.index) == ["base", "grpo", "sage"]
-        and table.delta["base"] == 0
-        and table.delta["sage"] > table.delta["grpo"] > 0
-    )
+    assert list(table.index) == ["base", "grpo", "sage"]
+    assert table.delta["base"] == 0
+    assert table.delta["sage"] > table.delta["grpo"] > 0
     text = markdown(table, ["a note"])
-    assert text.count("\n|---|") == 1 and "**" in text and "–" in text and text.endswith("a note\n")
+    assert text.count("\n|---|") == 1
+    assert "**" in text
+    assert "–" in text
+    assert text.endswith("a note\n")
     found = compare("sage", "grpo", runs)
-    assert (
-        found["ci"][0] > 0 and found["ci"][0] < found["diff"] < found["ci"][1] and found["p"] < 0.01
-    )
+    assert found["ci"][0] > 0
+    assert found["ci"][0] < found["diff"] < found["ci"][1]
+    assert found["p"] < 0.01
     board = leaderboard(list(runs.values()))
-    assert (
-        list(board.columns) == LEADERBOARD
-        and len(board) == 9
-        and set(board[board.task == "avg"].n_questions) == {100}
-    )
+    assert list(board.columns) == LEADERBOARD
+    assert len(board) == 9
+    assert set(board[board.task == "avg"].n_questions) == {100}
 
 
 def test_a_partial_row_is_marked(tmp_path):
@@ -188,7 +192,8 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def weighted(tmp_path_factory):
-    """A run of OAR-G on short problems, which the tiny policy solves now and then: groups with right and wrong responses."""
+    """A run of OAR-G on short problems, which the tiny policy solves now and then: groups with
+    right and wrong responses."""
     from sage_bench.data.tiny_world import problems
 
     out = tmp_path_factory.mktemp("weighted")
@@ -242,9 +247,12 @@ def test_the_report_is_one_file_that_needs_no_network(trained, tmp_path):
     written = report([trained / "grpo", trained / "sage"], tmp_path)
     assert {p.name for p in written} == {"report.html", "curves.csv"}
     page = (tmp_path / "report.html").read_text()
-    assert "Reward without a hint" in page and "Hint use" in page and 'src="http' not in page
+    assert "Reward without a hint" in page
+    assert "Hint use" in page
+    assert 'src="http' not in page
     curves = pd.read_csv(tmp_path / "curves.csv")
-    assert set(curves.method) == {"grpo", "sage"} and {
+    assert set(curves.method) == {"grpo", "sage"}
+    assert {
         "plain_reward",
         "validation/reward",
         "dead_wrong",
@@ -269,12 +277,14 @@ def test_the_report_shows_affinity_and_the_hint_gap(trained, tmp_path):
 
 
 def test_token_weights_are_shown_as_coloured_text(weighted, tmp_path):
-    """One span a token, in order, with the number of the file; right and wrong responses side by side."""
+    """One span a token, in order, with the number of the file; right and wrong responses side by
+    side."""
     report([weighted], tmp_path)
     page = (tmp_path / "report.html").read_text()
     blocks = re.findall(r'<div class="tokens">(.*?)</div>', page, re.DOTALL)
     found = responses(weighted)
-    assert len(blocks) == len(found) > 1 and {r.facts.split(",")[0] for r in found} == {
+    assert len(blocks) == len(found) > 1
+    assert {r.facts.split(",")[0] for r in found} == {
         "right",
         "wrong",
     }
@@ -284,9 +294,8 @@ def test_token_weights_are_shown_as_coloured_text(weighted, tmp_path):
             block,
             re.DOTALL,
         )
-        assert [html_escapes.unescape(text) for *_, text in spans] == [
-            s.text for s in r.spans
-        ] and len(spans) == block.count("<span")
+        assert [html_escapes.unescape(text) for *_, text in spans] == [s.text for s in r.spans]
+        assert len(spans) == block.count("<span")
         assert all(
             side == ("" if w == "1.000" and not side else "up" if float(w) > 1 else "down")
             or abs(float(w) - 1) < 1e-3
@@ -324,17 +333,13 @@ def test_token_texts_are_escaped_and_weights_of_one_are_left_out(weighted, tmp_p
     assert [[s.text for s in r.spans] for r in responses(run)] == [nasty]
     report([run], tmp_path / "out")
     page = (tmp_path / "out/report.html").read_text()
-    assert (
-        "<script>document" not in page
-        and "<i>u" not in page
-        and "<u>1" not in page
-        and page.count('<div class="tokens">') == 1
-    )
+    assert "<script>document" not in page
+    assert "<i>u" not in page
+    assert "<u>1" not in page
+    assert page.count('<div class="tokens">') == 1
     dom = browse(tmp_path / "out/report.html", tmp_path / "profile")
-    assert (
-        "owned" not in re.search(r"<title>(.*?)</title>", dom)[1]
-        and "<b>" not in re.search(r'<div class="tokens">(.*?)</div>', dom, re.DOTALL)[1]
-    )
+    assert "owned" not in re.search(r"<title>(.*?)</title>", dom)[1]
+    assert "<b>" not in re.search(r'<div class="tokens">(.*?)</div>', dom, re.DOTALL)[1]
 
 
 # appended to a page: what the browser says of every token's colours, blended over the page's own
@@ -354,7 +359,8 @@ CONTRAST = r"""
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_coloured_tokens_are_readable_in_both_modes(weighted, tmp_path, dark):
-    """In a real browser: every token at least 4.5 : 1 against its background (WCAG AA), and colours that tell up from down."""
+    """In a real browser: every token at least 4.5 : 1 against its background (WCAG AA), and colours
+    that tell up from down."""
     report([weighted], tmp_path)
     page = tmp_path / "report.html"
     page.write_text(page.read_text().replace("</body>", CONTRAST + "</body>"))
@@ -364,14 +370,18 @@ def test_coloured_tokens_are_readable_in_both_modes(weighted, tmp_path, dark):
     told = json.loads(
         html_escapes.unescape(re.search(r'<pre id="seen">(.*?)</pre>', dom, re.DOTALL)[1])
     )
-    assert told["dark"] is dark and len(told["seen"]) > 20
+    assert told["dark"] is dark
+    assert len(told["seen"]) > 20
     assert min(s["contrast"] for s in told["seen"]) >= 4.5
     legend = {s["title"]: s["colour"] for s in told["seen"][:5]}
-    assert (
-        list(legend)
-        == ["weight 0.250", "weight 0.500", "weight 1.000", "weight 2.000", "weight 4.000"]
-        and len(set(legend.values())) == 5
-    )
+    assert list(legend) == [
+        "weight 0.250",
+        "weight 0.500",
+        "weight 1.000",
+        "weight 2.000",
+        "weight 4.000",
+    ]
+    assert len(set(legend.values())) == 5
 
 
 def test_summary_of_a_page_is_json_safe(tmp_path):

@@ -61,23 +61,26 @@ def test_a_training_run_goes_is_killed_and_is_found_dead(tmp_path):
             "steps",
             process.pid,
         )
-        assert (
-            seen.eta > 0
-            and seen.idle < 60
-            and "reward" in seen.note
-            and str(process.pid) in run(str(tmp_path)).stdout
-        )
+        assert seen.eta > 0
+        assert seen.idle < 60
+        assert "reward" in seen.note
+        assert str(process.pid) in run(str(tmp_path)).stdout
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     (dead,) = status(tmp_path / "run")
-    assert dead.state == "died" and dead.pid is None and dead.eta is None and dead.done >= 2
+    assert dead.state == "died"
+    assert dead.pid is None
+    assert dead.eta is None
+    assert dead.done >= 2
     assert "The command that began a run goes on with it" in run(str(tmp_path)).stdout
     (tmp_path / "run/status.json").write_text(
         json.dumps({"state": "failed", "step": 3, "steps": 500, "error": "OSError: disk full"})
     )
     (failed,) = status(tmp_path)
-    assert failed.state == "failed" and failed.note == "OSError: disk full" and failed.done == 3
+    assert failed.state == "failed"
+    assert failed.note == "OSError: disk full"
+    assert failed.done == 3
 
 
 def test_an_evaluation_is_counted_by_its_store(tmp_path):
@@ -95,22 +98,21 @@ def test_an_evaluation_is_counted_by_its_store(tmp_path):
     file = folder / "samples/tiny_short.jsonl"
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:7]))
     (part,) = status(folder)
-    assert (
-        part.state == "incomplete"
-        and part.done == 17
-        and part.parts["tiny_short"] == {"done": 7, "total": 20, "graded": True}
-    )
+    assert part.state == "incomplete"
+    assert part.done == 17
+    assert part.parts["tiny_short"] == {"done": 7, "total": 20, "graded": True}
     with locked(folder):
         assert lock_holder(folder) == os.getpid()
         (going,) = status(folder)
-        assert going.state == "running" and going.pid == os.getpid() and going.eta is not None
-    assert lock_holder(folder) is None and status(folder)[0].state == "incomplete"
+        assert going.state == "running"
+        assert going.pid == os.getpid()
+        assert going.eta is not None
+    assert lock_holder(folder) is None
+    assert status(folder)[0].state == "incomplete"
     text = run(str(folder)).stdout
-    assert (
-        "17/30 samples" in text
-        and "7/20" in text
-        and [r["done"] for r in json.loads(run(str(folder), "--json").stdout)] == [17]
-    )
+    assert "17/30 samples" in text
+    assert "7/20" in text
+    assert [r["done"] for r in json.loads(run(str(folder), "--json").stdout)] == [17]
 
 
 def test_without_a_run_it_says_what_to_give(tmp_path):
@@ -118,7 +120,8 @@ def test_without_a_run_it_says_what_to_give(tmp_path):
         with pytest.raises(UsageError, match=r"no manifest\.json"):
             status(place)
     done = run(str(tmp_path))
-    assert done.returncode == 2 and "give the --out" in done.stderr
+    assert done.returncode == 2
+    assert "give the --out" in done.stderr
 
 
 def test_looking_does_not_take_the_lock(tmp_path):

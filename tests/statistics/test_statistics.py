@@ -1,6 +1,7 @@
 """Statistics against hand values, enumeration, scipy, statsmodels, and simulated studies.
 
-Tests named `test_s8_NN_...` serve criterion NN of the list of acceptance criteria distilled from other harnesses' bugs.
+Tests named `test_s8_NN_...` serve criterion NN of the list of acceptance criteria distilled from
+other harnesses' bugs.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ MANY = 5000  # where it costs little: the coverage that is found is then known t
 COVERS = pytest.approx(0.95, abs=0.015)
 
 
-# ---- closed forms -------------------------------------------------------------------------------------------------
+# ---- closed forms -------------------------------------------------------------------------------
 def test_the_standard_error_is_the_cluster_robust_one():
     """Samples as rows, questions as clusters, in statsmodels' regression on a constant."""
     rng = np.random.default_rng(0)
@@ -57,18 +58,17 @@ def test_the_standard_error_is_the_cluster_robust_one():
 def test_the_seed_error_is_the_binomial_one():
     p, n = np.array([0.25, 0.5, 1.0]), 4
     unbiased = p * (1 - p) * n / (n - 1)  # variance of one draw, from n of them
-    assert sampling_se(p, n) == pytest.approx(sqrt((unbiased / n).sum()) / 3) and isnan(
-        sampling_se(p, 1)
-    )
+    assert sampling_se(p, n) == pytest.approx(sqrt((unbiased / n).sum()) / 3)
+    assert isnan(sampling_se(p, 1))
 
 
 def test_t_interval_is_that_of_scipy_and_statsmodels():
     x = np.random.default_rng(1).uniform(0.2, 0.8, 30)
     mean, se = mean_se(x)
-    assert t_interval(mean, se, 30) == pytest.approx(
-        stats.t.interval(0.95, 29, mean, se)
-    ) and t_interval(mean, se, 30) == pytest.approx(DescrStatsW(x).tconfint_mean())
-    assert t_interval(0.01, 0.05, 30)[0] == 0 and all(map(isnan, t_interval(0.5, 0.1, 1)))
+    assert t_interval(mean, se, 30) == pytest.approx(stats.t.interval(0.95, 29, mean, se))
+    assert t_interval(mean, se, 30) == pytest.approx(DescrStatsW(x).tconfint_mean())
+    assert t_interval(0.01, 0.05, 30)[0] == 0
+    assert all(map(isnan, t_interval(0.5, 0.1, 1)))
 
 
 def test_share_interval_is_wilsons_for_many_independent_answers():
@@ -77,19 +77,20 @@ def test_share_interval_is_wilsons_for_many_independent_answers():
         proportion_confint(130, 500, method="wilson"), abs=3e-4
     )
     t2 = stats.t.ppf(0.975, 29) ** 2
-    assert share_interval(0.0, 0.0, 30) == (0.0, pytest.approx(t2 / (30 + t2))) and share_interval(
-        1.0, 0.0, 30
-    ) == (pytest.approx(30 / (30 + t2)), 1.0)
+    assert share_interval(0.0, 0.0, 30) == (0.0, pytest.approx(t2 / (30 + t2)))
+    assert share_interval(1.0, 0.0, 30) == (pytest.approx(30 / (30 + t2)), 1.0)
     even = share_interval(0.5, 0.02, 1000)  # far from the ends it is mean +- t SE
     assert even == pytest.approx(t_interval(0.5, 0.02, 1000), abs=2e-4)
     many = share_interval(np.array([0.0, 0.5]), np.array([0.0, 0.02]), 1000)
-    assert many[0][1] == even[0] and many[1][1] == even[1]
+    assert many[0][1] == even[0]
+    assert many[1][1] == even[1]
 
 
 def test_macro_average_and_its_degrees_of_freedom():
     scores = {"a": np.array([0.0, 1.0, 0.5]), "b": np.array([0.25, 0.75, 0.5, 0.5])}
     mean, se = macro(scores)
-    assert mean == 0.5 and se == pytest.approx(sqrt(0.25 / 3 + (1 / 24) / 4) / 2)
+    assert mean == 0.5
+    assert se == pytest.approx(sqrt(0.25 / 3 + (1 / 24) / 4) / 2)
     v = np.array([0.25 / 3, 1 / 96])
     half = stats.t.ppf(0.975, v.sum() ** 2 / (v[0] ** 2 / 2 + v[1] ** 2 / 3)) * se
     assert macro_interval(scores) == (max(0.0, 0.5 - half), min(1.0, 0.5 + half))
@@ -117,7 +118,8 @@ def test_pass_at_k_is_the_mean_over_all_subsets(n, k):
 
 def test_s8_07_pass_at_k_is_nan_beyond_n():
     """pass@k for k > n: never pass@n under another name."""
-    assert np.isnan(pass_at_k([0, 2, 4], 4, 5)).all() and isnan(maj_at_k(2, [1], 1, 5))
+    assert np.isnan(pass_at_k([0, 2, 4], 4, 5)).all()
+    assert isnan(maj_at_k(2, [1], 1, 5))
     assert pass_at_k([0, 2, 4], 4, 4).tolist() == [0.0, 1.0, 1.0]
     for k in (0, -1):
         with pytest.raises(ValueError, match="at least 1"):
@@ -127,7 +129,8 @@ def test_s8_07_pass_at_k_is_nan_beyond_n():
 
 
 def test_pass_at_k_is_unbiased():
-    """The mean over draws of 8 samples is 1 - (1 - p)^k; the plug-in estimate with p = c / n is not."""
+    """The mean over draws of 8 samples is 1 - (1 - p)^k; the plug-in estimate with p = c / n is
+    not."""
     rng, p, k = np.random.default_rng(2), 0.2, 4
     c = rng.binomial(8, p, size=40_000)
     truth = 1 - (1 - p) ** k
@@ -160,21 +163,18 @@ def test_maj_at_k_is_the_mean_vote_over_all_subsets(right, wrong, blank, k):
 
 
 def test_maj_at_k_by_hand_and_at_the_size_of_real_runs():
-    assert (
-        maj_at_k(3, [4], 0, 7) == 0.0
-        and maj_at_k(4, [3], 0, 7) == 1.0
-        and maj_at_k(3, [3], 1, 7) == 0.5
-        and maj_at_k(2, [2, 2], 0, 6) == pytest.approx(1 / 3)
-    )
-    assert maj_at_k(0, [], 5, 3) == 0.0 and maj_at_k(5, [3, 2], 6, 1) == pytest.approx(
-        5 / 16
-    )  # one vote: avg
+    assert maj_at_k(3, [4], 0, 7) == 0.0
+    assert maj_at_k(4, [3], 0, 7) == 1.0
+    assert maj_at_k(3, [3], 1, 7) == 0.5
+    assert maj_at_k(2, [2, 2], 0, 6) == pytest.approx(1 / 3)
+    # one vote: avg
+    assert maj_at_k(0, [], 5, 3) == 0.0
+    assert maj_at_k(5, [3, 2], 6, 1) == pytest.approx(5 / 16)
     two = sum(comb(20, m) * comb(12, 9 - m) for m in range(5, 10)) / comb(
         32, 9
     )  # two classes, odd k: hypergeometric
-    assert maj_at_k(20, [12], 0, 9) == pytest.approx(two) and maj_at_k(
-        20, [12], 0, 9
-    ) == pytest.approx(stats.hypergeom.sf(4, 32, 20, 9))
+    assert maj_at_k(20, [12], 0, 9) == pytest.approx(two)
+    assert maj_at_k(20, [12], 0, 9) == pytest.approx(stats.hypergeom.sf(4, 32, 20, 9))
     assert 0 < maj_at_k(14, [13, 9, 8, 7, 5, 4, 2, 1, 1], 0, 32) < 1
 
 
@@ -182,9 +182,8 @@ def test_the_paired_error_is_that_of_the_paired_t_test():
     rng = np.random.default_rng(3)
     a, b = rng.random(400), rng.random(400)
     r, t = paired({"t": a}, {"t": b}), stats.ttest_rel(a, b)
-    assert r.diff == pytest.approx(t.statistic * r.se) and (r.low, r.high) == pytest.approx(
-        t.confidence_interval(), abs=2e-3
-    )
+    assert r.diff == pytest.approx(t.statistic * r.se)
+    assert (r.low, r.high) == pytest.approx(t.confidence_interval(), abs=2e-3)
     assert r.p == pytest.approx(t.pvalue, abs=0.02)
 
 
@@ -193,9 +192,9 @@ def test_the_sign_flip_test_is_exact_for_few_questions():
     w = np.concatenate([deltas[0] / 8, deltas[1] / 6])
     flips = np.array([np.dot(s, w) for s in product((-1, 1), repeat=7)])
     assert sign_flip_p(deltas) == pytest.approx(np.mean(np.abs(flips) >= w.sum() - 1e-12))
-    assert (
-        sign_flip_p([np.array([0.1, 0.2, -0.3, 0.0])]) == 1 and sign_flip_p([np.zeros(40)]) == 1
-    )  # nothing is further out than no difference
+    # nothing is further out than no difference
+    assert sign_flip_p([np.array([0.1, 0.2, -0.3, 0.0])]) == 1
+    assert sign_flip_p([np.zeros(40)]) == 1
     assert sign_flip_p([np.r_[0.25, np.zeros(39)]]) == 1
 
 
@@ -220,16 +219,13 @@ def test_holm_is_that_of_statsmodels_and_skips_what_was_not_tested():
     from statsmodels.stats.multitest import multipletests
 
     p = [0.04, 0.001, 0.2, 0.012]
-    assert holm(p) == pytest.approx([0.08, 0.004, 0.2, 0.036]) and holm(p) == pytest.approx(
-        list(multipletests(p, method="holm")[1])
-    )
+    assert holm(p) == pytest.approx([0.08, 0.004, 0.2, 0.036])
+    assert holm(p) == pytest.approx(list(multipletests(p, method="holm")[1]))
     found = holm([0.04, float("nan"), 0.001])
-    assert (
-        found[0] == pytest.approx(0.04)
-        and isnan(found[1])
-        and found[2] == pytest.approx(0.002)
-        and holm([]) == []
-    )
+    assert found[0] == pytest.approx(0.04)
+    assert isnan(found[1])
+    assert found[2] == pytest.approx(0.002)
+    assert holm([]) == []
 
 
 def test_what_is_detectable_is_detected_at_its_power():
@@ -239,22 +235,22 @@ def test_what_is_detectable_is_detected_at_its_power():
 
 
 def test_seed_and_question_parts_are_those_of_the_analysis_of_variance():
-    """Two-way layout by hand: V = MS_question / SQ + (MS_seed - MS_rest) / SQ, negative seed part counted as none."""
+    """Two-way layout by hand: V = MS_question / SQ + (MS_seed - MS_rest) / SQ, negative seed part
+    counted as none."""
     y = np.random.default_rng(6).random((3, 20)) + np.array([[0.0], [0.3], [0.1]])
     seed, question = y.mean(1), y.mean(0)
     ms_seed, ms_question = 20 * seed.var(ddof=1), 3 * question.var(ddof=1)
     ms_rest = ((y - seed[:, None] - question + y.mean()) ** 2).sum() / (2 * 19)
     r = over_seeds([{"t": row} for row in y])
-    assert (
-        r.mean == pytest.approx(y.mean())
-        and r.se_question**2 == pytest.approx(ms_question / 60)
-        and r.se_seed**2 == pytest.approx((ms_seed - ms_rest) / 60)
-    )
-    assert r.se == pytest.approx(sqrt(r.se_seed**2 + r.se_question**2)) and r.low < r.mean < r.high
+    assert r.mean == pytest.approx(y.mean())
+    assert r.se_question**2 == pytest.approx(ms_question / 60)
+    assert r.se_seed**2 == pytest.approx((ms_seed - ms_rest) / 60)
+    assert r.se == pytest.approx(sqrt(r.se_seed**2 + r.se_question**2))
+    assert r.low < r.mean < r.high
     equal = over_seeds([{"t": y[0]}, {"t": y[0]}])
-    assert equal.se_seed == 0 and (equal.mean, equal.se) == pytest.approx(
-        mean_se(y[0])
-    )  # seeds that agree: questions alone
+    # seeds that agree: questions alone
+    assert equal.se_seed == 0
+    assert (equal.mean, equal.se) == pytest.approx(mean_se(y[0]))
 
 
 def test_the_p_over_seeds_belongs_to_its_interval():
@@ -264,11 +260,11 @@ def test_the_p_over_seeds_belongs_to_its_interval():
     )
     r = paired_over_seeds(a, b)
     edge = paired_over_seeds(a, b, level=1 - r.p)
-    assert min(abs(edge.low), abs(edge.high)) == pytest.approx(0, abs=1e-6) and (r.p < 0.05) == (
-        r.low > 0 or r.high < 0
-    )
+    assert min(abs(edge.low), abs(edge.high)) == pytest.approx(0, abs=1e-6)
+    assert (r.p < 0.05) == (r.low > 0 or r.high < 0)
     same = paired_over_seeds(a, a)
-    assert same.mean == 0 and same.p == 1
+    assert same.mean == 0
+    assert same.p == 1
 
 
 def test_one_seed_or_other_questions_are_refused():
@@ -281,13 +277,14 @@ def test_one_seed_or_other_questions_are_refused():
         paired_over_seeds([x, x], [{"t": np.zeros(5)}] * 2)
 
 
-# ---- simulated studies: at least 2,000 each ----------------------------------------------------------------------------------
+# ---- simulated studies: at least 2,000 each -----------------------------------------------------
 def covers(low, high, truth: float) -> float:
     return float(np.mean((low <= truth) & (truth <= high)))
 
 
 def questions(rng, truth: float, n: int, samples: int, studies: int = MANY, spread: float = 2 / 3):
-    """Mean scores (studies, n) of questions whose difficulty is Beta with intra-class correlation 1 / (1 + spread) = 0.6."""
+    """Mean scores (studies, n) of questions whose difficulty is Beta with intra-class correlation 1
+    / (1 + spread) = 0.6."""
     return (
         rng.binomial(samples, rng.beta(truth * spread, (1 - truth) * spread, size=(studies, n)))
         / samples
@@ -312,13 +309,12 @@ def test_intervals_of_a_benchmark_cover(truth, n, samples):
 
 
 def test_near_zero_the_interval_holds_out_longer_than_mean_plus_minus_t():
-    """A weak model on AIME: 2 % of 30 questions, where many runs have nothing right. No interval can be exact there."""
+    """A weak model on AIME: 2 % of 30 questions, where many runs have nothing right. No interval
+    can be exact there."""
     means = questions(np.random.default_rng(0), 0.02, 30, 4)
     mean, se = mean_se(means)
-    assert (
-        covers(*t_interval(mean, se, 30), 0.02) < 0.75
-        and covers(*share_interval(mean, se, 30), 0.02) > 0.93
-    )
+    assert covers(*t_interval(mean, se, 30), 0.02) < 0.75
+    assert covers(*share_interval(mean, se, 30), 0.02) > 0.93
 
 
 def test_intervals_of_the_macro_average_cover():
@@ -336,7 +332,8 @@ def test_intervals_of_the_macro_average_cover():
 
 
 def pairs_of(rng, sizes, samples, gain, studies=STUDIES):
-    """Question differences (studies, N_b) of two policies on questions of normal difficulty, and their true mean."""
+    """Question differences (studies, N_b) of two policies on questions of normal difficulty, and
+    their true mean."""
     deltas, truths = [], []
     for n in sizes:
         base, own = rng.normal(0, 1.5, (studies, n)), rng.normal(0, 0.5, (studies, n))
@@ -373,13 +370,13 @@ def test_paired_intervals_stay_honest_where_nearly_all_questions_agree():
 def test_the_permutation_test_keeps_its_level():
     deltas, _ = pairs_of(np.random.default_rng(9), (20, 30), 4, 0.0)
     p = sign_flip_p(deltas, draws=499)
-    assert np.mean(p <= 0.05) == pytest.approx(0.05, abs=0.015) and np.mean(
-        p <= 0.2
-    ) == pytest.approx(0.2, abs=0.03)
+    assert np.mean(p <= 0.05) == pytest.approx(0.05, abs=0.015)
+    assert np.mean(p <= 0.2) == pytest.approx(0.2, abs=0.03)
 
 
 def trained(rng, seeds, sizes, sd, gain=0.0, studies=MANY, samples=4):
-    """Scores of two methods, each a list over benchmarks of (studies, seeds, N_b); a training seed shifts all of its answers by `sd`."""
+    """Scores of two methods, each a list over benchmarks of (studies, seeds, N_b); a training seed
+    shifts all of its answers by `sd`."""
     base = [rng.normal(0, 1.5, (studies, 1, n)) for n in sizes]
     out = []
     for g in (gain, 0.0):

@@ -26,9 +26,9 @@ def test_jobs_run_after_those_they_need_and_hand_on_their_last_line(tmp_path):
         Job("first", words("first", "ls", "tasks", "--path")),
     ]
     out = Jobs(jobs, tmp_path, quiet=True).run()
-    assert (
-        order == ["first", "second"] and out["first"].endswith("tasks") and "local" in out["second"]
-    )
+    assert order == ["first", "second"]
+    assert out["first"].endswith("tasks")
+    assert "local" in out["second"]
 
 
 def test_a_failing_job_shows_the_end_of_its_log(tmp_path):
@@ -40,13 +40,10 @@ def test_a_failing_job_shows_the_end_of_its_log(tmp_path):
 
 def test_the_demo_is_made_of_commands_a_user_could_type(tmp_path):
     jobs = {j.name: j for j in jobs_of(DemoConfig(tmp_path, steps=7))}
-    assert (
-        jobs["train sage"].args[:4] == ["train", "--backend", "sage", "--model"]
-        and "train.steps=7" in jobs["train sage"].args
-    )
-    assert str(tmp_path / "sage/checkpoints/step_000007") in jobs["eval sage"].args and jobs[
-        "eval sage"
-    ].after == ("train sage",)
+    assert jobs["train sage"].args[:4] == ["train", "--backend", "sage", "--model"]
+    assert "train.steps=7" in jobs["train sage"].args
+    assert str(tmp_path / "sage/checkpoints/step_000007") in jobs["eval sage"].args
+    assert jobs["eval sage"].after == ("train sage",)
     assert set(jobs["train grpo, equal rollouts"].after) == {
         "train grpo",
         "train sage",
@@ -59,9 +56,8 @@ def test_the_demo_is_made_of_commands_a_user_could_type(tmp_path):
         j.name: j
         for j in jobs_of(DemoConfig(tmp_path, steps=7, methods=("grpo", "grpo_more", "sage")))
     }
-    assert "train grpo, equal rollouts" not in more and more["train grpo_more"].after == (
-        "train sage",
-    )
+    assert "train grpo, equal rollouts" not in more
+    assert more["train grpo_more"].after == ("train sage",)
     assert {f"method.like={tmp_path / 'sage'}", "method.like_steps=7", "train.steps=140"} <= set(
         more["train grpo_more"].args
     )
@@ -80,9 +76,11 @@ def test_a_small_demo_ends_in_its_files(tmp_path):
         overrides=("train.prompts_per_step=4", "method.group_size=4", "validation.limit=4"),
     )
     text = demo.run(config, quiet=True)
-    assert text.count("\n| ") == 3 and "last_hint" in text
+    assert text.count("\n| ") == 3
+    assert "last_hint" in text
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert set(summary["methods"]) == {"base", "grpo", "last_hint"} and {
+    assert set(summary["methods"]) == {"base", "grpo", "last_hint"}
+    assert {
         "avg",
         "se",
         "no_signal",

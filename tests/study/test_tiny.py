@@ -32,12 +32,11 @@ def test_a_smaller_policy_is_built_from_scratch_and_learns(tmp_path):
     )
     losses: list[float] = []
     builder.build(recipe, tmp_path, lambda stage, step, steps, loss: losses.append(loss))
-    assert len(losses) == 63 and losses[59] < 0.7 * losses[0]
+    assert len(losses) == 63
+    assert losses[59] < 0.7 * losses[0]
     again = load_policy(str(tmp_path))
-    assert (
-        preset_of(str(tmp_path)) == "tiny-qwen2"
-        and (tmp_path / "competent/model.safetensors").exists()
-    )
+    assert preset_of(str(tmp_path)) == "tiny-qwen2"
+    assert (tmp_path / "competent/model.safetensors").exists()
     assert again.tokenizer.chat_template == builder.TEMPLATE
 
 
@@ -53,7 +52,8 @@ def test_building_twice_gives_the_same_policy(tmp_path):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_auto_tokenizer_keeps_the_tokens(name, tokenizer):
-    """transformers rebuilds the pipeline of some model types; the tokens must not change with the class it picks."""
+    """transformers rebuilds the pipeline of some model types; the tokens must not change with the
+    class it picks."""
     loaded = AutoTokenizer.from_pretrained(ASSETS[name])
     full = builder.make_tokenizer()
     rng = random.Random(0)
@@ -65,13 +65,11 @@ def test_auto_tokenizer_keeps_the_tokens(name, tokenizer):
             + "<|end|>"
             + builder.hint_json(c)
         )
-        assert (
-            loaded(text)["input_ids"] == full(text)["input_ids"]
-            and loaded.decode(loaded(text)["input_ids"]) == text
-        )
-    assert (
-        loaded.eos_token == "<|end|>" and loaded.pad_token == "<|pad|>" and len(loaded) == len(full)
-    )
+        assert loaded(text)["input_ids"] == full(text)["input_ids"]
+        assert loaded.decode(loaded(text)["input_ids"]) == text
+    assert loaded.eos_token == "<|end|>"
+    assert loaded.pad_token == "<|pad|>"
+    assert len(loaded) == len(full)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +78,8 @@ def test_auto_tokenizer_keeps_the_tokens(name, tokenizer):
 )
 def test_three_architectures_of_transformers_under_a_million_and_a_half(name, kind):
     model = AutoModelForCausalLM.from_pretrained(ASSETS[name])
-    assert type(model).__name__ == kind and sum(p.numel() for p in model.parameters()) < 1.5e6
+    assert type(model).__name__ == kind
+    assert sum(p.numel() for p in model.parameters()) < 1.5e6
     assert Path(ASSETS[name], "model.safetensors").stat().st_size < 2 * 2**20
 
 
@@ -110,11 +109,9 @@ def test_benchmarks_grade_from_about_half_down_to_under_one_per_cent(name):
         b: success(policy, [p.question for p in problems(b)], [p.answer for p in problems(b)])
         for b in BENCHMARKS
     }
-    assert (
-        0.3 < rate["tiny_short"] < 0.75
-        and rate["tiny_long"] < 0.02
-        and rate["tiny_short"] > rate["tiny_mixed"] > rate["tiny_chain"] > rate["tiny_long"]
-    )
+    assert 0.3 < rate["tiny_short"] < 0.75
+    assert rate["tiny_long"] < 0.02
+    assert rate["tiny_short"] > rate["tiny_mixed"] > rate["tiny_chain"] > rate["tiny_long"]
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -157,11 +154,14 @@ def test_noise_makes_results_random_only_for_stars():
     rng = random.Random(0)
     steps = [s for _ in range(400) for s in chain(rng, 4, 0.5, noise=1.0).steps]
     wrong = {
-        op: sum(eval(s.split("=")[0]) % 10 != int(s[-1]) for s in steps if s[1] == op)
-        / sum(s[1] == op for s in steps)
+        op: (
+            sum(eval(s.split("=")[0]) % 10 != int(s[-1]) for s in steps if s[1] == op)
+            / sum(s[1] == op for s in steps)
+        )
         for op in "+-*"
     }
-    assert wrong["+"] == wrong["-"] == 0 and 0.8 < wrong["*"] < 0.95
+    assert wrong["+"] == wrong["-"] == 0
+    assert 0.8 < wrong["*"] < 0.95
 
 
 def test_torch_threads_are_left_alone_by_loading():

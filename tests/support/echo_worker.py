@@ -1,6 +1,8 @@
-"""A worker that speaks the lines of `sage_bench.generation.workers` and has no engine: its texts are a function of the seed.
+"""A worker that speaks the lines of `sage_bench.generation.workers` and has no engine: its texts
+are a function of the seed.
 
-Configuration: delay (seconds a sample), die_after (samples, then the process kills itself), pids (a file it adds its number to).
+Configuration: delay (seconds a sample), die_after (samples, then the process kills itself), pids (a
+file it adds its number to).
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from datasets.naming import camelcase_to_snakecase
 def leave(
     cache: Path, repository: str, config: str, split: str, revision: str, rows: list[dict]
 ) -> None:
-    """Put `rows` where `datasets.load_dataset(repository, config, split=split, revision=revision)` finds them offline."""
+    """Put `rows` where `datasets.load_dataset(repository, config, split=split, revision=revision)`
+    finds them offline."""
     owner, _, name = repository.partition("/")
     name = camelcase_to_snakecase(name)
     cache.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,8 @@ def write_run(
     label: Mapping[str, Any] | None = None,
     shuffle: int | None = None,
 ) -> Path:
-    """answers: task to (N, n) array of answer texts ("" = none). drop: that many last samples of the first task are missing.
+    """answers: task to (N, n) array of answer texts ("" = none). drop: that many last samples of
+    the first task are missing.
 
     shuffle: the rows stand in the files in another order.
     """
@@ -93,7 +94,8 @@ def write_run(
 def draw(
     seed: int, rates: Mapping[str, float], n: int = 4, questions: int = 40, difficulty: int = 1
 ) -> dict[str, np.ndarray]:
-    """Answers of a policy that is right about a `rates[task]` share of the time; questions are equally hard for every `seed`."""
+    """Answers of a policy that is right about a `rates[task]` share of the time; questions are
+    equally hard for every `seed`."""
     rng, hard = np.random.default_rng(seed), np.random.default_rng(difficulty)
     out = {}
     for task, rate in rates.items():

@@ -1,4 +1,5 @@
-"""A policy that follows a script: for tests of control flow, where a model would only blur what is asked."""
+"""A policy that follows a script: for tests of control flow, where a model would only blur what is
+asked."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""The same scripted answers for our runner and for lm-eval's own command line: the k-th answer to a prompt is a function of both.
+"""The same scripted answers for our runner and for lm-eval's own command line: the k-th answer to a
+prompt is a function of both.
 
-`python scripted_lm.py KEY.json run --model scripted ...` is `lm_eval run ...` with one more model. KEY.json: question to gold.
+`python scripted_lm.py KEY.json run --model scripted ...` is `lm_eval run ...` with one more model.
+KEY.json: question to gold.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ def completion(text: str | None, finish: str = "stop", **message: Any) -> dict[s
 
 
 class Server:
-    """Context manager. calls: (path, body, headers) of every call; most: calls under way at a time; answered: replies sent."""
+    """Context manager. calls: (path, body, headers) of every call; most: calls under way at a time;
+    answered: replies sent."""
 
     def __init__(self, answer: Answer):
         self.calls: list[tuple[str, dict[str, Any], dict[str, str]]] = []

@@ -1,4 +1,5 @@
-"""Graders the task files name, for a tree in which they are not there yet; nothing where they are."""
+"""Graders the task files name, for a tree in which they are not there yet; nothing where they
+are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The linear causal toy of the recorded OAR values: logits_l = W sum_{s <= l} c_s e_s, called as a policy is."""
+"""The linear causal toy of the recorded OAR values: logits_l = W sum_{s <= l} c_s e_s, called as a
+policy is."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class Embeddings(nn.Module):
 
 
 class ToyPolicy:
-    """table: (ids, H) embeddings; weights: (positions,) c; head: (V, H) W. Has the calls of `Policy` that saliency uses."""
+    """table: (ids, H) embeddings; weights: (positions,) c; head: (V, H) W. Has the calls of
+    `Policy` that saliency uses."""
 
     def __init__(self, table: Tensor, weights: Tensor, head: Tensor):
         self.model, self.weights, self.head = Embeddings(table), weights, head

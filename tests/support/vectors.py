@@ -1,7 +1,10 @@
-"""Reference numbers, the tests that consume them, and the proof that a consumer looks at every number.
+"""Reference numbers, the tests that consume them, and the proof that a consumer looks at every
+number.
 
-A consumer is a test of one group of recorded values, marked `@consumes("group")`. `test_vectors_complete.py` changes the recorded
-values one at a time and asks every consumer to fail: a value that is loaded but never compared is found that way.
+A consumer is a test of one group of recorded values, marked `@consumes("group")`.
+`test_vectors_complete.py` changes the recorded
+values one at a time and asks every consumer to fail: a value that is loaded but never compared is
+found that way.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ PathTo = tuple[Any, ...]  # keys and indices from a group down to one recorded v
 
 @dataclass
 class Given:
-    """What consumers work with: all groups as recorded, a renderer, small random policies, and a memory for costly outputs of our code."""
+    """What consumers work with: all groups as recorded, a renderer, small random policies, and a
+    memory for costly outputs of our code."""
 
     groups: dict[str, Any]
     renderer: Renderer
@@ -34,7 +38,8 @@ class Given:
     memory: dict[Any, Any] = field(default_factory=dict)
 
     def once(self, make: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
-        """make(given, *inputs, **options), remembered by its inputs: changing an expected value does not run our code again."""
+        """make(given, *inputs, **options), remembered by its inputs: changing an expected value
+        does not run our code again."""
         key = (make, json.dumps([inputs, options], default=repr))
         if key not in self.memory:
             self.memory[key] = make(self, *inputs, **options)
@@ -43,8 +48,10 @@ class Given:
 
 @dataclass(frozen=True)
 class Consumer:
-    """check(v, given) fails unless our code agrees with v. prose: patterns of values that are sentences. inert: patterns of
-    inputs that must not matter (a padded token, a vote that is outvoted); that they do not is tested too."""
+    """check(v, given) fails unless our code agrees with v. prose: patterns of values that are
+    sentences. inert: patterns of inputs that must not matter (a padded token, a vote that is
+    outvoted); that they do not is tested too.
+    """
 
     check: Callable[[Any, Given], None]
     prose: Sequence[str] = ()
@@ -69,7 +76,8 @@ COLUMNS: dict[str, str] = {}  # column of grader.jsonl: the test that consumes i
 def consumes(
     group: str, *, prose: Sequence[str] = (), inert: Sequence[str] = ()
 ) -> Callable[[Callable[[Any, Given], None]], Callable[[Given], None]]:
-    """Make a test of a check(v, given) and note that it consumes this group of the recorded values."""
+    """Make a test of a check(v, given) and note that it consumes this group of the recorded
+    values."""
 
     def register(check: Callable[[Any, Given], None]) -> Callable[[Given], None]:
         assert group not in CONSUMERS, f"two consumers of {group}"
@@ -138,7 +146,8 @@ def changed(v: Any, path: PathTo) -> Any:
 
 
 def other(value: Any) -> Any:
-    """Another value of the same sort: numbers a percent and a thousandth larger, whole ones the next."""
+    """Another value of the same sort: numbers a percent and a thousandth larger, whole ones the
+    next."""
     if value is None or isinstance(value, bool):
         return 1 if value is None else not value
     return (

@@ -89,11 +89,9 @@ def test_a_checkpoint_is_a_folder_transformers_loads(tmp_path):
         AutoModelForCausalLM.from_pretrained(last),
         AutoTokenizer.from_pretrained(last),
     )
-    assert (
-        model.dtype == torch.float32
-        and tokenizer.chat_template
-        and json.loads((last / "sage_bench.json").read_text())["step"] == 2
-    )
+    assert model.dtype == torch.float32
+    assert tokenizer.chat_template
+    assert json.loads((last / "sage_bench.json").read_text())["step"] == 2
     assert weights(tmp_path / "checkpoints/step_000000") != weights(last)
     again = train(tmp_path, "sft", "train.steps=2", "train.save_every=1")  # nothing left to do
     assert again == last
@@ -166,10 +164,8 @@ def test_every_method_trains_the_packaged_policy_and_goes_on_where_it_stopped(
     rows, metrics = (
         list(read_jsonl(tmp_path / f"straight/{name}.jsonl")) for name in ("ledger", "metrics")
     )
-    assert (
-        len(metrics) == 3
-        and sum(r["rollouts"] for r in rows) == sum(m["rollouts"] for m in metrics) >= 3 * 4 * 7
-    )
+    assert len(metrics) == 3
+    assert sum(r["rollouts"] for r in rows) == sum(m["rollouts"] for m in metrics) >= 3 * 4 * 7
     assert (weights(last) != first) == any(m.get("learner/trained_rows", 0) > 0 for m in metrics)
     if backend in {"luffy", "random_reward"}:
         assert all(m["learner/trained_rows"] > 0 for m in metrics)
@@ -201,7 +197,10 @@ def test_two_writers_are_refused(tmp_path):
     from sage_bench.utils.files import locked
 
     run = setup.build(config("grpo", "train.steps=1"), tmp_path, quiet=True)
-    code = f"import fcntl, sys, time; f = open({str(tmp_path / '.lock')!r}, 'a+'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); time.sleep(60)"
+    code = (
+        f"import fcntl, sys, time; f = open({str(tmp_path / '.lock')!r}, 'a+'); fcntl.flock(f,"
+        " fcntl.LOCK_EX); print('held', flush=True); time.sleep(60)"
+    )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         with pytest.raises(SageBenchError, match="another process"), locked(run.folder):
@@ -215,11 +214,11 @@ def test_the_ledger_accounts_for_every_group(tmp_path):
         list(read_jsonl(tmp_path / "ledger.jsonl")),
         list(read_jsonl(tmp_path / "metrics.jsonl")),
     )
-    assert len(rows) == 8 and [m["step"] for m in metrics] == [0, 1]
+    assert len(rows) == 8
+    assert [m["step"] for m in metrics] == [0, 1]
     for row in rows:
-        assert row["outcome"] in {"mixed", "rescued", "dead_wrong", "dead_right"} and row[
-            "rollouts"
-        ] == 4 * len(row["trail"])
+        assert row["outcome"] in {"mixed", "rescued", "dead_wrong", "dead_right"}
+        assert row["rollouts"] == 4 * len(row["trail"])
         assert (row["trained_tokens"] == 0) == (
             row["outcome"].startswith("dead") or row["reward"] in (0.0, 1.0)
         )
@@ -227,10 +226,8 @@ def test_the_ledger_accounts_for_every_group(tmp_path):
     for step, m in enumerate(metrics):
         mine = [r for r in rows if r["step"] == step]
         assert m["dead_wrong"] + m["dead_right"] + m["rescued"] + m["mixed"] == pytest.approx(1.0)
-        assert (
-            m["rollouts"] == sum(r["rollouts"] for r in mine)
-            and m["trained_tokens"] == m["learner/trained_tokens"]
-        )
+        assert m["rollouts"] == sum(r["rollouts"] for r in mine)
+        assert m["trained_tokens"] == m["learner/trained_tokens"]
         assert m["learner/logp_gap"] < 1e-3  # sampler and learner agree on the weights
     assert {
         "plain_reward",
@@ -242,11 +239,9 @@ def test_the_ledger_accounts_for_every_group(tmp_path):
         "hint_failures",
         "tokens",
     } <= set(metrics[0])
-    assert (
-        0 <= no_signal_share(rows) <= 1
-        and (tmp_path / "tensorboard").is_dir()
-        and [v["step"] for v in read_jsonl(tmp_path / "validation.jsonl")] == [0, 2]
-    )
+    assert 0 <= no_signal_share(rows) <= 1
+    assert (tmp_path / "tensorboard").is_dir()
+    assert [v["step"] for v in read_jsonl(tmp_path / "validation.jsonl")] == [0, 2]
 
 
 def test_bad_rows_are_set_aside_with_their_reason(tmp_path):
@@ -346,13 +341,12 @@ def test_a_nonfinite_loss_stops_the_run_and_leaves_the_last_checkpoint(tmp_path)
         text=True,
         timeout=300,
     )
-    assert (
-        done.returncode == 1
-        and "Traceback" not in done.stderr
-        and "Remedy: lower optim.lr" in done.stderr
-    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "Remedy: lower optim.lr" in done.stderr
     steps = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
-    assert steps and all((tmp_path / "checkpoints" / s / "run.json").exists() for s in steps)
+    assert steps
+    assert all((tmp_path / "checkpoints" / s / "run.json").exists() for s in steps)
     assert json.loads((tmp_path / "status.json").read_text())["state"] == "failed"
 
 
@@ -367,7 +361,8 @@ def test_a_method_of_ones_own_in_one_file(tmp_path):
 def test_offline_hints_travel_with_the_checkpoint(tmp_path):
     last = train(tmp_path, "sage", "train.steps=1", "method.hint_source=offline", "data.limit=6")
     prepared = json.loads((last / "method.json").read_text())["prepared"]
-    assert len(prepared) == 6 and all(len(v) == 1 for v in prepared.values())
+    assert len(prepared) == 6
+    assert all(len(v) == 1 for v in prepared.values())
 
 
 def test_sft_learns_its_targets(tmp_path):
@@ -378,7 +373,5 @@ def test_sft_learns_its_targets(tmp_path):
 
 def test_each_pass_over_the_data_takes_every_problem_once_in_its_own_order():
     steps = [batch_of(range(12), s, 4, seed=5) for s in range(6)]
-    assert (
-        sorted(sum(steps[:3], [])) == sorted(sum(steps[3:], [])) == list(range(12))
-        and steps[:3] != steps[3:]
-    )
+    assert sorted(sum(steps[:3], [])) == sorted(sum(steps[3:], [])) == list(range(12))
+    assert steps[:3] != steps[3:]

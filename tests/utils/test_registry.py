@@ -55,7 +55,8 @@ def test_entry_points_of_installed_packages_are_found(tmp_path, monkeypatch):
     plugin(tmp_path, "class Thing: pass\n", "theirs = sb_plugin:Thing")
     monkeypatch.syspath_prepend(str(tmp_path))
     registry: Registry = Registry("thing", group="sage_bench.test_things")
-    assert registry.names() == ["theirs"] and registry.get("theirs").__name__ == "Thing"
+    assert registry.names() == ["theirs"]
+    assert registry.get("theirs").__name__ == "Thing"
     assert "sb-plugin" in registry.place("theirs")
     sys.modules.pop("sb_plugin")
 
@@ -74,7 +75,8 @@ def test_a_broken_plugin_does_not_take_the_others_down(tmp_path, monkeypatch):
 def test_a_users_file_is_imported_once_and_its_errors_name_it(tmp_path):
     good = tmp_path / "good.py"
     good.write_text(
-        "from sage_bench import register_backend\nfrom sage_bench.backends.grpo import GRPO\n@register_backend('from-file')\nclass Mine(GRPO):\n    'mine'\n"
+        "from sage_bench import register_backend\nfrom sage_bench.backends.grpo import"
+        " GRPO\n@register_backend('from-file')\nclass Mine(GRPO):\n    'mine'\n"
     )
     load_file(good)
     load_file(good)

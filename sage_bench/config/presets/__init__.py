@@ -1,4 +1,5 @@
-"""Model presets: one YAML file a model, with the weights' place and the settings that go with it (`sage-bench ls models`)."""
+"""Model presets: one YAML file a model, with the weights' place and the settings that go with it
+(`sage-bench ls models`)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ from sage_bench.utils.registry import register_engine
 
 @register_engine("local")
 def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
-    """Sampler and learner of our own, on a CPU or one GPU. optimizer_steps: of the whole run, for the schedule."""
+    """Sampler and learner of our own, on a CPU or one GPU. optimizer_steps: of the whole run, for
+    the schedule."""
     model, engine = config.model, config.engine
     if engine.threads:
         torch.set_num_threads(engine.threads)
@@ -25,9 +26,12 @@ def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
     )
     if need > policy.context:
         raise UsageError(
-            f"prompts and completions may take {need} tokens, the model's context has {policy.context}",
+            f"prompts and completions may take {need} tokens, the model's context has"
+            f" {policy.context}",
             where="sampling",
-            remedy="lower sampling.max_prompt_tokens, sampling.max_tokens or sampling.hint_max_tokens",
+            remedy=(
+                "lower sampling.max_prompt_tokens, sampling.max_tokens or sampling.hint_max_tokens"
+            ),
         )
     if engine.gradient_checkpointing:
         policy.model.gradient_checkpointing_enable()

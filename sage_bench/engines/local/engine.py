@@ -24,10 +24,11 @@ from sage_bench.utils.seeds import derive_seed
 
 
 class LocalEngine:
-    """Answers requests with `Sampler` and `log_probs`, applies rows with `Learner` (see `engines.base.Engine`).
+    """Answers requests with `Sampler` and `log_probs`, applies rows with `Learner` (see
+    `engines.base.Engine`).
 
-    seed: base of all sampling seeds. kl_rows: rows a step on which KL to the initial policy is measured (0 = off; it
-    keeps a second copy of the weights).
+    seed: base of all sampling seeds. kl_rows: rows a step on which KL to the initial policy is
+    measured (0 = off; it keeps a second copy of the weights).
     """
 
     capabilities = frozenset({"sample", "score", "saliency"})
@@ -102,9 +103,11 @@ class LocalEngine:
         gradient = [a for a in asks if a.how == "gradient" and a.tokens]
         scores = iter(gradient_saliency(self.policy, gradient, self.seed) if gradient else [])
         return [
-            next(scores)
-            if a.how == "gradient" and a.tokens
-            else perturbation_saliency(self.policy, a)
+            (
+                next(scores)
+                if a.how == "gradient" and a.tokens
+                else perturbation_saliency(self.policy, a)
+            )
             for a in asks
         ]
 
@@ -118,7 +121,8 @@ class LocalEngine:
         return {"kl_start": float(kl_divergence(self.policy, self.start, pairs).mean())}
 
     def save(self, folder: Path) -> None:
-        """Write a folder `transformers` loads (weights, tokenizer, template) and `engine.json` + `optimizer.safetensors` beside it."""
+        """Write a folder `transformers` loads (weights, tokenizer, template) and `engine.json` +
+        `optimizer.safetensors` beside it."""
         self.policy.model.save_pretrained(folder)
         self.policy.tokenizer.save_pretrained(folder)
         self.learner.optim.save(folder / "optimizer.safetensors")

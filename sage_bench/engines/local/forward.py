@@ -1,9 +1,9 @@
 """Log-probabilities of given tokens: the learner's forward, and the answer to `Score`.
 
-Two ways give the same numbers. "rows" runs prompt + completion of every row, padded. "prompt once" runs each distinct
-prompt a single time, repeats its keys and values over the rows that continue it (gradients flow through), and runs the
-completions alone. The LM head sees completion tokens only, in chunks whose logits are recomputed in the backward when
-they would be large.
+Two ways give the same numbers. "rows" runs prompt + completion of every row, padded. "prompt once"
+runs each distinct prompt a single time, repeats its keys and values over the rows that continue it
+(gradients flow through), and runs the completions alone. The LM head sees completion tokens only,
+in chunks whose logits are recomputed in the backward when they would be large.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ HEAD_LOGITS = 1 << 26  # logits of one chunk of the LM head: 256 MiB in float32
 
 
 def hidden_states(policy: Policy, pairs: Sequence[Pair], *, prompt_once: bool = True) -> Tensor:
-    """Hidden states that predict each completion token: (N, H), rows end to end, N = sum of completion lengths."""
+    """Hidden states that predict each completion token: (N, H), rows end to end, N = sum of
+    completion lengths."""
     lengths = torch.tensor([len(c) for _, c in pairs], device=policy.device)
     states = (_prompt_once if prompt_once else _rows)(policy, pairs, int(lengths.max()))
     valid = torch.arange(states.shape[1], device=policy.device)[None] < lengths[:, None]
@@ -85,8 +86,8 @@ def log_probs(
 ) -> tuple[Tensor, Tensor]:
     """(logp (N,), entropy (N,)) of all completion tokens, rows end to end.
 
-    temperature divides the logits, as it did when the tokens were drawn. Gradients flow to the policy's weights unless
-    the caller turned them off; through the entropy only when asked for.
+    temperature divides the logits, as it did when the tokens were drawn. Gradients flow to the
+    policy's weights unless the caller turned them off; through the entropy only when asked for.
     """
     hidden = hidden_states(policy, pairs, prompt_once=prompt_once)
     target = torch.tensor([t for _, c in pairs for t in c], device=policy.device)
@@ -107,7 +108,8 @@ def log_probs(
 
 @torch.no_grad()
 def kl_divergence(policy: Policy, other: Policy, pairs: Sequence[Pair]) -> Tensor:
-    """KL(policy || other) of the next-token distribution before every completion token, (N,), exact over the vocabulary."""
+    """KL(policy || other) of the next-token distribution before every completion token, (N,), exact
+    over the vocabulary."""
     states = [hidden_states(p, pairs) for p in (policy, other)]
     chunk = max(1, HEAD_LOGITS // policy.model.config.get_text_config().vocab_size)
     parts = []

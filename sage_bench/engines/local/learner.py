@@ -36,7 +36,8 @@ def by_group(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def split_updates(rows: Sequence[Row], updates: int) -> list[list[Row]]:
-    """Cut a rollout batch into that many optimiser steps, whole groups each, as equal in number as they come."""
+    """Cut a rollout batch into that many optimiser steps, whole groups each, as equal in number as
+    they come."""
     groups = by_group(rows)
     bounds = [round(i * len(groups) / updates) for i in range(updates + 1)]
     parts = [[row for group in groups[a:b] for row in group] for a, b in pairwise(bounds)]
@@ -44,10 +45,11 @@ def split_updates(rows: Sequence[Row], updates: int) -> list[list[Row]]:
 
 
 def micro_batches(rows: Sequence[Weighted], budget: int) -> Iterator[list[Weighted]]:
-    """Pack rows so that padded tokens (prompts once, completions) stay within the budget; at least one row each.
+    """Pack rows so that padded tokens (prompts once, completions) stay within the budget; at least
+    one row each.
 
-    Rows of one group stay side by side, so that they share their prompt; groups are ordered by their longest completion,
-    so that little is padded.
+    Rows of one group stay side by side, so that they share their prompt; groups are ordered by
+    their longest completion, so that little is padded.
     """
     groups: dict[str, list[Weighted]] = defaultdict(list)
     for row in rows:
@@ -71,9 +73,9 @@ def _padded(rows: Sequence[Row]) -> int:
 class Learner:
     """Applies rows to a policy.
 
-    updates: optimiser steps a rollout batch is cut into. micro_tokens: padded tokens of one forward; it changes memory
-    and speed, never the gradient. total: optimiser steps of the whole run, for the schedule. temperature: that of the
-    rollouts; log-probabilities are taken at it.
+    updates: optimiser steps a rollout batch is cut into. micro_tokens: padded tokens of one
+    forward; it changes memory and speed, never the gradient. total: optimiser steps of the whole
+    run, for the schedule. temperature: that of the rollouts; log-probabilities are taken at it.
     """
 
     def __init__(
@@ -106,7 +108,8 @@ class Learner:
         self.entropy_weight = 0.0
 
     def update(self, rows: Sequence[Row], objective: Objective) -> dict[str, float]:
-        """Apply one rollout batch. Returns means for the log (`entropy`, `clip_fraction`, `grad_norm`, ...).
+        """Apply one rollout batch. Returns means for the log (`entropy`, `clip_fraction`,
+        `grad_norm`, ...).
 
         Raises `TrainingError` on a non-finite loss, before the weights are touched.
         """
@@ -142,7 +145,8 @@ class Learner:
     def gradient(
         self, rows: Sequence[Row], objective: Objective, totals: dict[str, float] | None = None
     ) -> float:
-        """Add the gradient of one optimiser step's rows to the parameters' `.grad`. Returns the loss."""
+        """Add the gradient of one optimiser step's rows to the parameters' `.grad`. Returns the
+        loss."""
         totals = defaultdict(float) if totals is None else totals
         lengths = [len(r.tokens) for r in rows]
         weights = row_weights(
@@ -165,8 +169,12 @@ class Learner:
             if not torch.isfinite(loss):
                 groups = sorted({r.group for r, _ in micro})
                 raise TrainingError(
-                    f"the loss is {loss.item()} at optimiser step {self.step} (groups {', '.join(groups[:3])})",
-                    remedy="lower optim.lr, check the data of these groups, or resume from an earlier checkpoint; nothing was written",
+                    f"the loss is {loss.item()} at optimiser step {self.step} (groups"
+                    f" {', '.join(groups[:3])})",
+                    remedy=(
+                        "lower optim.lr, check the data of these groups, or resume from an earlier"
+                        " checkpoint; nothing was written"
+                    ),
                 )
             loss.backward()
             loss_sum += loss.item()
@@ -242,7 +250,8 @@ class Learner:
         objective: Objective,
         totals: dict[str, float],
     ) -> None:
-        """Affinity of every policy-gradient group, hinted or not: a diagnostic for all methods (rows of one micro-batch)."""
+        """Affinity of every policy-gradient group, hinted or not: a diagnostic for all methods
+        (rows of one micro-batch)."""
         groups: dict[str, list[int]] = defaultdict(list)
         for i, row in enumerate(rows):
             if row.kind == Kind.PG:
@@ -264,9 +273,11 @@ class Learner:
 
     @torch.no_grad()
     def _weigh_by_affinity(self, rows: list[Weighted], objective: Objective) -> list[Weighted]:
-        """Multiply the weights of groups that ask for it by stopgrad(Affinity ** lambda) (HINT's AAPO).
+        """Multiply the weights of groups that ask for it by stopgrad(Affinity ** lambda) (HINT's
+        AAPO).
 
-        A group without old log-probabilities is scored at the weights that define them: its ratio and its Affinity are 1.
+        A group without old log-probabilities is scored at the weights that define them: its ratio
+        and its Affinity are 1.
         """
         asking = {r.group for r, _ in rows if r.affinity and r.old_logp is not None}
         factors: dict[str, float] = {}

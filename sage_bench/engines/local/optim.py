@@ -32,10 +32,11 @@ def learning_rate(config: OptimConfig, step: int, total: int) -> float:
 
 
 class MasterAdamW:
-    """AdamW whose parameters are float32 (or wider) copies of the model's; identical objects where the model already is.
+    """AdamW whose parameters are float32 (or wider) copies of the model's; identical objects where
+    the model already is.
 
-    bf16 weights round small updates away (at lr 1e-6 nearly all of them), so the sum is kept in the masters and the
-    model gets it rounded.
+    bf16 weights round small updates away (at lr 1e-6 nearly all of them), so the sum is kept in the
+    masters and the model gets it rounded.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], config: OptimConfig):
@@ -61,7 +62,8 @@ class MasterAdamW:
             p.grad = None
 
     def step(self, lr: float) -> tuple[float, bool]:
-        """One update from the gradients on the model's parameters. Returns (gradient norm, whether the step was taken)."""
+        """One update from the gradients on the model's parameters. Returns (gradient norm, whether
+        the step was taken)."""
         for master, p in zip(self.masters, self.model_parameters, strict=True):
             if p.grad is None:
                 p.grad = torch.zeros_like(

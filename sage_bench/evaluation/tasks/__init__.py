@@ -1,1 +1,2 @@
-"""Benchmark tasks: which there are, where their rows come from, and whether they are what they say."""
+"""Benchmark tasks: which there are, where their rows come from, and whether they are what they
+say."""

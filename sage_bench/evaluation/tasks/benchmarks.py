@@ -1,7 +1,8 @@
 """Benchmarks: rows of the Hub, or of a file given instead, become questions with checked golds.
 
-The task files in `tasks/` say everything that differs between benchmarks under `metadata` (where the rows lie, which
-fields they have, the form of the gold, how many rows there are); this module is the one way from there to questions.
+The task files in `tasks/` say everything that differs between benchmarks under `metadata` (where
+the rows lie, which fields they have, the form of the gold, how many rows there are); this module is
+the one way from there to questions.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class OtherRowsError(DataError):
 
 @dataclass
 class Report:
-    """What became of the rows. found: rows of the source; expected: row counts of the known editions; the lists name uids."""
+    """What became of the rows. found: rows of the source; expected: row counts of the known
+    editions; the lists name uids."""
 
     source: str
     found: int = 0
@@ -56,8 +58,8 @@ class Report:
 
 @dataclass
 class Benchmark:
-    """Questions ready to ask: {"uid", "question", "answer", "answer_raw", "grader"}, for multiple choice also "options" and
-    "letters" (`A, B, C, D`)."""
+    """Questions ready to ask: {"uid", "question", "answer", "answer_raw", "grader"}, for multiple
+    choice also "options" and "letters" (`A, B, C, D`)."""
 
     questions: list[dict[str, Any]]
     report: Report
@@ -80,12 +82,16 @@ def load(
 ) -> Benchmark:
     """Read one benchmark.
 
-    hub: {"id", "config", "split", "revision"}. fields: our names to those of the source (other files may use the usual
-    names). gold: a form of `golds.FORMS`. rows: how many the source has; several where editions differ. gated: URL of the terms.
-    options: None, "given" (multiple choice in the order of the source) or "hashed" (ordered by `option_order`).
-    data: files to read instead of the Hub, by task. gold_corrections: False leaves golds exactly as the source has them.
+    hub: {"id", "config", "split", "revision"}. fields: our names to those of the source (other
+    files may use the usual names). gold: a form of `golds.FORMS`. rows: how many the source has;
+    several where editions differ. gated: URL of the terms.
+    options: None, "given" (multiple choice in the order of the source) or "hashed" (ordered by
+    `option_order`).
+    data: files to read instead of the Hub, by task. gold_corrections: False leaves golds exactly as
+    the source has them.
 
-    Raises `DataError` when the rows cannot be had or are not those of this benchmark, `GatedError` when terms are to be accepted.
+    Raises `DataError` when the rows cannot be had or are not those of this benchmark, `GatedError`
+    when terms are to be accepted.
     """
     name = benchmark.removeprefix("sb_")
     file = (data or {}).get(benchmark)
@@ -136,9 +142,13 @@ def _check_count(benchmark: str, report: Report) -> None:
         )
     if report.expected and report.found > max(report.expected):
         raise OtherRowsError(
-            f"{report.found} rows where the benchmark has {' or '.join(map(str, report.expected))}: this is another set under that name",
+            f"{report.found} rows where the benchmark has {' or '.join(map(str, report.expected))}:"
+            " this is another set under that name",
             where=f"{benchmark}: {report.source}",
-            remedy="give the file of this benchmark (AMC 2023 has 40 problems; the set of 83 is AMC12 of 2022 and 2023)",
+            remedy=(
+                "give the file of this benchmark (AMC 2023 has 40 problems; the set of 83 is AMC12"
+                " of 2022 and 2023)"
+            ),
         )
 
 
@@ -184,8 +194,8 @@ def _settle(name: str, question: dict[str, Any], gold: str, report: Report, on: 
 def _choices(
     row: Mapping[str, Any], fields: Mapping[str, Any], order: str, question: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """{"question", "answer", "options", "letters"} of a multiple-choice row, the answer as a letter; "disputed" when the
-    source gives letter and index and they differ."""
+    """{"question", "answer", "options", "letters"} of a multiple-choice row, the answer as a
+    letter; "disputed" when the source gives letter and index and they differ."""
     answer, given = (
         question["answer"],
         [str(o).strip() for o in _take(row, fields, "options") or ()],
@@ -217,9 +227,11 @@ def _choices(
 
 
 def option_order(question: str, options: Iterable[str]) -> list[str]:
-    """Options in an order that depends on the question and the options alone: sorted by sha256(question key, option).
+    """Options in an order that depends on the question and the options alone: sorted by
+    sha256(question key, option).
 
-    The place of the right answer in the source has no influence, and every process, run and machine gets the same order.
+    The place of the right answer in the source has no influence, and every process, run and machine
+    gets the same order.
 
     >>> option_order("Which is prime?", ["4", "6", "7", "8"]) == option_order(" Which is  prime? ", ["7", "8", "4", "6"])
     True
@@ -251,7 +263,8 @@ def _take(row: Mapping[str, Any], fields: Mapping[str, Any], name: str) -> Any:
 
 
 def data_files(words: Sequence[str], tasks: Iterable[str]) -> dict[str, str]:
-    """`--data` as files by task: `task=FILE`, or a folder that holds files called like the tasks (`math500.jsonl` or `sb_math500.jsonl`).
+    """`--data` as files by task: `task=FILE`, or a folder that holds files called like the tasks
+    (`math500.jsonl` or `sb_math500.jsonl`).
 
     Raises `UsageError` for a task that is not asked for or a file that is not there.
     """

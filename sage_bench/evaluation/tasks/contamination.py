@@ -1,4 +1,5 @@
-"""Which benchmark questions stand in training data: the same text, or a long run of the same words."""
+"""Which benchmark questions stand in training data: the same text, or a long run of the same
+words."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ WORDS = 13  # as in the GPT-3 paper and lm-eval's decontamination
 
 @dataclass
 class Overlap:
-    """exact: uids whose whole text is a training question. shared: uids with at least one run of `WORDS` words in one, and
-    the largest part of their runs found in a single training question."""
+    """exact: uids whose whole text is a training question. shared: uids with at least one run of
+    `WORDS` words in one, and the largest part of their runs found in a single training question."""
 
     exact: list[str] = field(default_factory=list)
     shared: dict[str, float] = field(default_factory=dict)
@@ -63,7 +64,8 @@ def overlap(questions: Mapping[str, str], training: Iterable[str], words: int = 
 
 
 def training_questions(source: str, columns: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Question texts of a registered dataset or file; rows without a question or an answer teach nothing and are passed over."""
+    """Question texts of a registered dataset or file; rows without a question or an answer teach
+    nothing and are passed over."""
     for _, row in read_rows(source):
         question: Any = None
         if not isinstance(row, str):

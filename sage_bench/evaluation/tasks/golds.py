@@ -1,8 +1,8 @@
 """Golds: one spelling for each form, and the listed corrections of those known to be wrong.
 
-The corrections are a table (`gold_corrections.jsonl`), one row a question: what was wrong, what stands there now, who
-says so. Nothing else changes a gold. A correction applies only where the data really have the wrong gold it names, so that a
-repaired dataset, or another edition, is left alone.
+The corrections are a table (`gold_corrections.jsonl`), one row a question: what was wrong, what
+stands there now, who says so. Nothing else changes a gold. A correction applies only where the data
+really have the wrong gold it names, so that a repaired dataset, or another edition, is left alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ Action = Literal["correct", "exclude", "none"]
 
 
 def question_key(question: str) -> str:
-    r"""What identifies a question over copies of a benchmark: its text without spaces, `$` and sizing commands.
+    r"""What identifies a question over copies of a benchmark: its text without spaces, `$` and
+    sizing commands.
 
     >>> question_key("Find $\\left(x\\right)$, \n please") == question_key("find (x), please") != question_key("find (y), please")
     True
@@ -56,7 +57,8 @@ def latex(gold: str) -> str:
 
 
 def number(gold: str) -> str:
-    r"""LaTeX, or a number as a program prints it: math-verify reads `4.5e33` as 4.5 times Euler's number times 33.
+    r"""LaTeX, or a number as a program prints it: math-verify reads `4.5e33` as 4.5 times Euler's
+    number times 33.
 
     >>> number("4.5e33"), number("1e-8"), number("-1./3"), number(r"\frac{1}{s+a}")
     ('4.5 \\times 10^{33}', '1 \\times 10^{-8}', '-1/3', '\\frac{1}{s+a}')
@@ -89,8 +91,9 @@ FORMS: Mapping[str, Callable[[str], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """One row of the table. was: wrong golds it replaces (empty: whatever stands there). gold: what takes their place;
-    empty for an exclusion. action `none` records a doubt that changes nothing."""
+    """One row of the table. was: wrong golds it replaces (empty: whatever stands there). gold: what
+    takes their place; empty for an exclusion. action `none` records a doubt that changes
+    nothing."""
 
     benchmark: str
     uids: tuple[str, ...]
@@ -117,7 +120,8 @@ def corrections() -> tuple[Correction, ...]:
 def correction_of(benchmark: str, uid: str, question: str, gold: str) -> Correction | None:
     """The correction that applies to this question with this gold, or None.
 
-    A question is found by its text, or by the id its source gives it (only together with one of the wrong golds).
+    A question is found by its text, or by the id its source gives it (only together with one of the
+    wrong golds).
 
     >>> c = correction_of("olympiadbench", "2275", "What is the sum of the digits of ...", "1002001")
     >>> c.gold, correction_of("olympiadbench", "2275", "What is the sum of the digits of ...", "4")

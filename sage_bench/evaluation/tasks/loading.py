@@ -1,4 +1,5 @@
-"""Task files become lm-eval tasks with their data: from the Hub, from files given instead, or not at all, and then it is said why."""
+"""Task files become lm-eval tasks with their data: from the Hub, from files given instead, or not
+at all, and then it is said why."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ Skipped = dict[str, dict[str, str]]  # task -> {"status": "skipped_gated" | "fai
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Where rows come from and how golds are read. data: files to read instead of the Hub, by task. gated: what to do about
-    datasets whose terms are not accepted."""
+    """Where rows come from and how golds are read. data: files to read instead of the Hub, by task.
+    gated: what to do about datasets whose terms are not accepted."""
 
     data: Mapping[str, str] = field(default_factory=dict)
     offline: bool = False
@@ -59,10 +60,11 @@ def load(
     grader: str | None = None,
     sampling: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], Skipped]:
-    """lm-eval's task objects by name, with our number of repeats and the overridden sampling, and those that could not be had.
+    """lm-eval's task objects by name, with our number of repeats and the overridden sampling, and
+    those that could not be had.
 
-    One task without data does not stop the others. Raises the error of the first one when no task can be loaded, and
-    `GatedError` at once when gated data are to be a failure.
+    One task without data does not stop the others. Raises the error of the first one when no task
+    can be loaded, and `GatedError` at once when gated data are to be a failure.
     """
     manager = task_manager(options.metadata(grader))
     loaded: dict[str, Any] = {}
@@ -105,7 +107,8 @@ def own_grader(task: str) -> str:
 
 
 def shown(task: Any, prompt: str) -> str:
-    """A prompt as it may be printed and written: the authors of gated data ask that examples are not published in plain text."""
+    """A prompt as it may be printed and written: the authors of gated data ask that examples are
+    not published in plain text."""
     return (
         "(not shown: the terms of these data ask for it)"
         if (task.config.metadata or {}).get("gated")
@@ -114,13 +117,15 @@ def shown(task: Any, prompt: str) -> str:
 
 
 def report_of(task: Any) -> dict[str, Any] | None:
-    """What became of the rows of a published benchmark (`data.benchmarks.Report`), None for generated ones."""
+    """What became of the rows of a published benchmark (`data.benchmarks.Report`), None for
+    generated ones."""
     report = getattr(task.dataset, "report", None)
     return report.as_dict() if report else None
 
 
 def check_complete(skipped: Skipped, where: str, strict: bool = False) -> None:
-    """Raise `PartialError` when tasks that were asked for had no data. Gated ones may be missing unless `strict`: the table says so."""
+    """Raise `PartialError` when tasks that were asked for had no data. Gated ones may be missing
+    unless `strict`: the table says so."""
     failed = {t: s["why"] for t, s in skipped.items() if strict or s["status"] == "failed"}
     if failed:
         raise PartialError(

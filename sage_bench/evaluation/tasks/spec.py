@@ -14,16 +14,21 @@ import yaml
 
 from sage_bench.utils.errors import UsageError, did_you_mean
 
-# what lm-eval 0.4.12 to 0.5 read; a test compares. lm-eval names neither file nor near misses when a key is wrong
+# what lm-eval 0.4.12 to 0.5 read; a test compares. lm-eval names neither file nor near misses when
+# a key is wrong
 TASK_KEYS = frozenset(
-    "task task_alias tag custom_dataset dataset_path dataset_name dataset_kwargs training_split validation_split test_split fewshot_split process_docs doc_to_text "
-    "doc_to_target doc_to_image doc_to_audio unsafe_code doc_to_choice process_results use_prompt description target_delimiter fewshot_delimiter fewshot_config num_fewshot "
-    "metric_list output_type generation_kwargs repeats filter_list should_decontaminate doc_to_decontamination_query gen_prefix metadata class".split()
+    "task task_alias tag custom_dataset dataset_path dataset_name dataset_kwargs training_split"
+    " validation_split test_split fewshot_split process_docs doc_to_text doc_to_target doc_to_image"
+    " doc_to_audio unsafe_code doc_to_choice process_results use_prompt description"
+    " target_delimiter fewshot_delimiter fewshot_config num_fewshot metric_list output_type"
+    " generation_kwargs repeats filter_list should_decontaminate doc_to_decontamination_query"
+    " gen_prefix metadata class".split()
 )
 GROUP_KEYS = frozenset("group group_alias task aggregate_metric_list metadata".split())
 # what our loader reads (`data.benchmarks.load`), then what is only for people
 METADATA_KEYS = frozenset(
-    "hub fields gold rows gated options grader data offline gold_corrections version about revision_note paper_copy released license source".split()
+    "hub fields gold rows gated options grader data offline gold_corrections version about"
+    " revision_note paper_copy released license source".split()
 )
 
 
@@ -42,7 +47,8 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class TaskFile:
-    """One of our YAML files, read without lm-eval (fast, for `ls` and checks). group: names of the members, empty for a task."""
+    """One of our YAML files, read without lm-eval (fast, for `ls` and checks). group: names of the
+    members, empty for a task."""
 
     name: str
     path: Path
@@ -64,8 +70,8 @@ def tasks_folder() -> Path:
 
 @cache
 def task_files(folder: Path | None = None) -> dict[str, TaskFile]:
-    """All tasks and groups by name. Raises `UsageError` naming file and key for a file that cannot be used (lm-eval
-    itself passes over broken YAML in silence)."""
+    """All tasks and groups by name. Raises `UsageError` naming file and key for a file that cannot
+    be used (lm-eval itself passes over broken YAML in silence)."""
     out: dict[str, TaskFile] = {}
     for path in sorted((folder or tasks_folder()).glob("*.yaml")):
         if path.name == PROFILES:
@@ -152,7 +158,8 @@ def _read(path: Path) -> dict[str, Any]:
 def parse(
     spec: str | Sequence[str], samples: int | None = None, folder: Path | None = None
 ) -> dict[str, int]:
-    """Task names with samples a question, in order. Groups, wildcards, `@profiles` and `all` are expanded; `samples` overrides the files.
+    """Task names with samples a question, in order. Groups, wildcards, `@profiles` and `all` are
+    expanded; `samples` overrides the files.
 
     >>> parse("tiny_short:2,tiny_l*")
     {'tiny_short': 2, 'tiny_lines': 4, 'tiny_long': 4}

@@ -1,4 +1,5 @@
-"""Check benchmarks before a GPU minute is spent: rows, prompts, golds against their own grader, duplicates, overlap with training."""
+"""Check benchmarks before a GPU minute is spent: rows, prompts, golds against their own grader,
+duplicates, overlap with training."""
 
 from __future__ import annotations
 
@@ -17,15 +18,17 @@ from sage_bench.grading import cache as memo
 from sage_bench.grading.question import self_test
 from sage_bench.utils.errors import DataError
 
-NEAR = 0.5  # of a question's runs of words in one training question; competition prose alone shares a few
+# of a question's runs of words in one training question; competition prose alone shares a few
+NEAR = 0.5
 Status = Literal["ok", "partial", "skipped_gated", "failed", "wrong"]
 
 
 @dataclass
 class TaskCheck:
-    """What was found. status: ok; partial (nothing wrong, but the source has fewer rows than the benchmark); skipped_gated and
-    failed (no data); wrong (see `problems`). golds_true of `asked` golds are graded true when a completion boxes them; `by_spelling`
-    names those the grader can compare by their spelling only. notes change nothing."""
+    """What was found. status: ok; partial (nothing wrong, but the source has fewer rows than the
+    benchmark); skipped_gated and failed (no data); wrong (see `problems`). golds_true of `asked`
+    golds are graded true when a completion boxes them; `by_spelling` names those the grader can
+    compare by their spelling only. notes change nothing."""
 
     task: str
     status: Status = "ok"
@@ -62,13 +65,14 @@ def validate(
     train: Sequence[str] = (),
     on_progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> list[TaskCheck]:
-    """Check each task; one that has no data does not stop the others. train: datasets or files to compare questions with."""
+    """Check each task; one that has no data does not stop the others. train: datasets or files to
+    compare questions with."""
     return [_check(name, options, grader, train, on_progress) for name in tasks]
 
 
 def exit_code(checks: Sequence[TaskCheck], strict: bool = False) -> int:
-    """0 all fine (gated tasks may be skipped), 3 something could not be checked in full, 4 something is wrong; with
-    `strict` everything that is not fine is wrong."""
+    """0 all fine (gated tasks may be skipped), 3 something could not be checked in full, 4
+    something is wrong; with `strict` everything that is not fine is wrong."""
     found = {c.status for c in checks}
     if "wrong" in found or (strict and found - {"ok"}):
         return 4
@@ -113,7 +117,8 @@ def _check(
         check.overlap[source] = {"exact": found.exact, "near": near, "shared": found.shared}
         if found.exact or near:
             check.notes.append(
-                f"{len(found.exact)} questions stand in {source}, {len(near)} more share at least half of their runs of {WORDS} words with a question there"
+                f"{len(found.exact)} questions stand in {source}, {len(near)} more share at least"
+                f" half of their runs of {WORDS} words with a question there"
             )
     return check
 
@@ -136,7 +141,8 @@ def _rows(check: TaskCheck, report: Mapping[str, Any] | None) -> None:
     if report["partial"] and check.status == "ok":
         check.status = "partial"
         check.notes.append(
-            f"{report['found']} rows where the benchmark has {' or '.join(map(str, report['expected']))}"
+            f"{report['found']} rows where the benchmark has"
+            f" {' or '.join(map(str, report['expected']))}"
         )
 
 

@@ -1,4 +1,5 @@
-"""A key-value cache that grows in blocks instead of being copied at every token, and whose rows can be dropped."""
+"""A key-value cache that grows in blocks instead of being copied at every token, and whose rows can
+be dropped."""
 
 from __future__ import annotations
 
@@ -9,9 +10,11 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 
 class GrowingLayer(DynamicLayer):
-    """transformers' dynamic layer with room to grow: `update` writes into a buffer and returns views of it.
+    """transformers' dynamic layer with room to grow: `update` writes into a buffer and returns
+    views of it.
 
-    Buffers are (rows, heads, capacity, head_dim); keys and values are views of the first `length` positions.
+    Buffers are (rows, heads, capacity, head_dim); keys and values are views of the first `length`
+    positions.
     """
 
     def __init__(self, keys: Tensor, values: Tensor, block: int = 64):
@@ -50,9 +53,11 @@ class GrowingLayer(DynamicLayer):
 
 
 def repeat_rows(cache: Cache, rows: Tensor) -> Cache:
-    """Turn the cache of P prompts into one of R rows, in place: row i continues prompt rows[i] ((R,) int64).
+    """Turn the cache of P prompts into one of R rows, in place: row i continues prompt rows[i]
+    ((R,) int64).
 
-    Full-attention layers become `GrowingLayer`s; other kinds (sliding windows) keep their own class.
+    Full-attention layers become `GrowingLayer`s; other kinds (sliding windows) keep their own
+    class.
     """
     for i, layer in enumerate(cache.layers):
         if type(layer) is DynamicLayer:
@@ -65,7 +70,8 @@ def repeat_rows(cache: Cache, rows: Tensor) -> Cache:
 
 
 def branch(cache: Cache, rows: Tensor, length: int | None = None) -> Cache:
-    """A new cache of R rows, row i a copy of row rows[i], cut to the first `length` positions; the old one stays as it is.
+    """A new cache of R rows, row i a copy of row rows[i], cut to the first `length` positions; the
+    old one stays as it is.
 
     Only for full-attention layers: a window cannot be cut at the end.
     """

@@ -1,4 +1,5 @@
-"""A causal language model of transformers, loaded with clear errors and called the same way by sampler and learner."""
+"""A causal language model of transformers, loaded with clear errors and called the same way by
+sampler and learner."""
 
 from __future__ import annotations
 
@@ -37,9 +38,10 @@ def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
 class Policy:
     """Weights, tokenizer and the two calls everything else is built from.
 
-    hidden(input_ids) -> (R, T, H) and the cache; logits(hidden) -> (..., V) in float32. Applying the LM head apart lets the
-    caller score completion tokens only. Where a model's logits are more than its head (soft caps, scales), the split is
-    off (`split` False): `hidden` then returns logits and `logits` passes them through. context: most positions the model takes.
+    hidden(input_ids) -> (R, T, H) and the cache; logits(hidden) -> (..., V) in float32. Applying
+    the LM head apart lets the caller score completion tokens only. Where a model's logits are more
+    than its head (soft caps, scales), the split is off (`split` False): `hidden` then returns
+    logits and `logits` passes them through. context: most positions the model takes.
     """
 
     model: nn.Module
@@ -61,7 +63,8 @@ class Policy:
         self.context: int = getattr(self.model.config, "max_position_embeddings", None) or 1 << 30
         self.split = self.split and self._head_is_all()
         windows = getattr(self.model.config, "layer_types", None) or ["full_attention"]
-        # full attention everywhere, in an implementation that takes a mask of ours: the sampler then builds it once
+        # full attention everywhere, in an implementation that takes a mask of ours: the sampler
+        # then builds it once
         self.dense_masks = set(windows) == {
             "full_attention"
         } and self.model.config._attn_implementation in {"sdpa", "eager"}
@@ -78,7 +81,8 @@ class Policy:
         position_ids: Tensor,
         cache: Cache | None = None,
     ) -> Tensor:
-        """(R, T, H) of the last layer, or logits when `split` is off. attention_mask: (R, past + T), or additive (R, 1, T, past + T).
+        """(R, T, H) of the last layer, or logits when `split` is off. attention_mask: (R, past +
+        T), or additive (R, 1, T, past + T).
         embeddings: (R, T, H) instead of ids, for gradients with respect to the input."""
         module = self.model.base_model if self.split else self.model
         out = module(
@@ -97,7 +101,8 @@ class Policy:
 
     @torch.no_grad()
     def _head_is_all(self) -> bool:
-        """True when logits = LM head (last hidden state); asked of the model itself instead of a list of model names."""
+        """True when logits = LM head (last hidden state); asked of the model itself instead of a
+        list of model names."""
         if self.model.get_output_embeddings() is None or self.model.base_model is self.model:
             return False
         ids = (
@@ -112,7 +117,8 @@ class Policy:
 
 
 def _eos_ids(model: nn.Module, tokenizer: Any) -> frozenset[int]:
-    """All end tokens that generation config, model config or tokenizer declare (chat and base models differ)."""
+    """All end tokens that generation config, model config or tokenizer declare (chat and base
+    models differ)."""
     found: set[int] = set()
     for source in (getattr(model, "generation_config", None), model.config, tokenizer):
         ids = getattr(source, "eos_token_id", None)
@@ -129,7 +135,8 @@ def _eos_ids(model: nn.Module, tokenizer: Any) -> frozenset[int]:
 def load_policy(
     path: str, *, device: str = "auto", dtype: str = "auto", revision: str | None = None
 ) -> Policy:
-    """Load weights and tokenizer from a folder or the Hub. Raises `ModelError` with the reason and what to do."""
+    """Load weights and tokenizer from a folder or the Hub. Raises `ModelError` with the reason and
+    what to do."""
     where = pick_device(device)
     tokenizer = load_tokenizer(path, revision)
     try:
@@ -137,7 +144,8 @@ def load_policy(
         model = AutoModelForCausalLM.from_pretrained(
             path, config=config, revision=revision, dtype=pick_dtype(dtype, where)
         )
-    except Exception as error:  # safetensors raises its own types on torn files; whatever it is, the user needs the path
+    # safetensors raises its own types on torn files; whatever it is, the user needs the path
+    except Exception as error:
         raise ModelError(
             f"the model does not load: {type(error).__name__}: {first_line(error)}",
             where=path,

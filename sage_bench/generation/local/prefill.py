@@ -1,4 +1,5 @@
-"""Running prompts once: every distinct prompt a single time, and what all of them begin with a single time for all.
+"""Running prompts once: every distinct prompt a single time, and what all of them begin with a
+single time for all.
 
 Prompts of a batch share their system message; where hints are written it is most of the prompt.
 """
@@ -20,8 +21,10 @@ SHARE_FROM = 8  # tokens of a common beginning from which a forward of its own p
 
 @dataclass(slots=True)
 class Prefill:
-    """Distinct prompts, run once. last: hidden state of each prompt's last token, (P, 1, H). rows: (R,) which prompt each
-    asked-for row continues. mask: (P, width); after: (P, 1) position of the first token after the prompt."""
+    """Distinct prompts, run once. last: hidden state of each prompt's last token, (P, 1, H). rows:
+    (R,) which prompt each asked-for row continues. mask: (P, width); after: (P, 1) position of the
+    first token after the prompt.
+    """
 
     cache: Cache
     last: Tensor
@@ -31,7 +34,8 @@ class Prefill:
 
 
 def prefill(policy: Policy, prompts: Sequence[TokenIds]) -> Prefill:
-    """Run each distinct prompt of `prompts` (one a row, repeats allowed) a single time. Gradients flow as they do without the sharing."""
+    """Run each distinct prompt of `prompts` (one a row, repeats allowed) a single time. Gradients
+    flow as they do without the sharing."""
     distinct = list(dict.fromkeys(prompts))
     of = {p: i for i, p in enumerate(distinct)}
     cache = policy.new_cache()

@@ -1,6 +1,8 @@
-"""Counter-based random numbers: a draw is a pure function of (seed of the completion, index of the token).
+"""Counter-based random numbers: a draw is a pure function of (seed of the completion, index of the
+token).
 
-No generator state exists, so batching, dropping finished rows, sharding and resuming cannot change what is drawn.
+No generator state exists, so batching, dropping finished rows, sharding and resuming cannot change
+what is drawn.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ def _shift(x: Tensor, bits: int) -> Tensor:
 
 
 def uniform(seeds: Tensor, index: int) -> Tensor:
-    """Uniform numbers in [0, 1), one a row. seeds: (R,) int64. Returns (R,) float64. (splitmix64; int64 wraps in torch.)
+    """Uniform numbers in [0, 1), one a row. seeds: (R,) int64. Returns (R,) float64. (splitmix64;
+    int64 wraps in torch.)
 
     >>> import torch
     >>> u = uniform(torch.arange(20000), 5)

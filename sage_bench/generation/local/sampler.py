@@ -1,4 +1,5 @@
-"""The sampler: prefill a prompt once, repeat its cache over the samples, decode, drop rows as they finish."""
+"""The sampler: prefill a prompt once, repeat its cache over the samples, decode, drop rows as they
+finish."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from sage_bench.types import Completion, Sampling, TokenIds
 from sage_bench.utils.errors import SageBenchError
 
 STOP_WINDOW = 24  # last tokens of a completion in which a stop text is looked for
-DROP_AT = 0.25  # rows are dropped when this share of the wave has finished: compacting costs a copy of the cache
+# rows are dropped when this share of the wave has finished: compacting costs a copy of the cache
+DROP_AT = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,9 @@ class Draw:
 def choose(logits: Tensor, temperature: float, top_p: float, u: Tensor) -> tuple[Tensor, Tensor]:
     """Pick one token a row by inverting the distribution function at u.
 
-    logits: (R, V) float32; u: (R,) in [0, 1). Returns (tokens (R,), log-probability (R,) at this temperature, before
-    top-p). Temperature 0 is the argmax, its log-probability taken at temperature 1.
+    logits: (R, V) float32; u: (R,) in [0, 1). Returns (tokens (R,), log-probability (R,) at this
+    temperature, before top-p). Temperature 0 is the argmax, its log-probability taken at
+    temperature 1.
 
     >>> logits = torch.tensor([[0.0, 0.0, -30.0]])
     >>> choose(logits, 1.0, 1.0, torch.tensor([0.4]))[0].item(), choose(logits, 1.0, 1.0, torch.tensor([0.6]))[0].item()
@@ -57,7 +60,8 @@ def choose(logits: Tensor, temperature: float, top_p: float, u: Tensor) -> tuple
 
 
 class Sampler:
-    """Draws completions from a policy. wave_tokens bounds rows x (prompt + max_tokens) of what is decoded together."""
+    """Draws completions from a policy. wave_tokens bounds rows x (prompt + max_tokens) of what is
+    decoded together."""
 
     def __init__(self, policy: Policy, *, wave_tokens: int = 1 << 18):
         self.policy, self.wave_tokens = policy, wave_tokens
@@ -66,8 +70,9 @@ class Sampler:
     def draw(
         self, draws: Sequence[Draw], on_wave: Callable[[int], None] | None = None
     ) -> list[Completion]:
-        """One completion for each draw, in order. Waves are cut from the draws in a fixed way, so that the same call
-        repeats bit for bit. on_wave is told how many completions each wave finished."""
+        """One completion for each draw, in order. Waves are cut from the draws in a fixed way, so
+        that the same call repeats bit for bit. on_wave is told how many completions each wave
+        finished."""
         out: list[Completion | None] = [None] * len(draws)
         for wave in self.waves(draws):
             for i, completion in zip(wave, self._decode([draws[i] for i in wave]), strict=True):
@@ -77,7 +82,8 @@ class Sampler:
         return out  # type: ignore[return-value]
 
     def waves(self, draws: Sequence[Draw]) -> Iterator[list[int]]:
-        """Indices of draws decoded together: same sampling parameters, prompts of similar length, bounded size."""
+        """Indices of draws decoded together: same sampling parameters, prompts of similar length,
+        bounded size."""
         order = sorted(
             range(len(draws)),
             key=lambda i: (_params(draws[i].params), len(draws[i].prompt), draws[i].prompt),
@@ -102,7 +108,8 @@ class Sampler:
         limit = min(params.max_tokens, policy.context - longest)
         if limit < 1:
             raise SageBenchError(
-                f"a prompt of {longest} tokens leaves no room in the model's context of {policy.context}",
+                f"a prompt of {longest} tokens leaves no room in the model's context of"
+                f" {policy.context}",
                 remedy="lower `limits.max_prompt_tokens`",
             )
         start = prefill(policy, [d.prompt for d in draws])

@@ -12,7 +12,8 @@ from sage_bench.types import Sampling
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One sample to draw: the rendered prompt, how, its seed, and texts that end it. gold: only for samplers with `wants_gold`."""
+    """One sample to draw: the rendered prompt, how, its seed, and texts that end it. gold: only for
+    samplers with `wants_gold`."""
 
     prompt: str
     params: Sampling
@@ -23,7 +24,8 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One drawn sample. finish: "stop" or "length" (truncated). Token counts are those of the model's tokenizer."""
+    """One drawn sample. finish: "stop" or "length" (truncated). Token counts are those of the
+    model's tokenizer."""
 
     text: str
     finish: str
@@ -33,16 +35,20 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A sample that could not be drawn. The others go on; it stays missing in the store, and the next run asks for it again."""
+    """A sample that could not be drawn. The others go on; it stays missing in the store, and the
+    next run asks for it again."""
 
     reason: str
 
 
 class Sampler:
-    """Draws texts. A sampler of yours needs `render`, `draw` and `fingerprint`; the rest has defaults.
+    """Draws texts. A sampler of yours needs `render`, `draw` and `fingerprint`; the rest has
+    defaults.
 
-    block: samples that must be drawn together to repeat bit for bit (numerics of a batch depend on its shape); 1 where each
-    sample stands alone: then all missing samples are handed to `draw` at once, and each is stored when it comes.
+    block: samples that must be drawn together to repeat bit for bit (numerics of a batch depend on
+    its shape); 1 where each
+    sample stands alone: then all missing samples are handed to `draw` at once, and each is stored
+    when it comes.
     context: most tokens of prompt and completion together, None where it is not known here.
     longer: what to type for a longer context, where there is such a thing.
     wants_gold: gold answers are put into the asks (a fake; nothing that is measured may see them).
@@ -62,7 +68,8 @@ class Sampler:
         raise NotImplementedError
 
     def fingerprint(self) -> dict[str, Any]:
-        """What decides the texts of a seed and prompt: weights, template, tokenizer, number type."""
+        """What decides the texts of a seed and prompt: weights, template, tokenizer, number
+        type."""
         raise NotImplementedError
 
     def count(self, prompt: str) -> int | None:

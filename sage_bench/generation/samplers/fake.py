@@ -1,7 +1,9 @@
-r"""A model that does not exist: right with probability P, for trying out tables, stores and graders without weights.
+r"""A model that does not exist: right with probability P, for trying out tables, stores and graders
+without weights.
 
-A sample is a pure function of its seed, which is a hash of (base seed, task, question, sample). Right samples box the gold
-answer; of the wrong ones a tenth are cut off before an answer and a tenth end without one, so that those columns show too.
+A sample is a pure function of its seed, which is a hash of (base seed, task, question, sample).
+Right samples box the gold answer; of the wrong ones a tenth are cut off before an answer and a
+tenth end without one, so that those columns show too.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ def unit(*key: int | str) -> float:
 
 
 def wrong_answer(gold: str, seed: int) -> str:
-    """An answer of the gold's kind that is not it: another letter, another whole number, or a number no gold here is.
+    """An answer of the gold's kind that is not it: another letter, another whole number, or a
+    number no gold here is.
 
     >>> wrong_answer("B", 1) in "ACD", wrong_answer("12", 1) != "12", wrong_answer(r"\\frac{1}{2}", 1)
     (True, True, '1000003')

@@ -18,7 +18,8 @@ from sage_bench.utils.registry import register_sampler
 @register_sampler("local")  # its name before there were others
 @register_sampler("hf")
 class Hf(Sampler):
-    """Our own sampler on a transformers model: every token is a pure function of seed and position. `vllm` is for long completions of large models."""
+    """Our own sampler on a transformers model: every token is a pure function of seed and position.
+    `vllm` is for long completions of large models."""
 
     block = 128
 
@@ -52,7 +53,8 @@ class Hf(Sampler):
                 len(prompt) + ask.params.max_tokens > self.policy.context
             ):  # never a silent cut; `StoreLM` says it earlier and names the question
                 raise UsageError(
-                    f"a prompt of {len(prompt)} tokens and {ask.params.max_tokens} new ones do not fit the model's context of {self.policy.context}",
+                    f"a prompt of {len(prompt)} tokens and {ask.params.max_tokens} new ones do not"
+                    f" fit the model's context of {self.policy.context}",
                     where=self.path,
                     remedy="lower --max-tokens",
                 )

@@ -1,4 +1,5 @@
-"""Any OpenAI-compatible server: a vLLM or SGLang cluster, or somebody's API. It is how evaluation leaves one machine."""
+"""Any OpenAI-compatible server: a vLLM or SGLang cluster, or somebody's API. It is how evaluation
+leaves one machine."""
 
 from __future__ import annotations
 
@@ -25,12 +26,14 @@ LENGTH = {"length", "max_tokens"}
 
 @register_sampler("openai")
 class OpenAI(Sampler):
-    """An OpenAI-compatible server (`--sampler-option base_url=http://host:8000/v1`). n samples are n calls, each with its own seed.
+    """An OpenAI-compatible server (`--sampler-option base_url=http://host:8000/v1`). n samples are
+    n calls, each with its own seed.
 
-    options: of `sage_bench.generation.endpoint.Options` (base_url, key_env, timeout, tries, parallel, pause, patience, prices, body), with
-    the defaults below. seed_bits: the seed sent is the sample's seed cut to so many bits (JSON numbers of some servers hold 53), 0
-    sends none. tokenizer: a folder or Hub id; the chat template is then applied here, prompts are counted, and `/completions` is
-    called. Every try is a line of `openai_calls.jsonl` in the run folder.
+    options: of `sage_bench.generation.endpoint.Options` (base_url, key_env, timeout, tries,
+    parallel, pause, patience, prices, body), with the defaults below. seed_bits: the seed sent is
+    the sample's seed cut to so many bits (JSON numbers of some servers hold 53), 0 sends none.
+    tokenizer: a folder or Hub id; the chat template is then applied here, prompts are counted, and
+    `/completions` is called. Every try is a line of `openai_calls.jsonl` in the run folder.
     """
 
     def __init__(
@@ -106,7 +109,10 @@ class OpenAI(Sampler):
                 continue
             failures, why = failures + 1, f"{reply.status} {reply.said}".strip()
             if reply.code in REFUSED:
-                remedy = f"check base_url, --model and the environment variable {self.endpoint.options.key_env}"
+                remedy = (
+                    "check base_url, --model and the environment variable"
+                    f" {self.endpoint.options.key_env}"
+                )
                 raise UsageError(
                     f"{REFUSED[reply.code]} ({why})", where=self.endpoint.url, remedy=remedy
                 )
@@ -114,12 +120,16 @@ class OpenAI(Sampler):
                 raise SageBenchError(
                     f"{failures} calls in a row failed, the last with: {why}",
                     where=self.endpoint.url,
-                    remedy="see openai_calls.jsonl in the run folder; run the same command again when the server is well",
+                    remedy=(
+                        "see openai_calls.jsonl in the run folder; run the same command again when"
+                        " the server is well"
+                    ),
                 )
             yield i, Failed(why)
 
     def fingerprint(self) -> dict[str, Any]:
-        """The server's model by name: its weights cannot be seen from here. The address is not part of it; servers move."""
+        """The server's model by name: its weights cannot be seen from here. The address is not part
+        of it; servers move."""
         template = short_sha(self.renderer.template) if self.renderer else "server"
         return {
             "sampler": "openai",
@@ -131,8 +141,8 @@ class OpenAI(Sampler):
 
 
 def _text(reply: Reply) -> Text:
-    """Reasoning that a server keeps apart goes before the answer in think tags; an unfinished thought stays unclosed, so that
-    nobody takes it for an answer."""
+    """Reasoning that a server keeps apart goes before the answer in think tags; an unfinished
+    thought stays unclosed, so that nobody takes it for an answer."""
     text = reply.text or ""
     if reply.thought:
         text = f"<think>\n{reply.thought}" + ("" if reply.text is None else f"\n</think>\n\n{text}")

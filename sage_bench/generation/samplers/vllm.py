@@ -24,17 +24,23 @@ COMMAND = (sys.executable, "-m", "sage_bench.generation.vllm_worker")
 
 @register_sampler("vllm")
 class Vllm(Sampler):
-    """vLLM offline. Every sample is a request with its own hashed seed; all samples of a question share its prefix cache.
+    """vLLM offline. Every sample is a request with its own hashed seed; all samples of a question
+    share its prefix cache.
 
-    workers: processes, each with tensor_parallel GPUs (default: as many as there are GPUs for). Data parallelism is ours and not
-    vLLM's: ids and seeds do not depend on how many workers there are. max_model_len: default the model's own context, or the one
-    engine.hf_overrides.max_position_embeddings gives it; prompts that do not fit with their max_tokens are refused before an
-    engine starts. kv_cache_gb: of each engine, on a CPU.
-    batch_invariant: VLLM_BATCH_INVARIANT=1, texts then depend less on what is decoded beside them (GPU, slower).
+    workers: processes, each with tensor_parallel GPUs (default: as many as there are GPUs for).
+    Data parallelism is ours and not vLLM's: ids and seeds do not depend on how many workers there
+    are. max_model_len: default the model's own context, or the one
+    engine.hf_overrides.max_position_embeddings gives it; prompts that do not fit with their
+    max_tokens are refused before an engine starts. kv_cache_gb: of each engine, on a CPU.
+    batch_invariant: VLLM_BATCH_INVARIANT=1, texts then depend less on what is decoded beside them
+    (GPU, slower).
     engine: further keywords of `vllm.LLM`, e.g. {gpu_memory_utilization: 0.85, quantization: fp8}.
     """
 
-    longer = "--sampler-option engine.hf_overrides.max_position_embeddings=N, beyond what the model was trained for"
+    longer = (
+        "--sampler-option engine.hf_overrides.max_position_embeddings=N, beyond what the model was"
+        " trained for"
+    )
 
     def __init__(
         self,
@@ -57,7 +63,10 @@ class Vllm(Sampler):
             raise UsageError(
                 "vLLM is not installed here",
                 where="sampler vllm",
-                remedy="`pip install 'sage-bench[vllm]'` on a machine with a GPU; scripts/vllm_cpu_env.sh without one",
+                remedy=(
+                    "`pip install 'sage-bench[vllm]'` on a machine with a GPU;"
+                    " scripts/vllm_cpu_env.sh without one"
+                ),
             )
         self.path, self.revision, self.pool, self.logs = model, revision, None, None
         self.tokenizer = load_tokenizer(model, revision)
@@ -135,7 +144,8 @@ class Vllm(Sampler):
             self.pool = None
 
     def fingerprint(self) -> dict[str, Any]:
-        """What decides the texts. Not the number of workers, and not vLLM's version (which the manifest has)."""
+        """What decides the texts. Not the number of workers, and not vLLM's version (which the
+        manifest has)."""
         return {
             "sampler": "vllm",
             "weights": hash_weights(self.path, self.commit or self.revision),
@@ -153,7 +163,8 @@ class Vllm(Sampler):
 
 
 def group_by_question(asks: Sequence[Ask], ids: Any, *, limit: int) -> list[Group]:
-    """Groups for the workers: samples of one prompt under the same sampling, at most `limit` in each, in the order they were asked."""
+    """Groups for the workers: samples of one prompt under the same sampling, at most `limit` in
+    each, in the order they were asked."""
     groups: dict[tuple[Any, ...], list[Group]] = {}
     out: list[Group] = []
     for i, ask in enumerate(asks):
@@ -175,7 +186,8 @@ def group_by_question(asks: Sequence[Ask], ids: Any, *, limit: int) -> list[Grou
 
 
 def visible_gpus(device: str) -> list[str]:
-    """Names of the GPUs this process may use, as CUDA_VISIBLE_DEVICES knows them; none for device "cpu"."""
+    """Names of the GPUs this process may use, as CUDA_VISIBLE_DEVICES knows them; none for device
+    "cpu"."""
     import torch
 
     if device == "cpu" or not torch.cuda.is_available():
@@ -204,9 +216,11 @@ def split_gpus(gpus: Sequence[str], tensor_parallel: int, workers: int | None) -
 
 
 def context_of(config: Any, max_model_len: int | None, overrides: Mapping[str, Any]) -> int | None:
-    """Most tokens of a prompt and its completion together. Raises `UsageError` for more than the model has, which vLLM would refuse minutes later.
+    """Most tokens of a prompt and its completion together. Raises `UsageError` for more than the
+    model has, which vLLM would refuse minutes later.
 
-    A scaled rope (YaRN, ...) may reach further than max_position_embeddings says: then the engine decides.
+    A scaled rope (YaRN, ...) may reach further than max_position_embeddings says: then the engine
+    decides.
 
     >>> from types import SimpleNamespace as Config
     >>> context_of(Config(max_position_embeddings=4096), None, {}), context_of(Config(max_position_embeddings=4096), 8192, {"max_position_embeddings": 8192})
@@ -235,7 +249,8 @@ def context_of(config: Any, max_model_len: int | None, overrides: Mapping[str, A
 
 
 def read_config(path: str, revision: str | None, tokenizer: Any) -> tuple[Any, list[int]]:
-    """(model configuration, all its end tokens). The same ends as the local sampler knows, so that both stop at the same token."""
+    """(model configuration, all its end tokens). The same ends as the local sampler knows, so that
+    both stop at the same token."""
     from transformers import AutoConfig, GenerationConfig
 
     try:

@@ -1,4 +1,5 @@
-"""Measure graders against labelled rows: who agrees with the labels, who is too strict, who is too lenient, who is slow."""
+"""Measure graders against labelled rows: who agrees with the labels, who is too strict, who is too
+lenient, who is slow."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ SHORT = {"answer_pair", "unit_test"}  # kinds of row whose response is the answe
 
 @dataclass(frozen=True)
 class Labelled:
-    """One labelled row. text: what graders are given (boxed if it had no box); label: is it right; options of a multiple-choice question."""
+    """One labelled row. text: what graders are given (boxed if it had no box); label: is it right;
+    options of a multiple-choice question."""
 
     source: str
     row: int | str
@@ -52,7 +54,8 @@ class Rejected:
 class Score:
     """One grader on one file. misses: right answers it refused; slips: wrong answers it took.
 
-    skipped: rows of another kind (multiple choice for `mcq` alone); abstained: rows whose gold it cannot read, counted as refused.
+    skipped: rows of another kind (multiple choice for `mcq` alone); abstained: rows whose gold it
+    cannot read, counted as refused.
     """
 
     grader: str
@@ -77,9 +80,11 @@ def read_labels(
     adjudications: Mapping[tuple[str, str], bool | None] | None = None,
     limit: int | None = None,
 ) -> tuple[list[Labelled], list[Rejected]]:
-    """The rows of a JSONL file with `gold`, `response` and `label` (`label_fixed` wins), and those that cannot be used.
+    """The rows of a JSONL file with `gold`, `response` and `label` (`label_fixed` wins), and those
+    that cannot be used.
 
-    adjudications: (file stem, row) to the label as read by hand, None where it does not stand. Raises `DataError` when the file cannot be read.
+    adjudications: (file stem, row) to the label as read by hand, None where it does not stand.
+    Raises `DataError` when the file cannot be read.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -143,7 +148,8 @@ def _labelled(
 
 
 def given_text(row: Mapping[str, Any]) -> str:
-    r"""What a grader is given: a text with a box as it is, else the answer it states, boxed, so that all graders judge the same answer.
+    r"""What a grader is given: a text with a box as it is, else the answer it states, boxed, so
+    that all graders judge the same answer.
 
     >>> given_text({"kind": "answer_pair", "response": "1/2"}), given_text({"response": "so the answer is 7."}), given_text({"response": r"\boxed{3}"})
     ('\\boxed{1/2}', '\\boxed{7}', '\\boxed{3}')
@@ -172,7 +178,8 @@ def given_text(row: Mapping[str, Any]) -> str:
 def measure(
     name: str, grader: Grader, rows: Sequence[Labelled], tell: Callable[[], None] = lambda: None
 ) -> list[Score]:
-    """Grade every row, one at a time (the time a row is that of a single answer). One score a source, in order of appearance."""
+    """Grade every row, one at a time (the time a row is that of a single answer). One score a
+    source, in order of appearance."""
     scores: dict[str, Score] = {}
     faults: dict[tuple[str, tuple[str, ...] | None], str | None] = {}
     for row in rows:
@@ -221,7 +228,8 @@ def _count(score: Score, row: Labelled, verdict: Verdict) -> None:
 
 
 def read_adjudications(path: Path) -> dict[tuple[str, str], bool | None]:
-    """Labels read by hand: JSON lines with set, row, label (true, false or null) and reason. Raises `DataError` naming the line."""
+    """Labels read by hand: JSON lines with set, row, label (true, false or null) and reason. Raises
+    `DataError` naming the line."""
     return {key: label for key, (label, _) in read_reasons(path).items()}
 
 

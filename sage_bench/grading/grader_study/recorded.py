@@ -1,4 +1,5 @@
-"""Completions that were recorded elsewhere, graded again: a JSONL file with a gold and a text a row."""
+"""Completions that were recorded elsewhere, graded again: a JSONL file with a gold and a text a
+row."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from sage_bench.utils.errors import DataError
 
 @dataclass(frozen=True)
 class Recorded:
-    """One completion. label: what its source says of it, or None; group: which table row it belongs to; question: the same for all samples of a question."""
+    """One completion. label: what its source says of it, or None; group: which table row it belongs
+    to; question: the same for all samples of a question."""
 
     row: int | str
     group: str
@@ -40,8 +42,9 @@ def read_recorded(
 ) -> tuple[list[Recorded], list[tuple[str, str]]]:
     """The rows of a file, and (file:line, reason) of those that cannot be used.
 
-    gold, text: names of the fields; `label` or `correct` is read where a row has one. by: field that names the group. stated: a text
-    without a box counts by the answer it states. Raises `DataError` when the file cannot be read, or no row has the field `by`.
+    gold, text: names of the fields; `label` or `correct` is read where a row has one. by: field
+    that names the group. stated: a text without a box counts by the answer it states. Raises
+    `DataError` when the file cannot be read, or no row has the field `by`.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -62,9 +65,11 @@ def read_recorded(
             bad.append(
                 (
                     f"{path}:{number}",
-                    "is no JSON"
-                    if isinstance(error, json.JSONDecodeError)
-                    else str(error).strip("'\""),
+                    (
+                        "is no JSON"
+                        if isinstance(error, json.JSONDecodeError)
+                        else str(error).strip("'\"")
+                    ),
                 )
             )
     if not kept:
@@ -112,7 +117,8 @@ def grade_recorded(
     graders: Sequence[str],
     tell: Callable[[str], None] = lambda name: None,
 ) -> pd.DataFrame:
-    """One line a row and grader: row, group, question, gold, label, grader, correct, status, extracted. tell(name of the grader) counts."""
+    """One line a row and grader: row, group, question, gold, label, grader, correct, status,
+    extracted. tell(name of the grader) counts."""
     alike: dict[tuple[str, tuple[str, ...] | None], list[int]] = defaultdict(
         list
     )  # one call a gold: its answers are compared side by side
@@ -151,7 +157,8 @@ def grade_recorded(
 
 
 def shares(graded: pd.DataFrame) -> pd.DataFrame:
-    """Percent of right completions by group: columns rows, label (NaN where rows have none), then one a grader.
+    """Percent of right completions by group: columns rows, label (NaN where rows have none), then
+    one a grader.
 
     >>> graded = pd.DataFrame({"row": [1, 2], "group": "a", "label": [True, None], "grader": "robust", "correct": [True, False]})
     >>> shares(graded).to_dict("records")
@@ -161,9 +168,11 @@ def shares(graded: pd.DataFrame) -> pd.DataFrame:
     out = pd.DataFrame(
         {
             "rows": one.groupby("group").size(),
-            "label": one.dropna(subset=["label"])
-            .groupby("group")["label"]
-            .apply(lambda x: 100 * x.astype(float).mean()),
+            "label": (
+                one.dropna(subset=["label"])
+                .groupby("group")["label"]
+                .apply(lambda x: 100 * x.astype(float).mean())
+            ),
         }
     )
     for name in dict.fromkeys(graded.grader):

@@ -1,6 +1,8 @@
-"""The answer of a text that has no box: what it states as its answer, else what its closing sentence comes to.
+"""The answer of a text that has no box: what it states as its answer, else what its closing
+sentence comes to.
 
-Only for measuring graders on recorded outputs of models that were not asked to box. Evaluation never guesses.
+Only for measuring graders on recorded outputs of models that were not asked to box. Evaluation
+never guesses.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ _MARKS = (  # strongest first; the last occurrence of the strongest mark present
     re.compile(r"####\s*(.+)"),
     re.compile(r"(?:^|\n)\s*#+\s*(?:Final\s+)?Answer\s*\n+\s*(?:\\\[|\$\$)?\s*(.+)", re.I),
     re.compile(
-        r"(?:final answer|answer)\s*(?:is|:|=)+\s*(?:\*\*)?\s*:?\s*(.+?)(?:\.?\s*I hope it is correct.*|$)",
+        r"(?:final answer|answer)\s*(?:is|:|=)+\s*(?:\*\*)?\s*:?\s*(.+?)(?:\.?\s*I hope it is"
+        r" correct.*|$)",
         re.I | re.M,
     ),
     re.compile(r"(?:^|\n)\s*A:\s*(.+)"),
@@ -22,7 +25,8 @@ _MATHS = re.compile(
 )
 _NUMBER = r"-?\\?\$?-?\d[\d,]*(?:\.\d+)?(?:/\d+)?\\?%?"
 _CONCLUSION = re.compile(
-    r"\b(?:therefore|thus|hence|so|conclusion|in total|finally|the (?:final )?(?:answer|solutions?|values?|result) (?:is|are))\b",
+    r"\b(?:therefore|thus|hence|so|conclusion|in total|finally|the (?:final"
+    r" )?(?:answer|solutions?|values?|result) (?:is|are))\b",
     re.I,
 )
 _FINISHED = re.compile(r"[.!?$)\]}*>\d]\s*$")
@@ -31,7 +35,8 @@ _GLUE = re.compile(r"\s*,?\s*(?:and|or)?\s*")
 
 
 def stated_answer(text: str) -> str | None:
-    r"""The stated answer, or None. A text that breaks off in mid-sentence states one only with a mark (`####`, "The answer is").
+    r"""The stated answer, or None. A text that breaks off in mid-sentence states one only with a
+    mark (`####`, "The answer is").
 
     >>> stated_answer("Step 3: #### 60"), stated_answer("Final Answer: The final answer is $\\frac{1}{2}$. I hope it is correct.")
     ('60', '\\frac{1}{2}')
@@ -55,7 +60,8 @@ def stated_answer(text: str) -> str | None:
 
 
 def _said(said: str) -> str | None:
-    """What follows a mark: its formulas if it starts with one, a short text as it is, the conclusion of a sentence."""
+    """What follows a mark: its formulas if it starts with one, a short text as it is, the
+    conclusion of a sentence."""
     said = said.strip().strip("*").strip()
     if _MATHS.match(said):
         return concluded(said)
@@ -77,17 +83,20 @@ def _sentences(text: str) -> list[str]:
 
 
 def concluded(sentence: str) -> str | None:
-    """The value a sentence comes to: what "is" leads to at its end, its last formulas, or the number it counts."""
+    """The value a sentence comes to: what "is" leads to at its end, its last formulas, or the
+    number it counts."""
     found = list(_MATHS.finditer(sentence))
     bare = sentence
     for m in found:  # numbers are looked for outside the formulas
         bare = bare[: m.start()] + "\0" * (m.end() - m.start()) + bare[m.end() :]
     end = re.search(
-        rf"\b(?:is|are|be|equals?|of)\s*:?\s*(?:about |approximately |only |exactly )?({_NUMBER})(?:\s+[a-z]+){{0,4}}[.!]?\s*$",
+        r"\b(?:is|are|be|equals?|of)\s*:?\s*(?:about |approximately |only |exactly"
+        rf" )?({_NUMBER})(?:\s+[a-z]+){{0,4}}[.!]?\s*$",
         bare,
     )
     counted = re.match(
-        rf"(?:Therefore|Thus|Hence|So),?\s+(?:there (?:are|is) |it takes |we have |we need )?({_NUMBER})\s+[a-z]+",
+        r"(?:Therefore|Thus|Hence|So),?\s+(?:there (?:are|is) |it takes |we have |we need"
+        rf" )?({_NUMBER})\s+[a-z]+",
         bare,
     )
     if end or counted:
@@ -123,7 +132,8 @@ def concluded(sentence: str) -> str | None:
         )
     numbers = re.findall(rf"(?<![\w.]){_NUMBER}", sentence)
     after = re.search(
-        rf"\b(?:is|are|has|have|be|equals?|=|takes|needs?|were|was|received|total of)\s+(?:about |approximately |only |exactly )?({_NUMBER})",
+        r"\b(?:is|are|has|have|be|equals?|=|takes|needs?|were|was|received|total of)\s+(?:about"
+        rf" |approximately |only |exactly )?({_NUMBER})",
         sentence,
     )
     tail = re.search(rf"=\s*({_NUMBER})[^=\d]*$", sentence)

@@ -19,7 +19,8 @@ CLOSE = Fraction(
 
 @register_grader("math_verify")
 class MathVerify:
-    r"""SAGE's training verifier (spec 4.1) with exact short cuts before math-verify and killable processes around it.
+    r"""SAGE's training verifier (spec 4.1) with exact short cuts before math-verify and killable
+    processes around it.
 
     >>> [v.correct for v in MathVerify().grade("0.5", [r"so \boxed{\frac12}", r"\boxed{0.6}", "0.5"])]
     [True, False, False]

@@ -13,11 +13,13 @@ from sage_bench.utils.registry import register_grader
 
 MOST = 10  # letters where the number of options is not known: MMLU-Pro's longest question has ten
 _WRAP = re.compile(
-    r"\\(?:text|textbf|mathbf|mathrm|mathit|textit|mbox|bf|rm)\s*|[{}$*_`~]|\\[,;!:() \[\]]|\\(?:left|right)(?![a-z])"
+    r"\\(?:text|textbf|mathbf|mathrm|mathit|textit|mbox|bf|rm)\s*|[{}$*_`~]|\\[,;!:()"
+    r" \[\]]|\\(?:left|right)(?![a-z])"
 )
 _LETTER = re.compile(r"\(?\s*([A-Za-z])\s*(?:$|[).:,-]\s*(.*)$)", re.S)
 _SAID = re.compile(
-    r"(?:answer|choice|option)(?:\s+(?:is|would be|must be|should be))?\s*:?\s*(?:option|choice)?\s*(\(\s*[A-Za-z]\s*\)|[A-Z](?![A-Za-z'’]|\s+[a-z]))",
+    r"(?:answer|choice|option)(?:\s+(?:is|would be|must be|should"
+    r" be))?\s*:?\s*(?:option|choice)?\s*(\(\s*[A-Za-z]\s*\)|[A-Z](?![A-Za-z'’]|\s+[a-z]))",
     re.I,
 )
 _ALONE = re.compile(r"(?:^|\n)\s*\(?([A-Z])\)?[.)]?\s*$")
@@ -25,9 +27,11 @@ _ALONE = re.compile(r"(?:^|\n)\s*\(?([A-Z])\)?[.)]?\s*$")
 
 @register_grader("mcq")
 class Mcq:
-    r"""Letter in the last box, or the boxed text of exactly one option; without a box, the last "answer is (X)".
+    r"""Letter in the last box, or the boxed text of exactly one option; without a box, the last
+    "answer is (X)".
 
-    `Mcq().for_options([...])` knows the options of a question: letters are bounded by their number and texts are recognised.
+    `Mcq().for_options([...])` knows the options of a question: letters are bounded by their number
+    and texts are recognised.
 
     >>> [v.correct for v in Mcq().grade("C", [r"\boxed{\text{(C)}}", r"\boxed{C. 42}", "**Answer: C**", "The answer is Carbon.", r"\boxed{D}"])]
     [True, True, True, False, False]
@@ -69,7 +73,10 @@ class Mcq:
         return (
             None
             if self.letter(gold)
-            else f"`{gold}` is none of the letters {self.letters[0]} to {self.letters[-1]} and no option's text"
+            else (
+                f"`{gold}` is none of the letters {self.letters[0]} to {self.letters[-1]} and no"
+                " option's text"
+            )
         )
 
     def chosen(self, text: str) -> tuple[str | None, str | None]:

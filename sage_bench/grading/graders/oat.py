@@ -13,7 +13,8 @@ from sage_bench.utils.registry import register_grader
 
 @register_grader("oat")
 class Oat:
-    r"""The oat grader (SAGE spec 4.2): string, sympy and, unless `fast`, math-verify. Lenient; `a+b` passes for `c+b`.
+    r"""The oat grader (SAGE spec 4.2): string, sympy and, unless `fast`, math-verify. Lenient;
+    `a+b` passes for `c+b`.
 
     Golds may be lists, of which any one will do.
 

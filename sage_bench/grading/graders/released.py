@@ -1,4 +1,5 @@
-"""SAGE's two math-verify verifiers exactly as released (spec 4.1, 4.2), to reproduce their numbers. `math_verify` mends their extraction."""
+"""SAGE's two math-verify verifiers exactly as released (spec 4.1, 4.2), to reproduce their numbers.
+`math_verify` mends their extraction."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ METRIC = "sage_bench.grading.worker:metric"
 
 
 def train_box(text: str) -> str | None:
-    r"""What follows the last `\boxed{` up to its closing brace; None when that one is not closed, even if an earlier one is.
+    r"""What follows the last `\boxed{` up to its closing brace; None when that one is not closed,
+    even if an earlier one is.
 
     >>> train_box(r"\boxed{5} and \boxed{6}"), train_box(r"\boxed{5}, finally \boxed{6"), train_box(r"\boxed 5")
     ('6', None, None)
@@ -26,7 +28,8 @@ def train_box(text: str) -> str | None:
 
 
 def eval_box(text: str) -> str | None:
-    r"""As `train_box`, but an earlier closed box counts, `\boxed 5` counts, and an unmatched `}` anywhere before hides everything.
+    r"""As `train_box`, but an earlier closed box counts, `\boxed 5` counts, and an unmatched `}`
+    anywhere before hides everything.
 
     >>> eval_box(r"\boxed{5}, finally \boxed{6"), eval_box(r"thus $\boxed 5$"), eval_box(r"a } stray brace, \boxed{5}")
     ('5', '5', None)
@@ -48,7 +51,10 @@ def eval_box(text: str) -> str | None:
 class _Released:
     def __init__(self, pool: Pool | None = None):
         self.pool = pool
-        self.version = f"{self.name} 1, math_verify {version('math-verify')}, antlr {version('antlr4-python3-runtime')}"
+        self.version = (
+            f"{self.name} 1, math_verify {version('math-verify')}, antlr"
+            f" {version('antlr4-python3-runtime')}"
+        )
 
     name = ""
 
@@ -70,9 +76,11 @@ class _Released:
             else {}
         )
         return [
-            Verdict(replies[a]["correct"], replies[a]["status"], a)
-            if a
-            else Verdict(False, "no_answer")
+            (
+                Verdict(replies[a]["correct"], replies[a]["status"], a)
+                if a
+                else Verdict(False, "no_answer")
+            )
             for a in answers
         ]
 
@@ -96,7 +104,8 @@ class SageTrain(_Released):
 
 @register_grader("sage_eval")
 class SageEval(_Released):
-    r"""SAGE's other evaluation path (`compute_score` without the oat grader): another extraction, the same metric.
+    r"""SAGE's other evaluation path (`compute_score` without the oat grader): another extraction,
+    the same metric.
 
     >>> [v.correct for v in SageEval().grade("1/2", [r"\boxed{0.5}", r"\boxed{1/2} \boxed{", r"thus $\boxed 5$"])]
     [True, True, False]

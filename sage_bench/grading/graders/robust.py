@@ -20,10 +20,12 @@ _LIST = re.compile(r",(?!\d{3}(?!\d))|;|\\pm|\b(?:and|or)\b|\\text|\\cup")
 
 @register_grader("robust")
 class Robust:
-    r"""Ours: reads intervals, sets, lists, tuples, equations, units, percent, matrices, functions, words; exact arithmetic; math-verify for the rest.
+    r"""Ours: reads intervals, sets, lists, tuples, equations, units, percent, matrices, functions,
+    words; exact arithmetic; math-verify for the rest.
 
-    The last box counts; where the gold is a list, all boxes of the closing sentence do. Never true for a wrong unit, a missing
-    solution or a reordered tuple. Plain numbers are compared here, everything else in processes that can be killed.
+    The last box counts; where the gold is a list, all boxes of the closing sentence do. Never true
+    for a wrong unit, a missing solution or a reordered tuple. Plain numbers are compared here,
+    everything else in processes that can be killed.
 
     >>> [v.correct for v in Robust().grade("[0, 1)", [r"\boxed{0 \le x < 1}", r"\boxed{[0,1]}", "[0, 1)"])]
     [True, False, False]
@@ -31,7 +33,11 @@ class Robust:
 
     def __init__(self, pool: Pool | None = None):
         self.pool = pool
-        self.version = f"robust 2, math_verify {version('math-verify')}, antlr {version('antlr4-python3-runtime')}, sympy {version('sympy')}, mpmath {version('mpmath')}"
+        self.version = (
+            f"robust 2, math_verify {version('math-verify')}, antlr"
+            f" {version('antlr4-python3-runtime')}, sympy {version('sympy')}, mpmath"
+            f" {version('mpmath')}"
+        )
 
     def grade(self, gold: str, texts: Sequence[str]) -> list[Verdict]:
         found = [_answers(gold, t) for t in texts]
@@ -88,7 +94,8 @@ def _answers(gold: str, text: str) -> list[str]:
 
 
 def short_cut(gold: str, answer: str) -> bool | None:
-    """The verdict where both are plain numbers, equal or far apart (no rounding bridges `FAR`); None where more is to be read.
+    """The verdict where both are plain numbers, equal or far apart (no rounding bridges `FAR`);
+    None where more is to be read.
 
     >>> short_cut("734", "0734"), short_cut("734", "735"), short_cut("0.5", "1/2"), short_cut("1,234", "1234"), short_cut("x", "y")
     (True, False, True, True, None)

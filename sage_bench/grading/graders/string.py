@@ -12,7 +12,8 @@ from sage_bench.utils.registry import register_grader
 
 @register_grader("string")
 class String:
-    r"""Last box, equal up to typesetting (spaces, `$`, `\left`, `\dfrac`, a final full stop). No arithmetic: `0.5` is not `1/2`.
+    r"""Last box, equal up to typesetting (spaces, `$`, `\left`, `\dfrac`, a final full stop). No
+    arithmetic: `0.5` is not `1/2`.
 
     >>> [v.correct for v in String().grade(r"\frac12", [r"\boxed{\dfrac{1}{2}}", r"\boxed{0.5}", r"\frac12"])]
     [True, False, False]

@@ -1,8 +1,9 @@
 r"""The comparison of the `robust` grader: as strict as a mathematician, tolerant of form.
 
-An answer is cleaned (`clean`), cut into tokens (`tokens`), read as a list, a tuple, a set, an interval, an equation, a quantity, a matrix or
-words (`reader`), and compared with the gold's reading (`compare`): rational numbers exactly, other expressions at many
-values to fifty digits (`same`). What neither reading understands is left to math-verify. Runs in a worker process.
+An answer is cleaned (`clean`), cut into tokens (`tokens`), read as a list, a tuple, a set, an
+interval, an equation, a quantity, a matrix or words (`reader`), and compared with the gold's
+reading (`compare`): rational numbers exactly, other expressions at many values to fifty digits
+(`same`). What neither reading understands is left to math-verify. Runs in a worker process.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def equivalent(gold: str, answer: str) -> dict[str, object]:
 def is_unfinished(gold: Form, answer: Form) -> bool:
     r"""Does the answer leave trigonometric values standing where the gold has worked them out?
 
-    `-\tan 80° + 4\cos 10°` is -√3, but saying so was the problem. What computer algebra evaluates by itself (`\arctan 1`) is finished: math-verify decides.
+    `-\tan 80° + 4\cos 10°` is -√3, but saying so was the problem. What computer algebra evaluates
+    by itself (`\arctan 1`) is finished: math-verify decides.
     """
     if not isinstance(gold, Value) or not isinstance(answer, Value) or symbols(answer.node):
         return False
@@ -79,7 +81,8 @@ def same_choice(gold: str, answer: str) -> bool:
 
 
 def same_judgement(gold: str, answer: str) -> bool:
-    """Yes, no, true and false, whatever reason the answer adds; and the letters of several options, however they are set apart.
+    """Yes, no, true and false, whatever reason the answer adds; and the letters of several options,
+    however they are set apart.
 
     >>> same_judgement("Yes", "Yes, because it is even"), same_judgement("No", "Not always"), same_judgement("No", "No if n is odd"), same_judgement("BD", "B and D"), same_judgement("AC", "AB")
     (True, False, False, True, False)
@@ -94,9 +97,11 @@ def same_judgement(gold: str, answer: str) -> bool:
     if said and true.get(wanted, wanted) == true.get(said[1], said[1]):
         return True
     letters = [
-        re.findall("[A-J]", t)
-        if re.fullmatch(r"[A-J](?:[\s«]*(?:,|and|&|)[\s»]*[A-J])+", t.strip("«» "))
-        else []
+        (
+            re.findall("[A-J]", t)
+            if re.fullmatch(r"[A-J](?:[\s«]*(?:,|and|&|)[\s»]*[A-J])+", t.strip("«» "))
+            else []
+        )
         for t in (gold, answer)
     ]
     return (
@@ -108,7 +113,8 @@ def same_judgement(gold: str, answer: str) -> bool:
 
 
 def by_math_verify(gold: str, answer: str) -> dict[str, object]:
-    """math-verify's verdict on texts that are not ours to read; it would work out powers of powers, sums and limits,
+    """math-verify's verdict on texts that are not ours to read; it would work out powers of powers,
+    sums and limits,
     and may never end: those are the same only as they are written."""
     from sage_bench.grading.worker import equivalent as verify
 

@@ -1,6 +1,8 @@
-r"""One spelling for an answer: typesetting, synonyms and Unicode are gone, words are set apart as «words».
+r"""One spelling for an answer: typesetting, synonyms and Unicode are gone, words are set apart as
+«words».
 
-What has a meaning stays: brackets, commas, decimals, units, powers. Every rule is about notation, none about one answer.
+What has a meaning stays: brackets, commas, decimals, units, powers. Every rule is about notation,
+none about one answer.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from sage_bench.grading.extract import closing_brace, last_boxed
 LONGEST = 4000  # characters; no answer is longer
 
 FUNCTIONS = (
-    "arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth arcsinh arccosh arctanh sin cos tan cot sec csc ln lg log exp sqrt "
-    "gcd lcm max min det"
+    "arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth arcsinh arccosh arctanh sin cos"
+    " tan cot sec csc ln lg log exp sqrt gcd lcm max min det"
 ).split()
 _SYNONYMS = {
     "leq": "le",
@@ -94,11 +96,14 @@ _SYNONYMS = {
     "iff": "implies",
 }
 _DROPPED = set(
-    "left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr displaystyle textstyle scriptstyle limits nolimits rm bf it sf tt cal boldmath "
-    "nobreak noindent hfill centering thinspace medspace thickspace negthinspace nonumber notag mathstrut strut relax large Large small".split()
+    "left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr displaystyle"
+    " textstyle scriptstyle limits nolimits rm bf it sf tt cal boldmath nobreak noindent hfill"
+    " centering thinspace medspace thickspace negthinspace nonumber notag mathstrut strut relax"
+    " large Large small".split()
 )
 _TEXTS = set(
-    "text textbf textit textrm textsf texttt textnormal mbox hbox mathrm mathbf mathit mathsf mathtt operatorname emph bold boldsymbol bm pmb mathnormal textup underline".split()
+    "text textbf textit textrm textsf texttt textnormal mbox hbox mathrm mathbf mathit mathsf"
+    " mathtt operatorname emph bold boldsymbol bm pmb mathnormal textup underline".split()
 )
 _WRAPPERS = set(
     "mathop mathbin mathord ensuremath overrightarrow vec hat widehat mathcal mathscr mathfrak".split()
@@ -289,7 +294,8 @@ def clean(text: str) -> str:
 
 
 def _unescaped(text: str) -> str:
-    """Undo what JSON and Python make of backslashes: TAB + `ext` was `\\text`; `\\\\frac` with every backslash doubled was `\\frac`."""
+    """Undo what JSON and Python make of backslashes: TAB + `ext` was `\\text`; `\\\\frac` with
+    every backslash doubled was `\\frac`."""
     text = _EATEN.sub(lambda m: "\\" + _ESCAPES[m[1]], text)
     runs = re.findall(r"\\+", text)
     if (
@@ -305,7 +311,8 @@ def _unescaped(text: str) -> str:
 
 
 def _plain_unicode(text: str) -> str:
-    """ASCII and LaTeX for what models write in Unicode; runs of super- and subscripts become one exponent or index."""
+    """ASCII and LaTeX for what models write in Unicode; runs of super- and subscripts become one
+    exponent or index."""
     if text.isascii():
         return text
     out = []
@@ -348,7 +355,8 @@ def _without_dollars(text: str) -> str:
 
 
 def _commands(text: str) -> str:
-    """Rename, drop and unwrap commands, left to right; the argument of a text command becomes a function, a symbol or «words»."""
+    """Rename, drop and unwrap commands, left to right; the argument of a text command becomes a
+    function, a symbol or «words»."""
     out: list[str] = []
     i = 0
     while i < len(text):
@@ -371,9 +379,11 @@ def _commands(text: str) -> str:
             out.append(
                 _said(content)
                 if name in _TEXTS
-                else " " + _BLACKBOARD.get(content.strip(), content) + " "
-                if name == "mathbb"
-                else f"{{{_commands(content)}}}"
+                else (
+                    " " + _BLACKBOARD.get(content.strip(), content) + " "
+                    if name == "mathbb"
+                    else f"{{{_commands(content)}}}"
+                )
             )
             continue
         new = _SYNONYMS.get(name, name)

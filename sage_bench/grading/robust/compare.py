@@ -1,4 +1,5 @@
-"""When an answer is the gold in another form. Strict: the order of a tuple, every solution, the unit and the brackets count."""
+"""When an answer is the gold in another form. Strict: the order of a tuple, every solution, the
+unit and the brackets count."""
 
 from __future__ import annotations
 
@@ -60,7 +61,8 @@ def same_reading(gold: Reading, answer: Reading) -> bool:
 
 
 def same_form(g: Form, a: Form, integers: frozenset[str] | None = frozenset()) -> bool:
-    """`same_reading` of forms; integers: symbols that stand for any whole number (None: none does, not even beside π)."""
+    """`same_reading` of forms; integers: symbols that stand for any whole number (None: none does,
+    not even beside π)."""
     if isinstance(g, Value) != isinstance(a, Value):
         g, a = components(g, a) or g, components(a, g) or a
     if isinstance(g, Named) or isinstance(a, Named):
@@ -93,11 +95,12 @@ def same_form(g: Form, a: Form, integers: frozenset[str] | None = frozenset()) -
 
 
 def _are_ranges(g: Form, a: Form) -> bool:
-    """Two bracketed pairs are compared place by place (they may be points of the plane), other sets of reals as sets."""
+    """Two bracketed pairs are compared place by place (they may be points of the plane), other sets
+    of reals as sets."""
     return not (isinstance(g, Many) and isinstance(a, Many))
 
 
-# --- families and names ---------------------------------------------------------------------------------------------
+# --- families and names --------------------------------------------------------------------------
 def _same_families(g: Sequence[Form], a: Sequence[Form], integers: frozenset[str] | None) -> bool:
     if integers is None:
         return False
@@ -145,7 +148,8 @@ def _same_name(g: Named, a: Named) -> bool:
 
 
 def _in_order_of(name: str, a: Named) -> Form | None:
-    """The value of `(q, p) = (2, 3)` in the order of `(p, q)`; as it is where the letters are others; None where it is no single tuple."""
+    """The value of `(q, p) = (2, 3)` in the order of `(p, q)`; as it is where the letters are
+    others; None where it is no single tuple."""
     ours, theirs = ([p.strip() for p in n.strip("()").split(",")] for n in (name, a.name))
     if ours == theirs or sorted(ours) != sorted(theirs):
         return a.value
@@ -180,7 +184,7 @@ def _with_parameters(g: Named, a: Named) -> Form:
     return a.value
 
 
-# --- words, matrices, ratios, relations ------------------------------------------------------------------------------
+# --- words, matrices, ratios, relations ----------------------------------------------------------
 def _worded(g: Form, a: Form) -> bool:
     if isinstance(g, Words) and isinstance(a, Words):
         return same_words(g.said, a.said)
@@ -293,7 +297,7 @@ def _relations(g: Form, a: Form, integers: frozenset[str] | None) -> bool:
     return False
 
 
-# --- several things --------------------------------------------------------------------------------------------------
+# --- several things ------------------------------------------------------------------------------
 def _many(g: Form, a: Form, integers: frozenset[str] | None) -> bool:
     if not (isinstance(g, Many) and isinstance(a, Many)):
         several, other = (g, a) if isinstance(g, Many) else (a, g)
@@ -333,7 +337,8 @@ def _many(g: Form, a: Form, integers: frozenset[str] | None) -> bool:
 
 
 def _by_names(g: Sequence[Form], a: Sequence[Form], integers: frozenset[str] | None) -> bool:
-    """Lists whose items may be named. Different names on one side fix an order; on both sides they are matched by name."""
+    """Lists whose items may be named. Different names on one side fix an order; on both sides they
+    are matched by name."""
     if len(g) != len(a):
         return False
     names = [[i.name if isinstance(i, Named) else None for i in side] for side in (g, a)]
@@ -355,7 +360,8 @@ def _are_roots(names: Sequence[str]) -> bool:
 
 
 def _ordered(g: Sequence[Form], a: Sequence[Form], integers: frozenset[str] | None) -> bool:
-    """Place by place. A letter in several places is one number, so that `(k, k + 1)` is no pair of families."""
+    """Place by place. A letter in several places is one number, so that `(k, k + 1)` is no pair of
+    families."""
     integers = None if len(g) > 1 else integers
     return len(g) == len(a) and all(same_form(x, y, integers) for x, y in zip(g, a, strict=True))
 

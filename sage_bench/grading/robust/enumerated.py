@@ -28,7 +28,8 @@ _TESTS = {
 
 
 def enumerated(template: list[Token], condition: list[Token]) -> Form | None:
-    r"""The tuples (or numbers) a template of symbols takes under a condition; None where the condition is not wholly understood.
+    r"""The tuples (or numbers) a template of symbols takes under a condition; None where the
+    condition is not wholly understood.
 
     >>> from sage_bench.grading.robust.clean import clean
     >>> from sage_bench.grading.robust.tokens import tokenize
@@ -99,7 +100,8 @@ def _domains(
 
 
 def _test(clause: list[Token]):  # type: ignore[no-untyped-def]
-    """A predicate over values: a relation, or the parity of how often a value occurs. Raises `Unreadable`."""
+    """A predicate over values: a relation, or the parity of how often a value occurs. Raises
+    `Unreadable`."""
     words = " ".join(t.text.lower() for t in clause if t.kind == "word")
     counted = re.search(r"\b(even|odd) number of$", words)
     if counted:

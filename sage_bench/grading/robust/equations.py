@@ -1,4 +1,5 @@
-"""Equations and inequalities as wholes: the same when their differences of sides are proportional."""
+"""Equations and inequalities as wholes: the same when their differences of sides are
+proportional."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ def equation_of(form: Form) -> Relation | None:
 
 
 def same_relation(g: Relation | None, a: Relation | None) -> bool:
-    r"""The same condition on the same symbols: each step is the other's up to a factor (a positive one for inequalities).
+    r"""The same condition on the same symbols: each step is the other's up to a factor (a positive
+    one for inequalities).
 
     >>> from sage_bench.grading.robust.reader import read
     >>> def check(x, y): return same_relation(equation_of(read(x)[0].form), equation_of(read(y)[0].form))
@@ -58,7 +60,8 @@ def same_relation(g: Relation | None, a: Relation | None) -> bool:
 
 
 def _same_congruence(g: tuple[Node, ...], a: tuple[Node, ...]) -> bool:
-    """`x ≡ 3 (mod 7)` and `x ≡ -4 (mod 7)`: the same modulus, and differences of sides that differ by a multiple of it."""
+    """`x ≡ 3 (mod 7)` and `x ≡ -4 (mod 7)`: the same modulus, and differences of sides that differ
+    by a multiple of it."""
     modulus, other = exact(g[2]), exact(a[2])
     if modulus is None or modulus != other or modulus == 0:
         return False
@@ -123,7 +126,8 @@ def _of_whole_numbers(side: Node | Words) -> bool:
 
 
 def is_quantity(node: Node) -> bool:
-    """Is this side of a gold equation one thing with a value (`\\sin x`, `f(2)`, `|AB|`), rather than a formula?"""
+    """Is this side of a gold equation one thing with a value (`\\sin x`, `f(2)`, `|AB|`), rather
+    than a formula?"""
     if node.op in {"fn", "app", "abs"}:
         return True
     return (

@@ -1,4 +1,5 @@
-"""Solutions that repeat: `π/6 + kπ` for every whole k. Equal when they hit the same numbers, whatever the letter and the start."""
+"""Solutions that repeat: `π/6 + kπ` for every whole k. Equal when they hit the same numbers,
+whatever the letter and the start."""
 
 from __future__ import annotations
 

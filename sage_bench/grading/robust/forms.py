@@ -25,7 +25,8 @@ class Words:
 
 @dataclass(frozen=True)
 class Named:
-    """`name = value`. parameters: ("x",) of `f(x) = ...`. in_words: the name is text ("Maximum", "Sequence 1")."""
+    """`name = value`. parameters: ("x",) of `f(x) = ...`. in_words: the name is text ("Maximum",
+    "Sequence 1")."""
 
     name: str
     value: Form
@@ -35,7 +36,8 @@ class Named:
 
 @dataclass(frozen=True)
 class Many:
-    """Several things. opening and closing: their brackets, both empty for a bare list; a set has `{`; round and square ones are ordered."""
+    """Several things. opening and closing: their brackets, both empty for a bare list; a set has
+    `{`; round and square ones are ordered."""
 
     items: tuple[Form, ...]
     opening: str = ""
@@ -48,7 +50,8 @@ class Many:
 
 @dataclass(frozen=True)
 class Relation:
-    """`a < b <= c`, `x^2 + y^2 = 1`. ops between sides: = != < > <= >= ~. A side in words stands for any expression."""
+    """`a < b <= c`, `x^2 + y^2 = 1`. ops between sides: = != < > <= >= ~. A side in words stands
+    for any expression."""
 
     sides: tuple[Node | Words, ...]
     ops: tuple[str, ...]
@@ -92,7 +95,8 @@ Form = Value | Words | Named | Many | Relation | Combined | Whole | Matrix | Rat
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to read a text. integers: symbols said to be any whole number ("k ∈ ℤ"); condition: the domain that was stated ("x > 0").
+    """One way to read a text. integers: symbols said to be any whole number ("k ∈ ℤ"); condition:
+    the domain that was stated ("x > 0").
 
     domains: (symbol, kind of number) of all that were stated.
     """

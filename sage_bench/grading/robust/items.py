@@ -1,4 +1,5 @@
-"""One item of an answer: an expression, a bracketed thing, a relation, a name with its value, a ratio, a matrix."""
+"""One item of an answer: an expression, a bracketed thing, a relation, a name with its value, a
+ratio, a matrix."""
 
 from __future__ import annotations
 
@@ -120,7 +121,8 @@ class Items:
         return self.form(tokenize(said)) if said else None
 
     def decorated(self, name: str, rest: list[Token]) -> Form | None:
-        r"""`\mathbb{R}`, `\mathbb{R}^+`, `\mathbb{Z}_{\ge 0}`, `\mathbb{R} - \{1\}`; None for anything else."""
+        r"""`\mathbb{R}`, `\mathbb{R}^+`, `\mathbb{Z}_{\ge 0}`, `\mathbb{R} - \{1\}`; None for
+        anything else."""
         if not rest:
             return Whole(name[1:])
         if rest[0].text in {"-", "/"} and rest[1:2] and rest[1].text == "\\{":
@@ -171,7 +173,8 @@ class Items:
         return Value(node, unit) if len(both) == 1 else Many(tuple(Value(n, unit) for n in both))
 
     def bracketed(self, tokens: list[Token]) -> Form | None:
-        """A set, a tuple, an interval, or what stands alone in brackets; None for a bracket of an expression."""
+        """A set, a tuple, an interval, or what stands alone in brackets; None for a bracket of an
+        expression."""
         opening, closing, inner = tokens[0].text, tokens[-1].text, tokens[1:-1]
         if opening == "\\{":
             bar = next(
@@ -210,7 +213,8 @@ class Items:
         return found[0] if len(found) == 1 else Many(found)
 
     def described(self, left: list[Token], right: list[Token]) -> Form:
-        r"""`\{x | 0 < x < 3\}`: what the condition describes; whole numbers are listed where they are finitely many."""
+        r"""`\{x | 0 < x < 3\}`: what the condition describes; whole numbers are listed where they
+        are finitely many."""
         if (listed := enumerated(left, right)) is not None:
             return listed
         form = self.form(right)
@@ -259,7 +263,7 @@ class Items:
             )
         return transposed(found) if after else found
 
-    # --- relations and names -----------------------------------------------------------------------------------------
+    # --- relations and names --------------------------------------------------------------------
     def relation(self, tokens: list[Token], cuts: list[int]) -> Form:
         modulus = next(
             (i for i, t in enumerate(tokens) if t.text in {"\\pmod", "\\mod", "\\bmod"}), None
@@ -328,7 +332,8 @@ class Items:
             )
 
     def name(self, tokens: list[Token]) -> Named | None:
-        r"""The tokens as a name: `x`, `f(x)`, `m_{\max}`, `(x, y)`, `\frac{AB}{CD}`, "Maximum"; None for anything else. Its value is a placeholder."""
+        r"""The tokens as a name: `x`, `f(x)`, `m_{\max}`, `(x, y)`, `\frac{AB}{CD}`, "Maximum";
+        None for anything else. Its value is a placeholder."""
         blank = Words("")
         if not tokens:
             return None
@@ -382,7 +387,8 @@ def is_bracketed(tokens: list[Token]) -> bool:
 
 
 def _choices(items: list[Form], *, linked: bool) -> list[list[Form]]:
-    r"""The tuples that `(\pm 1, \pm 2)` stands for: all four; with a `\mp` among the signs (linked) they go together."""
+    r"""The tuples that `(\pm 1, \pm 2)` stands for: all four; with a `\mp` among the signs (linked)
+    they go together."""
     free = [
         i.items if isinstance(i, Many) and not i.opening and len(i.items) == 2 else (i,)
         for i in items

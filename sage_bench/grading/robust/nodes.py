@@ -14,15 +14,19 @@ class Unreadable(ValueError):
 
 
 class Conditional(Unreadable):
-    """The answer says different things in different cases, or everything in its condition: only the same words are the same answer."""
+    """The answer says different things in different cases, or everything in its condition: only the
+    same words are the same answer."""
 
 
 class Node(NamedTuple):
     """op and its arguments: nodes, or plain values for leaves.
 
-    Leaves: num(Fraction, decimals shown or None), sym(name), const(pi, e, i, oo), based(digits, base).
-    Inner: add, mul, div, pow, neg, pm (its sign is free), mp (the opposite of pm), fn(name, x...), log(base, x), root(n, x), abs, fact, floor, ceil,
-    binom, deg (degrees, minutes and seconds included), pct, app(name, x...), dots (first and last terms of a sum or product with an ellipsis).
+    Leaves: num(Fraction, decimals shown or None), sym(name), const(pi, e, i, oo), based(digits,
+    base).
+    Inner: add, mul, div, pow, neg, pm (its sign is free), mp (the opposite of pm), fn(name, x...),
+    log(base, x), root(n, x), abs, fact, floor, ceil, binom, deg (degrees, minutes and seconds
+    included), pct, app(name, x...), dots (first and last terms of a sum or product with an
+    ellipsis).
     """
 
     op: str
@@ -30,7 +34,8 @@ class Node(NamedTuple):
 
 
 class Literal(NamedTuple):
-    """A number written as a decimal: its value, the worth of its last digit, how many significant figures it shows; is it times a power of ten?"""
+    """A number written as a decimal: its value, the worth of its last digit, how many significant
+    figures it shows; is it times a power of ten?"""
 
     value: Fraction
     unit_in_last_place: Fraction
@@ -191,10 +196,12 @@ _EXACT = {
 
 
 def literal(node: Node) -> Literal | None:
-    r"""How a number is written, if it is a decimal or a whole number, possibly signed or times a power of ten; else None.
+    r"""How a number is written, if it is a decimal or a whole number, possibly signed or times a
+    power of ten; else None.
 
     >>> literal(number(Fraction(8571, 100), 2))
-    Literal(value=Fraction(8571, 100), unit_in_last_place=Fraction(1, 100), figures=4, is_whole=False, is_scaled=False)
+    Literal(value=Fraction(8571, 100), unit_in_last_place=Fraction(1, 100), figures=4,
+    is_whole=False, is_scaled=False)
     """
     op, args = node
     if op == "num":

@@ -1,4 +1,5 @@
-"""What stands between operators: numbers, symbols with indices, brackets, functions, roots, fractions."""
+"""What stands between operators: numbers, symbols with indices, brackets, functions, roots,
+fractions."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ _APPLIED = {
 
 
 class Notation:
-    """A cursor over tokens and the rules for atoms; `sum`, `power` and `exponent` are the grammar's (see `parser`)."""
+    """A cursor over tokens and the rules for atoms; `sum`, `power` and `exponent` are the grammar's
+    (see `parser`)."""
 
     def __init__(self, tokens: list[Token], ratio: bool):
         self.tokens, self.ratio, self.i, self.depth, self.bars = tokens, ratio, 0, 0, 0
@@ -38,7 +40,7 @@ class Notation:
     def exponent(self) -> Node:
         raise NotImplementedError
 
-    # --- looking at tokens -------------------------------------------------------------------------------------------
+    # --- looking at tokens ----------------------------------------------------------------------
     def peek(self, offset: int = 0) -> Token:
         j = self.i + offset
         return self.tokens[j] if j < len(self.tokens) else Token("end", "")
@@ -59,7 +61,7 @@ class Notation:
         if self.accept(text) is None:
             raise Unreadable(f"`{text}` is missing")
 
-    # --- atoms -------------------------------------------------------------------------------------------------------
+    # --- atoms ----------------------------------------------------------------------------------
     def atom(self) -> Node:
         t = self.take()
         if t.kind == "num":
@@ -205,7 +207,8 @@ class Notation:
         raise Unreadable(f"`{name}` is not understood")
 
     def argument(self, *, digit: bool = False) -> Node:
-        r"""A braced argument, or one token; with `digit` one digit: `\frac12` is a half, but `√12` is the root of twelve."""
+        r"""A braced argument, or one token; with `digit` one digit: `\frac12` is a half, but `√12`
+        is the root of twelve."""
         t = self.peek()
         if t.kind == "open":
             return self.bracket()
@@ -246,7 +249,8 @@ class Notation:
         return node if exponent is None or inverse else Node("pow", (node, exponent))
 
     def function_argument(self) -> Node:
-        r"""What stands behind a function without brackets: `\sin 2\pi x`, but not beyond an operator or another function."""
+        r"""What stands behind a function without brackets: `\sin 2\pi x`, but not beyond an
+        operator or another function."""
         sign = self.accept("-", "+")
         parts = [self.power()]
         while (t := self.peek()).kind in {"num", "sym"} or t.text in {"\\pi", "\\frac", "\\sqrt"}:

@@ -22,7 +22,8 @@ class Undefined(ArithmeticError):
 
 
 def evaluate(node: Node, at: Mapping[str, Any], log_base: Any = None, real: bool = False) -> Any:
-    """The value as an mpf or mpc. log_base: what `\\log` without a base means (natural unless given). Raises `Undefined`.
+    """The value as an mpf or mpc. log_base: what `\\log` without a base means (natural unless
+    given). Raises `Undefined`.
 
     real: roots, fractional powers and logarithms of negative numbers are undefined.
 
@@ -91,7 +92,8 @@ def _value(node: Node, at: Mapping[str, Any], base: Any, real: bool) -> Any:
 
 
 def _stand_in(name: str, values: list[Any], symmetric: bool = False) -> Any:
-    """An unknown function is some fixed smooth function of its own: equal arguments give equal values, others do not."""
+    """An unknown function is some fixed smooth function of its own: equal arguments give equal
+    values, others do not."""
     seed = hashlib.sha256(name.encode()).digest()
     total = mpmath.mpf(seed[0] + 1) / 97
     for k, v in enumerate(values):
@@ -182,7 +184,8 @@ _WHOLE_ONLY = {"fact", "binom", "floor", "ceil"}
 
 
 def is_for_integers(node: Node) -> bool:
-    """Does the expression make sense for whole numbers in the first place: factorials, (-1)^n, floors, ellipses?"""
+    """Does the expression make sense for whole numbers in the first place: factorials, (-1)^n,
+    floors, ellipses?"""
     for n in walk(node):
         if n.op in _WHOLE_ONLY or (
             n.op == "pow" and n.args[0].op == "neg" and any(m.op == "sym" for m in walk(n.args[1]))
@@ -192,7 +195,8 @@ def is_for_integers(node: Node) -> bool:
 
 
 def points(names: list[str], whole: bool, trials: int) -> list[dict[str, Any]]:
-    """Values to try, the same in every run: whole numbers from 2 on, or reals of growing size, of both signs in every third."""
+    """Values to try, the same in every run: whole numbers from 2 on, or reals of growing size, of
+    both signs in every third."""
     out = []
     for t in range(trials):
         at = {}

@@ -1,4 +1,5 @@
-r"""Letters that stand for any number of a stated set: `k ∈ ℤ` in `π/4 + kπ`, `t ∈ ℝ` in `(t, 2t)`. Their names do not matter, their sets do."""
+r"""Letters that stand for any number of a stated set: `k ∈ ℤ` in `π/4 + kπ`, `t ∈ ℝ` in `(t, 2t)`.
+Their names do not matter, their sets do."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ _POSITIVE = ("^+", "^{+", "_+", "_{+", "_{>", "_{\\ge", "^*", "^{*")
 
 
 def domains(tokens: Sequence[Token]) -> tuple[tuple[str, str], ...]:
-    r"""(symbol, kind of number) for each `k \in \mathbb{Z}` among the tokens; `\mathbb{Z}^+` and `\mathbb{N}` are both the naturals.
+    r"""(symbol, kind of number) for each `k \in \mathbb{Z}` among the tokens; `\mathbb{Z}^+` and
+    `\mathbb{N}` are both the naturals.
 
     >>> from sage_bench.grading.robust.clean import clean
     >>> from sage_bench.grading.robust.tokens import tokenize
@@ -45,7 +47,8 @@ def domains(tokens: Sequence[Token]) -> tuple[tuple[str, str], ...]:
 
 
 def aligned(gold: Reading, answer: Reading) -> Reading | None:
-    """The answer with its parameter called as in the gold; None where the two say different things of it (`k ∈ ℤ` and `k ∈ ℕ`).
+    """The answer with its parameter called as in the gold; None where the two say different things
+    of it (`k ∈ ℤ` and `k ∈ ℕ`).
 
     >>> from sage_bench.grading.robust.reader import read
     >>> def check(g, a): found = aligned(read(g)[0], read(a)[0]); return found and found.form == read(g)[0].form

@@ -1,4 +1,5 @@
-"""Tokens to expression trees: ordinary mathematical notation, implicit products, mixed numbers, functions with and without brackets."""
+"""Tokens to expression trees: ordinary mathematical notation, implicit products, mixed numbers,
+functions with and without brackets."""
 
 from __future__ import annotations
 
@@ -231,7 +232,8 @@ def _primes(tokens: list[Token], i: int) -> int:
 
 
 def _is_proper(part: Node) -> bool:
-    r"""The fraction of `2\frac{3}{4}`: whole numbers, below one. After a whole number it is added, not multiplied."""
+    r"""The fraction of `2\frac{3}{4}`: whole numbers, below one. After a whole number it is added,
+    not multiplied."""
     return (
         part.op == "div"
         and all(a.op == "num" and a.args[1] is None for a in part.args)
@@ -240,7 +242,8 @@ def _is_proper(part: Node) -> bool:
 
 
 def _dots(op: str, terms: list[Node]) -> Node:
-    """A sum or product with an ellipsis: known by its first and last terms, and by the step where they are numbers."""
+    """A sum or product with an ellipsis: known by its first and last terms, and by the step where
+    they are numbers."""
 
     def is_dots(n: Node) -> bool:
         return n.op == "ellipsis" or (n.op == "neg" and n.args[0].op == "ellipsis")

@@ -1,4 +1,5 @@
-"""A number or an expression with its unit: `\\$12.50`, `3 km/h`, `5 feet 6 inches`, `2 million`, `30 square units`."""
+"""A number or an expression with its unit: `\\$12.50`, `3 km/h`, `5 feet 6 inches`, `2 million`,
+`30 square units`."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ _SCALES = {
     "dozen": 12,
 }
 _BOUND = re.compile(
-    r"\bat (?:most|least)\b|\bor (?:more|less|fewer|greater|higher)\b|\b(?:maximum|minimum)$|\bthan\b|^(?:plus|minus|times|squared|cubed|divided)\b",
+    r"\bat (?:most|least)\b|\bor"
+    r" (?:more|less|fewer|greater|higher)\b|\b(?:maximum|minimum)$|\bthan\b|^(?:plus|minus|times|squared|cubed|divided)\b",
     re.I,
 )
 _PARTS = {
@@ -50,7 +52,8 @@ def quantity(tokens: list[Token]) -> tuple[Node, Unit | None]:
     >>> from sage_bench.grading.robust.nodes import exact
     >>> def q(text): node, unit = quantity(tokenize(clean(text))); return str(exact(node)), unit and unit.dimensions
     >>> q(r"\$12.50"), q("3 km/h"), q("5 feet 6 inches"), q("2 million people"), q("7 square units")
-    (('25/2', (('money', 1),)), ('3', (('length', 1), ('time', -1))), ('11/2', (('length', 1),)), ('2000000', (('people', 1),)), ('7', (('unit', 2),)))
+    (('25/2', (('money', 1),)), ('3', (('length', 1), ('time', -1))), ('11/2', (('length', 1),)),
+    ('2000000', (('people', 1),)), ('7', (('unit', 2),)))
     """
     money = next(
         (
@@ -162,7 +165,8 @@ def _joined(money: Unit | None, named: Unit | None) -> Unit | None:
 
 
 def summed(items: Sequence[Form]) -> Value | None:
-    """`2 hours and 30 minutes`: two or three quantities of one kind, each in a smaller unit than the one before, are one quantity."""
+    """`2 hours and 30 minutes`: two or three quantities of one kind, each in a smaller unit than
+    the one before, are one quantity."""
     units = [i.unit for i in items if isinstance(i, Value) and i.unit is not None and i.unit.known]
     if (
         len(units) != len(items)
@@ -179,7 +183,8 @@ def summed(items: Sequence[Form]) -> Value | None:
 
 
 def with_letter_unit(node: Node) -> tuple[Node, Unit] | None:
-    """`5 m` and `9.8 m/s^2` read as products of symbols; as quantities they are (5, metre), (9.8, m/s^2). None where a symbol is no unit's letter."""
+    """`5 m` and `9.8 m/s^2` read as products of symbols; as quantities they are (5, metre), (9.8,
+    m/s^2). None where a symbol is no unit's letter."""
     first = node.args[0] if node.op in {"mul", "div", "neg"} else node
     first = first.args[0] if first.op in {"mul", "neg"} else first
     if symbols(first):
@@ -200,7 +205,8 @@ def with_letter_unit(node: Node) -> tuple[Node, Unit] | None:
 
 
 def _without_letters(node: Node, sign: int, powers: Counter[str]) -> Node | None:
-    """The node with its symbol factors taken out and counted; None where a symbol is no plain factor."""
+    """The node with its symbol factors taken out and counted; None where a symbol is no plain
+    factor."""
     if not symbols(node):
         return node
     if node.op == "sym":

@@ -1,4 +1,5 @@
-"""Sets of real numbers: intervals, inequalities, unions, single points, all as sorted pieces with ends."""
+"""Sets of real numbers: intervals, inequalities, unions, single points, all as sorted pieces with
+ends."""
 
 from __future__ import annotations
 
@@ -127,7 +128,8 @@ def _solved(form: Relation) -> Pieces | None:
 
 
 def _linear(sides: list[Any], at: int) -> tuple[list[Any], bool] | None:
-    """`0 < 2x + 1 < 4` for x alone, and whether the signs turn; None where the side is no such expression."""
+    """`0 < 2x + 1 < 4` for x alone, and whether the signs turn; None where the side is no such
+    expression."""
     names = symbols(sides[at])
     if (
         sides[at].op not in {"add", "mul", "neg", "div"}
@@ -154,11 +156,13 @@ def _linear(sides: list[Any], at: int) -> tuple[list[Any], bool] | None:
     zero, one = (_put(sides[at], name, number(x)) for x in (0, 1))
     steep = Node("add", (one, _minus(zero)))
     moved = [
-        Node("sym", (name,))
-        if i == at
-        else s
-        if _is_infinite(s)
-        else Node("div", (Node("add", (s, _minus(zero))), steep))
+        (
+            Node("sym", (name,))
+            if i == at
+            else s
+            if _is_infinite(s)
+            else Node("div", (Node("add", (s, _minus(zero))), steep))
+        )
         for i, s in enumerate(sides)
     ]
     return (moved, slope < 0) if slope > 0 or not any(_is_infinite(s) for s in sides) else None
@@ -287,9 +291,11 @@ def _intersection(a: tuple[Piece, ...], b: tuple[Piece, ...]) -> tuple[Piece, ..
             high, has_high = (
                 (p.high, p.has_high)
                 if ends[2] < ends[3]
-                else (q.high, q.has_high)
-                if ends[3] < ends[2]
-                else (p.high, p.has_high and q.has_high)
+                else (
+                    (q.high, q.has_high)
+                    if ends[3] < ends[2]
+                    else (p.high, p.has_high and q.has_high)
+                )
             )
             a_low, a_high = max(ends[0], ends[1]), min(ends[2], ends[3])
             if a_low < a_high or (a_low == a_high and has_low and has_high):
@@ -324,7 +330,8 @@ def _merged(of: tuple[Piece, ...]) -> tuple[Piece, ...] | None:
 
 
 def integers_in(of: Pieces, *, from_one: bool = False, most: int = 100) -> list[Node] | None:
-    """The whole numbers in a set, in order; None when they are too many or an end is no number. from_one: natural numbers only."""
+    """The whole numbers in a set, in order; None when they are too many or an end is no number.
+    from_one: natural numbers only."""
     found: list[int] = []
     for p in of.pieces:
         low, high = _number(p.low), _number(p.high)

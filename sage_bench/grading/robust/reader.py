@@ -1,4 +1,5 @@
-"""From a text to its readings: lists, tuples, sets, intervals, relations, names, matrices, quantities, words."""
+"""From a text to its readings: lists, tuples, sets, intervals, relations, names, matrices,
+quantities, words."""
 
 from __future__ import annotations
 
@@ -49,7 +50,8 @@ _CONDITIONS = {
 }
 _BRANCHES = {"if", "when", "otherwise", "unless"}
 _EXCEPT = re.compile(
-    r"(?:(?:all|any|every) )?(?:reals?|real numbers?|real values?)(?: of)?(?: [a-z])? (?:except|excluding|other than|but)(?: for)?"
+    r"(?:(?:all|any|every) )?(?:reals?|real numbers?|real values?)(?: of)?(?: [a-z])?"
+    r" (?:except|excluding|other than|but)(?: for)?"
 )
 _WHOLE_NUMBERS = re.compile(r"integer|natural|whole|prime|odd|even|rational|digit", re.I)
 _CUTS = {"\\forall"}
@@ -59,7 +61,8 @@ _CHOICE = re.compile(r"\(([A-J])\)\s+(\S.*)|([A-J])\s*[.):]\s+(\S.*)", re.S)
 
 
 def read(text: str) -> list[Reading]:
-    r"""The readings of an answer, the likeliest first; empty when it is empty. Raises `Unreadable` when there is none.
+    r"""The readings of an answer, the likeliest first; empty when it is empty. Raises `Unreadable`
+    when there is none.
 
     >>> read("(1, 2]")[0].form.closing, type(read("x = 3")[0].form).__name__, len(read("1,234"))
     (']', 'Named', 2)
@@ -125,7 +128,7 @@ class _Reader(Items):
         form = self.form(tokens)
         return Reading(form, frozenset(self.integers), self.condition, stated)
 
-    # --- lists -------------------------------------------------------------------------------------------------------
+    # --- lists ----------------------------------------------------------------------------------
     def form(self, tokens: list[Token]) -> Form:
         if sum(t.text == "|" and d == 0 for t, d in zip(tokens, depth_of(tokens), strict=True)) % 2:
             raise Conditional("a divides b")
@@ -194,7 +197,8 @@ class _Reader(Items):
         )
 
     def at_spaces(self, part: list[Token]) -> list[list[Token]]:
-        """A wide space separates finished things (`(1,2)  (3,4)`, `x = 1   y = 2`); tuples side by side are separate as well."""
+        """A wide space separates finished things (`(1,2)  (3,4)`, `x = 1   y = 2`); tuples side by
+        side are separate as well."""
         pieces = [p for p in split(part, lambda t: t.text == "\u2003") if p]
         if len(pieces) > 1 and not all(
             any(t.kind == "rel" for t in p) or p[0].kind == "open" for p in pieces
@@ -267,7 +271,8 @@ class _Reader(Items):
         return tokens
 
     def without_domain(self, tokens: list[Token]) -> list[Token]:
-        """`y = 2x (x > 0)`: a relation in brackets at the end is a condition, unless it is what a probability is of."""
+        """`y = 2x (x > 0)`: a relation in brackets at the end is a condition, unless it is what a
+        probability is of."""
         if len(tokens) < 4 or tokens[-1].text != ")":
             return tokens
         depths = depth_of(tokens)
@@ -304,7 +309,8 @@ class _Reader(Items):
 
 
 def _has_another_case(tokens: list[Token]) -> bool:
-    """`... for odd n, n + 1 for even n`: behind the first condition another value and its condition."""
+    """`... for odd n, n + 1 for even n`: behind the first condition another value and its
+    condition."""
     _, *others = split(tokens, lambda t: t.kind == "sep")
     return any(
         p

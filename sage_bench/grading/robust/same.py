@@ -29,11 +29,14 @@ MEASURED_FIGURES = 3  # a decimal gold with at least so many is a rounded number
 MEASURED = Fraction(
     1, 500
 )  # ... and known to about three figures: another number this near (relatively) is the same one
-LONG_FIGURES = 5  # a whole number stands for a decimal gold only where the gold has so many figures; with fewer it is as likely exact
+# a whole number stands for a decimal gold only where the gold has so many figures; with fewer it is
+# as likely exact
+LONG_FIGURES = 5
 
 
 def same(gold: Node, answer: Node) -> bool | None:
-    r"""Equal as expressions: exactly, or at every value tried. None when neither could be evaluated.
+    r"""Equal as expressions: exactly, or at every value tried. None when neither could be
+    evaluated.
 
     >>> from sage_bench.grading.robust.parser import parse_text
     >>> same(parse_text(r"\tan^2 y + 1"), parse_text(r"\sec^2 y")), same(parse_text("x^2"), parse_text("x^3"))
@@ -75,7 +78,8 @@ def same(gold: Node, answer: Node) -> bool | None:
 
 
 def _same_case(gold: Node, answer: Node) -> Node:
-    """The answer with its symbols in the gold's case, where a letter comes in one case only on either side (`C` and `c`)."""
+    """The answer with its symbols in the gold's case, where a letter comes in one case only on
+    either side (`C` and `c`)."""
     theirs, ours = symbols(gold) - symbols(answer), symbols(answer) - symbols(gold)
     low = {n.casefold(): n for n in theirs}
     both = {n.casefold() for n in symbols(gold) & symbols(answer)}
@@ -90,7 +94,8 @@ def _same_case(gold: Node, answer: Node) -> Node:
 def _same_at(gold: Node, answer: Node, at: dict[str, Any], real: bool = False) -> bool | None:
     """Do the values agree here? None where either has no value.
 
-    A `\\log` without a base is natural or decimal; beside a `\\ln` only what holds for both is taken.
+    A `\\log` without a base is natural or decimal; beside a `\\ln` only what holds for both is
+    taken.
     """
     nodes = [n for side in (gold, answer) for n in walk(side)]
     bare = Node("const", ("log",)) in nodes
@@ -115,7 +120,8 @@ def _same_at(gold: Node, answer: Node, at: dict[str, Any], real: bool = False) -
 def _same_and_tiny(
     one: tuple[Node, Any], two: tuple[Node, Any], value: Callable[[Node], Any]
 ) -> bool:
-    """Of two values near zero: what more digits leave as it is is a number, what they change is a zero with rounding errors."""
+    """Of two values near zero: what more digits leave as it is is a number, what they change is a
+    zero with rounding errors."""
     with mpmath.workdps(2 * DIGITS):
         finer = [value(node) for node, _ in (one, two)]
         zero = [
@@ -130,11 +136,13 @@ def _same_and_tiny(
 def same_number(gold: Node, answer: Node) -> bool | None:
     r"""As `same`, and a decimal may stand for an exact number, or an exact number for a decimal.
 
-    An exact gold that has no finite decimal takes its correct rounding to `EXACT_FIGURES` figures or more. A decimal gold of
-    `MEASURED_FIGURES` figures or more takes what rounds to it, and what is nearer than `MEASURED`, unless both are
-    decimals with the same number of places: those contradict each other; a decimal of more places needs a gold of `EXACT_FIGURES`
-    or one times a power of ten, because 12.5 is as likely exact, and then 12.51 is wrong. An answer shorter than the gold must still show
-    `EXACT_FIGURES` (a whole number: the gold `LONG_FIGURES`). Whole numbers are exact.
+    An exact gold that has no finite decimal takes its correct rounding to `EXACT_FIGURES` figures
+    or more. A decimal gold of `MEASURED_FIGURES` figures or more takes what rounds to it, and what
+    is nearer than `MEASURED`, unless both are
+    decimals with the same number of places: those contradict each other; a decimal of more places
+    needs a gold of `EXACT_FIGURES` or one times a power of ten, because 12.5 is as likely exact,
+    and then 12.51 is wrong. An answer shorter than the gold must still show `EXACT_FIGURES` (a
+    whole number: the gold `LONG_FIGURES`). Whole numbers are exact.
 
     >>> from sage_bench.grading.robust.parser import parse_text
     >>> def check(gold, answer): return same_number(parse_text(gold), parse_text(answer))

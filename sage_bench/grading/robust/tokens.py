@@ -1,4 +1,5 @@
-"""Tokens of a cleaned answer: numbers, symbols, commands, operators, brackets, separators, relations, words."""
+"""Tokens of a cleaned answer: numbers, symbols, commands, operators, brackets, separators,
+relations, words."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from sage_bench.grading.robust.clean import FUNCTIONS
 from sage_bench.grading.robust.units import is_unit, read_unit
 
 GREEK = set(
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar partial nabla".split()
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon"
+    " phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar partial nabla".split()
 )
 RELATIONS = {
     "=": "=",
@@ -39,8 +41,11 @@ OPENING, CLOSING = (
     {")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil"},
 )
 _SHORT_WORDS = set(
-    "is are be was has had can may the for all any if of to at by on in an as so no yes not odd day men man per its it or and via up down east west north south red blue green only each both one two "
-    "six ten off out top toy box bag car bus dog cat egg cup boy girl age new old use did who how why when then than that this with dne an end row net sum mod am pm let max min nor his her our you we he she".split()
+    "is are be was has had can may the for all any if of to at by on in an as so no yes not odd day"
+    " men man per its it or and via up down east west north south red blue green only each both one"
+    " two six ten off out top toy box bag car bus dog cat egg cup boy girl age new old use did who"
+    " how why when then than that this with dne an end row net sum mod am pm let max min nor his"
+    " her our you we he she".split()
 )
 _NUMBER = re.compile(
     r"\d{1,3}(?:,\d{3})+(?![\d,]*\d)(?:\.\d+)?|\d+(?:\.\d+)?[eE][+-]?\d+(?![A-Za-z\d])|\d*\.\d*\\(?:overline|bar|dot)\s*\{\d+\}|\d+\.\d+|\.\d+|\d+\.(?=\s*/)|\d+"
@@ -51,7 +56,8 @@ _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|«[^»]*»|[A-Za-z]+|.", re.S)
 
 
 class Token(NamedTuple):
-    """kind: num, sym, cmd, word, op, open, close, sep, rel, colon. spaced: white space stood before it."""
+    """kind: num, sym, cmd, word, op, open, close, sep, rel, colon. spaced: white space stood before
+    it."""
 
     kind: str
     text: str
@@ -59,7 +65,8 @@ class Token(NamedTuple):
 
 
 def tokenize(text: str, *, thousands: bool = True, textual: bool = False) -> list[Token]:
-    r"""Tokens of a cleaned text. thousands: `1,234` is one number (else a list of two). textual: it comes from a text command.
+    r"""Tokens of a cleaned text. thousands: `1,234` is one number (else a list of two). textual: it
+    comes from a text command.
 
     >>> [t.text for t in tokenize(r"2\pi r, «cm or» 1,234")]
     ['2', '\\pi', 'r', ',', 'cm', 'or', '1234']
@@ -129,7 +136,8 @@ def _is_product(text: str, start: int, end: int) -> bool:
 
 
 def _letters(run: str, textual: bool, product: bool = False) -> list[Token]:
-    """A run of letters: a function, a connective, a unit, a word, or a product of symbols. product: rather symbols than a little word."""
+    """A run of letters: a function, a connective, a unit, a word, or a product of symbols. product:
+    rather symbols than a little word."""
     low = run.lower()
     if run in FUNCTIONS and not (textual and run in {"max", "min"}):
         return [Token("cmd", "\\" + run)]
@@ -172,7 +180,8 @@ def _spaced(tokens: list[Token], spaced: bool) -> list[Token]:
 
 
 def _merged(tokens: list[Token]) -> list[Token]:
-    """Neighbouring words become one phrase; single letters between words belong to it ("pick a card")."""
+    """Neighbouring words become one phrase; single letters between words belong to it ("pick a
+    card")."""
     out: list[Token] = []
     for i, t in enumerate(tokens):
         if (
@@ -186,9 +195,11 @@ def _merged(tokens: list[Token]) -> list[Token]:
             t = t._replace(kind="word")  # an article
         if t.kind == "word" and out and out[-1].kind == "word":
             out[-1] = out[-1]._replace(
-                text=f"{out[-1].text} {t.text}"
-                if t.spaced or t.text[0].isalnum()
-                else out[-1].text + t.text
+                text=(
+                    f"{out[-1].text} {t.text}"
+                    if t.spaced or t.text[0].isalnum()
+                    else out[-1].text + t.text
+                )
             )
         else:
             out.append(t)
@@ -196,7 +207,8 @@ def _merged(tokens: list[Token]) -> list[Token]:
 
 
 def depth_of(tokens: list[Token]) -> list[int]:
-    """Nesting depth before each token (an opening bracket has the depth outside it). Any bracket closes any: `(3, 4]`."""
+    """Nesting depth before each token (an opening bracket has the depth outside it). Any bracket
+    closes any: `(3, 4]`."""
     depths, depth = [], 0
     for t in tokens:
         if t.kind == "close" or t.text == "\\end":

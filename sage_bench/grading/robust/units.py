@@ -1,4 +1,5 @@
-"""Units: which words are units, what they measure, how many base units they are. Unknown nouns are units of their own."""
+"""Units: which words are units, what they measure, how many base units they are. Unknown nouns are
+units of their own."""
 
 from __future__ import annotations
 
@@ -36,14 +37,16 @@ _DERIVED = {
 }
 _SQUARES = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cubed": 3, "cu": 3}
 _FILLERS = set(
-    "the a an of in is are about approximately old exactly each total only per-unit long tall wide apart away ago left".split()
+    "the a an of in is are about approximately old exactly each total only per-unit long tall wide"
+    " apart away ago left".split()
 )
 _UNNAMED = {"unit", "units", "u"}  # of whatever length: 7 square units
 
 
 @dataclass(frozen=True)
 class Unit:
-    """size base units of the given dimensions; nouns are dimensions too: Unit(1, (("apple", 1),))."""
+    """size base units of the given dimensions; nouns are dimensions too: Unit(1, (("apple",
+    1),))."""
 
     size: Fraction
     dimensions: tuple[tuple[str, int], ...]
@@ -190,7 +193,8 @@ def _product(factors: list[list]) -> Unit | None:
 
 
 def agree(a: Unit, b: Unit) -> bool:
-    """May quantities in these units be compared at all? Nouns agree when one names the other more closely.
+    """May quantities in these units be compared at all? Nouns agree when one names the other more
+    closely.
 
     >>> agree(read_unit("marbles"), read_unit("blue marbles")), agree(read_unit("apples"), read_unit("pears")), agree(read_unit("m"), read_unit("s"))
     (True, False, False)

@@ -11,7 +11,8 @@ from sage_bench.grading.robust.units import Unit, agree
 
 
 def same_value(g: Value, a: Value) -> bool:
-    """Equal expressions in compatible units. A unit that one side leaves out is not missed; percent may be 50, 0.5 or 50 %."""
+    """Equal expressions in compatible units. A unit that one side leaves out is not missed; percent
+    may be 50, 0.5 or 50 %."""
     if _is_other_unit(g.node, a.unit) or _is_other_unit(a.node, g.unit):
         return False
     if g.unit and a.unit:

@@ -1,4 +1,5 @@
-r"""Vectors told by their parts: `2\mathbf{i} - \mathbf{j}` is (2, -1), `\frac{1}{2} (2, 4)^T` is (1, 2); lists with an ellipsis."""
+r"""Vectors told by their parts: `2\mathbf{i} - \mathbf{j}` is (2, -1), `\frac{1}{2} (2, 4)^T` is
+(1, 2); lists with an ellipsis."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ DOTS = Words("...")
 
 
 def components(form: Form, other: Form) -> Many | None:
-    r"""The components of a sum of `i`, `j`, `k` with numbers before them, where the other side is a vector; None for anything else.
+    r"""The components of a sum of `i`, `j`, `k` with numbers before them, where the other side is a
+    vector; None for anything else.
 
     >>> from sage_bench.grading.robust.reader import read
     >>> found = components(read(r"2i - j")[0].form, read("(2, -1)")[0].form)
@@ -73,7 +75,8 @@ def transposed(matrix: Matrix) -> Matrix:
 
 
 def without_dots(items: Sequence[Form]) -> list[Form]:
-    r"""`1, 2, …, 5` written out where it counts in whole numbers with one step; anything else as it is.
+    r"""`1, 2, …, 5` written out where it counts in whole numbers with one step; anything else as it
+    is.
 
     >>> five = [Value(number(n)) for n in (1, 2)] + [DOTS, Value(number(5))]
     >>> [str(exact(i.node)) for i in without_dots(five)], len(without_dots(five[:3]))

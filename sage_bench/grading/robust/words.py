@@ -1,4 +1,5 @@
-"""Answers in words: fillers, number words, comparisons put into a sentence, parity, and when two texts say the same."""
+"""Answers in words: fillers, number words, comparisons put into a sentence, parity, and when two
+texts say the same."""
 
 from __future__ import annotations
 
@@ -9,17 +10,22 @@ from sage_bench.grading.robust.forms import Relation, Whole, Words
 from sage_bench.grading.robust.nodes import Node, number
 
 _REALS = re.compile(
-    r"(?:all |every |any |the )?(?:(non)?(positive|negative) reals?(?: numbers?| values?)?|reals? (?:numbers? |values? )?(?:that are |which are )?(non)?(positive|negative))"
+    r"(?:all |every |any |the )?(?:(non)?(positive|negative) reals?(?: numbers?| values?)?|reals?"
+    r" (?:numbers? |values? )?(?:that are |which are )?(non)?(positive|negative))"
 )
 _WHOLES = re.compile(
-    r"(?:all |every |any |the )?(?:set of )?(?:all )?(positive |non ?negative |negative )?(?:integers?|(naturals?)(?: numbers?)?|(whole) numbers?)"
+    r"(?:all |every |any |the )?(?:set of )?(?:all )?(positive |non ?negative |negative"
+    r" )?(?:integers?|(naturals?)(?: numbers?)?|(whole) numbers?)"
 )
 _FILLERS = re.compile(
     r"(?:(?:so|therefore|thus|hence|and|then|only|exactly|about|approximately|roughly|around|nearly|the|final|correct|answer|value|result|solution|solutions|total|number|sum|is|are|of|there|equals|"
     r"equal|to|yes|it|we|have|get|at|a|an|all|in|day|namely)\s*)+",
     re.I,
 )
-_SMALL = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
+_SMALL = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
+    " sixteen seventeen eighteen nineteen".split()
+)
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 _ORDINALS = (
     "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
@@ -31,11 +37,17 @@ _MONTHS = (
 _ARTICLES = re.compile(r"\b(?:the|a|an)\b")
 _COMPARISONS = (  # worded relation, operator
     (
-        r"(?:is |are |must be |should be )?(?:strictly )?(?:less|smaller|fewer) than or equal to|(?:is |are |must be )?(?:at most|no more than|not more than|not greater than)",
+        (
+            r"(?:is |are |must be |should be )?(?:strictly )?(?:less|smaller|fewer) than or equal"
+            r" to|(?:is |are |must be )?(?:at most|no more than|not more than|not greater than)"
+        ),
         "<=",
     ),
     (
-        r"(?:is |are |must be |should be )?(?:strictly )?(?:greater|more|larger|bigger) than or equal to|(?:is |are |must be )?(?:at least|no less than|not less than)",
+        (
+            r"(?:is |are |must be |should be )?(?:strictly )?(?:greater|more|larger|bigger) than or"
+            r" equal to|(?:is |are |must be )?(?:at least|no less than|not less than)"
+        ),
         ">=",
     ),
     (r"(?:is |are |must be |should be )?(?:strictly )?(?:less|smaller|fewer) than", "<"),
@@ -48,7 +60,9 @@ _SIGNS = (
     (r"(?:is|are) (?:always )?non-?positive", "<="),
 )
 _PARITY = re.compile(
-    r"(?:(?:any|all|every|each|an?|the|positive|must|be|is|are|n|numbers?|integers?|naturals?|of [a-z]+|only|for|values?|whole)\s+)*\b(odd|even)\b(?:\s+(?:numbers?|integers?|naturals?|n|values?|of [a-z]+|only|ones?|positive))*"
+    r"(?:(?:any|all|every|each|an?|the|positive|must|be|is|are|n|numbers?|integers?|naturals?|of"
+    r" [a-z]+|only|for|values?|whole)\s+)*\b(odd|even)\b(?:\s+(?:numbers?|integers?|naturals?|n|values?|of"
+    r" [a-z]+|only|ones?|positive))*"
 )
 
 
@@ -175,7 +189,8 @@ def whole(text: str) -> Whole | None:
     return (
         Whole("emptyset")
         if re.fullmatch(
-            r"(?:there (?:is|are) )?no (?:real |such )?(?:solutions?|values?|roots?|numbers?)(?: exists?)?|none|empty set|(?:it )?does not exist|dne|no such [a-z]+ exists?",
+            r"(?:there (?:is|are) )?no (?:real |such )?(?:solutions?|values?|roots?|numbers?)(?:"
+            r" exists?)?|none|empty set|(?:it )?does not exist|dne|no such [a-z]+ exists?",
             said,
         )
         else None
@@ -246,7 +261,8 @@ def _subject(text: str) -> Node | Words:
 
 
 def same_words(gold: str, answer: str) -> bool:
-    """Do two texts say the same? Equal up to case, articles and punctuation, plural and parity phrases; never by resemblance.
+    """Do two texts say the same? Equal up to case, articles and punctuation, plural and parity
+    phrases; never by resemblance.
 
     >>> same_words("Evelyn", "evelyn."), same_words("Any odd number of participants", "odd"), same_words("odd", "oddd"), same_words("line segments", "line segment")
     (True, True, False, True)
