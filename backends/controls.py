@@ -10,10 +10,10 @@ import torch
 
 from sage_bench.backends.grpo import GRPO, GRPOConfig
 from sage_bench.methods.base import Program, switch
+from sage_bench.methods.registry import register_backend
 from sage_bench.types import Group, Problem
 from sage_bench.utils.errors import UsageError
 from sage_bench.utils.files import read_jsonl
-from sage_bench.utils.registry import register_backend
 from sage_bench.utils.seeds import derive_seed
 
 

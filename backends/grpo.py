@@ -6,8 +6,8 @@ from __future__ import annotations
 from sage_bench.generation.prompts import HintLead, HintPosition
 from sage_bench.methods.advantage import group_advantage
 from sage_bench.methods.base import Method, MethodConfig, Program, switch
+from sage_bench.methods.registry import register_backend
 from sage_bench.types import Group, Problem, Row, Sample
-from sage_bench.utils.registry import register_backend
 
 
 class GRPOConfig(MethodConfig):

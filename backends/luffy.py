@@ -8,8 +8,8 @@ import torch
 from sage_bench.backends.grpo import GRPO, GRPOConfig
 from sage_bench.methods.advantage import group_advantage
 from sage_bench.methods.base import Program, switch
+from sage_bench.methods.registry import register_backend
 from sage_bench.types import Group, Kind, Problem, Row
-from sage_bench.utils.registry import register_backend
 
 
 class LUFFYConfig(GRPOConfig):

@@ -11,8 +11,8 @@ from typing import Literal
 from sage_bench.backends.grpo import GRPO, GRPOConfig
 from sage_bench.generation.prompts import HintLead
 from sage_bench.methods.base import Program, switch, together
+from sage_bench.methods.registry import register_backend
 from sage_bench.types import Group, Problem
-from sage_bench.utils.registry import register_backend
 from sage_bench.utils.seeds import derive_seed
 
 TIERS = {"paper12": ("knowledge", "planning", "solution"), "released8": ("knowledge", "solution")}

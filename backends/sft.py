@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 
 from sage_bench.methods.base import Method, MethodConfig, Program, switch
+from sage_bench.methods.registry import register_backend
 from sage_bench.types import Group, Kind, Problem, Row
-from sage_bench.utils.registry import register_backend
 
 
 class SFTConfig(MethodConfig):

@@ -14,13 +14,11 @@ import os
 # cores makes steps ten to thirty times slower. Waiting passively costs nothing measurable.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from sage_bench.utils.registry import (
-    register_backend,
-    register_dataset,
-    register_engine,
-    register_grader,
-    register_model,
-)
+from sage_bench.config.registry import register_model
+from sage_bench.data.registry import register_dataset
+from sage_bench.engines.registry import register_engine
+from sage_bench.grading.registry import register_grader
+from sage_bench.methods.registry import register_backend
 from sage_bench.version import VERSION as __version__
 
 __all__ = [

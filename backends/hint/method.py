@@ -11,8 +11,9 @@ from sage_bench.backends.hint.teacher import Teacher
 from sage_bench.generation.prompts import HintLead
 from sage_bench.methods.base import Program, switch
 from sage_bench.methods.hints import copies, leaks_answer, new_numbers
+from sage_bench.methods.registry import register_backend
 from sage_bench.types import Group, Problem, Row, Sample, Sampling
-from sage_bench.utils.registry import call, register_backend
+from sage_bench.utils.registry import call
 
 
 class HINTConfig(GRPOConfig):

@@ -2,4 +2,4 @@
 
 from sage_bench.backends.oar.method import OARG, OARP, OARGConfig, OARPConfig
 
-__all__ = ["OARG", "OARGConfig", "OARP", "OARPConfig"]
+__all__ = ["OARG", "OARP", "OARGConfig", "OARPConfig"]

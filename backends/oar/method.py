@@ -12,8 +12,8 @@ from sage_bench.backends.grpo import GRPO, GRPOConfig
 from sage_bench.backends.oar.spans import AnswerSpan, answer_span
 from sage_bench.methods.advantage import token_weights
 from sage_bench.methods.base import Program, switch
+from sage_bench.methods.registry import register_backend
 from sage_bench.types import Completion, Group, Problem, Row, Saliency
-from sage_bench.utils.registry import register_backend
 
 Outcome = Literal["last", "answer_mean", "answer_joint"]
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from sage_bench.backends.sage.method import SAGE, SAGEConfig
 from sage_bench.methods.base import Program, switch
+from sage_bench.methods.registry import register_backend
 from sage_bench.types import Problem
-from sage_bench.utils.registry import register_backend
 
 
 class SAGELightConfig(SAGEConfig):

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from sage_bench.backends.grpo import GRPO, GRPOConfig
 from sage_bench.methods.base import Hints, Program, switch, together
+from sage_bench.methods.registry import register_backend
 from sage_bench.types import Answer, Group, Problem, Request
-from sage_bench.utils.registry import register_backend
 
 
 class SAGEConfig(GRPOConfig):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from sage_bench.backends.grpo import GRPO, GRPOConfig
+from sage_bench.judges.registry import JUDGES
 from sage_bench.judges.steps import (
     length_score,
     logistic_reward,
@@ -16,8 +17,8 @@ from sage_bench.judges.steps import (
     trajectory_score,
 )
 from sage_bench.methods.base import Program, switch
+from sage_bench.methods.registry import register_backend
 from sage_bench.types import Group, Problem
-from sage_bench.utils.registry import JUDGES, register_backend
 
 PRESETS = {"b10_g0.5": (10.0, 0.5), "b0.5_g10": (0.5, 10.0)}
 

@@ -82,10 +82,14 @@ def training_config(
         read_yaml,
         resolve,
     )
+    from sage_bench.config.registry import MODELS
     from sage_bench.data.problems import check_source
+    from sage_bench.engines.registry import ENGINES
     from sage_bench.generation.model_folders import preset_of
+    from sage_bench.grading.registry import GRADERS
+    from sage_bench.methods.registry import BACKENDS
     from sage_bench.utils.errors import UsageError
-    from sage_bench.utils.registry import BACKENDS, ENGINES, GRADERS, MODELS, load_file
+    from sage_bench.utils.registry import load_file
 
     for file in backend_files:
         load_file(file)

@@ -53,8 +53,10 @@ def demo(
     from sage_bench.utils.errors import UsageError
 
     quiet_libraries()
+    from sage_bench.config.registry import MODELS
+    from sage_bench.methods.registry import BACKENDS
     from sage_bench.study import demo as study
-    from sage_bench.utils.registry import BACKENDS, MODELS, load_file
+    from sage_bench.utils.registry import load_file
 
     for file in backend_file or []:
         load_file(file)

@@ -191,8 +191,8 @@ def evaluate(
     from sage_bench.evaluation.tasks.loading import own_grader
     from sage_bench.evaluation.tasks.spec import named_profiles, parse
     from sage_bench.generation import models
+    from sage_bench.grading.registry import GRADERS
     from sage_bench.utils.errors import UsageError
-    from sage_bench.utils.registry import GRADERS
 
     wanted = parse(tasks, n)
     limit = limit or min((p.limit for p in named_profiles(tasks) if p.limit), default=None)
@@ -215,9 +215,9 @@ def evaluate(
     if temperature == 0:
         sampling["do_sample"] = False
     if dry_run:
+        from sage_bench.config.registry import MODELS
         from sage_bench.evaluation.plan import plan
         from sage_bench.generation.model_folders import model_path
-        from sage_bench.utils.registry import MODELS
 
         path = model_path(MODELS.get(model).values["model"]["path"] if model in MODELS else model)
         print(

@@ -81,11 +81,11 @@ def grade(
 
     from sage_bench.evaluation.grades import agreement as agree
     from sage_bench.evaluation.grades import grade_run, graders_of, verdicts
+    from sage_bench.grading.registry import GRADERS
     from sage_bench.reporting.runs import find_runs, kind_of
     from sage_bench.utils.errors import UsageError
     from sage_bench.utils.files import locked
     from sage_bench.utils.progress import Bar
-    from sage_bench.utils.registry import GRADERS
 
     names = list(dict.fromkeys(grader or []))
     for name in names:

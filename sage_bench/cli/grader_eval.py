@@ -66,10 +66,10 @@ def grader_eval(
 
     from sage_bench.grading.canary import canaries, packages
     from sage_bench.grading.grader_study.measure import measure, read_adjudications, read_labels
+    from sage_bench.grading.registry import GRADERS
     from sage_bench.utils.errors import DataError
     from sage_bench.utils.files import write_text
     from sage_bench.utils.progress import Bar, stderr
-    from sage_bench.utils.registry import GRADERS
 
     names = list(dict.fromkeys(grader or GRADERS.names()))
     graders = {name: GRADERS.get(name)() for name in names}

@@ -71,13 +71,14 @@ def judge_eval(
 
     quiet_libraries()
     from sage_bench.config.layers import override_layer
+    from sage_bench.config.registry import MODELS
     from sage_bench.generation.model_folders import check_folder, model_path
     from sage_bench.judges.labelled import read_labelled
+    from sage_bench.judges.registry import JUDGES
     from sage_bench.judges.report import write
     from sage_bench.judges.run import JudgeConfig, judge_rows
     from sage_bench.utils.errors import UsageError
     from sage_bench.utils.progress import stderr
-    from sage_bench.utils.registry import JUDGES, MODELS
 
     JUDGES.get(judge)
     options = [w for w in words if "=" in w and not Path(w).exists()]

@@ -120,14 +120,18 @@ def _rows(kind: str) -> list[dict[str, object]]:
         from sage_bench.methods import describe
 
         return describe.backends() if kind == "backends" else describe.judges()
-    from sage_bench.utils import registry
+    from sage_bench.config.registry import MODELS
+    from sage_bench.data.registry import DATASETS
+    from sage_bench.engines.registry import ENGINES
+    from sage_bench.generation.registry import SAMPLERS
+    from sage_bench.grading.registry import GRADERS
 
     entries = {
-        "models": registry.MODELS,
-        "engines": registry.ENGINES,
-        "graders": registry.GRADERS,
-        "datasets": registry.DATASETS,
-        "samplers": registry.SAMPLERS,
+        "models": MODELS,
+        "engines": ENGINES,
+        "graders": GRADERS,
+        "datasets": DATASETS,
+        "samplers": SAMPLERS,
     }[kind]
     rows: list[dict[str, object]] = []
     for name, thing in entries.items():

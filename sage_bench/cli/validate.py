@@ -75,7 +75,7 @@ def validate(
 
     quiet_libraries()
     from sage_bench.evaluation.tasks.spec import parse
-    from sage_bench.utils.registry import GRADERS
+    from sage_bench.grading.registry import GRADERS
 
     wanted = parse(tasks or ["all"])
     options = data_options(

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sage_bench.config.schema import DataConfig
+from sage_bench.data.registry import DATASETS
 from sage_bench.types import Problem
 from sage_bench.utils.errors import DataError, UsageError
-from sage_bench.utils.registry import DATASETS
 from sage_bench.utils.seeds import derive_seed
 
 FILES = (".jsonl", ".json", ".parquet", ".csv")

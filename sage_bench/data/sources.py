@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sage_bench.data import tiny_world
+from sage_bench.data.registry import register_dataset
 from sage_bench.utils.errors import DataError
-from sage_bench.utils.registry import register_dataset
 
 
 def _tiny(name: str) -> Iterator[Mapping[str, Any]]:

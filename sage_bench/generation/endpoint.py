@@ -209,7 +209,7 @@ class Endpoint:
                             ),
                         )
                     )
-                except Exception as error:  # noqa: BLE001  raised again where the iterator is read
+                except Exception as error:
                     done.put((i, error))
 
         limits = httpx.Limits(max_connections=self.options.parallel)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
+from sage_bench.config.registry import MODELS
 from sage_bench.generation.model_folders import check_folder, model_path
-from sage_bench.utils.registry import MODELS, SAMPLERS
+from sage_bench.generation.registry import SAMPLERS
 
 FAKE = "fake:"
 OWN_WEIGHTS = ("hf", "local", "vllm")  # samplers that load a folder or Hub id

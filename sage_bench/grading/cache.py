@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sage_bench.grading.registry import GRADERS
 from sage_bench.grading.verdict import Grader, Verdict
-from sage_bench.utils.registry import GRADERS
 
 DEFAULT = "robust"
 Options = tuple[str, ...] | None

@@ -7,9 +7,9 @@ from typing import Any
 
 from sage_bench.generation.endpoint import endpoint
 from sage_bench.judges.base import Judging, Votes, read_judgement, reference_text
+from sage_bench.judges.registry import register_judge
 from sage_bench.methods.base import Context
 from sage_bench.types import Consult, Problem
-from sage_bench.utils.registry import register_judge
 
 
 @register_judge("openai")

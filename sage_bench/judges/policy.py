@@ -8,9 +8,9 @@ from typing import Any
 
 from sage_bench.generation.prompts import Renderer
 from sage_bench.judges.base import Judging, Votes, read_judgement, reference_text
+from sage_bench.judges.registry import register_judge
 from sage_bench.methods.base import Context
 from sage_bench.types import Consult, Problem, Sample, Sampling, TokenIds
-from sage_bench.utils.registry import register_judge
 
 
 @register_judge("policy")

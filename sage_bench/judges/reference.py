@@ -13,9 +13,9 @@ from functools import lru_cache
 from sage_bench.judges.arithmetic import OTHER_ARITHMETIC, equations
 from sage_bench.judges.base import Judging
 from sage_bench.judges.expression import tokenize
+from sage_bench.judges.registry import register_judge
 from sage_bench.methods.base import Context, Grader
 from sage_bench.types import Problem
-from sage_bench.utils.registry import register_judge
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _HASHES = re.compile(r"####\s*(\S[^\n]*)")

@@ -7,9 +7,10 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, get_args, get_origin
 
+from sage_bench.judges.registry import JUDGES
 from sage_bench.methods.base import Method, MethodConfig
 from sage_bench.methods.objective import Objective
-from sage_bench.utils.registry import BACKENDS, JUDGES
+from sage_bench.methods.registry import BACKENDS
 
 COMMAND = "sage-bench ls backends --markdown"
 OURS = ("sage_bench.backends.", "sage_bench.judges.")

@@ -90,7 +90,7 @@ def train(run: Run) -> Path:
         state = checkpoint.load_latest(folder, run.engine, run.method)
         at = Place(**state["place"]) if state else Place()
         budget = run.method.rollout_budget()
-        done = lambda: at.step >= run.steps or (budget is not None and at.rollouts >= budget)  # noqa: E731
+        done = lambda: at.step >= run.steps or (budget is not None and at.rollouts >= budget)
         sinks = Sinks(folder, at.step, config.log.tensorboard)
         try:
             if state is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sage_bench.config.layers import Resolved
 from sage_bench.methods.base import Method, MethodConfig, make_config
-from sage_bench.utils.registry import BACKENDS
+from sage_bench.methods.registry import BACKENDS
 
 
 def deviations(config: MethodConfig) -> list[tuple[str, object, object, object]]:

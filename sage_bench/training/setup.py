@@ -14,16 +14,18 @@ from sage_bench.config.layers import Resolved, flatten
 from sage_bench.config.schema import RunConfig
 from sage_bench.data.problems import Loaded, load_problems
 from sage_bench.engines.base import check_needs
+from sage_bench.engines.registry import ENGINES
 from sage_bench.generation import model_folders as pretrained
 from sage_bench.generation.prompts import Prompts, Renderer
+from sage_bench.grading.registry import GRADERS
 from sage_bench.methods.base import Context, Method, make_config
+from sage_bench.methods.registry import BACKENDS
 from sage_bench.training.batches import steps_per_epoch
 from sage_bench.training.loop import Run
 from sage_bench.types import Problem, Sampling
 from sage_bench.utils.errors import UsageError
 from sage_bench.utils.files import make_folder, write_json
 from sage_bench.utils.progress import stderr
-from sage_bench.utils.registry import BACKENDS, ENGINES, GRADERS
 from sage_bench.utils.versions import versions
 
 FREE = (

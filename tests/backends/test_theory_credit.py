@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scripted import ScriptedEngine, context, problem
 
 from sage_bench.methods.base import Method, collect
+from sage_bench.methods.registry import BACKENDS
 from sage_bench.types import Completion, Group, Kind, Row
-from sage_bench.utils.registry import BACKENDS
 
 TRACE = (90, 91, 92)
 SAMPLING = sorted(

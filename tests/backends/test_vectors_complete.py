@@ -14,7 +14,7 @@ import test_vectors_sgpo
 import test_vectors_verifier
 from vectors import COLUMNS, CONSUMERS, agrees, changed, graded, leaves
 
-from sage_bench.utils.registry import GRADERS
+from sage_bench.grading.registry import GRADERS
 
 MODULES = (
     test_vectors_hint,

@@ -49,101 +49,65 @@ def below(*folders: str) -> list[Path]:
     return [f for folder in folders for f in (ROOT / folder).rglob("*.py")]
 
 
-NEVER = [  # (files, what they must not import)
-    (
-        below("backends"),
-        (
-            "sage_bench.engines",
-            "sage_bench.training",
-            "sage_bench.evaluation",
-            "sage_bench.cli",
-            "sage_bench.data",
-            "sage_bench.grading",
-        ),
-    ),
-    (
-        below("sage_bench/engines"),
-        (
-            "sage_bench.backends",
-            "sage_bench.training",
-            "sage_bench.evaluation",
-            "sage_bench.cli",
-            "sage_bench.reporting",
-        ),
-    ),
-    (
-        below("sage_bench/training"),
-        (
-            "sage_bench.backends",
-            "sage_bench.evaluation",
-            "sage_bench.cli",
-            "sage_bench.reporting",
-            "sage_bench.study",
-        ),
-    ),
-    (
-        below("sage_bench/evaluation"),
-        (
-            "sage_bench.backends",
-            "sage_bench.training",
-            "sage_bench.cli",
-            "sage_bench.reporting",
-            "sage_bench.study",
-        ),
-    ),
-    (
-        below("sage_bench/grading"),
-        (
-            "sage_bench.engines",
-            "sage_bench.training",
-            "sage_bench.evaluation",
-            "sage_bench.cli",
-            "sage_bench.data",
-            "sage_bench.methods.base",
-        ),
-    ),
-    (
-        below("sage_bench/reporting"),
-        ("sage_bench.engines", "sage_bench.backends", "sage_bench.cli", "sage_bench.study"),
-    ),
-    (
-        below("tasks"),
-        ("sage_bench.engines", "sage_bench.training", "sage_bench.evaluation", "sage_bench.cli"),
-    ),
-    (
-        [f for f in below("sage_bench") if "cli" not in f.parts and f.name != "__main__.py"],
-        ("sage_bench.cli",),
-    ),
-    (
-        [
-            ROOT / "sage_bench" / n
-            for n in ("advantage.py", "objective.py", "rollout.py", "hints.py", "method.py")
-        ],
-        ("sage_bench.engines", "sage_bench.training", "sage_bench.data", "sage_bench.grading"),
-    ),
+# The floors of the house, lowest first: a room uses rooms below it, never beside or above it.
+FLOORS = [
+    ("utils",),
+    ("types", "statistics"),
+    ("grading",),
+    ("generation",),
+    ("methods",),
+    ("config",),
+    ("data",),
+    ("judges",),
+    ("engines",),
+    ("training",),
+    ("evaluation",),
+    ("reporting",),
+    ("study",),
+    ("cli",),
 ]
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+FOR_BACKENDS = ("types", "utils", "generation", "grading", "methods", "judges", "backends")
 
 
-@pytest.mark.parametrize("rule", range(len(NEVER)))
-def test_arrows_run_one_way(rule):
-    files, forbidden = NEVER[rule]
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+@pytest.mark.parametrize("room", FLOOR)
+def test_a_room_uses_only_rooms_below_it(room):
+    files = [f for f in below("sage_bench") if f.relative_to(ROOT / "sage_bench").parts[0] == room]
+    if room == "types":
+        files = [ROOT / "sage_bench" / "types.py"]
     assert files
-    broken = [
-        (str(f.relative_to(ROOT)), i) for f in files for i in imports(f) if i.startswith(forbidden)
-    ]
-    assert not broken
+    arrows = {(str(f.relative_to(ROOT)), i) for f in files for i in imports(f)}
+    up = {
+        (file, module)
+        for file, module in arrows
+        if room_of(module) not in ("", room, "version")
+        and FLOOR.get(room_of(module), len(FLOORS)) >= FLOOR[room]
+    }
+    assert not up
 
 
-def test_modules_stay_under_300_lines_and_methods_under_two_screens():
-    long = {
-        str(f.relative_to(ROOT)): n
-        for f in below("sage_bench", "backends", "tasks")
-        if (n := len(f.read_text().splitlines())) > 300
-    }
-    assert not long
-    assert not {
-        f.name: n for f in below("backends") if (n := len(f.read_text().splitlines())) > 110
-    }
+def test_a_backend_uses_what_anybody_could_use():
+    arrows = {(str(f.relative_to(ROOT)), i) for f in below("backends") for i in imports(f)}
+    assert not {(file, m) for file, m in arrows if room_of(m) not in ("", *FOR_BACKENDS)}
+
+
+def test_one_file_at_most_lies_loose():
+    known = {"__init__.py", "__main__.py", "types.py", "py.typed"}
+    loose = {f.name for f in (ROOT / "sage_bench").iterdir() if f.is_file()} - known
+    assert len(loose) <= 1
+
+
+def lengths(*folders: str) -> dict[str, int]:
+    return {str(f.relative_to(ROOT)): len(f.read_text().splitlines()) for f in below(*folders)}
+
+
+def test_modules_fit_the_eye():
+    assert not {f: n for f, n in lengths("sage_bench", "tasks").items() if n > 420}
+    assert not {f: n for f, n in lengths("backends").items() if n > 220}
 
 
 def test_no_exception_is_swallowed():

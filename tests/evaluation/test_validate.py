@@ -10,7 +10,7 @@ from pathlib import Path
 
 import datasets
 import pytest
-import stand_ins  # noqa: F401  (the graders the files name)
+import stand_ins
 
 from sage_bench.evaluation.tasks.contamination import overlap, training_questions
 from sage_bench.evaluation.tasks.loading import DataOptions

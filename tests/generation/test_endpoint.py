@@ -19,10 +19,11 @@ from scripted import ScriptedEngine, context, problem
 
 from sage_bench.backends.hint.teacher import Teacher
 from sage_bench.generation.endpoint import endpoint
+from sage_bench.judges.registry import JUDGES
 from sage_bench.methods.driver import drive
+from sage_bench.methods.registry import BACKENDS
 from sage_bench.utils.errors import UsageError
 from sage_bench.utils.files import read_jsonl
-from sage_bench.utils.registry import BACKENDS, JUDGES
 
 KEY = "sk-very-secret-0123"
 
@@ -492,7 +493,7 @@ def test_the_same_run_again_in_another_folder_needs_no_call_with_a_shared_cache(
     cache = tmp_path / "cache.jsonl"
     good = lambda n, body: chat(
         json.dumps({"first_error": 1 + sum(map(ord, body["messages"][1]["content"])) % 4})
-    )  # noqa: E731
+    )
     with ChatServer(good) as server:
         words = [
             "method.judge=openai",

@@ -23,17 +23,18 @@ from sage_bench.evaluation import runner
 from sage_bench.evaluation.tasks.spec import parse
 from sage_bench.generation import models
 from sage_bench.generation.prompts import SYSTEM
+from sage_bench.generation.registry import SAMPLERS
 from sage_bench.generation.samplers.base import Ask, Failed, Sampler, Text
 from sage_bench.generation.samplers.fake import Fake, wrong_answer
 from sage_bench.generation.samplers.hf import Hf
 from sage_bench.generation.samplers.openai import OpenAI
 from sage_bench.generation.samplers.vllm import Vllm, group_by_question, split_gpus
 from sage_bench.generation.workers import Pool
+from sage_bench.grading.registry import GRADERS
 from sage_bench.reporting.runs import read_eval
 from sage_bench.types import Sampling
 from sage_bench.utils.errors import ModelError, PartialError, SageBenchError, UsageError
 from sage_bench.utils.files import read_jsonl
-from sage_bench.utils.registry import GRADERS, SAMPLERS
 from sage_bench.utils.seeds import derive_seed
 
 
@@ -424,7 +425,7 @@ def test_s8_21_without_a_chat_template_an_instruct_prompt_is_refused(packaged, t
 
 def test_vllm_where_it_is_not_installed_says_what_to_do(packaged):
     try:
-        import vllm  # noqa: F401
+        import vllm
     except ImportError:
         with pytest.raises(UsageError, match=r"sage-bench\[vllm\].*vllm_cpu_env\.sh"):
             Vllm(packaged)

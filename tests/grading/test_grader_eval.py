@@ -22,9 +22,9 @@ from sage_bench.grading.grader_study.measure import (
     read_labels,
 )
 from sage_bench.grading.grader_study.stated import stated_answer
+from sage_bench.grading.registry import GRADERS
 from sage_bench.utils.errors import DataError
 from sage_bench.utils.files import locked, read_jsonl
-from sage_bench.utils.registry import GRADERS
 
 ROWS = [
     {"gold": "1/2", "response": r"\boxed{0.5}", "label": True},

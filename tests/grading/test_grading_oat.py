@@ -12,7 +12,7 @@ from sage_bench.grading.graders.oat import Oat
 from sage_bench.grading.graders.string import String
 from sage_bench.grading.oat import by_sympy, equivalent, mathd, plain, repetitive
 from sage_bench.grading.pool import Pool
-from sage_bench.utils.registry import GRADERS
+from sage_bench.grading.registry import GRADERS
 
 
 @pytest.fixture(scope="module")

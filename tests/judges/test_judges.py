@@ -24,6 +24,7 @@ from sage_bench.judges.base import read_judgement, reference_text
 from sage_bench.judges.labelled import read_labelled
 from sage_bench.judges.policy import PolicyJudge
 from sage_bench.judges.reference import Known, Reference, first_wrong, wrong_answers
+from sage_bench.judges.registry import JUDGES
 from sage_bench.judges.report import f1_interval, score, summary
 from sage_bench.judges.run import JudgeConfig, judge_rows
 from sage_bench.methods.base import collect
@@ -32,7 +33,6 @@ from sage_bench.statistics import clustered_se, wilson
 from sage_bench.types import Problem
 from sage_bench.utils.errors import DataError, UsageError
 from sage_bench.utils.files import read_jsonl
-from sage_bench.utils.registry import JUDGES
 
 
 # --- reading a reply -----------------------------------------------------------------------------

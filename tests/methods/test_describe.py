@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from sage_bench.config.schema import RunConfig
+from sage_bench.judges.registry import JUDGES
 from sage_bench.methods import describe
 from sage_bench.methods.base import make_config
 from sage_bench.methods.objective import Objective
-from sage_bench.utils.registry import BACKENDS, JUDGES, load_file
+from sage_bench.methods.registry import BACKENDS
+from sage_bench.utils.registry import load_file
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = sorted(

@@ -251,7 +251,7 @@ def test_training_seeds_are_a_level_of_their_own(tmp_path):
         "sage @40 seed 2",
     ]
     found = compare_runs(runs, Metric(), seeds=True)
-    of = lambda m: [r.scores for r in runs.values() if r.method == m]  # noqa: E731
+    of = lambda m: [r.scores for r in runs.values() if r.method == m]
     by_hand = paired_over_seeds(of("sage"), of("grpo"))
     average = found.rows[0]
     assert (average.a, average.b, average.task) == ("sage", "grpo", "avg")

@@ -66,7 +66,7 @@ def simulate(rng, gain, n=40):
     difficulty = rng.normal(0, 1.5, size=(3, n))
     draw = lambda shift: {
         str(b): rng.binomial(4, stats.norm.cdf(difficulty[b] + shift)) / 4 for b in range(3)
-    }  # noqa: E731
+    }
     return draw(gain), draw(0.0)
 
 

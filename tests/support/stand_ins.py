@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from sage_bench.grading.extract import last_boxed
 from sage_bench.grading.graders.math_verify import MathVerify
+from sage_bench.grading.registry import GRADERS, register_grader
 from sage_bench.grading.verdict import Verdict
-from sage_bench.utils.registry import GRADERS, register_grader
 
 
 class _Mcq:

@@ -134,7 +134,7 @@ def test_kill_nine_at_any_moment_and_run_the_same_command_again(backend, tmp_pat
     for name in ("ledger", "metrics", "validation"):
         strip = lambda rows: [
             {k: v for k, v in r.items() if not k.startswith("seconds")} for r in rows
-        ]  # noqa: E731
+        ]
         assert strip(read_jsonl(tmp_path / "straight" / f"{name}.jsonl")) == strip(
             read_jsonl(killed / f"{name}.jsonl")
         ), name

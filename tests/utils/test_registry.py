@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
+from sage_bench.methods.registry import BACKENDS
 from sage_bench.utils.errors import SageBenchError, UsageError
-from sage_bench.utils.registry import BACKENDS, Registry, load_file
+from sage_bench.utils.registry import Registry, load_file
 
 
 def test_unknown_name_suggests_the_closest_and_is_a_usage_error():

@@ -6,9 +6,9 @@ import torch
 
 from sage_bench.config.schema import RunConfig
 from sage_bench.engines.local.engine import LocalEngine
+from sage_bench.engines.registry import register_engine
 from sage_bench.generation.local.policy import load_policy
 from sage_bench.utils.errors import UsageError
-from sage_bench.utils.registry import register_engine
 
 
 @register_engine("local")

@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from sage_bench.generation.registry import register_sampler
 from sage_bench.generation.samplers.base import Ask, Sampler, Text
 from sage_bench.utils.errors import UsageError
-from sage_bench.utils.registry import register_sampler
 from sage_bench.utils.seeds import derive_seed
 
 PREFIX = "fake:"

@@ -8,11 +8,11 @@ from typing import Any
 from sage_bench.generation.local.policy import load_policy
 from sage_bench.generation.local.sampler import Draw
 from sage_bench.generation.local.sampler import Sampler as LocalSampler
+from sage_bench.generation.registry import register_sampler
 from sage_bench.generation.samplers.base import Ask, Sampler, Text
 from sage_bench.generation.templates import chat_renderer
 from sage_bench.generation.weights import hash_weights, short_sha
 from sage_bench.utils.errors import UsageError
-from sage_bench.utils.registry import register_sampler
 
 
 @register_sampler("local")  # its name before there were others

@@ -10,11 +10,11 @@ from typing import Any
 
 from sage_bench.generation.endpoint import CHAT, PLAIN, Reply, endpoint
 from sage_bench.generation.model_folders import load_tokenizer
+from sage_bench.generation.registry import register_sampler
 from sage_bench.generation.samplers.base import Ask, Failed, Sampler, Text
 from sage_bench.generation.templates import chat_renderer
 from sage_bench.generation.weights import short_sha
 from sage_bench.utils.errors import SageBenchError, UsageError
-from sage_bench.utils.registry import register_sampler
 
 REFUSED = {
     401: "the key is not accepted",

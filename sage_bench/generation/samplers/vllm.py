@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from sage_bench.generation.model_folders import first_line, load_tokenizer, remedy
+from sage_bench.generation.registry import register_sampler
 from sage_bench.generation.samplers.base import Ask, Failed, Sampler, Text
 from sage_bench.generation.templates import chat_renderer
 from sage_bench.generation.weights import hash_weights, short_sha
 from sage_bench.generation.workers import Group, Pool
 from sage_bench.utils.errors import ModelError, UsageError
-from sage_bench.utils.registry import register_sampler
 
 SEQUENCES = 256  # samples decoded together by one engine, unless told otherwise
 COMMAND = (sys.executable, "-m", "sage_bench.generation.vllm_worker")

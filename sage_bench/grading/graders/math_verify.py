@@ -9,8 +9,8 @@ from importlib.metadata import version
 from sage_bench.grading.exact import number, spelled
 from sage_bench.grading.extract import closing_brace, given_answer
 from sage_bench.grading.pool import READABLE, Pool, shared_pool
+from sage_bench.grading.registry import register_grader
 from sage_bench.grading.verdict import Verdict
-from sage_bench.utils.registry import register_grader
 
 CLOSE = Fraction(
     1, 10_000

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from sage_bench.grading.exact import spelled
 from sage_bench.grading.extract import extract
+from sage_bench.grading.registry import register_grader
 from sage_bench.grading.verdict import Verdict
-from sage_bench.utils.registry import register_grader
 
 MOST = 10  # letters where the number of options is not known: MMLU-Pro's longest question has ten
 _WRAP = re.compile(

@@ -7,8 +7,8 @@ from importlib.metadata import version
 
 from sage_bench.grading.oat import boxed, mathd
 from sage_bench.grading.pool import Pool, shared_pool
+from sage_bench.grading.registry import register_grader
 from sage_bench.grading.verdict import Verdict
-from sage_bench.utils.registry import register_grader
 
 
 @register_grader("oat")

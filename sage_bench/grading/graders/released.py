@@ -9,8 +9,8 @@ from importlib.metadata import version
 
 from sage_bench.grading.extract import closings
 from sage_bench.grading.pool import Pool, shared_pool
+from sage_bench.grading.registry import register_grader
 from sage_bench.grading.verdict import Verdict
-from sage_bench.utils.registry import register_grader
 
 METRIC = "sage_bench.grading.worker:metric"
 

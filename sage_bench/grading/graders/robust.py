@@ -10,8 +10,8 @@ from importlib.metadata import version
 from sage_bench.grading.exact import number, spelled
 from sage_bench.grading.extract import closing_brace, extract
 from sage_bench.grading.pool import Pool, shared_pool
+from sage_bench.grading.registry import register_grader
 from sage_bench.grading.verdict import Verdict
-from sage_bench.utils.registry import register_grader
 
 EQUIVALENT, READABLE = "sage_bench.grading.robust:equivalent", "sage_bench.grading.robust:readable"
 FAR = Fraction(1, 10)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from sage_bench.grading.exact import spelled
 from sage_bench.grading.extract import given_answer
+from sage_bench.grading.registry import register_grader
 from sage_bench.grading.verdict import Verdict
-from sage_bench.utils.registry import register_grader
 
 
 @register_grader("string")

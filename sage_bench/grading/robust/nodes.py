@@ -199,7 +199,7 @@ def literal(node: Node) -> Literal | None:
     r"""How a number is written, if it is a decimal or a whole number, possibly signed or times a
     power of ten; else None.
 
-    >>> literal(number(Fraction(8571, 100), 2))
+    >>> literal(number(Fraction(8571, 100), 2))  # doctest: +NORMALIZE_WHITESPACE
     Literal(value=Fraction(8571, 100), unit_in_last_place=Fraction(1, 100), figures=4,
     is_whole=False, is_scaled=False)
     """

@@ -51,7 +51,8 @@ def quantity(tokens: list[Token]) -> tuple[Node, Unit | None]:
     >>> from sage_bench.grading.robust.tokens import tokenize
     >>> from sage_bench.grading.robust.nodes import exact
     >>> def q(text): node, unit = quantity(tokenize(clean(text))); return str(exact(node)), unit and unit.dimensions
-    >>> q(r"\$12.50"), q("3 km/h"), q("5 feet 6 inches"), q("2 million people"), q("7 square units")
+    >>> texts = r"\$12.50", "3 km/h", "5 feet 6 inches", "2 million people", "7 square units"
+    >>> tuple(map(q, texts))  # doctest: +NORMALIZE_WHITESPACE
     (('25/2', (('money', 1),)), ('3', (('length', 1), ('time', -1))), ('11/2', (('length', 1),)),
     ('2000000', (('people', 1),)), ('7', (('unit', 2),)))
     """
