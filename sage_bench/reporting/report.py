@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from sage_bench.backends.oar.report import LEGEND, responses, span
-from sage_bench.reporting.compare import differences
+from sage_bench.reporting.comparable import differences
 from sage_bench.reporting.curves import figures, tidy
 from sage_bench.reporting.export import by_tasks, named
 from sage_bench.reporting.footers import data_notes

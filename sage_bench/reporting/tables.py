@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from sage_bench.reporting.compare import common_tasks, shared_scores
+from sage_bench.reporting.comparable import common_tasks
+from sage_bench.reporting.compare import shared_scores
 from sage_bench.reporting.metrics import Metric, powers
 from sage_bench.reporting.runs import EvalRun
 from sage_bench.statistics import (
