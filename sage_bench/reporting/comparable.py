@@ -21,18 +21,17 @@ def differences(a: EvalRun, b: EvalRun) -> dict[str, list[str]]:
 
     By kind: `prompts`, `sampling`, `data`, `grader`; kinds that do not differ are left out.
     """
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for task in common_tasks([a, b]):
         one = a.manifest["sampling"][task]
         two = b.manifest["sampling"][task]
         for kind, keys in KINDS.items():
             for key in keys:
                 if one.get(key) != two.get(key):
-                    line = f"{task}: {key} {one.get(key)} and {two.get(key)}"
-                    found.setdefault(kind, []).append(line)
+                    found[kind].append(f"{task}: {key} {one.get(key)} and {two.get(key)}")
     if a.manifest["grader"] != b.manifest["grader"]:
         found[GRADER] = [f"{a.manifest['grader']} and {b.manifest['grader']}"]
-    return found
+    return {kind: lines for kind, lines in found.items() if lines}
 
 
 def common_tasks(runs: Sequence[EvalRun]) -> list[str]:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from sage_bench.evaluation.grades import load_grades
+from sage_bench.reporting.leaderboard import leaderboard
 from sage_bench.reporting.report import Table, comparison_line, html
 from sage_bench.reporting.runs import EvalRun, TrainRun, read_eval, read_train
-from sage_bench.reporting.tables import compare, comparison, leaderboard, markdown
+from sage_bench.reporting.tables import compare, comparison, markdown
 from sage_bench.statistics import holm, macro
 from sage_bench.study.jobs import Job, Jobs
 from sage_bench.training.checkpoint import name as step_name
