@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from sage_bench.methods.registry import BACKENDS, DIAGNOSTICS
 from sage_bench.reporting.runs import TrainRun
 
 # (title, what the axis shows, columns of metrics.jsonl; several columns are summed)
@@ -41,14 +42,6 @@ PANELS: Sequence[tuple[str, str, tuple[str, ...]]] = (
         ),
         ("learner/hint_gap",),
     ),
-    (
-        "Affinity",
-        (
-            "of the groups trained on to the policy under update, 1 = all ratios at 1 (HINT); a"
-            " diagnostic for every method"
-        ),
-        ("learner/affinity",),
-    ),
     ("Length", "tokens of a completion", ("length",)),
     ("Entropy", "nats a token, over tokens trained on", ("learner/entropy",)),
     (
@@ -73,6 +66,13 @@ COLOURS = (
     "#1f4e5f",
     "#b5651d",
 )
+
+
+def panels() -> list[tuple[str, str, tuple[str, ...]]]:
+    """All panels: ours and those of the diagnostics that backends register."""
+    BACKENDS.names()  # their modules register what they measure
+    brought = [panel for _, diagnostic in DIAGNOSTICS.items() for panel in diagnostic.panels]
+    return [*PANELS, *((p.title, p.caption, p.columns) for p in brought)]
 
 
 def tidy(runs: Mapping[str, TrainRun]) -> pd.DataFrame:
@@ -123,7 +123,7 @@ def figures(runs: Mapping[str, TrainRun]) -> list[tuple[str, str, Any]]:
                 _by_rollouts(runs),
             )
         )
-    for title, caption, columns in PANELS:
+    for title, caption, columns in panels():
         fig = go.Figure()
         for colour, (name, run) in zip(COLOURS, runs.items(), strict=False):
             if set(columns) <= set(run.metrics.columns):

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, Literal
 
-from sage_bench.methods.base import Attempt, Collected, Context
+from sage_bench.methods.base import Attempt, Context
+from sage_bench.methods.driver import Collected, Usage
 from sage_bench.types import Group
 
 Outcome = Literal["mixed", "rescued", "graded", "dead_wrong", "dead_right", "no_rollout"]
@@ -31,10 +32,13 @@ def ledger_row(
     step: int, item: Collected, context: Context, *, dropped: bool = False
 ) -> dict[str, Any]:
     """One JSON row a group and step. dropped: rolled out, but left out of the update (dynamic
-    sampling). scores: only where they are not the verifier's rewards (partial credit)."""
+    sampling). scores: only where they are not the verifier's rewards (partial credit). part: only
+    of a problem's further groups; what its way cost and what happened stands at the first."""
     group, usage = item.group, item.usage
     attempts: Sequence[Attempt] = context.trail.get(group.problem.uid, [])
     events: Mapping[str, int] = context.events.get(group.problem.uid, {})
+    if item.part:
+        usage, attempts, events = Usage(), [], {}
     trained = sum(len(r.tokens) for r in item.rows if bool((r.advantage != 0).any()))
     return {
         "step": step,
@@ -62,6 +66,7 @@ def ledger_row(
             if group.scores is not None
             else {}
         ),
+        **({"part": item.part} if item.part else {}),
     }
 
 
