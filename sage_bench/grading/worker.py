@@ -105,7 +105,6 @@ def answer_line(line: str) -> dict[str, object]:
 
 def main() -> None:
     logging.disable(logging.WARNING)  # math-verify warns about the missing timeouts for every row
-    import math_verify
 
     size = int(MEMORY_GIB * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (size, size))

@@ -20,6 +20,7 @@ from sage_bench.engines.registry import ENGINES
 from sage_bench.generation import model_folders as pretrained
 from sage_bench.generation.prompts import Prompts, Renderer
 from sage_bench.grading.registry import GRADERS
+from sage_bench.judges.registry import JUDGES
 from sage_bench.methods.base import Context, Method, make_config
 from sage_bench.methods.registry import BACKENDS
 from sage_bench.training.batches import steps_per_epoch
@@ -51,6 +52,7 @@ def build(resolved: Resolved, folder: Path, *, quiet: bool = False) -> Run:
     method_config = make_config(
         method_class, config.method, resolved.origins.get("method", "method")
     )
+    JUDGES.names()  # backends and judges bring prompts: their keys are known once all are loaded
     make_folder(folder)
     path = pretrained.model_path(config.model.path)
     renderer = Renderer(

@@ -27,8 +27,7 @@ from sage_bench.judges.reference import Known, Reference, first_wrong, wrong_ans
 from sage_bench.judges.registry import JUDGES
 from sage_bench.judges.report import f1_interval, score, summary
 from sage_bench.judges.run import JudgeConfig, judge_rows
-from sage_bench.methods.base import collect
-from sage_bench.methods.driver import drive
+from sage_bench.methods.driver import collect, drive
 from sage_bench.statistics import clustered_se, wilson
 from sage_bench.types import Problem
 from sage_bench.utils.errors import DataError, UsageError
