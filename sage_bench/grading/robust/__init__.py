@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 
-from sage_bench.grading.robust.clean import clean
-from sage_bench.grading.robust.compare import same_reading
-from sage_bench.grading.robust.forms import Form, Value
-from sage_bench.grading.robust.nodes import Conditional, Unreadable, symbols, walk
-from sage_bench.grading.robust.reader import read
-from sage_bench.grading.robust.words import date, same_words, several_options
+from sage_bench.grading.robust.text.clean import clean
+from sage_bench.grading.robust.compare.compare import same_reading
+from sage_bench.grading.robust.read.forms import Form, Value
+from sage_bench.grading.robust.read.nodes import Conditional, Unreadable, symbols, walk
+from sage_bench.grading.robust.read.reader import read
+from sage_bench.grading.robust.text.words import date, same_words, several_options
 
 _LETTER = re.compile(r"\(?\s*([A-J])\s*\)?")
 _COSTLY = re.compile(

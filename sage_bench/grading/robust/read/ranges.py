@@ -8,10 +8,10 @@ from typing import Any
 
 import mpmath
 
-from sage_bench.grading.robust.forms import Combined, Form, Many, Named, Relation, Value, Whole
-from sage_bench.grading.robust.nodes import Node, number, symbols, walk
-from sage_bench.grading.robust.numeric import CLOSE, Undefined, evaluate
-from sage_bench.grading.robust.same import same, same_number
+from sage_bench.grading.robust.read.forms import Combined, Form, Many, Named, Relation, Value, Whole
+from sage_bench.grading.robust.read.nodes import Node, number, symbols, walk
+from sage_bench.grading.robust.read.numeric import CLOSE, Undefined, evaluate
+from sage_bench.grading.robust.compare.same import same, same_number
 
 INFINITY = Node("const", ("oo",))
 _FLIP = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
@@ -364,7 +364,7 @@ def _touch(a: Any, b: Any) -> bool:
 def same_pieces(a: Pieces, b: Pieces) -> bool:
     """Equal as sets; the variables' names must agree where both are given.
 
-    >>> from sage_bench.grading.robust.reader import read
+    >>> from sage_bench.grading.robust.read.reader import read
     >>> def check(x, y): return same_pieces(pieces(read(x)[0].form), pieces(read(y)[0].form))
     >>> check("(3, 4]", r"3 < x \\le 4"), check("[0,1]", "[0,1)"), check(r"(-\\infty, 2) \\cup (2, \\infty)", r"x \\ne 2"), check("x < 3", "y < 3")
     (True, False, True, False)

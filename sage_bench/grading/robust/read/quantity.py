@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from sage_bench.grading.robust.forms import Form, Value
-from sage_bench.grading.robust.nodes import Node, Unreadable, exact, number, symbols
-from sage_bench.grading.robust.parser import parse
-from sage_bench.grading.robust.tokens import Token, depth_of, text_of
-from sage_bench.grading.robust.units import Unit, agree, letter_unit, read_unit
+from sage_bench.grading.robust.read.forms import Form, Value
+from sage_bench.grading.robust.read.nodes import Node, Unreadable, exact, number, symbols
+from sage_bench.grading.robust.read.parser import parse
+from sage_bench.grading.robust.text.tokens import Token, depth_of, text_of
+from sage_bench.grading.robust.text.units import Unit, agree, letter_unit, read_unit
 
 _SCALES = {
     "hundred": 100,
@@ -47,9 +47,9 @@ _MONEY = {"\\$": "dollar", "£": "£", "€": "euro"}
 def quantity(tokens: list[Token]) -> tuple[Node, Unit | None]:
     r"""The expression and its unit. Raises `Unreadable`.
 
-    >>> from sage_bench.grading.robust.clean import clean
-    >>> from sage_bench.grading.robust.tokens import tokenize
-    >>> from sage_bench.grading.robust.nodes import exact
+    >>> from sage_bench.grading.robust.text.clean import clean
+    >>> from sage_bench.grading.robust.text.tokens import tokenize
+    >>> from sage_bench.grading.robust.read.nodes import exact
     >>> def q(text): node, unit = quantity(tokenize(clean(text))); return str(exact(node)), unit and unit.dimensions
     >>> texts = r"\$12.50", "3 km/h", "5 feet 6 inches", "2 million people", "7 square units"
     >>> tuple(map(q, texts))  # doctest: +NORMALIZE_WHITESPACE

@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from sage_bench.grading.robust.clean import FUNCTIONS
-from sage_bench.grading.robust.units import is_unit, read_unit
+from sage_bench.grading.robust.text.commands import FUNCTIONS
+from sage_bench.grading.robust.text.units import is_unit, read_unit
 
 GREEK = set(
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon"

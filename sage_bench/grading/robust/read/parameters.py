@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from sage_bench.grading.robust.forms import Reading
-from sage_bench.grading.robust.nodes import Node, rename, symbols
-from sage_bench.grading.robust.tokens import Token
+from sage_bench.grading.robust.read.forms import Reading
+from sage_bench.grading.robust.read.nodes import Node, rename, symbols
+from sage_bench.grading.robust.text.tokens import Token
 
 _KINDS = {
     "\\integers": "integers",
@@ -25,8 +25,8 @@ def domains(tokens: Sequence[Token]) -> tuple[tuple[str, str], ...]:
     r"""(symbol, kind of number) for each `k \in \mathbb{Z}` among the tokens; `\mathbb{Z}^+` and
     `\mathbb{N}` are both the naturals.
 
-    >>> from sage_bench.grading.robust.clean import clean
-    >>> from sage_bench.grading.robust.tokens import tokenize
+    >>> from sage_bench.grading.robust.text.clean import clean
+    >>> from sage_bench.grading.robust.text.tokens import tokenize
     >>> domains(tokenize(clean(r"k\pi, k \in \mathbb{Z}"))), domains(tokenize(clean(r"k\pi, k \in \mathbb{Z}^+"))), domains(tokenize(clean(r"s, t \in \mathbb{R}")))
     ((('k', 'integers'),), (('k', 'naturals'),), (('t', 'reals'), ('s', 'reals')))
     """
@@ -50,7 +50,7 @@ def aligned(gold: Reading, answer: Reading) -> Reading | None:
     """The answer with its parameter called as in the gold; None where the two say different things
     of it (`k ∈ ℤ` and `k ∈ ℕ`).
 
-    >>> from sage_bench.grading.robust.reader import read
+    >>> from sage_bench.grading.robust.read.reader import read
     >>> def check(g, a): found = aligned(read(g)[0], read(a)[0]); return found and found.form == read(g)[0].form
     >>> R, Z = r"\\in \\mathbb{R}", r"\\in \\mathbb{Z}"
     >>> check(f"(t, 2t), t {R}", f"(s, 2s), s {R}"), check(f"(t, 2t), t {R}", f"(s, 2s), s {Z}"), check(f"(t, 2t), t {R}", "(s, 2s)")

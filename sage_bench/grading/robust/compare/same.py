@@ -8,8 +8,16 @@ from typing import Any
 
 import mpmath
 
-from sage_bench.grading.robust.nodes import Literal, Node, exact, literal, rename, symbols, walk
-from sage_bench.grading.robust.numeric import (
+from sage_bench.grading.robust.read.nodes import (
+    Literal,
+    Node,
+    exact,
+    literal,
+    rename,
+    symbols,
+    walk,
+)
+from sage_bench.grading.robust.read.numeric import (
     CLOSE,
     DIGITS,
     Undefined,
@@ -38,7 +46,7 @@ def same(gold: Node, answer: Node) -> bool | None:
     r"""Equal as expressions: exactly, or at every value tried. None when neither could be
     evaluated.
 
-    >>> from sage_bench.grading.robust.parser import parse_text
+    >>> from sage_bench.grading.robust.read.parser import parse_text
     >>> same(parse_text(r"\tan^2 y + 1"), parse_text(r"\sec^2 y")), same(parse_text("x^2"), parse_text("x^3"))
     (True, False)
     >>> same(parse_text("2Cx"), parse_text("2cx")), same(parse_text("a+b"), parse_text("b+c"))
@@ -144,7 +152,7 @@ def same_number(gold: Node, answer: Node) -> bool | None:
     and then 12.51 is wrong. An answer shorter than the gold must still show `EXACT_FIGURES` (a
     whole number: the gold `LONG_FIGURES`). Whole numbers are exact.
 
-    >>> from sage_bench.grading.robust.parser import parse_text
+    >>> from sage_bench.grading.robust.read.parser import parse_text
     >>> def check(gold, answer): return same_number(parse_text(gold), parse_text(answer))
     >>> check(r"\frac{600}{7}", "85.71"), check(r"\frac{600}{7}", "85.72"), check(r"\frac{1}{3}", "0.33"), check(r"\frac{567}{4}", "141.8")
     (True, False, False, False)

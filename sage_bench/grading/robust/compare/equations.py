@@ -7,11 +7,11 @@ import re
 
 import mpmath
 
-from sage_bench.grading.robust.forms import Form, Named, Relation, Value, Words
-from sage_bench.grading.robust.nodes import Node, Unreadable, exact, symbols, walk
-from sage_bench.grading.robust.numeric import CLOSE, Undefined, evaluate, points
-from sage_bench.grading.robust.parser import parse_text
-from sage_bench.grading.robust.same import same
+from sage_bench.grading.robust.read.forms import Form, Named, Relation, Value, Words
+from sage_bench.grading.robust.read.nodes import Node, Unreadable, exact, symbols, walk
+from sage_bench.grading.robust.read.numeric import CLOSE, Undefined, evaluate, points
+from sage_bench.grading.robust.read.parser import parse_text
+from sage_bench.grading.robust.compare.same import same
 
 _TURN = {">": "<", ">=": "<="}
 
@@ -43,7 +43,7 @@ def same_relation(g: Relation | None, a: Relation | None) -> bool:
     r"""The same condition on the same symbols: each step is the other's up to a factor (a positive
     one for inequalities).
 
-    >>> from sage_bench.grading.robust.reader import read
+    >>> from sage_bench.grading.robust.read.reader import read
     >>> def check(x, y): return same_relation(equation_of(read(x)[0].form), equation_of(read(y)[0].form))
     >>> check("x^2+y^2=1", "1-x^2-y^2=0"), check("2 > x+y", "x+y < 2"), check("y = 2x + 3", "2x - y = -3"), check("x+y<2", "x+y>2")
     (True, True, True, False)

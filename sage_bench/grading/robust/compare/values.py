@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sage_bench.grading.robust.forms import Clock, Value
-from sage_bench.grading.robust.nodes import Node, number, symbols
-from sage_bench.grading.robust.numeric import Undefined, evaluate
-from sage_bench.grading.robust.quantity import with_letter_unit
-from sage_bench.grading.robust.same import same, same_number
-from sage_bench.grading.robust.units import Unit, agree
+from sage_bench.grading.robust.read.forms import Clock, Value
+from sage_bench.grading.robust.read.nodes import Node, number, symbols
+from sage_bench.grading.robust.read.numeric import Undefined, evaluate
+from sage_bench.grading.robust.read.quantity import with_letter_unit
+from sage_bench.grading.robust.compare.same import same, same_number
+from sage_bench.grading.robust.text.units import Unit, agree
 
 
 def same_value(g: Value, a: Value) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 
 import mpmath
 
-from sage_bench.grading.robust.nodes import Node, symbols, walk
-from sage_bench.grading.robust.numeric import CLOSE, Undefined, evaluate
+from sage_bench.grading.robust.read.nodes import Node, symbols, walk
+from sage_bench.grading.robust.read.numeric import CLOSE, Undefined, evaluate
 
 LETTERS = {
     "k",
@@ -26,7 +26,7 @@ MOST = 400  # residues
 def family(node: Node, integers: frozenset[str]) -> tuple[Any, Any] | None:
     r"""(start, period) of an expression that is linear in one letter for whole numbers, or None.
 
-    >>> from sage_bench.grading.robust.parser import parse_text
+    >>> from sage_bench.grading.robust.read.parser import parse_text
     >>> family(parse_text(r"\frac{\pi}{6} + k\pi"), frozenset())[1] == mpmath.pi, family(parse_text("n+1"), frozenset())
     (True, None)
     """

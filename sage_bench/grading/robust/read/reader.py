@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from sage_bench.grading.robust.clean import clean
-from sage_bench.grading.robust.enumerated import enumerated
-from sage_bench.grading.robust.forms import (
+from sage_bench.grading.robust.text.clean import clean
+from sage_bench.grading.robust.read.enumerated import enumerated
+from sage_bench.grading.robust.read.forms import (
     Clock,
     Combined,
     Form,
@@ -20,13 +20,13 @@ from sage_bench.grading.robust.forms import (
     Whole,
     Words,
 )
-from sage_bench.grading.robust.items import SETS, Items
-from sage_bench.grading.robust.nodes import Conditional, Unreadable, symbols
-from sage_bench.grading.robust.parameters import domains
-from sage_bench.grading.robust.quantity import summed
-from sage_bench.grading.robust.tokens import Token, depth_of, split, text_of, tokenize
-from sage_bench.grading.robust.vectors import without_dots
-from sage_bench.grading.robust.words import sentence, several_options, whole
+from sage_bench.grading.robust.read.items import SETS, Items
+from sage_bench.grading.robust.read.nodes import Conditional, Unreadable, symbols
+from sage_bench.grading.robust.read.parameters import domains
+from sage_bench.grading.robust.read.quantity import summed
+from sage_bench.grading.robust.text.tokens import Token, depth_of, split, text_of, tokenize
+from sage_bench.grading.robust.compare.vectors import without_dots
+from sage_bench.grading.robust.text.words import sentence, several_options, whole
 
 _CONDITIONS = {
     "for",

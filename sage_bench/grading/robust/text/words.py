@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from sage_bench.grading.robust.forms import Relation, Whole, Words
-from sage_bench.grading.robust.nodes import Node, number
+from sage_bench.grading.robust.read.forms import Relation, Whole, Words
+from sage_bench.grading.robust.read.nodes import Node, number
 
 _REALS = re.compile(
     r"(?:all |every |any |the )?(?:(non)?(positive|negative) reals?(?: numbers?| values?)?|reals?"

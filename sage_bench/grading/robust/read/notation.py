@@ -6,10 +6,10 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from sage_bench.grading.robust.clean import FUNCTIONS
-from sage_bench.grading.robust.nodes import Node, Unreadable, exact, number, symbols
-from sage_bench.grading.robust.tokens import Token, text_of
-from sage_bench.grading.robust.words import number_word
+from sage_bench.grading.robust.text.commands import FUNCTIONS
+from sage_bench.grading.robust.read.nodes import Node, Unreadable, exact, number, symbols
+from sage_bench.grading.robust.text.tokens import Token, text_of
+from sage_bench.grading.robust.text.words import number_word
 
 PLAIN_FUNCTIONS = {"\\" + f for f in FUNCTIONS} - {"\\log", "\\lg", "\\sqrt", "\\ln", "\\exp"}
 CONSTANTS = {"\\pi": "pi", "\\infty": "oo"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import mpmath
 
-from sage_bench.grading.robust.nodes import Node, exact, walk
+from sage_bench.grading.robust.read.nodes import Node, exact, walk
 
 DIGITS = 50
 CLOSE = (
@@ -27,7 +27,7 @@ def evaluate(node: Node, at: Mapping[str, Any], log_base: Any = None, real: bool
 
     real: roots, fractional powers and logarithms of negative numbers are undefined.
 
-    >>> from sage_bench.grading.robust.nodes import number
+    >>> from sage_bench.grading.robust.read.nodes import number
     >>> str(evaluate(Node("root", (number(2), number(2))), {}))[:8]
     '1.414213'
     """

@@ -7,8 +7,8 @@ import re
 from dataclasses import replace
 from itertools import product
 
-from sage_bench.grading.robust.enumerated import enumerated
-from sage_bench.grading.robust.forms import (
+from sage_bench.grading.robust.read.enumerated import enumerated
+from sage_bench.grading.robust.read.forms import (
     Combined,
     Form,
     Many,
@@ -20,11 +20,18 @@ from sage_bench.grading.robust.forms import (
     Whole,
     Words,
 )
-from sage_bench.grading.robust.nodes import Conditional, Node, Unreadable, number, signs, symbols
-from sage_bench.grading.robust.parser import parse
-from sage_bench.grading.robust.quantity import quantity
-from sage_bench.grading.robust.ranges import integers_in, pieces
-from sage_bench.grading.robust.tokens import (
+from sage_bench.grading.robust.read.nodes import (
+    Conditional,
+    Node,
+    Unreadable,
+    number,
+    signs,
+    symbols,
+)
+from sage_bench.grading.robust.read.parser import parse
+from sage_bench.grading.robust.read.quantity import quantity
+from sage_bench.grading.robust.read.ranges import integers_in, pieces
+from sage_bench.grading.robust.text.tokens import (
     OPENING,
     RELATIONS,
     Token,
@@ -33,8 +40,8 @@ from sage_bench.grading.robust.tokens import (
     text_of,
     tokenize,
 )
-from sage_bench.grading.robust.vectors import scaled, transposed, without_dots
-from sage_bench.grading.robust.words import half_line, is_filler, whole
+from sage_bench.grading.robust.compare.vectors import scaled, transposed, without_dots
+from sage_bench.grading.robust.text.words import half_line, is_filler, whole
 
 EXTREME = re.compile(
     r"(?:the )?(?:max|min|maximum|minimum|largest|smallest|greatest|least)(?: value)?(?: is)?", re.I

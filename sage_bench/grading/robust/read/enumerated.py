@@ -7,11 +7,11 @@ import re
 
 import mpmath
 
-from sage_bench.grading.robust.forms import Form, Many, Value
-from sage_bench.grading.robust.nodes import Node, Unreadable, exact
-from sage_bench.grading.robust.numeric import CLOSE, Undefined, evaluate
-from sage_bench.grading.robust.parser import parse
-from sage_bench.grading.robust.tokens import RELATIONS, Token, split
+from sage_bench.grading.robust.read.forms import Form, Many, Value
+from sage_bench.grading.robust.read.nodes import Node, Unreadable, exact
+from sage_bench.grading.robust.read.numeric import CLOSE, Undefined, evaluate
+from sage_bench.grading.robust.read.parser import parse
+from sage_bench.grading.robust.text.tokens import RELATIONS, Token, split
 
 MOST = 4096
 _EMPTY = set(
@@ -31,8 +31,8 @@ def enumerated(template: list[Token], condition: list[Token]) -> Form | None:
     r"""The tuples (or numbers) a template of symbols takes under a condition; None where the
     condition is not wholly understood.
 
-    >>> from sage_bench.grading.robust.clean import clean
-    >>> from sage_bench.grading.robust.tokens import tokenize
+    >>> from sage_bench.grading.robust.text.clean import clean
+    >>> from sage_bench.grading.robust.text.tokens import tokenize
     >>> def count(template, condition): found = enumerated(*(tokenize(clean(t)) for t in (template, condition))); return found and len(found.items)
     >>> count("(x, y)", r"\text{with } x, y \in \{1, 2, 3\} \text{ and } x < y"), count("(x, y)", r"\text{with each } x, y \in \{1, -1\} \text{ and an even number of } -1's")
     (3, 2)

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 
-from sage_bench.grading.robust.equations import equation_of, is_quantity, same_relation
-from sage_bench.grading.robust.families import family, same_families
-from sage_bench.grading.robust.forms import (
+from sage_bench.grading.robust.compare.equations import equation_of, is_quantity, same_relation
+from sage_bench.grading.robust.compare.families import family, same_families
+from sage_bench.grading.robust.read.forms import (
     Clock,
     Combined,
     Form,
@@ -23,13 +23,13 @@ from sage_bench.grading.robust.forms import (
     Whole,
     Words,
 )
-from sage_bench.grading.robust.nodes import Node, exact, rename, symbols
-from sage_bench.grading.robust.parameters import aligned
-from sage_bench.grading.robust.ranges import pieces, same_pieces
-from sage_bench.grading.robust.same import same, same_number
-from sage_bench.grading.robust.values import same_clock, same_value
-from sage_bench.grading.robust.vectors import components
-from sage_bench.grading.robust.words import fraction_word, same_words
+from sage_bench.grading.robust.read.nodes import Node, exact, rename, symbols
+from sage_bench.grading.robust.read.parameters import aligned
+from sage_bench.grading.robust.read.ranges import pieces, same_pieces
+from sage_bench.grading.robust.compare.same import same, same_number
+from sage_bench.grading.robust.compare.values import same_clock, same_value
+from sage_bench.grading.robust.compare.vectors import components
+from sage_bench.grading.robust.text.words import fraction_word, same_words
 
 MOST_ITEMS = 200
 
@@ -37,7 +37,7 @@ MOST_ITEMS = 200
 def same_reading(gold: Reading, answer: Reading) -> bool:
     r"""Do two readings mean the same?
 
-    >>> from sage_bench.grading.robust.reader import read
+    >>> from sage_bench.grading.robust.read.reader import read
     >>> def check(gold, answer): return any(same_reading(g, a) for g in read(gold) for a in read(answer))
     >>> check("(1,2)", "(2,1)"), check("1,2", "2,1"), check("1,2", "1"), check("3 hours", "180 minutes"), check("3 hours", "3 minutes")
     (False, True, False, True, False)

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from sage_bench.grading.robust.forms import Form, Many, Matrix, Value, Words
-from sage_bench.grading.robust.nodes import Node, Unreadable, exact, number, symbols
-from sage_bench.grading.robust.same import same
+from sage_bench.grading.robust.read.forms import Form, Many, Matrix, Value, Words
+from sage_bench.grading.robust.read.nodes import Node, Unreadable, exact, number, symbols
+from sage_bench.grading.robust.compare.same import same
 
 MOST = 200  # numbers an ellipsis may stand for
 DOTS = Words("...")
@@ -18,7 +18,7 @@ def components(form: Form, other: Form) -> Many | None:
     r"""The components of a sum of `i`, `j`, `k` with numbers before them, where the other side is a
     vector; None for anything else.
 
-    >>> from sage_bench.grading.robust.reader import read
+    >>> from sage_bench.grading.robust.read.reader import read
     >>> found = components(read(r"2i - j")[0].form, read("(2, -1)")[0].form)
     >>> [str(exact(v.node)) for v in found.items], components(read("i + 1")[0].form, read("(1, 1)")[0].form)
     (['2', '-1'], None)

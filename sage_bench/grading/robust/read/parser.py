@@ -7,15 +7,15 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
-from sage_bench.grading.robust.nodes import Node, Unreadable, number
-from sage_bench.grading.robust.notation import (
+from sage_bench.grading.robust.read.nodes import Node, Unreadable, number
+from sage_bench.grading.robust.read.notation import (
     ACCENTS,
     CONSTANTS,
     PLAIN_FUNCTIONS,
     Notation,
     product_of,
 )
-from sage_bench.grading.robust.tokens import Token, tokenize
+from sage_bench.grading.robust.text.tokens import Token, tokenize
 
 DEEPEST = 60  # nested brackets
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sage_bench.grading.robust.nodes import Node
-from sage_bench.grading.robust.units import Unit
+from sage_bench.grading.robust.read.nodes import Node
+from sage_bench.grading.robust.text.units import Unit
 
 
 @dataclass(frozen=True)
