@@ -23,9 +23,9 @@ from sage_bench.grading.graders.string import String
 from sage_bench.grading.pool import Pool
 from sage_bench.grading.robust import equivalent, readable
 from sage_bench.grading.robust.text.clean import clean
-from sage_bench.grading.robust.compare.compare import same_reading
+from sage_bench.grading.robust.compare.readings import same_reading
 from sage_bench.grading.robust.read.nodes import Unreadable
-from sage_bench.grading.robust.read.reader import read
+from sage_bench.grading.robust.read.readings import read
 
 SAME = r"""
 1/2 || 0.5

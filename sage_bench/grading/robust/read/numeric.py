@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import mpmath
 
-from sage_bench.grading.robust.read.nodes import Node, exact, walk
+from sage_bench.grading.robust.read.exact import exact
+from sage_bench.grading.robust.read.nodes import Kind, Node, walk
 
 DIGITS = 50
-CLOSE = (
-    mpmath.mpf(10) ** -30
-)  # relative difference below which two values computed to DIGITS are the same
+# two values computed to DIGITS digits are the same below this relative difference
+CLOSE = mpmath.mpf(10) ** -30
 mpmath.mp.dps = DIGITS
+
+Value = Any  # an mpf or mpc: mpmath has no types
+LARGEST_EXPONENT = 10**7
+LARGEST_FACTORIAL = 10**6
 
 
 class Undefined(ArithmeticError):
     """No finite value here (division by zero, out of the domain)."""
 
 
-def evaluate(node: Node, at: Mapping[str, Any], log_base: Any = None, real: bool = False) -> Any:
-    """The value as an mpf or mpc. log_base: what `\\log` without a base means (natural unless
-    given). Raises `Undefined`.
+def evaluate(
+    node: Node, at: Mapping[str, Value], log_base: Value = None, real: bool = False
+) -> Value:
+    r"""The value as an mpf or mpc. Raises `Undefined`.
 
-    real: roots, fractional powers and logarithms of negative numbers are undefined.
+    log_base: what `\log` without a base means (natural unless given). real: roots, fractional
+    powers and logarithms of negative numbers are undefined.
 
-    >>> from sage_bench.grading.robust.read.nodes import number
-    >>> str(evaluate(Node("root", (number(2), number(2))), {}))[:8]
+    >>> from sage_bench.grading.robust.read.parser import parse_text
+    >>> str(evaluate(parse_text(r"\sqrt 2"), {}))[:8]
     '1.414213'
     """
     try:
@@ -48,164 +54,169 @@ def evaluate(node: Node, at: Mapping[str, Any], log_base: Any = None, real: bool
     return value
 
 
-def _value(node: Node, at: Mapping[str, Any], base: Any, real: bool) -> Any:
-    op, args = node
-    if op == "num":
+def _value(node: Node, at: Mapping[str, Value], base: Value, real: bool) -> Value:
+    kind, args = node
+    if kind is Kind.NUM:
         return mpmath.mpf(args[0].numerator) / args[0].denominator
-    if op == "sym":
+    if kind is Kind.SYM:
         return at[args[0]]
-    if op == "const":
-        return {
-            "pi": mpmath.pi,
-            "e": mpmath.e,
-            "i": mpmath.mpc(0, 1),
-            "log": base,
-            "oo": mpmath.inf,
-        }[args[0]] * 1
-    if op in {"pm", "mp", "ellipsis"}:
+    if kind is Kind.CONST:
+        return base * 1 if args[0] == "log" else _CONSTANTS[args[0]] * 1
+    if kind in (Kind.PM, Kind.MP, Kind.ELLIPSIS):
         raise Undefined("no single value")
-    if op == "based":
+    if kind is Kind.BASED:
         return mpmath.mpf(int(args[0], args[1]))
-    if op == "app":
+    if kind is Kind.APP:
         return _stand_in(args[0], [_value(a, at, base, real) for a in args[1:]])
-    if op == "dots":  # the ends in either order; where they count in numbers, the step as well
-        first, second = exact(args[1]), exact(args[3]) if len(args) > 3 else None
-        step = "" if first is None else str(abs(second - first) if second is not None else 1)
-        return _stand_in(
-            f"{args[0]} by {step}", [_value(a, at, base, real) for a in args[1:3]], symmetric=True
-        )
+    if kind is Kind.DOTS:
+        ends = [_value(a, at, base, real) for a in args[1:3]]
+        return _stand_in(f"{args[0]} by {_step(args)}", ends, symmetric=True)
     values = [_value(a, at, base, real) if isinstance(a, Node) else a for a in args]
-    if real and op in {"pow", "root", "log"}:
-        inner, how = (
-            (values[0], values[1])
-            if op == "pow"
-            else (values[1], 1 / values[0] if op == "root" else 0.5)
-        )
-        if (
-            not isinstance(inner, mpmath.mpc)
-            and inner < 0
-            and (isinstance(how, mpmath.mpc) or how != int(how))
-            and not (op == "root" and values[0] == int(values[0]) and int(values[0]) % 2)
-        ):
-            raise Undefined("outside the real domain")
-    return _FUNCTIONS[op](*values)
+    if real and kind in (Kind.POW, Kind.ROOT, Kind.LOG):
+        _check_real(kind, values)
+    return _FUNCTIONS[kind](*values)
 
 
-def _stand_in(name: str, values: list[Any], symmetric: bool = False) -> Any:
-    """An unknown function is some fixed smooth function of its own: equal arguments give equal
-    values, others do not."""
+_CONSTANTS = {"pi": mpmath.pi, "e": mpmath.e, "i": mpmath.mpc(0, 1), "oo": mpmath.inf}
+
+
+def _step(args: tuple[Any, ...]) -> str:
+    """The step of an ellipsis that counts in numbers; empty where it does not."""
+    first = exact(args[1])
+    second = exact(args[3]) if len(args) > 3 else None
+    if first is None:
+        return ""
+    return str(abs(second - first)) if second is not None else "1"
+
+
+def _check_real(kind: Kind, values: list[Value]) -> None:
+    """Refuse even roots, fractional powers and logarithms of negative numbers."""
+    if kind is Kind.POW:
+        inner, exponent = values[0], values[1]
+    elif kind is Kind.ROOT:
+        inner, exponent = values[1], 1 / values[0]
+    else:
+        inner, exponent = values[1], 0.5
+    if isinstance(inner, mpmath.mpc) or inner >= 0:
+        return
+    if not isinstance(exponent, mpmath.mpc) and exponent == int(exponent):
+        return
+    odd_root = kind is Kind.ROOT and values[0] == int(values[0]) and int(values[0]) % 2
+    if not odd_root:
+        raise Undefined("outside the real domain")
+
+
+def _stand_in(name: str, values: list[Value], symmetric: bool = False) -> Value:
+    """An unknown function is some fixed smooth function of its own.
+
+    Equal arguments give equal values, others do not. symmetric: in any order.
+    """
     seed = hashlib.sha256(name.encode()).digest()
     total = mpmath.mpf(seed[0] + 1) / 97
     for k, v in enumerate(values):
-        a, b = (
-            1 + mpmath.mpf(seed[1 + (0 if symmetric else k) % 15]) / 301,
-            mpmath.mpf(seed[16 + (0 if symmetric else k) % 15]) / 53,
-        )
-        total += mpmath.sin(a * v + b) + a * v / 3
+        place = 0 if symmetric else k
+        slope = 1 + mpmath.mpf(seed[1 + place % 15]) / 301
+        shift = mpmath.mpf(seed[16 + place % 15]) / 53
+        total += mpmath.sin(slope * v + shift) + slope * v / 3
     return total
 
 
-def _power(a: Any, b: Any) -> Any:
-    if a == 0 and (mpmath.re(b) <= 0):
+def _power(a: Value, b: Value) -> Value:
+    if a == 0 and mpmath.re(b) <= 0:
         raise Undefined("0 to a power that is not positive")
-    if not isinstance(b, mpmath.mpc) and abs(b) > 10**7 and abs(a) != 1:
+    if not isinstance(b, mpmath.mpc) and abs(b) > LARGEST_EXPONENT and abs(a) != 1:
         raise Undefined("too large a power")
     return mpmath.power(a, b)
 
 
-def _root(n: Any, x: Any) -> Any:
+def _root(n: Value, x: Value) -> Value:
     if not isinstance(x, mpmath.mpc) and x < 0 and n == int(n) and int(n) % 2:
         return -mpmath.root(-x, int(n))
     return mpmath.power(x, 1 / n)
 
 
-def _whole(f: Any) -> Any:
-    def of(x: Any) -> Any:
+def _whole(rounding: Callable[[Value], Value]) -> Callable[[Value], Value]:
+    """Floor or ceiling that leaves what is whole up to rounding errors."""
+
+    def of(x: Value) -> Value:
         near = mpmath.nint(x)
-        return near if abs(x - near) < CLOSE * max(1, abs(x)) else f(x)
+        return near if abs(x - near) < CLOSE * max(1, abs(x)) else rounding(x)
 
     return of
 
 
-def _factorial(x: Any) -> Any:
-    if abs(x) > 10**6:
+def _factorial(x: Value) -> Value:
+    if abs(x) > LARGEST_FACTORIAL:
         raise Undefined("too large a factorial")
     return mpmath.gamma(x + 1)
 
 
-def _sum(*values: Any) -> Any:
+def _sum(*values: Value) -> Value:
     return sum(values[1:], values[0])
 
 
-def _times(*values: Any) -> Any:
+def _times(*values: Value) -> Value:
     out = values[0]
     for v in values[1:]:
         out = out * v
     return out
 
 
-def _named(name: str, *x: Any) -> Any:
+def _named(name: str, *x: Value) -> Value:
     if name in {"max", "min"}:
         return (max if name == "max" else min)(x)
     if name in {"gcd", "lcm", "det"}:
         raise Undefined(name)
-    short = {
-        "arcsin": "asin",
-        "arccos": "acos",
-        "arctan": "atan",
-        "arccot": "acot",
-        "arcsec": "asec",
-        "arccsc": "acsc",
-        "arcsinh": "asinh",
-        "arccosh": "acosh",
-        "arctanh": "atanh",
-    }
-    return getattr(mpmath, short.get(name, name))(*x)
+    if name.startswith("arc"):
+        name = "a" + name.removeprefix("arc")
+    function = getattr(mpmath, name, None)
+    if function is None:
+        raise Undefined(name)
+    return function(*x)
 
 
-_FUNCTIONS = {
-    "add": _sum,
-    "mul": _times,
-    "div": lambda a, b: a / b,
-    "neg": lambda a: -a,
-    "pow": _power,
-    "root": _root,
-    "abs": abs,
-    "fact": _factorial,
-    "floor": _whole(mpmath.floor),
-    "ceil": _whole(mpmath.ceil),
-    "binom": mpmath.binomial,
-    "deg": lambda a: a * mpmath.pi / 180,
-    "pct": lambda a: a / 100,
-    "fn": _named,
-    "log": lambda b, x: mpmath.log(x) / mpmath.log(b),
+_FUNCTIONS: dict[Kind, Callable[..., Value]] = {
+    Kind.ADD: _sum,
+    Kind.MUL: _times,
+    Kind.DIV: lambda a, b: a / b,
+    Kind.NEG: lambda a: -a,
+    Kind.POW: _power,
+    Kind.ROOT: _root,
+    Kind.ABS: abs,
+    Kind.FACT: _factorial,
+    Kind.FLOOR: _whole(mpmath.floor),
+    Kind.CEIL: _whole(mpmath.ceil),
+    Kind.BINOM: mpmath.binomial,
+    Kind.DEG: lambda a: a * mpmath.pi / 180,
+    Kind.PCT: lambda a: a / 100,
+    Kind.FN: _named,
+    Kind.LOG: lambda b, x: mpmath.log(x) / mpmath.log(b),
 }
-_WHOLE_ONLY = {"fact", "binom", "floor", "ceil"}
+_WHOLE_ONLY = (Kind.FACT, Kind.BINOM, Kind.FLOOR, Kind.CEIL)
 
 
 def is_for_integers(node: Node) -> bool:
-    """Does the expression make sense for whole numbers in the first place: factorials, (-1)^n,
-    floors, ellipses?"""
+    """Does it make sense for whole numbers in the first place: factorials, (-1)^n, floors?"""
     for n in walk(node):
-        if n.op in _WHOLE_ONLY or (
-            n.op == "pow" and n.args[0].op == "neg" and any(m.op == "sym" for m in walk(n.args[1]))
-        ):
+        if n.kind in _WHOLE_ONLY:
             return True
+        if n.kind is Kind.POW and n.args[0].kind is Kind.NEG:
+            if any(m.kind is Kind.SYM for m in walk(n.args[1])):
+                return True
     return False
 
 
-def points(names: list[str], whole: bool, trials: int) -> list[dict[str, Any]]:
-    """Values to try, the same in every run: whole numbers from 2 on, or reals of growing size, of
-    both signs in every third."""
-    out = []
-    for t in range(trials):
-        at = {}
-        for name in names:
-            h = int.from_bytes(hashlib.sha256(f"{t}|{name}".encode()).digest()[:8], "big")
-            if whole:
-                at[name] = mpmath.mpf(2 + h % (5 + 2 * t))
-            else:
-                size = mpmath.mpf(h) / 2**64 * (0.9, 1.7, 3.1)[t % 3] + mpmath.mpf(1) / 19
-                at[name] = -size if t % 3 == 2 and h & 1 else size
-        out.append(at)
-    return out
+def points(names: list[str], whole: bool, trials: int) -> list[dict[str, Value]]:
+    """Values to try, the same in every run.
+
+    Whole numbers from 2 on, or reals of growing size, of both signs in every third.
+    """
+    return [{name: _point(trial, name, whole) for name in names} for trial in range(trials)]
+
+
+def _point(trial: int, name: str, whole: bool) -> Value:
+    chance = int.from_bytes(hashlib.sha256(f"{trial}|{name}".encode()).digest()[:8], "big")
+    if whole:
+        return mpmath.mpf(2 + chance % (5 + 2 * trial))
+    size = mpmath.mpf(chance) / 2**64 * (0.9, 1.7, 3.1)[trial % 3] + mpmath.mpf(1) / 19
+    return -size if trial % 3 == 2 and chance & 1 else size

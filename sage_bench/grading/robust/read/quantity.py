@@ -1,5 +1,4 @@
-"""A number or an expression with its unit: `\\$12.50`, `3 km/h`, `5 feet 6 inches`, `2 million`,
-`30 square units`."""
+r"""A number or an expression with its unit: `\$12.50`, `3 km/h`, `5 feet 6 inches`, `2 million`."""
 
 from __future__ import annotations
 
@@ -9,10 +8,12 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
+from sage_bench.grading.robust.read.exact import exact
 from sage_bench.grading.robust.read.forms import Form, Value
-from sage_bench.grading.robust.read.nodes import Node, Unreadable, exact, number, symbols
+from sage_bench.grading.robust.read.nodes import Kind, Node, Unreadable, number, symbols
 from sage_bench.grading.robust.read.parser import parse
-from sage_bench.grading.robust.text.tokens import Token, depth_of, text_of
+from sage_bench.grading.robust.read.terms import product_of
+from sage_bench.grading.robust.text.tokens import Token, outermost, text_of
 from sage_bench.grading.robust.text.units import Unit, agree, letter_unit, read_unit
 
 _SCALES = {
@@ -23,11 +24,6 @@ _SCALES = {
     "trillion": 10**12,
     "dozen": 12,
 }
-_BOUND = re.compile(
-    r"\bat (?:most|least)\b|\bor"
-    r" (?:more|less|fewer|greater|higher)\b|\b(?:maximum|minimum)$|\bthan\b|^(?:plus|minus|times|squared|cubed|divided)\b",
-    re.I,
-)
 _PARTS = {
     "halves": 2,
     "thirds": 3,
@@ -41,7 +37,13 @@ _PARTS = {
     "hundredths": 100,
     "thousandths": 1000,
 }
+_SENTENCE = re.compile(  # what follows a number and makes it part of a statement
+    r"\bat (?:most|least)\b|\bor (?:more|less|fewer|greater|higher)\b|\b(?:maximum|minimum)$|\bthan\b"
+    r"|^(?:plus|minus|times|squared|cubed|divided|is|are|must|should)\b",
+    re.I,
+)
 _MONEY = {"\\$": "dollar", "£": "£", "€": "euro"}
+LARGEST_POWER = 10  # of a unit's letter
 
 
 def quantity(tokens: list[Token]) -> tuple[Node, Unit | None]:
@@ -49,83 +51,66 @@ def quantity(tokens: list[Token]) -> tuple[Node, Unit | None]:
 
     >>> from sage_bench.grading.robust.text.clean import clean
     >>> from sage_bench.grading.robust.text.tokens import tokenize
-    >>> from sage_bench.grading.robust.read.nodes import exact
-    >>> def q(text): node, unit = quantity(tokenize(clean(text))); return str(exact(node)), unit and unit.dimensions
-    >>> texts = r"\$12.50", "3 km/h", "5 feet 6 inches", "2 million people", "7 square units"
-    >>> tuple(map(q, texts))  # doctest: +NORMALIZE_WHITESPACE
-    (('25/2', (('money', 1),)), ('3', (('length', 1), ('time', -1))), ('11/2', (('length', 1),)),
-    ('2000000', (('people', 1),)), ('7', (('unit', 2),)))
+    >>> def q(text): node, unit = quantity(tokenize(clean(text))); return exact(node), unit.dimensions
+    >>> q(r"\$12.50"), q("5 feet 6 inches")
+    ((Fraction(25, 2), (('money', 1),)), (Fraction(11, 2), (('length', 1),)))
+    >>> q("3 km/h"), q("2 million people")
+    ((Fraction(3, 1), (('length', 1), ('time', -1))), (Fraction(2000000, 1), (('people', 1),)))
     """
-    money = next(
-        (
-            i
-            for i, t in enumerate(tokens[:2])
-            if t.text in _MONEY and all(u.text in "+-" for u in tokens[:i])
-        ),
-        None,
-    )
-    unit = None
-    if money is not None:
-        unit = read_unit(_MONEY[tokens[money].text])
-        tokens = tokens[:money] + tokens[money + 1 :]
+    tokens, money = _without_money(tokens)
     tokens = _feet_and_inches(tokens)
-    cut = next(
-        (
-            i
-            for i, (t, d) in enumerate(zip(tokens, depth_of(tokens), strict=True))
-            if t.kind == "word" and d == 0
-        ),
-        len(tokens),
-    )
+    cut = next((i for i, t in outermost(tokens) if t.kind == "word"), len(tokens))
     if cut == 0:
         raise Unreadable("words where a number should be")
-    head, tail = tokens[:cut], tokens[cut:]
-    node = parse(head)
-    if tail and (
-        _BOUND.search(tail[0].text)
-        or tail[0].text.split()[0].lower() in {"is", "are", "must", "should"}
-    ):
+    node, tail = parse(tokens[:cut]), tokens[cut:]
+    if tail and _SENTENCE.search(tail[0].text):
         raise Unreadable("a sentence about a number")
     if tail and (scale := _scale(tail[0].text)):
+        node = Node(Kind.MUL, (node, number(scale)))
         rest = tail[0].text.partition(" ")[2]
-        node = Node("mul", (node, number(scale)))
-        tail = ([tail[0]._replace(text=rest)] if rest else []) + tail[1:]
-    again = next(
-        (
-            i
-            for i, t in enumerate(tail)
-            if t.kind == "num" and i and tail[i - 1].text not in {"^", "{", "-"}
-        ),
-        None,
-    )
-    named = read_unit(text_of(tail[:again]).replace("{", "").replace("}", "")) if tail else None
+        tail = [tail[0]._replace(text=rest), *tail[1:]] if rest else tail[1:]
+    again = _second_number(tail)
+    named = read_unit(re.sub("[{}]", "", text_of(tail[:again]))) if tail else None
     if again is not None:
         return _compound(node, named, tail[again:])
     if any(t.kind in {"cmd", "rel"} and t.text != "\\cdot" for t in tail):
         raise Unreadable("an expression behind a unit")
-    unit = _joined(unit, named)
-    return (
-        (Node("pct", (node,)), None)
-        if unit and unit.dimensions == (("percent", 1),)
-        else (node, unit)
-    )
+    unit = _joined(money, named)
+    if unit and unit.dimensions == (("percent", 1),):
+        return Node(Kind.PCT, (node,)), None
+    return node, unit
+
+
+def _without_money(tokens: list[Token]) -> tuple[list[Token], Unit | None]:
+    r"""The tokens without the `\$` at their beginning (behind a sign), and what it stands for."""
+    for i, t in enumerate(tokens[:2]):
+        if t.text in _MONEY:
+            return tokens[:i] + tokens[i + 1 :], read_unit(_MONEY[t.text])
+        if t.text not in "+-":
+            break
+    return tokens, None
+
+
+def _second_number(tail: list[Token]) -> int | None:
+    """Where `5 feet 6 inches` has its 6; exponents of units do not count."""
+    for i, (before, t) in enumerate(pairwise(tail), 1):
+        if t.kind == "num" and before.text not in {"^", "{", "-"}:
+            return i
+    return None
 
 
 def _scale(words: str) -> Fraction | None:
     """What the first word multiplies a number by: a thousand, a tenth."""
     first = words.split()[0].lower()
-    return (
-        Fraction(_SCALES[first])
-        if first in _SCALES
-        else Fraction(1, _PARTS[first])
-        if first in _PARTS
-        else None
-    )
+    if first in _SCALES:
+        return Fraction(_SCALES[first])
+    return Fraction(1, _PARTS[first]) if first in _PARTS else None
 
 
 def _feet_and_inches(tokens: list[Token]) -> list[Token]:
     """`5'6''` are feet and inches, unless degrees stand before."""
-    if not any(t.text == "'" for t in tokens) or any(t.text == "\\circ" for t in tokens):
+    texts = {t.text for t in tokens}
+    if "'" not in texts or "\\circ" in texts:
         return tokens
     out: list[Token] = []
     for t in tokens:
@@ -141,96 +126,92 @@ def _feet_and_inches(tokens: list[Token]) -> list[Token]:
 def _compound(node: Node, unit: Unit | None, rest: list[Token]) -> tuple[Node, Unit | None]:
     """`5 feet 6 inches`: the second in units of the first."""
     more, second = quantity(rest)
-    if (
-        unit is None
-        or second is None
-        or not unit.known
-        or not second.known
-        or not agree(unit, second)
-    ):
+    if unit is None or second is None or not (unit.known and second.known and agree(unit, second)):
         raise Unreadable("two quantities side by side")
-    return Node("add", (node, Node("mul", (more, number(second.size / unit.size))))), unit
+    converted = Node(Kind.MUL, (more, number(second.size / unit.size)))
+    return Node(Kind.ADD, (node, converted)), unit
 
 
 def _joined(money: Unit | None, named: Unit | None) -> Unit | None:
     """`$5 per hour`, `$5 dollars`."""
     if money is None or named is None:
         return money or named
-    return (
-        money
-        if named.dimensions == money.dimensions or not named.known
-        else Unit(
-            money.size * named.size, tuple(sorted((*money.dimensions, *named.dimensions))), True
-        )
-    )
+    if named.dimensions == money.dimensions or not named.known:
+        return money
+    dimensions = tuple(sorted((*money.dimensions, *named.dimensions)))
+    return Unit(money.size * named.size, dimensions, True)
 
 
 def summed(items: Sequence[Form]) -> Value | None:
     """`2 hours and 30 minutes`: two or three quantities of one kind, each in a smaller unit than
     the one before, are one quantity."""
-    units = [i.unit for i in items if isinstance(i, Value) and i.unit is not None and i.unit.known]
-    if (
-        len(units) != len(items)
-        or not 2 <= len(units) <= 3
-        or len({u.dimensions for u in units}) > 1
-        or any(u.size <= v.size for u, v in pairwise(units))
-    ):
+    parts = [(i.node, i.unit) for i in items if isinstance(i, Value) and i.unit and i.unit.known]
+    if len(parts) != len(items) or not 2 <= len(parts) <= 3:
         return None
-    nodes = tuple(
-        Node("mul", (i.node, number(u.size / units[0].size)))
-        for i, u in zip(items, units, strict=True)
-    )  # type: ignore[union-attr]
-    return Value(Node("add", nodes), units[0])
+    units = [unit for _, unit in parts]
+    falling = all(u.size > v.size for u, v in pairwise(units))
+    if not falling or len({u.dimensions for u in units}) > 1:
+        return None
+    largest = units[0]
+    nodes = [Node(Kind.MUL, (node, number(unit.size / largest.size))) for node, unit in parts]
+    return Value(Node(Kind.ADD, tuple(nodes)), largest)
 
 
 def with_letter_unit(node: Node) -> tuple[Node, Unit] | None:
-    """`5 m` and `9.8 m/s^2` read as products of symbols; as quantities they are (5, metre), (9.8,
-    m/s^2). None where a symbol is no unit's letter."""
-    first = node.args[0] if node.op in {"mul", "div", "neg"} else node
-    first = first.args[0] if first.op in {"mul", "neg"} else first
+    """`5 m` and `9.8 m/s^2` read as products of symbols, as quantities: (5, metre), (9.8, m/s^2).
+
+    None where a symbol is not the letter of a unit.
+    """
+    first = node.args[0] if node.kind in (Kind.MUL, Kind.DIV, Kind.NEG) else node
+    first = first.args[0] if first.kind in (Kind.MUL, Kind.NEG) else first
     if symbols(first):
         return None  # a unit stands behind its number
     powers: Counter[str] = Counter()
     rest = _without_letters(node, 1, powers)
     if rest is None or not powers:
         return None
-    units = [(letter_unit(letter), p) for letter, p in powers.items()]
-    if any(u is None for u, _ in units):
-        return None
-    size, dimensions = Fraction(1), Counter()
-    for unit, p in units:
-        size *= unit.size**p  # type: ignore[union-attr]
-        for d, q in unit.dimensions:  # type: ignore[union-attr]
-            dimensions[d] += p * q
-    return rest, Unit(size, tuple(sorted((d, p) for d, p in dimensions.items() if p)))
+    size = Fraction(1)
+    dimensions: Counter[str] = Counter()
+    for letter, power in powers.items():
+        unit = letter_unit(letter)
+        if unit is None:
+            return None
+        size *= unit.size**power
+        for dimension, exponent in unit.dimensions:
+            dimensions[dimension] += power * exponent
+    left = tuple(sorted((d, p) for d, p in dimensions.items() if p))
+    return rest, Unit(size, left)
 
 
 def _without_letters(node: Node, sign: int, powers: Counter[str]) -> Node | None:
-    """The node with its symbol factors taken out and counted; None where a symbol is no plain
-    factor."""
+    """The node with its symbol factors taken out and counted.
+
+    None where a symbol is more than a plain factor.
+    """
     if not symbols(node):
         return node
-    if node.op == "sym":
+    one = number(1)
+    if node.kind is Kind.SYM:
         powers[node.args[0]] += sign
-        return number(1)
-    if (
-        node.op == "pow"
-        and node.args[0].op == "sym"
-        and (n := exact(node.args[1])) is not None
-        and n.denominator == 1
-        and abs(n) < 10
-    ):
+        return one
+    if node.kind is Kind.POW and node.args[0].kind is Kind.SYM:
+        n = exact(node.args[1])
+        if n is None or n.denominator != 1 or abs(n) >= LARGEST_POWER:
+            return None
         powers[node.args[0].args[0]] += sign * int(n)
-        return number(1)
-    if node.op not in {"mul", "div", "neg"}:
+        return one
+    if node.kind not in (Kind.MUL, Kind.DIV, Kind.NEG):
         return None
-    parts = [
-        _without_letters(a, -sign if node.op == "div" and i else sign, powers)
-        for i, a in enumerate(node.args)
-    ]
-    if any(p is None for p in parts):
-        return None
-    kept = [p for p in parts if p != number(1)] if node.op == "mul" else parts
-    if node.op == "mul":
-        return kept[0] if len(kept) == 1 else Node("mul", tuple(kept)) if kept else number(1)
-    return parts[0] if node.op == "div" and parts[1] == number(1) else Node(node.op, tuple(parts))
+    parts: list[Node] = []
+    for i, a in enumerate(node.args):
+        below = node.kind is Kind.DIV and i > 0
+        part = _without_letters(a, -sign if below else sign, powers)
+        if part is None:
+            return None
+        parts.append(part)
+    if node.kind is Kind.MUL:
+        kept = [p for p in parts if p != one]
+        return product_of(kept) if kept else one
+    if node.kind is Kind.DIV and parts[1] == one:
+        return parts[0]
+    return Node(node.kind, tuple(parts))
