@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sage_bench.grading.robust.nodes import Node
-from sage_bench.grading.robust.units import Unit
+from sage_bench.grading.robust.read.nodes import Node
+from sage_bench.grading.robust.text.units import Unit
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,17 @@ class Value:
 
 @dataclass(frozen=True)
 class Words:
-    """Text. `said` is it as written, without markup."""
+    """Text as written, without markup."""
 
-    said: str
+    text: str
 
 
 @dataclass(frozen=True)
 class Named:
-    """`name = value`. parameters: ("x",) of `f(x) = ...`. in_words: the name is text ("Maximum",
-    "Sequence 1")."""
+    """`name = value`.
+
+    parameters: ("x",) of `f(x) = ...`. in_words: the name is text ("Maximum", "Sequence 1").
+    """
 
     name: str
     value: Form
@@ -36,8 +38,11 @@ class Named:
 
 @dataclass(frozen=True)
 class Many:
-    """Several things. opening and closing: their brackets, both empty for a bare list; a set has
-    `{`; round and square ones are ordered."""
+    """Several things.
+
+    opening and closing: their brackets, both empty for a bare list; a set has `{`; round and
+    square ones are ordered.
+    """
 
     items: tuple[Form, ...]
     opening: str = ""
@@ -50,8 +55,10 @@ class Many:
 
 @dataclass(frozen=True)
 class Relation:
-    """`a < b <= c`, `x^2 + y^2 = 1`. ops between sides: = != < > <= >= ~. A side in words stands
-    for any expression."""
+    """`a < b <= c`, `x^2 + y^2 = 1`.
+
+    ops stand between the sides: = != < > <= >= ~ mod. A side in words stands for any expression.
+    """
 
     sides: tuple[Node | Words, ...]
     ops: tuple[str, ...]
@@ -59,7 +66,7 @@ class Relation:
 
 @dataclass(frozen=True)
 class Combined:
-    """Sets joined: union, intersection, difference."""
+    """Sets or conditions joined. how: union, intersection, difference, and, or."""
 
     how: str
     parts: tuple[Form, ...]
@@ -95,10 +102,10 @@ Form = Value | Words | Named | Many | Relation | Combined | Whole | Matrix | Rat
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to read a text. integers: symbols said to be any whole number ("k ∈ ℤ"); condition:
-    the domain that was stated ("x > 0").
+    """One way to read a text.
 
-    domains: (symbol, kind of number) of all that were stated.
+    integers: symbols stated to be any whole number ("k ∈ ℤ"). condition: the domain that was stated
+    ("x > 0"). domains: (symbol, kind of number) of all that were stated.
     """
 
     form: Form
