@@ -119,7 +119,8 @@ class Learner:
         gradient_checkpointing: bool = False,
     ):
         self.policy = policy
-        self.optim = MasterAdamW(policy.model.parameters(), optim)
+        names = {parameter: name for name, parameter in policy.model.named_parameters()}
+        self.optim = MasterAdamW(policy.model.parameters(), optim, names)
         self.updates = updates
         self.total = total
         self.micro_tokens = micro_tokens

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from sage_bench.grading.robust.compare.equations import equation_of, is_quantity, same_relation
 from sage_bench.grading.robust.compare.families import Family, family, same_families
 from sage_bench.grading.robust.compare.names import (
-    as_equations,
     are_roots,
+    as_equations,
     in_order_of,
     same_name,
     with_parameters,
