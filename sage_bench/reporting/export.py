@@ -16,9 +16,17 @@ from sage_bench.utils.errors import UsageError
 from sage_bench.utils.files import write_text
 
 
-def write_eval(folder: Path) -> EvalRun:
-    """summary.csv and per_question.csv in the run folder, leaderboard.csv over all runs beside it;
-    prints the run's table."""
+def run_table(run: EvalRun) -> str:
+    """The Markdown table of one evaluation."""
+    rows = {run.method: run}
+    return markdown(comparison(rows).drop(columns="delta"), data_notes(rows))
+
+
+def write_eval(folder: Path, *, show: bool = True) -> EvalRun:
+    """Write summary.csv and per_question.csv of a run, and leaderboard.csv over all runs beside it.
+
+    show: also print the run's table.
+    """
     run = read_eval(folder)
     board = leaderboard([run], passes=True)
     write_text(folder / "summary.csv", board.to_csv(index=False))
@@ -32,9 +40,8 @@ def write_eval(folder: Path) -> EvalRun:
         per_question["limited"] = run.limited
     write_text(folder / "per_question.csv", per_question.to_csv(index=False))
     write_leaderboard(folder.parent.parent)
-    print_markdown(
-        markdown(comparison({run.method: run}).drop(columns="delta"), data_notes({run.method: run}))
-    )
+    if show:
+        print_markdown(run_table(run))
     for task, r in run.tasks.items():
         for share, what in (
             (r.truncated, "completions were cut at the token limit"),
