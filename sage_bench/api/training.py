@@ -82,11 +82,8 @@ def run_training(
 ) -> TrainResult:
     """Train what a configuration says."""
     from sage_bench.training import loop, setup
-    from sage_bench.utils.files import to_trash
 
-    if overwrite:
-        to_trash(out)
-    checkpoint = loop.train(setup.build(resolved, out, quiet=quiet))
+    checkpoint = loop.train(setup.build(resolved, out, quiet=quiet, overwrite=overwrite))
     return TrainResult(out, checkpoint)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sage_bench.utils.files import Appender, keep_rows, write_json
+from sage_bench.data.schema import VALIDATION
+from sage_bench.utils.files import Appender, keep_rows, writing
 
 
 class Sinks:
@@ -29,7 +30,14 @@ class Sinks:
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+            with writing(folder / "tensorboard"):
+                self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        self.validated = False
+        for row in VALIDATION.read(folder / "validation.jsonl"):
+            if row["step"] == step:
+                self.validated = True
+                # opening the board purged the points from `step` on, this one among them
+                self._scalars("validation", step, row)
 
     def step(
         self,
@@ -48,24 +56,25 @@ class Sinks:
         self.files["validation"].write({"step": step, **row})
         self._scalars("validation", step, row)
 
-    def status(self, **values: Any) -> None:
-        write_json(self.folder / "status.json", values)
-
     def sync(self) -> None:
         """Before a checkpoint: what it will build on must be on disk."""
         for file in self.files.values():
             file.sync()
         if self.board:
-            self.board.flush()
+            with writing(self.folder / "tensorboard"):
+                self.board.flush()
 
     def close(self) -> None:
         for file in self.files.values():
             file.close()
         if self.board:
-            self.board.close()
+            with writing(self.folder / "tensorboard"):
+                self.board.close()
 
     def _scalars(self, group: str, step: int, values: Mapping[str, Any]) -> None:
-        if self.board:
+        if not self.board:
+            return
+        with writing(self.folder / "tensorboard"):
             for key, value in values.items():
                 if isinstance(value, (int, float)):
                     self.board.add_scalar(f"{group}/{key}", value, step)

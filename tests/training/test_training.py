@@ -169,10 +169,10 @@ def test_every_method_trains_the_packaged_policy_and_goes_on_where_it_stopped(
         assert any(r["level"] > 0 for r in rows)
     whole = loop.one_step
 
-    def dies(run, sinks, state):
-        if state.step == 2:
+    def dies(session):
+        if session.state.step == 2:
             raise MemoryError("in the middle of step 2")
-        return whole(run, sinks, state)
+        return whole(session)
 
     monkeypatch.setattr(loop, "one_step", dies)
     with pytest.raises(MemoryError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from sage_bench.generation.local.policy import Policy
 from sage_bench.generation.local.sampler import Draw, Sampler
 from sage_bench.methods.objective import Objective
 from sage_bench.types import Answer, Request, Row, Saliency, Sample, Score
+from sage_bench.utils.errors import ModelError
+from sage_bench.utils.files import read_json, write_json
 from sage_bench.utils.seeds import derive_seed
 
 
@@ -126,13 +127,33 @@ class LocalEngine:
         self.policy.model.save_pretrained(folder)
         self.policy.tokenizer.save_pretrained(folder)
         self.learner.optim.save(folder / "optimizer.safetensors")
-        (folder / "engine.json").write_text(json.dumps({"optimizer_step": self.learner.step}))
+        write_json(
+            folder / "engine.json",
+            {"optimizer_step": self.learner.step, "updates_taken": self.learner.optim.taken},
+        )
 
     def load(self, folder: Path) -> None:
-        saved = type(self.policy.model).from_pretrained(folder, dtype=self.policy.dtype)
+        """Bring weights, optimiser and schedule to what `save` wrote.
+
+        Raises `SageBenchError` when a tensor is missing, left over or of another shape.
+        """
+        saved, found = type(self.policy.model).from_pretrained(
+            folder, dtype=self.policy.dtype, output_loading_info=True
+        )
+        wrong = sorted({*found["missing_keys"], *found["unexpected_keys"]})
+        if wrong:
+            raise ModelError(
+                f"these are not the weights of the model ({len(wrong)} tensors are missing or left"
+                f" over: {', '.join(wrong[:3])})",
+                where=str(folder),
+                remedy="restore the folder from a copy, or remove it to go on from the one before",
+            )
         self.policy.model.load_state_dict(saved.state_dict())
-        self.learner.optim.load(folder / "optimizer.safetensors")
-        self.learner.step = json.loads((folder / "engine.json").read_text())["optimizer_step"]
+        progress = read_json(folder / "engine.json")
+        self.learner.step = progress["optimizer_step"]
+        # checkpoints of earlier versions do not count skipped steps apart
+        taken = progress.get("updates_taken", self.learner.step)
+        self.learner.optim.load(folder / "optimizer.safetensors", taken)
 
     def describe(self) -> dict[str, Any]:
         model = self.policy.model

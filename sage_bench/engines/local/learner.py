@@ -93,7 +93,11 @@ class Learner:
     ):
         self.policy, self.optim, self.updates, self.total = (
             policy,
-            MasterAdamW(policy.model.parameters(), optim),
+            MasterAdamW(
+                policy.model.parameters(),
+                optim,
+                {p: name for name, p in policy.model.named_parameters()},
+            ),
             updates,
             total,
         )
