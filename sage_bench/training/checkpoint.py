@@ -43,11 +43,11 @@ def save(
     label: dict[str, Any],
     keep: int | None = None,
 ) -> Path:
-    """Write the checkpoint of `step` (weights after that many steps). Older ones lose their
-    optimiser state, then go (`keep`).
+    """Write the checkpoint of `step` (weights after that many steps).
 
-    state goes to run.json; label to `sage_bench.json`, which says what these weights are wherever
-    the folder goes.
+    Older ones lose their optimiser state, then go (`keep`). state goes to run.json; label to
+    `sage_bench.json`, which says what these weights are wherever the
+    folder goes.
     """
     final = folder / "checkpoints" / name(step)
     partial = final.with_name(f".partial-{final.name}")
@@ -71,8 +71,10 @@ def save(
 
 
 def load_latest(folder: Path, engine: Engine, method: Method) -> dict[str, Any] | None:
-    """Bring engine and method to the newest complete checkpoint. Returns its run.json, or None when
-    there is none."""
+    """Bring engine and method to the newest complete checkpoint.
+
+    Returns its run.json, or None when there is none.
+    """
     for leftover in (folder / "checkpoints").glob(".partial-*"):
         shutil.rmtree(leftover)
     found = steps(folder)
@@ -89,4 +91,5 @@ def load_latest(folder: Path, engine: Engine, method: Method) -> dict[str, Any] 
     saved = json.loads((path / "method.json").read_text(encoding="utf-8"))
     method.prepared = saved["prepared"]
     method.load_state_dict(saved["state"])
-    return json.loads((path / "run.json").read_text(encoding="utf-8"))
+    state: dict[str, Any] = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    return state

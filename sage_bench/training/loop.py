@@ -1,5 +1,4 @@
-"""The training loop: problems, method, engine, ledger, checkpoint. It knows no particular
-method."""
+"""The training loop: problems, method, engine, ledger, checkpoint."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ from sage_bench.training import checkpoint
 from sage_bench.training.batches import batch_of, steps_per_epoch
 from sage_bench.training.ledger import ledger_row, step_metrics
 from sage_bench.training.sinks import Sinks
-from sage_bench.types import Problem, Sample, Sampling, Score
+from sage_bench.types import Problem, Request, Sample, Sampling, Score
 from sage_bench.utils.files import locked
 from sage_bench.utils.progress import Bar
 
@@ -68,9 +67,12 @@ class Stop:
 
 
 @dataclass
-class Place:
-    """Where a run stands: steps done, batches of prompts taken (more than steps when groups are
-    replaced), completions sampled."""
+class TrainState:
+    """How far a run is; travels with the checkpoint.
+
+    step: steps done. batches: batches of prompts taken (more than steps when groups are replaced).
+    rollouts: completions sampled.
+    """
 
     step: int = 0
     batches: int = 0
@@ -78,69 +80,83 @@ class Place:
 
 
 def train(run: Run) -> Path:
-    """Train to the end, from the newest checkpoint if there is one. Returns the last checkpoint's
-    folder.
+    """Train to the end, from the newest checkpoint if there is one. Returns the last checkpoint.
 
     Every draw, order and update is a function of (configuration, step), so a run that was killed
     and started again ends in the same weights, bit for bit on a CPU. Raises `KeyboardInterrupt`
     after saving when it was interrupted.
     """
-    config, folder = run.config, run.folder
-    with locked(folder), Stop() as stop:
-        state = checkpoint.load_latest(folder, run.engine, run.method)
-        at = Place(**state["place"]) if state else Place()
+    with locked(run.folder), Stop() as stop:
+        saved = checkpoint.load_latest(run.folder, run.engine, run.method)
+        state = TrainState(**saved["place"]) if saved else TrainState()
         budget = run.method.rollout_budget()
-        done = lambda: at.step >= run.steps or (budget is not None and at.rollouts >= budget)
-        sinks = Sinks(folder, at.step, config.log.tensorboard)
+        sinks = Sinks(run.folder, state.step, run.config.log.tensorboard)
         try:
-            if state is None:
+            if saved is None:
                 prepare(run)
-                save(run, sinks, at)
+                save(run, sinks, state)
                 validate(run, sinks, 0)
-            with Bar(f"train {config.backend}", run.steps, at.step, quiet=run.quiet) as bar:
-                while not done() and not stop.asked:
-                    metrics = one_step(run, sinks, at)
-                    note = (
-                        f"reward {metrics['reward'] or 0:.3f}  no signal"
-                        f" {metrics['dead_wrong']:.0%}  {metrics['seconds/step']:.1f} s/step"
-                    )
-                    bar.set(at.step, at.step if done() else None, note)
-                    sinks.status(
-                        state="running",
-                        step=at.step,
-                        steps=run.steps,
-                        pid=os.getpid(),
-                        reward=metrics["reward"],
-                        time=time.time(),
-                    )
-                    if at.step % config.validation.every == 0 or done():
-                        validate(run, sinks, at.step)
-                    if at.step % config.train.save_every == 0 or done() or stop.asked:
-                        save(run, sinks, at)
+            take_steps(run, sinks, state, stop, budget)
+            done = is_done(run, state, budget)
             sinks.status(
-                state="done" if done() else "interrupted",
-                step=at.step,
+                state="done" if done else "interrupted",
+                step=state.step,
                 steps=run.steps,
-                rollouts=at.rollouts,
+                rollouts=state.rollouts,
             )
         except BaseException as error:
             sinks.status(
                 state="failed",
-                step=at.step,
+                step=state.step,
                 steps=run.steps,
                 error=f"{type(error).__name__}: {error}",
             )
             raise
         finally:
             sinks.close()
-    if not done():
+    if not done:
         raise KeyboardInterrupt
-    return folder / "checkpoints" / checkpoint.name(at.step)
+    return run.folder / "checkpoints" / checkpoint.name(state.step)
+
+
+def is_done(run: Run, state: TrainState, budget: int | None) -> bool:
+    """All steps are taken, or the method's budget of completions is spent."""
+    return state.step >= run.steps or (budget is not None and state.rollouts >= budget)
+
+
+def take_steps(run: Run, sinks: Sinks, state: TrainState, stop: Stop, budget: int | None) -> None:
+    """Step, validate and save until the run is done or somebody asks it to stop."""
+    config = run.config
+    with Bar(f"train {config.backend}", run.steps, state.step, quiet=run.quiet) as bar:
+        while not is_done(run, state, budget) and not stop.asked:
+            metrics = one_step(run, sinks, state)
+            done = is_done(run, state, budget)
+            note = (
+                f"reward {metrics['reward'] or 0:.3f}  no signal {metrics['dead_wrong']:.0%}"
+                f"  {metrics['seconds/step']:.1f} s/step"
+            )
+            bar.set(state.step, state.step if done else None, note)
+            sinks.status(
+                state="running",
+                step=state.step,
+                steps=run.steps,
+                pid=os.getpid(),
+                reward=metrics["reward"],
+                time=time.time(),
+            )
+            if done or state.step % config.validation.every == 0:
+                validate(run, sinks, state.step)
+            if done or stop.asked or state.step % config.train.save_every == 0:
+                save(run, sinks, state)
 
 
 def prepare(run: Run) -> None:
     """Run the method's `prepare` over the training problems, on the initial policy."""
-    todo = [(p, g) for p in run.data.problems if (g := run.method.prepare(p)) is not None]
+    todo: list[tuple[Problem, Any]] = []
+    for problem in run.data.problems:
+        program = run.method.prepare(problem)
+        if program is not None:
+            todo.append((problem, program))
     if not todo:
         return
     with Bar(f"prepare {run.config.backend}", len(todo), quiet=run.quiet) as bar:
@@ -151,21 +167,14 @@ def prepare(run: Run) -> None:
             bar.advance(len(part))
 
 
-def one_step(run: Run, sinks: Sinks, at: Place) -> dict[str, Any]:
-    """Roll out, credit, update, log; moves `at` on."""
-    config, context, step = run.config, run.context, at.step
+def one_step(run: Run, sinks: Sinks, state: TrainState) -> dict[str, Any]:
+    """Roll out, credit, update, log; moves `state` on. Returns the step's metrics."""
+    config, context, step = run.config, run.context, state.step
     began = time.perf_counter()
     context.step, context.steps, context.progress = step, run.steps, step / run.steps
     context.events.clear()
     context.trail.clear()
-    items = roll_batch(run, at)
-    kept = [item for item in items if run.method.keep(item.group)]
-    for _ in range(run.method.refills):
-        if len(kept) >= config.train.prompts_per_step:
-            break
-        more = roll_batch(run, at)
-        items, kept = items + more, kept + [item for item in more if run.method.keep(item.group)]
-    kept = kept[: config.train.prompts_per_step]
+    items, kept = roll_step(run, state)
     rolled = time.perf_counter()
     gap = hint_gap(run, kept)
     stats = run.engine.update([row for item in kept for row in item.rows], config.objective)
@@ -174,87 +183,92 @@ def one_step(run: Run, sinks: Sinks, at: Place) -> dict[str, Any]:
     rows = [ledger_row(step, item, context, dropped=id(item) not in trained) for item in items]
     seconds = {"rollout": rolled - began, "update": ended - rolled, "step": ended - began}
     metrics = step_metrics(rows, [item.group for item in items], {**stats, **gap}, seconds)
-    shown = sorted(items, key=lambda item: "weights" not in item.group.notes)[
-        : config.log.completions
-    ]  # groups with token weights are rare: first
+    # groups with token weights are rare: they are shown first
+    by_interest = sorted(items, key=lambda item: "weights" not in item.group.notes)
+    shown = by_interest[: config.log.completions]
     sinks.step(step, metrics, rows, [texts(context, step, item) for item in shown])
-    at.step, at.rollouts = step + 1, at.rollouts + metrics["rollouts"]
+    state.step = step + 1
+    state.rollouts += metrics["rollouts"]
     return metrics
 
 
-def roll_batch(run: Run, at: Place) -> list[Collected]:
-    """Roll out the next batch of prompts. Seeds hang on the batch's number, which is the step
-    unless groups are replaced."""
-    config, number = run.config, at.batches
-    run.context.epoch = (
-        number // steps_per_epoch(len(run.data.problems), config.train.prompts_per_step) + 1
-    )
-    at.batches += 1
-    return collect(
-        run.method,
-        batch_of(run.data.problems, number, config.train.prompts_per_step, config.train.seed),
-        run.engine,
-        step=number,
-    )
+def roll_step(run: Run, state: TrainState) -> tuple[list[Collected], list[Collected]]:
+    """(everything rolled out in this step, what the update sees of it).
+
+    Fresh batches replace groups the method does not keep, `method.refills` times at most.
+    """
+    wanted = run.config.train.prompts_per_step
+    items = roll_batch(run, state)
+    kept = [item for item in items if run.method.keep(item.group)]
+    for _ in range(run.method.refills):
+        if len(kept) >= wanted:
+            break
+        more = roll_batch(run, state)
+        items += more
+        kept += [item for item in more if run.method.keep(item.group)]
+    return items, kept[:wanted]
+
+
+def roll_batch(run: Run, state: TrainState) -> list[Collected]:
+    """Roll out the next batch of prompts.
+
+    Seeds hang on the batch's number, which is the step unless groups are replaced.
+    """
+    config, number = run.config, state.batches
+    size = config.train.prompts_per_step
+    run.context.epoch = number // steps_per_epoch(len(run.data.problems), size) + 1
+    state.batches += 1
+    problems = batch_of(run.data.problems, number, size, config.train.seed)
+    return collect(run.method, problems, run.engine, step=number)
 
 
 def hint_gap(run: Run, items: Sequence[Collected]) -> dict[str, float]:
-    """Mean of log pi(o|q) - log pi(o|q, h) a token over some hinted completions: how far hinted
-    answers are from what the policy says without the hint (spec hint-oar.md A4). A diagnostic for
-    every method that uses hints.
+    """Mean of log pi(o|q) - log pi(o|q, h) a token over some hinted completions.
+
+    How far hinted answers are from what the policy says without the hint; a diagnostic for every
+    method that uses hints (docs: HINT specification, A4). Empty where no completion was hinted.
     """
     hinted = [
-        (item.group, c)
+        (item.group, completion)
         for item in items
         if item.group.level and not item.group.prompts
-        for c in item.group.completions[:1]
+        for completion in item.group.completions[:1]
     ]
     chosen = hinted[: run.config.log.gap_rows]
     if not chosen or "score" not in run.engine.capabilities:
         return {}
-    asks = [
-        Score(prompt, c.tokens)
-        for g, c in chosen
-        for prompt in (run.context.prompt(g.problem), g.prompt)
+    asks: list[Request] = []
+    for group, completion in chosen:
+        asks.append(Score(run.context.prompt(group.problem), completion.tokens))
+        asks.append(Score(group.prompt, completion.tokens))
+    scores: list[Any] = run.engine.run(asks)
+    gaps = [
+        float((plain - hint).mean()) for plain, hint in zip(scores[::2], scores[1::2], strict=True)
     ]
-    scores = run.engine.run(list(asks))
-    return {
-        "hint_gap": (
-            sum(
-                float((plain - hint).mean())
-                for plain, hint in zip(scores[::2], scores[1::2], strict=True)
-            )
-            / len(chosen)
-        )
-    }
+    return {"hint_gap": sum(gaps) / len(gaps)}
 
 
 def texts(context: Context, step: int, item: Collected) -> dict[str, Any]:
     """Prompt, hint and completions of one group, to be read by people."""
     group = item.group
-    tokenizer = context.renderer.tokenizer
-    return {
+    row = {
         "step": step,
         "uid": group.problem.uid,
         "level": group.level,
-        "prompt": tokenizer.decode(list(group.prompt)),
+        "prompt": context.renderer.tokenizer.decode(list(group.prompt)),
         "hint": group.notes.get("hint"),
         "answer": group.problem.answer,
         "completions": [
             {"text": context.text(c.tokens), "finish": c.finish, "reward": float(r)}
             for c, r in zip(group.completions, group.rewards, strict=False)
         ],
-        **(
-            {
-                "weights": [
-                    spelled_weights(context, c.tokens, w)
-                    for c, w in zip(group.completions, group.notes["weights"], strict=True)
-                ]
-            }
-            if "weights" in group.notes
-            else {}
-        ),
     }
+    if "weights" in group.notes:
+        row["weights"] = [
+            spelled_weights(context, c.tokens, w)
+            for c, w in zip(group.completions, group.notes["weights"], strict=True)
+        ]
+    return row
 
 
 def spelled_weights(
@@ -273,20 +287,15 @@ def validate(run: Run, sinks: Sinks, step: int) -> None:
         return
     settings = run.config.sampling
     params = Sampling(settings.temperature, settings.top_p, settings.max_tokens)
-    asks = [
-        Sample(
-            run.context.prompt(p),
-            run.config.validation.samples,
-            params,
-            key=("validation", step, p.uid),
-        )
+    samples = run.config.validation.samples
+    asks: list[Request] = [
+        Sample(run.context.prompt(p), samples, params, key=("validation", step, p.uid))
         for p in run.validation
     ]
     rewards = []
-    for problem, completions in zip(run.validation, run.engine.run(list(asks)), strict=True):
-        verdicts = run.context.grader.grade(
-            problem.answer, [run.context.text(c.tokens) for c in completions]
-        )  # type: ignore[union-attr]
+    for problem, completions in zip(run.validation, run.engine.run(asks), strict=True):
+        answers = [run.context.text(c.tokens) for c in completions]
+        verdicts = run.context.grader.grade(problem.answer, answers)
         rewards.append(sum(v.correct for v in verdicts) / len(verdicts))
     sinks.validation(
         step,
@@ -298,7 +307,8 @@ def validate(run: Run, sinks: Sinks, step: int) -> None:
     )
 
 
-def save(run: Run, sinks: Sinks, at: Place) -> None:
+def save(run: Run, sinks: Sinks, state: TrainState) -> None:
+    """Write the checkpoint of the steps done so far."""
     sinks.sync()
     label = {
         "backend": run.config.backend,
@@ -307,10 +317,10 @@ def save(run: Run, sinks: Sinks, at: Place) -> None:
     }
     checkpoint.save(
         run.folder,
-        at.step,
+        state.step,
         run.engine,
         run.method,
-        state={"place": asdict(at), "steps": run.steps},
+        state={"place": asdict(state), "steps": run.steps},
         label=label,
         keep=run.config.train.keep,
     )

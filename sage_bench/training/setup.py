@@ -1,5 +1,7 @@
-"""From a resolved configuration to a `Run`: everything that can fail, fails here, before the first
-step."""
+"""From a resolved configuration to a `Run`.
+
+Everything that can be wrong with a configuration fails here, before the first step.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +30,7 @@ from sage_bench.utils.files import make_folder, write_json
 from sage_bench.utils.progress import stderr
 from sage_bench.utils.versions import versions
 
+# keys (or sections) that may change when a run goes on: the weights do not depend on them
 FREE = (
     "log.",
     "train.save_every",
@@ -35,12 +38,14 @@ FREE = (
     "engine.wave_tokens",
     "engine.micro_tokens",
     "validation.",
-)  # may change when a run goes on
+)
 
 
 def build(resolved: Resolved, folder: Path, *, quiet: bool = False) -> Run:
-    """Load everything, check it against each other, write what describes the run. Raises
-    `SageBenchError`s only."""
+    """Load everything, check it against each other, write what describes the run.
+
+    Raises `SageBenchError`s only.
+    """
     config = resolved.config
     method_class: type[Method] = BACKENDS.get(config.backend)
     method_config = make_config(
@@ -142,8 +147,7 @@ def describe_data(data: Loaded) -> dict[str, Any]:
 
 
 def check_same_run(resolved: Resolved, folder: Path, method_class: type[Method]) -> None:
-    """A folder holds one run. Raises `UsageError` naming the keys that differ from the run that
-    lies there.
+    """A folder holds one run. Raises `UsageError` naming the keys that differ from that run's.
 
     A longer `train.steps` goes on from the last checkpoint where nothing depends on the planned
     length.
@@ -153,12 +157,9 @@ def check_same_run(resolved: Resolved, folder: Path, method_class: type[Method])
         return
     before: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))["values"]
     now = json.loads(json.dumps(dict(flatten(resolved.config.model_dump()))))
-    free = FREE
-    if (
-        resolved.config.optim.schedule == "constant"
-        and not method_class.uses_progress
-        and now["train.steps"] >= before.get("train.steps", 0)
-    ):
+    free: tuple[str, ...] = FREE
+    depends_on_length = resolved.config.optim.schedule != "constant" or method_class.uses_progress
+    if not depends_on_length and now["train.steps"] >= before.get("train.steps", 0):
         free = (*FREE, "train.steps")
     differ = [
         k for k in sorted({*before, *now}) if before.get(k) != now.get(k) and not k.startswith(free)

@@ -10,23 +10,20 @@ from sage_bench.utils.files import Appender, keep_rows, write_json
 
 
 class Sinks:
-    """metrics.jsonl (a row a step), ledger.jsonl (a row a group), completions.jsonl (some texts),
-    validation.jsonl, tensorboard/.
+    """The log files of a run.
 
-    `step` is where the run goes on: rows of later steps, written before a kill, are dropped and
-    will be written again.
+    metrics.jsonl (a row a step), ledger.jsonl (a row a group), completions.jsonl (some texts),
+    validation.jsonl, tensorboard/. `step` is where the run goes on: rows of later steps, written
+    before a kill, are dropped and will be written again.
     """
 
     def __init__(self, folder: Path, step: int, tensorboard: bool):
         self.folder = folder
+        for name in ("metrics", "ledger", "completions"):
+            keep_rows(folder / f"{name}.jsonl", lambda row: bool(row["step"] < step))
+        # a checkpoint's own validation precedes the step that goes on from it
+        keep_rows(folder / "validation.jsonl", lambda row: bool(row["step"] <= step))
         names = ("metrics", "ledger", "completions", "validation")
-        for name in names:
-            keep_rows(
-                folder / f"{name}.jsonl",
-                lambda row, name=name: (
-                    row["step"] < step or (name == "validation" and row["step"] == step)
-                ),
-            )
         self.files = {name: Appender(folder / f"{name}.jsonl") for name in names}
         self.board: Any = None
         if tensorboard:
@@ -43,9 +40,8 @@ class Sinks:
     ) -> None:
         self.files["ledger"].write(*ledger)
         self.files["completions"].write(*completions)
-        self.files["metrics"].write(
-            {"step": step, **metrics}
-        )  # last: a step counts as logged when its metrics are
+        # last: a step counts as logged when its metrics are
+        self.files["metrics"].write({"step": step, **metrics})
         self._scalars("train", step, metrics)
 
     def validation(self, step: int, row: Mapping[str, Any]) -> None:
