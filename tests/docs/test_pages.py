@@ -249,3 +249,31 @@ def test_the_site_loads_nothing_from_elsewhere(site):
         for match in loading.findall(file.read_text(encoding="utf-8"))
     }
     assert not found
+
+
+# ---- numbers ------------------------------------------------------------------------------------
+def table_rows(text: str) -> list[str]:
+    return [line for line in text.splitlines() if re.match(r"\| .*\d", line)]
+
+
+def test_the_table_of_readme_is_the_one_in_results():
+    printed = table_rows((ROOT / "results/tiny/demo/table.md").read_text(encoding="utf-8"))
+    shown = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(printed) >= 4
+    assert not [row for row in printed if row not in shown]
+
+
+def test_the_costs_of_the_page_are_those_in_results():
+    """method -> rollouts, trained tokens, three times in seconds, ratio of the whole step."""
+    printed = {}
+    for line in (ROOT / "results/tiny/methods_cost.txt").read_text().splitlines():
+        found = re.match(r"(\S.*?) +\d+% +(.*)", line)
+        if found:
+            numbers = found[2].replace("|", " ").split()
+            printed[found[1]] = [*numbers[:5], numbers[6]]
+    page = (DOCS / "performance.md").read_text(encoding="utf-8")
+    shown = {}
+    for line in re.findall(r"^\| (?!method|---)(.+) \|$", page, flags=re.M):
+        method, *numbers = line.replace(",", "").split(" | ")
+        shown[method] = numbers
+    assert shown == {name.replace(",", ""): numbers for name, numbers in printed.items()}
