@@ -64,6 +64,7 @@ FLOORS = [
     ("evaluation",),
     ("reporting",),
     ("study",),
+    ("api",),
     ("cli",),
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
