@@ -28,7 +28,7 @@ from sage_bench.cli.common import quiet_libraries, training_config
 # the libraries read the environment when they are imported, so this stands before them
 quiet_libraries()
 
-from sage_bench.methods.base import collect  # noqa: E402
+from sage_bench.methods.driver import collect  # noqa: E402
 from sage_bench.training import loop, setup  # noqa: E402
 from sage_bench.types import Problem  # noqa: E402
 

@@ -72,7 +72,7 @@ def ls(
                 where="--markdown",
                 remedy="`sage-bench ls backends --markdown`",
             )
-        from sage_bench.methods import describe
+        from sage_bench.judges import describe
 
         print(describe.markdown(all_registered=bool(backend_file)), end="")
         return
@@ -116,10 +116,14 @@ def _rows(kind: str) -> list[dict[str, object]]:
             }
             for p in profiles().values()
         ]
-    if kind in {"backends", "judges"}:
-        from sage_bench.methods import describe
+    if kind == "backends":
+        from sage_bench.methods.describe import backends
 
-        return describe.backends() if kind == "backends" else describe.judges()
+        return backends()
+    if kind == "judges":
+        from sage_bench.judges.describe import judges
+
+        return judges()
     from sage_bench.config.registry import MODELS
     from sage_bench.data.registry import DATASETS
     from sage_bench.engines.registry import ENGINES
@@ -156,7 +160,13 @@ def _print(rows: list[dict[str, object]], verbose: bool) -> None:
         print(f"{row['name']:<{width}}  {row['about']}")
         if verbose:
             for key, value in row.items():
-                if key in {"name", "about", "module"} or value in (None, [], "", {}, False):
+                if key in {"name", "about", "module", "reads"} or value in (
+                    None,
+                    [],
+                    "",
+                    {},
+                    False,
+                ):
                     continue
                 if key == "switches":
                     for s in value:  # type: ignore[union-attr]

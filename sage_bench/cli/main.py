@@ -1,6 +1,7 @@
 """`sage-bench`: the verbs, and how errors leave the program.
 
-Exit codes: 0 fine, 1 error, 2 usage, 3 partial results, 4 validation failed, 130 interrupted.
+Exit codes: 0 fine, 1 error, 2 usage, 3 partial results, 4 validation failed; 129, 130 and
+143 when a signal (hang-up, Ctrl-C, terminate) stopped it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sage_bench.cli import (
     train,
     validate,
 )
-from sage_bench.utils.errors import SageBenchError
+from sage_bench.utils.errors import Interrupted, SageBenchError
 from sage_bench.version import VERSION
 
 app = typer.Typer(
@@ -73,6 +74,9 @@ def main() -> None:
     except SageBenchError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except Interrupted as stopped:
+        print(stopped.explanation, file=sys.stderr)
+        sys.exit(stopped.exit_code)
     except KeyboardInterrupt:
         print(
             "interrupted: what was finished is saved; run the same command again to go on",

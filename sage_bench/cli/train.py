@@ -100,11 +100,8 @@ def train(
     if out is None:
         raise UsageError("no --out", remedy="give the folder of the run, e.g. --out runs/sage")
     from sage_bench.training import loop, setup
-    from sage_bench.utils.files import to_trash
 
-    if overwrite:
-        to_trash(out)
-    last = loop.train(setup.build(resolved, out, quiet=quiet))
+    last = loop.train(setup.build(resolved, out, quiet=quiet, overwrite=overwrite))
     print(last)
 
 

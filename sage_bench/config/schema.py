@@ -98,7 +98,31 @@ class TrainConfig(Section):
     keep: int | None = Field(
         None,
         ge=1,
-        description="checkpoints kept; null = all. Optimiser state is kept for the newest only",
+        description=(
+            "checkpoints kept; null = all. Optimiser state is kept for the newest two, so that a"
+            " damaged newest one can be passed over"
+        ),
+    )
+    accept_change: list[str] = Field(
+        default_factory=list,
+        description=(
+            "go on although this differs from what the run began with: data, prompts, method,"
+            " template, tokenizer, weights, version, or a key of the configuration"
+        ),
+    )
+    allow_degraded: bool = Field(
+        False, description="train although the data lack columns the method reads"
+    )
+    max_rounds: int = Field(
+        1000, ge=1, description="rounds of requests a problem may take before the run stops"
+    )
+    stall_minutes: float | None = Field(
+        120,
+        gt=0,
+        description=(
+            "longest time method, grader or judge may work between two signs of life before the"
+            " run stops; null = no limit"
+        ),
     )
 
 

@@ -49,6 +49,23 @@ class TrainingError(SageBenchError):
     """Training cannot go on (non-finite loss, no usable prompt left)."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the program to stop, and it has saved what it could.
+
+    number: of the signal; the exit code is 128 + number, as a shell reports it. explanation: how to
+    go on.
+    """
+
+    def __init__(self, number: int, explanation: str):
+        super().__init__(explanation)
+        self.number = number
+        self.explanation = explanation
+
+    @property
+    def exit_code(self) -> int:
+        return 128 + self.number
+
+
 class PartialError(SageBenchError):
     """What could be done is done and kept, but not all that was asked for (exit code 3)."""
 
