@@ -48,8 +48,8 @@ def grade_files(
     tables = []
     for path in paths:
         rows, bad = read_recorded(path, by, gold=gold, text=text, stated=stated)
-        for where, why in bad[:5]:
-            stderr().print(f"quarantined {where}: {why}", markup=False)
+        for row in bad[:5]:
+            stderr().print(f"quarantined {row.where}: {row.reason}", markup=False)
         with Bar(f"grade {path.name}", len(rows) * len(graders), quiet=quiet) as bar:
             graded = grade_recorded(rows, graders, lambda name, bar=bar: bar.advance(note=name))
         tables.append((path, graded.assign(file=path.stem), len(bad)))

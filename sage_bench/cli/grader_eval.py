@@ -77,7 +77,7 @@ def grader_eval(
     read = {path: read_labels(path, known, limit) for path in files}
     rows = [r for kept, _ in read.values() for r in kept]
     rejected = [r for _, dropped in read.values() for r in dropped]
-    bad = [r for r in rejected if r.bad]
+    bad = [r for r in rejected if r.malformed]
     for r in bad[:5]:
         stderr().print(f"quarantined {r.where}: {r.reason}", markup=False)
     if not rows:
@@ -101,7 +101,7 @@ def grader_eval(
             write_text(
                 out.with_suffix(".quarantine.jsonl"),
                 "".join(
-                    json.dumps({"where": r.where, "reason": r.reason, "malformed": r.bad}) + "\n"
+                    json.dumps({"where": r.where, "reason": r.reason, "malformed": r.malformed}) + "\n"
                     for r in rejected
                 ),
             )

@@ -59,7 +59,7 @@ def ls(
             remedy="one of " + ", ".join(KINDS),
         )
     if path and kind == "tasks":
-        from sage_bench.evaluation.tasks.spec import tasks_folder
+        from sage_bench.evaluation.tasks.files import tasks_folder
 
         print(tasks_folder())
         return

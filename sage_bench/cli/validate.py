@@ -84,7 +84,7 @@ def validate(
     if grader:
         GRADERS.get(grader)
     if train:
-        from sage_bench.data.problems import check_source
+        from sage_bench.data.rows import check_source
 
         for source in train:
             check_source(source)

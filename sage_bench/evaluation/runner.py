@@ -201,14 +201,7 @@ def run_lm_eval(
     """Drive lm-eval over our tasks. Returns its results (its own schema) without the samples, which
     are in the store."""
     from lm_eval import evaluator
-    from lm_eval.api import task as prompts
 
-    prompts.tqdm = lambda docs, **_: (
-        docs
-    )  # its bar for building prompts cannot be switched off, and ours is on the same screen
-    evaluator.get_git_commit_hash = lambda: (
-        None
-    )  # it would record the commit of whatever folder the user stands in
     with Bar(f"eval {slug(config.model)}", 0, quiet=quiet) as bar:
         lm = StoreLM(
             sampler,
@@ -227,7 +220,10 @@ def run_lm_eval(
             log_samples=True,
             confirm_run_unsafe_code=True,
         )
-    return {k: v for k, v in results.items() if k != "samples"}
+    kept = {k: v for k, v in results.items() if k != "samples"}
+    # it is the commit of whatever folder the user stands in
+    kept["git_hash"] = None
+    return kept
 
 
 def gold_of(task: Any, doc: Mapping[str, Any]) -> str:

@@ -18,8 +18,8 @@ from server import Server, completion
 
 from sage_bench.evaluation import folders, runner
 from sage_bench.evaluation.store import SampleStore
-from sage_bench.evaluation.tasks import loading
-from sage_bench.evaluation.tasks.spec import parse, tasks_folder
+from sage_bench.evaluation.tasks.files import tasks_folder
+from sage_bench.evaluation.tasks.spec import parse
 from sage_bench.generation.samplers.fake import Fake
 from sage_bench.generation.samplers.hf import Hf
 from sage_bench.generation.samplers.openai import OpenAI
@@ -373,7 +373,7 @@ def own_task(folder: Path, answers: str = "12", **changes) -> None:
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     own_task(tmp_path / "tasks")
-    monkeypatch.setattr(loading, "tasks_folder", lambda: tmp_path / "tasks")
+    monkeypatch.setenv("SAGE_BENCH_INCLUDE_PATH", str(tmp_path / "tasks"))
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
 
     def go(sampler=None, **changes) -> Path:
