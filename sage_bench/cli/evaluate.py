@@ -113,6 +113,14 @@ def evaluate(
             ),
         ),
     ] = None,
+    include_path: Annotated[
+        Optional[list[Path]],
+        typer.Option(
+            "--include-path",
+            metavar="DIR",
+            help="A folder with task files of yours (`SAGE_BENCH_INCLUDE_PATH` too). Repeatable.",
+        ),
+    ] = None,
     offline: Annotated[
         bool,
         typer.Option("--offline", help="No network: the cache of this machine and --data only."),
@@ -189,11 +197,12 @@ def evaluate(
     quiet_libraries()
     from sage_bench.config.layers import override_layer
     from sage_bench.evaluation.tasks.loading import own_grader
-    from sage_bench.evaluation.tasks.spec import named_profiles, parse
+    from sage_bench.evaluation.tasks.spec import include, named_profiles, parse
     from sage_bench.generation import models
     from sage_bench.grading.registry import GRADERS
     from sage_bench.utils.errors import UsageError
 
+    include(include_path or [])
     wanted = parse(tasks, n)
     limit = limit or min((p.limit for p in named_profiles(tasks) if p.limit), default=None)
     read = data_options(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -45,6 +46,14 @@ def ls(
         bool, typer.Option("--markdown", help="With backends: the text of docs/methods.md.")
     ] = False,
     path: Annotated[bool, typer.Option("--path", help="With tasks: print their folder.")] = False,
+    include_path: Annotated[
+        Optional[list[Path]],
+        typer.Option(
+            "--include-path",
+            metavar="DIR",
+            help="A folder with task files of yours (`SAGE_BENCH_INCLUDE_PATH` too). Repeatable.",
+        ),
+    ] = None,
     backend_file: Annotated[
         Optional[list[str]],
         typer.Option("--backend-file", help="Python file that registers a backend of yours."),
@@ -63,6 +72,10 @@ def ls(
 
         print(tasks_folder())
         return
+    if include_path:
+        from sage_bench.evaluation.tasks.spec import include
+
+        include(include_path)
     for file in backend_file or []:
         load_file(file)
     if markdown:

@@ -32,6 +32,14 @@ def validate(
             ),
         ),
     ] = None,
+    include_path: Annotated[
+        Optional[list[Path]],
+        typer.Option(
+            "--include-path",
+            metavar="DIR",
+            help="A folder with task files of yours (`SAGE_BENCH_INCLUDE_PATH` too). Repeatable.",
+        ),
+    ] = None,
     offline: Annotated[
         bool,
         typer.Option("--offline", help="No network: the cache of this machine and --data only."),
@@ -74,9 +82,10 @@ def validate(
     from sage_bench.cli.common import data_options, quiet_libraries
 
     quiet_libraries()
-    from sage_bench.evaluation.tasks.spec import parse
+    from sage_bench.evaluation.tasks.spec import include, parse
     from sage_bench.grading.registry import GRADERS
 
+    include(include_path or [])
     wanted = parse(tasks or ["all"])
     options = data_options(
         wanted, data, offline=offline, gated=gated, gold_corrections=gold_corrections

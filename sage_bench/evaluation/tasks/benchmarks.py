@@ -154,7 +154,7 @@ def _source(
         raise UsageError(
             "this task has no data of its own",
             where=benchmark,
-            remedy=f"give --data {benchmark}=FILE, or write `file:` under metadata in the task file",
+            remedy=f"give --data {benchmark}=FILE, or `file:` under metadata in the task file",
         )
     place = hubs.HubData.of_task(benchmark, hub, gated)
     found = (

@@ -16,18 +16,67 @@ from sage_bench.utils.errors import UsageError, did_you_mean
 
 # what lm-eval 0.4.12 to 0.5 read; a test compares
 TASK_KEYS = frozenset(
-    "task task_alias tag custom_dataset dataset_path dataset_name dataset_kwargs training_split"
-    " validation_split test_split fewshot_split process_docs doc_to_text doc_to_target doc_to_image"
-    " doc_to_audio unsafe_code doc_to_choice process_results use_prompt description"
-    " target_delimiter fewshot_delimiter fewshot_config num_fewshot metric_list output_type"
-    " generation_kwargs repeats filter_list should_decontaminate doc_to_decontamination_query"
-    " gen_prefix metadata class".split()
+    [
+        "task",
+        "task_alias",
+        "tag",
+        "custom_dataset",
+        "dataset_path",
+        "dataset_name",
+        "dataset_kwargs",
+        "training_split",
+        "validation_split",
+        "test_split",
+        "fewshot_split",
+        "process_docs",
+        "doc_to_text",
+        "doc_to_target",
+        "doc_to_image",
+        "doc_to_audio",
+        "unsafe_code",
+        "doc_to_choice",
+        "process_results",
+        "use_prompt",
+        "description",
+        "target_delimiter",
+        "fewshot_delimiter",
+        "fewshot_config",
+        "num_fewshot",
+        "metric_list",
+        "output_type",
+        "generation_kwargs",
+        "repeats",
+        "filter_list",
+        "should_decontaminate",
+        "doc_to_decontamination_query",
+        "gen_prefix",
+        "metadata",
+        "class",
+    ]
 )
-GROUP_KEYS = frozenset("group group_alias task aggregate_metric_list metadata".split())
+GROUP_KEYS = frozenset(["group", "group_alias", "task", "aggregate_metric_list", "metadata"])
 # what our loader reads (`benchmarks.load`), then what is only for people
 METADATA_KEYS = frozenset(
-    "hub file fields gold rows gated options grader data offline gold_corrections version about"
-    " revision_note paper_copy released license source".split()
+    [
+        "hub",
+        "file",
+        "fields",
+        "gold",
+        "rows",
+        "gated",
+        "options",
+        "grader",
+        "data",
+        "offline",
+        "gold_corrections",
+        "version",
+        "about",
+        "revision_note",
+        "paper_copy",
+        "released",
+        "license",
+        "source",
+    ]
 )
 HUB_KEYS = frozenset(("id", "config", "split", "revision"))
 SAMPLING_KEYS = frozenset(("until", "do_sample", "temperature", "top_p", "max_gen_toks"))
