@@ -16,6 +16,7 @@ from sage_bench.cli import (
     doctor,
     evaluate,
     grade,
+    grade_file,
     grader_eval,
     judge_eval,
     ls,
@@ -45,6 +46,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("judge-eval")(judge_eval.judge_eval)
 app.command("report")(report.report)
 app.command("grade")(grade.grade)
+app.command("grade-file")(grade_file.grade_file)
 app.command("compare")(compare.compare)
 app.command("validate")(validate.validate)
 app.command("status")(status.status)

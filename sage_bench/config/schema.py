@@ -1,8 +1,7 @@
-"""What a training run is made of: one pydantic section a topic. Defaults are SAGE's where the paper
-or its code has one.
+"""What a training run is made of: one pydantic section a topic.
 
-How sections are filled from presets, files, the environment and the command line:
-`sage_bench.config.layers`.
+Defaults are SAGE's where the paper or its code has one. How sections are filled from presets,
+files, the environment and the command line: `sage_bench.config.layers`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,9 @@ from sage_bench.methods.objective import Objective
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """One topic of a configuration: unknown keys and numbers that are not finite are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelConfig(Section):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from sage_bench.methods.registry import BACKENDS, DIAGNOSTICS
 from sage_bench.reporting.runs import TrainRun
 
 # (title, what the axis shows, columns of metrics.jsonl; several columns are summed)
@@ -39,12 +40,6 @@ PANELS: Sequence[tuple[str, str, tuple[str, ...]]] = (
         " − log p(o|q, h)",
         ("learner/hint_gap",),
     ),
-    (
-        "Affinity",
-        "of the groups trained on to the policy under update, 1 = all ratios at 1 (HINT); a"
-        " diagnostic for every method",
-        ("learner/affinity",),
-    ),
     ("Length", "tokens of a completion", ("length",)),
     ("Entropy", "nats a token, over tokens trained on", ("learner/entropy",)),
     (
@@ -71,6 +66,13 @@ COLOURS = (
 )
 
 
+def panels() -> list[tuple[str, str, tuple[str, ...]]]:
+    """All panels: ours and those of the diagnostics that backends register."""
+    BACKENDS.names()  # their modules register what they measure
+    brought = [panel for _, diagnostic in DIAGNOSTICS.items() for panel in diagnostic.panels]
+    return [*PANELS, *((p.title, p.caption, p.columns) for p in brought)]
+
+
 def tidy(runs: Mapping[str, TrainRun]) -> pd.DataFrame:
     """All numbers of all runs: method, step, metric, value."""
     columns = ["method", "step", "metric", "value"]
@@ -90,7 +92,7 @@ def figures(runs: Mapping[str, TrainRun]) -> list[tuple[str, str, Any]]:
     out = []
     if any(len(r.validation) for r in runs.values()):
         out += _validation(runs)
-    for title, caption, columns in PANELS:
+    for title, caption, columns in panels():
         figure = _panel(runs, columns)
         if _shows_something(figure):
             out.append((title, caption, figure))

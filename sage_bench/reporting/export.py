@@ -18,10 +18,16 @@ from sage_bench.utils.files import write_text
 WORTH_A_WARNING = 0.05  # share of cut or unreadable answers that moves a score
 
 
-def write_eval(folder: Path) -> EvalRun:
+def run_table(run: EvalRun) -> str:
+    """The Markdown table of one evaluation."""
+    rows = {run.method: run}
+    return markdown(comparison(rows).drop(columns="delta"), data_notes(rows))
+
+
+def write_eval(folder: Path, *, show: bool = True) -> EvalRun:
     """Write summary.csv and per_question.csv in the run folder, leaderboards beside it.
 
-    Prints the run's table, and warnings about its answers.
+    Prints warnings about the run's answers, and with `show` its table.
     """
     run = read_eval(folder)
     board = leaderboard([run], passes=True)
@@ -36,8 +42,8 @@ def write_eval(folder: Path) -> EvalRun:
         per_question["limited"] = run.limited
     write_text(folder / "per_question.csv", per_question.to_csv(index=False))
     write_leaderboard(folder.parent.parent)
-    rows = {run.method: run}
-    print_markdown(markdown(comparison(rows).drop(columns="delta"), data_notes(rows)))
+    if show:
+        print_markdown(run_table(run))
     _warn_of_answers(run)
     return run
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from sage_bench.backends.oar.report import LEGEND, responses, span
+from sage_bench.methods.base import Method
+from sage_bench.methods.registry import BACKENDS
 from sage_bench.reporting.comparable import differences
 from sage_bench.reporting.curves import figures, tidy
 from sage_bench.reporting.export import by_tasks, named
@@ -66,7 +67,6 @@ def html(title: str, subtitle: str, tables: Sequence[Table], runs: Mapping[str, 
         }
         for t, c, f in figures(runs)
     ]
-    weighted = [(name, found) for name, run in runs.items() if (found := responses(run.folder))]
     template = Environment(
         loader=PackageLoader("sage_bench.reporting", "."),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -76,8 +76,7 @@ def html(title: str, subtitle: str, tables: Sequence[Table], runs: Mapping[str, 
         subtitle=subtitle,
         figures=panels,
         plotly=f"<script>{plotly.offline.get_plotlyjs()}</script>" if panels else "",
-        weighted=weighted,
-        legend=[span(f"{w:g}", w) for w in LEGEND],
+        sections=method_sections(runs),
         tables=[{"title": t.title, "html": _table_html(t), "notes": t.notes} for t in tables],
     )
 
@@ -85,6 +84,22 @@ def html(title: str, subtitle: str, tables: Sequence[Table], runs: Mapping[str, 
 def _table_html(table: Table) -> str:
     frame = table.frame.reset_index()
     return str(frame.to_html(float_format=NUMBER, na_rep="–", border=0, index=False))
+
+
+def method_sections(runs: Mapping[str, TrainRun]) -> list[str]:
+    """HTML that methods bring for their runs (`Method.report_html`): one section for all runs whose
+    methods share the function. Runs of a backend that is not installed here have none."""
+    sections: dict[Any, dict[str, Path]] = {}
+    owners: dict[Any, type[Method]] = {}
+    for name, run in runs.items():
+        if run.backend not in BACKENDS:
+            continue
+        method = BACKENDS.get(run.backend)
+        function = method.report_html.__func__  # type: ignore[attr-defined]
+        sections.setdefault(function, {})[name] = run.folder
+        owners.setdefault(function, method)
+    found = [owners[function].report_html(folders) for function, folders in sections.items()]
+    return [html for html in found if html]
 
 
 def report(folders: Sequence[Path], out: Path, grader: str | None = None) -> list[Path]:

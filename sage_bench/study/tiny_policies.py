@@ -40,6 +40,7 @@ from sage_bench.generation.local.policy import Policy
 from sage_bench.generation.model_folders import LABEL
 from sage_bench.generation.prompts import Renderer
 from sage_bench.methods.objective import Objective
+from sage_bench.methods.registry import BACKENDS
 from sage_bench.types import Kind, Row
 from sage_bench.utils.files import write_json
 
@@ -128,7 +129,9 @@ def doubting(noise: float) -> Mix:
 
 def hint_messages(renderer: Renderer, c: Chain) -> tuple[str, str]:
     """(system, user) that ask for the hints of a chain."""
-    return renderer.hint_user(c.question, c.solution)
+    BACKENDS.names()  # the backend that has hints written brings their prompt
+    user = renderer.fill("hint_user", question=c.question.strip(), solution=c.solution.strip())
+    return renderer.fill("hint_system"), user
 
 
 def make_tokenizer(vocabulary: int = 768, examples: int = 4000) -> PreTrainedTokenizerFast:

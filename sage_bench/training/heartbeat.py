@@ -19,7 +19,8 @@ from typing import Any
 
 from sage_bench.data.schema import TrainStatus
 from sage_bench.engines.base import Engine, Stats
-from sage_bench.methods.base import Grader, Verdict
+from sage_bench.grading.verdict import Grader, Verdict
+from sage_bench.methods.hooks import UpdateHooks
 from sage_bench.methods.objective import Objective
 from sage_bench.types import Answer, Request, Row, Sample
 from sage_bench.utils.errors import TrainingError
@@ -115,9 +116,9 @@ class WatchedEngine:
     def any(self, flag: bool) -> bool:
         return self.engine.any(flag)
 
-    def update(self, rows: Sequence[Row], objective: Objective) -> Stats:
+    def update(self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks) -> Stats:
         self.heart.beat(f"updating the weights with {len(rows)} rows", limited=False)
-        return self.engine.update(rows, objective)
+        return self.engine.update(rows, objective, hooks)
 
     def save(self, folder: Path) -> None:
         self.engine.save(folder)
@@ -135,7 +136,11 @@ class WatchedGrader:
     def __init__(self, grader: Grader, heart: Heartbeat):
         self.grader = grader
         self.heart = heart
+        self.version = grader.version
 
-    def grade(self, gold: str, texts: Sequence[str]) -> Sequence[Verdict]:
+    def gold_error(self, gold: str) -> str | None:
+        return self.grader.gold_error(gold)
+
+    def grade(self, gold: str, texts: Sequence[str]) -> list[Verdict]:
         self.heart.beat(f"grading {len(texts)} answers against {gold[:60]!r}")
         return self.grader.grade(gold, texts)

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, Literal
 
-from sage_bench.methods.base import Attempt, Collected, Context
+from sage_bench.methods.base import Attempt, Context
+from sage_bench.methods.driver import Collected, Usage
 from sage_bench.types import Group
 
 Outcome = Literal["mixed", "rescued", "graded", "dead_wrong", "dead_right", "no_rollout"]
@@ -38,11 +39,14 @@ def ledger_row(
     """The ledger's row of one group in one step, JSON-able.
 
     dropped: rolled out, but left out of the update (dynamic sampling). scores: only where they are
-    not the verifier's rewards (partial credit).
+    not the verifier's rewards (partial credit). part: only of a problem's further groups; what its
+    way cost and what happened stands at the first.
     """
     group, usage = item.group, item.usage
     attempts: Sequence[Attempt] = context.trail.get(group.problem.uid, [])
     events: Mapping[str, int] = context.events.get(group.problem.uid, {})
+    if item.part:
+        usage, attempts, events = Usage(), [], {}
     trained = sum(len(r.tokens) for r in item.rows if bool((r.advantage != 0).any()))
     row = {
         "step": step,
@@ -66,6 +70,8 @@ def ledger_row(
     }
     if group.scores is not None:
         row["scores"] = [round(float(s), 6) for s in group.scores]
+    if item.part:
+        row["part"] = item.part
     return row
 
 

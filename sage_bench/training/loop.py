@@ -14,14 +14,15 @@ from sage_bench.config.schema import RunConfig
 from sage_bench.data.problems import Loaded
 from sage_bench.engines.base import Engine
 from sage_bench.generation.model_folders import preset_of
-from sage_bench.methods.base import Collected, Context, Method, collect, drive
+from sage_bench.methods.base import Context, Method
+from sage_bench.methods.driver import Collected, collect, drive
 from sage_bench.training import checkpoint
 from sage_bench.training.batches import batch_of, steps_per_epoch
 from sage_bench.training.heartbeat import Heartbeat, WatchedEngine, WatchedGrader
 from sage_bench.training.ledger import ledger_row, step_metrics
 from sage_bench.training.sinks import Sinks
 from sage_bench.training.stopping import Stop
-from sage_bench.types import Problem, Request, Sample, Sampling, Score
+from sage_bench.types import Group, Problem, Request, Sample, Sampling, Score
 from sage_bench.utils.errors import Interrupted, SageBenchError
 from sage_bench.utils.files import locked, remove_partials, to_trash
 from sage_bench.utils.progress import Bar
@@ -233,16 +234,15 @@ def one_step(session: Session) -> dict[str, Any]:
     items, kept = roll_step(session)
     rolled = time.perf_counter()
     gap = hint_gap(session, kept)
-    stats = session.engine.update([row for item in kept for row in item.rows], config.objective)
+    stats = session.engine.update(
+        [row for item in kept for row in item.rows], config.objective, run.method
+    )
     ended = time.perf_counter()
     trained = {id(item) for item in kept}
     rows = [ledger_row(step, item, context, dropped=id(item) not in trained) for item in items]
     seconds = {"rollout": rolled - began, "update": ended - rolled, "step": ended - began}
     metrics = step_metrics(rows, [item.group for item in items], {**stats, **gap}, seconds)
-    # groups with token weights are rare: they are shown first
-    by_interest = sorted(items, key=lambda item: "weights" not in item.group.notes)
-    shown = by_interest[: config.log.completions]
-    session.sinks.step(step, metrics, rows, [texts(context, step, item) for item in shown])
+    session.sinks.step(step, metrics, rows, shown(run, step, items))
     state.step = step + 1
     state.rollouts += metrics["rollouts"]
     return metrics
@@ -258,12 +258,12 @@ def roll_step(session: Session) -> tuple[list[Collected], list[Collected]]:
     items = roll_batch(session)
     kept = [item for item in items if run.method.keep(item.group)]
     for _ in range(run.method.refills):
-        if len(kept) >= wanted:
+        if problems_in(kept) >= wanted:
             break
         more = roll_batch(session)
         items += more
         kept += [item for item in more if run.method.keep(item.group)]
-    return items, kept[:wanted]
+    return items, first_problems(kept, wanted)
 
 
 def roll_batch(session: Session) -> list[Collected]:
@@ -308,10 +308,43 @@ def hint_gap(session: Session, items: Sequence[Collected]) -> dict[str, float]:
     return {"hint_gap": sum(gaps) / len(gaps)}
 
 
+def problems_in(items: Sequence[Collected]) -> int:
+    """Problems the groups belong to; groups of one problem share their usage."""
+    return len({id(item.usage) for item in items})
+
+
+def first_problems(items: Sequence[Collected], most: int) -> list[Collected]:
+    """The groups of the first `most` problems."""
+    first = set(list(dict.fromkeys(id(item.usage) for item in items))[:most])
+    return [item for item in items if id(item.usage) in first]
+
+
+def shown(run: Run, step: int, items: Sequence[Collected]) -> list[dict[str, Any]]:
+    """Texts of some groups of a step: those of which the method has more to say first, since they
+    may be rare."""
+    most = run.config.log.completions
+    described: list[dict[str, Any]] = []
+    plain: list[dict[str, Any]] = []
+    for item in items:
+        if len(described) == most:
+            break
+        facts = descriptions(run.method, item.group)
+        if facts or len(plain) < most:
+            (described if facts else plain).append(texts(run.context, step, item) | facts)
+    return (described + plain)[:most]
+
+
+def descriptions(method: Method, group: Group) -> dict[str, list[Any]]:
+    """What the method says of each completion, as one list a name."""
+    facts = [method.describe_completion(group, i) for i in range(len(group.completions))]
+    names = dict.fromkeys(name for found in facts for name in found)
+    return {name: [found.get(name) for found in facts] for name in names}
+
+
 def texts(context: Context, step: int, item: Collected) -> dict[str, Any]:
     """Prompt, hint and completions of one group, to be read by people."""
     group = item.group
-    row = {
+    return {
         "step": step,
         "uid": group.problem.uid,
         "level": group.level,
@@ -323,22 +356,6 @@ def texts(context: Context, step: int, item: Collected) -> dict[str, Any]:
             for c, r in zip(group.completions, group.rewards, strict=False)
         ],
     }
-    if "weights" in group.notes:
-        row["weights"] = [
-            spelled_weights(context, c.tokens, w)
-            for c, w in zip(group.completions, group.notes["weights"], strict=True)
-        ]
-    return row
-
-
-def spelled_weights(
-    context: Context, tokens: Sequence[int], weights: Any
-) -> list[tuple[str, float]]:
-    """(text of the token, its weight in the advantage), for the report's coloured text."""
-    return [
-        (context.renderer.tokenizer.decode([t]), round(float(w), 4))
-        for t, w in zip(tokens, weights, strict=True)
-    ]
 
 
 def validate(session: Session) -> None:

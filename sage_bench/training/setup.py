@@ -21,6 +21,7 @@ from sage_bench.engines.registry import ENGINES
 from sage_bench.generation import model_folders as pretrained
 from sage_bench.generation.prompts import Prompts, Renderer
 from sage_bench.grading.registry import GRADERS
+from sage_bench.judges.registry import JUDGES
 from sage_bench.methods.base import Context, Method, make_config
 from sage_bench.methods.registry import BACKENDS
 from sage_bench.training import identity
@@ -67,6 +68,7 @@ def build(resolved: Resolved, folder: Path, *, quiet: bool = False, overwrite: b
     method_class: type[Method] = BACKENDS.get(config.backend)
     where = resolved.origins.get("method", "method")
     method_config = make_config(method_class, config.method, where)
+    JUDGES.names()  # backends and judges bring prompts: their keys are known once all are loaded
     make_folder(folder)
     path = pretrained.model_path(config.model.path)
     renderer = make_renderer(config, path)

@@ -159,7 +159,7 @@ def test_a_partial_row_is_marked(tmp_path):
 
 
 def train(backend: str, data: str, out: Path, *words: str) -> Path:
-    from sage_bench.cli.common import training_config
+    from sage_bench.api.settings import training_config
     from sage_bench.training import loop, setup
 
     overrides = [
