@@ -77,7 +77,7 @@ class OptimConfig(Section):
     )
     on_nonfinite: Literal["error", "skip"] = Field(
         "error",
-        description="non-finite gradient norm: stop, or skip the step (recipe) and count it",
+        description="a loss or gradient that is not finite: stop, or skip the step (recipe) and count it",
     )
 
 

@@ -186,10 +186,10 @@ class Appender:
             while left:
                 left = left[self.file.write(left) :]  # a nearly full disk takes a part
         except OSError as error:
-            if os.fstat(self.file.fileno()).st_size == before + len(data) - len(
-                left
-            ):  # nobody else wrote meanwhile
-                os.ftruncate(self.file.fileno(), before)
+            with suppress(OSError):  # a read-only disk keeps the torn part; it is skipped
+                size = os.fstat(self.file.fileno()).st_size
+                if size == before + len(data) - len(left):  # nobody else wrote meanwhile
+                    os.ftruncate(self.file.fileno(), before)
             raise no_space(self.path, error) from error
 
     def sync(self) -> None:
