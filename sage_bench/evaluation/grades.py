@@ -80,7 +80,7 @@ def grade_run(
                 "version": cache.grader(grader).version,
                 "packages": packages(),
                 "canaries": {
-                    f"{c.gold} | {c.answer}": "as expected" if c.well else c.said
+                    f"{c.gold} | {c.answer}": "as expected" if c.well else c.answered
                     for c in canaries()
                 },
                 "samples": sum(statuses.values()),
