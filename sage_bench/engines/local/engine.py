@@ -135,7 +135,11 @@ class LocalEngine:
         self.learner.optim.save(folder / "optimizer.safetensors")
         write_json(
             folder / "engine.json",
-            {"optimizer_step": self.learner.step, "updates_taken": self.learner.optim.taken},
+            {
+                "optimizer_step": self.learner.step,
+                "updates_taken": self.learner.optim.taken,
+                "skipped_in_a_row": self.learner.skipped_in_a_row,
+            },
         )
 
     def load(self, folder: Path) -> None:
@@ -157,6 +161,7 @@ class LocalEngine:
         self.policy.model.load_state_dict(saved.state_dict())
         progress = read_json(folder / "engine.json")
         self.learner.step = progress["optimizer_step"]
+        self.learner.skipped_in_a_row = progress.get("skipped_in_a_row", 0)
         # checkpoints of earlier versions do not count skipped steps apart
         taken = progress.get("updates_taken", self.learner.step)
         self.learner.optim.load(folder / "optimizer.safetensors", taken)
