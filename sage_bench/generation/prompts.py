@@ -171,7 +171,7 @@ class Messages:
     itself."""
 
     def __init__(self, prompts: Prompts | None = None):
-        self.prompts = prompts or Prompts()
+        self.prompts = prompts or Prompts.of({})
 
     def answer_user(
         self,

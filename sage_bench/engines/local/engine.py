@@ -114,7 +114,9 @@ class LocalEngine:
     def _scores(self, asks: Sequence[Score]) -> list[Answer]:
         logp, entropy = log_probs(self.policy, [(a.prompt, a.tokens) for a in asks])
         sizes = [len(a.tokens) for a in asks]
-        both = zip(asks, logp.cpu().split(sizes), entropy.cpu().split(sizes), strict=True)
+        both = zip(
+            asks, torch.split(logp.cpu(), sizes), torch.split(entropy.cpu(), sizes), strict=True
+        )
         return [Scored(own, spread) if ask.entropy else own for ask, own, spread in both]
 
     @torch.no_grad()
@@ -129,14 +131,16 @@ class LocalEngine:
     def save(self, folder: Path) -> None:
         """Write a folder `transformers` loads (weights, tokenizer, template) and `engine.json` +
         `optimizer.safetensors` beside it."""
-        self.policy.model.save_pretrained(folder)
+        model: Any = self.policy.model
+        model.save_pretrained(folder)
         self.policy.tokenizer.save_pretrained(folder)
         self.learner.optim.save(folder / "optimizer.safetensors")
         (folder / "engine.json").write_text(json.dumps({"optimizer_step": self.learner.step}))
 
     def load(self, folder: Path) -> None:
-        saved = type(self.policy.model).from_pretrained(folder, dtype=self.policy.dtype)
-        self.policy.model.load_state_dict(saved.state_dict())
+        model: Any = self.policy.model
+        saved = type(model).from_pretrained(folder, dtype=self.policy.dtype)
+        model.load_state_dict(saved.state_dict())
         self.learner.optim.load(folder / "optimizer.safetensors")
         self.learner.step = json.loads((folder / "engine.json").read_text())["optimizer_step"]
 
