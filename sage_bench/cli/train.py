@@ -98,7 +98,7 @@ def train(
         print(plan(resolved))
         return
     if out is None:
-        raise UsageError("no --out", remedy="give the folder of the run, e.g. --out runs/sage")
+        raise UsageError("no --out", remedy="give the folder of the run, e.g. --out runs/mine")
     from sage_bench.training import loop, setup
     from sage_bench.utils.files import to_trash
 

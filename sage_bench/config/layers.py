@@ -95,7 +95,7 @@ def read_yaml(path: Path | Any, origin: str) -> dict[str, Any]:
         ) from error
     if not isinstance(values, dict):
         raise UsageError(
-            "must be a mapping of sections", where=origin, remedy="start with e.g. `backend: sage`"
+            "must be a mapping of sections", where=origin, remedy="start with e.g. `backend: NAME`"
         )
     if include := values.pop("include", None):
         below = read_yaml(
