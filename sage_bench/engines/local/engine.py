@@ -115,7 +115,9 @@ class LocalEngine:
     def _scores(self, asks: Sequence[Score]) -> list[Answer]:
         logp, entropy = log_probs(self.policy, [(a.prompt, a.tokens) for a in asks])
         sizes = [len(a.tokens) for a in asks]
-        both = zip(asks, logp.cpu().split(sizes), entropy.cpu().split(sizes), strict=True)
+        both = zip(
+            asks, torch.split(logp.cpu(), sizes), torch.split(entropy.cpu(), sizes), strict=True
+        )
         return [Scored(own, spread) if ask.entropy else own for ask, own, spread in both]
 
     @torch.no_grad()
@@ -130,7 +132,8 @@ class LocalEngine:
     def save(self, folder: Path) -> None:
         """Write a folder `transformers` loads (weights, tokenizer, template) and `engine.json` +
         `optimizer.safetensors` beside it."""
-        self.policy.model.save_pretrained(folder)
+        model: Any = self.policy.model
+        model.save_pretrained(folder)
         self.policy.tokenizer.save_pretrained(folder)
         self.learner.optim.save(folder / "optimizer.safetensors")
         write_json(
@@ -147,7 +150,8 @@ class LocalEngine:
 
         Raises `SageBenchError` when a tensor is missing, left over or of another shape.
         """
-        saved, found = type(self.policy.model).from_pretrained(
+        model: Any = self.policy.model
+        saved, found = type(model).from_pretrained(
             folder, dtype=self.policy.dtype, output_loading_info=True
         )
         wrong = sorted({*found["missing_keys"], *found["unexpected_keys"]})
@@ -158,7 +162,7 @@ class LocalEngine:
                 where=str(folder),
                 remedy="restore the folder from a copy, or remove it to go on from the one before",
             )
-        self.policy.model.load_state_dict(saved.state_dict())
+        model.load_state_dict(saved.state_dict())
         progress = read_json(folder / "engine.json")
         self.learner.step = progress["optimizer_step"]
         self.learner.skipped_in_a_row = progress.get("skipped_in_a_row", 0)
