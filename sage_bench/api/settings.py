@@ -21,7 +21,7 @@ from sage_bench.config.layers import (
 from sage_bench.config.registry import MODELS
 from sage_bench.config.schema import RunConfig
 from sage_bench.config.values import lookalike
-from sage_bench.data.problems import check_source
+from sage_bench.data.rows import check_source
 from sage_bench.engines.registry import ENGINES
 from sage_bench.generation.model_folders import preset_of
 from sage_bench.grading.registry import GRADERS

@@ -100,7 +100,8 @@ def judge_rows(
         write_text(
             folder / "quarantine.jsonl",
             "".join(
-                json.dumps(q, ensure_ascii=False, default=str) + "\n" for q in found.quarantine
+                json.dumps(q.as_dict(), ensure_ascii=False, default=str) + "\n"
+                for q in found.quarantine
             ),
         )
         todo = [

@@ -19,7 +19,8 @@ from hub_cache import leave
 
 from sage_bench.evaluation.tasks import benchmarks, golds
 from sage_bench.evaluation.tasks.loading import DataOptions, load
-from sage_bench.evaluation.tasks.spec import GROUP_KEYS, METADATA_KEYS, TASK_KEYS, parse, task_files
+from sage_bench.evaluation.tasks.keys import GROUP_KEYS, METADATA_KEYS, TASK_KEYS
+from sage_bench.evaluation.tasks.spec import parse, task_files
 from sage_bench.grading.question import grade_question
 from sage_bench.utils.errors import DataError, UsageError
 
@@ -126,10 +127,10 @@ def test_s8_25_a_typo_in_a_task_file_is_an_error_that_names_file_and_key(tmp_pat
                 rf" `{near}`"
             ),
         ):
-            task_files.__wrapped__(tmp_path)
+            task_files(tmp_path)
     (tmp_path / "mine.yaml").write_text("include: _none.yaml\ntask: a")
     with pytest.raises(UsageError, match=r"_none\.yaml"):
-        task_files.__wrapped__(tmp_path)
+        task_files(tmp_path)
 
 
 # ---- rows

@@ -19,7 +19,7 @@ from sage_bench.data.hub import GatedError
 from sage_bench.data.tiny_world import problems
 from sage_bench.evaluation import runner
 from sage_bench.evaluation.tasks.loading import DataOptions, check_complete
-from sage_bench.evaluation.tasks.spec import tasks_folder
+from sage_bench.evaluation.tasks.files import tasks_folder
 from sage_bench.generation.samplers.hf import Hf
 from sage_bench.reporting.export import write_eval
 from sage_bench.reporting.footers import data_notes

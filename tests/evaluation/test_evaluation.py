@@ -18,7 +18,8 @@ import pytest
 from sage_bench.data.tiny_world import BENCHMARKS, problems
 from sage_bench.evaluation import runner
 from sage_bench.evaluation.store import SampleStore
-from sage_bench.evaluation.tasks.spec import parse, task_files, tasks_folder
+from sage_bench.evaluation.tasks.files import tasks_folder
+from sage_bench.evaluation.tasks.spec import parse, task_files
 from sage_bench.generation.samplers.hf import Hf
 from sage_bench.reporting.export import write_eval
 from sage_bench.reporting.runs import read_eval
@@ -239,7 +240,7 @@ def test_broken_task_files_are_errors_that_name_them(tmp_path):
         task_files(tmp_path)
     (tmp_path / "broken.yaml").write_text("repeats: 3")
     with pytest.raises(UsageError, match="neither"):
-        task_files.__wrapped__(tmp_path)
+        task_files(tmp_path)
 
 
 def test_outputs_people_read(sampler, tmp_path, capsys):

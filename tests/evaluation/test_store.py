@@ -18,8 +18,8 @@ from server import Server, completion
 
 from sage_bench.evaluation import folders, runner
 from sage_bench.evaluation.store import SampleStore
-from sage_bench.evaluation.tasks import loading
-from sage_bench.evaluation.tasks.spec import parse, tasks_folder
+from sage_bench.evaluation.tasks.files import tasks_folder
+from sage_bench.evaluation.tasks.spec import parse
 from sage_bench.generation.samplers.fake import Fake
 from sage_bench.generation.samplers.hf import Hf
 from sage_bench.generation.samplers.openai import OpenAI
@@ -173,7 +173,7 @@ def test_tasks_join_a_run_and_leave_the_others_alone(tmp_path):
     folder = evaluate(Fake("fake:0.5"), tmp_path, "tiny_short:4")
     assert evaluate(Fake("fake:0.5"), tmp_path, "tiny_long:2") == folder
     assert set(read_eval(folder).tasks) == {"tiny_short", "tiny_long"}
-    assert folders.read_manifest(folder)["tasks"] == {"tiny_short": 4, "tiny_long": 2}
+    assert folders.read_manifest(folder).tasks == {"tiny_short": 4, "tiny_long": 2}
     results = json.loads((folder / "results.json").read_text())
     assert set(results["results"]) == {"tiny_short", "tiny_long"} == set(results["n-samples"])
 
@@ -373,7 +373,7 @@ def own_task(folder: Path, answers: str = "12", **changes) -> None:
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     own_task(tmp_path / "tasks")
-    monkeypatch.setattr(loading, "tasks_folder", lambda: tmp_path / "tasks")
+    monkeypatch.setenv("SAGE_BENCH_INCLUDE_PATH", str(tmp_path / "tasks"))
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
 
     def go(sampler=None, **changes) -> Path:
@@ -502,19 +502,19 @@ def test_a_task_that_changed_does_not_bother_the_others(own, tmp_path):
 def test_a_folder_of_an_older_schema_is_left_alone(own, tmp_path):
     first = own()
     manifest = folders.read_manifest(first)
-    manifest["fingerprint"]["schema"] = 1
-    write_json(first / "manifest.json", manifest)
+    manifest.fingerprint["schema"] = 1
+    manifest.write(first / "manifest.json")
     assert own() != first
 
 
 def test_other_versions_on_the_way_are_noted(own, capsys):
     first = own()
     manifest = folders.read_manifest(first)
-    manifest["versions"]["torch"] = "1.0"
-    write_json(first / "manifest.json", manifest)
+    manifest.versions["torch"] = "1.0"
+    manifest.write(first / "manifest.json")
     assert own() == first
     assert "note: torch was 1.0 when this run began" in capsys.readouterr().err
-    assert [v["torch"] for v in folders.read_manifest(first)["earlier_versions"]] == ["1.0"]
+    assert [v["torch"] for v in folders.read_manifest(first).earlier_versions] == ["1.0"]
 
 
 def test_a_run_that_was_killed_before_its_first_sample_can_go_on(own, tmp_path):
