@@ -45,7 +45,7 @@ def test_the_page_has_every_signal_with_its_code():
     ("words", "code"),
     [
         (("--version",), 0),
-        (("grader-eval", "nowhere.jsonl"), 1),
+        (("train", "--model", "/no/such/model", "--data", "tiny", "--dry-run"), 1),
         (("eval", "-m", "fake:0.5", "-t", "tiny_shrt", "--out", "x"), 2),
         (("train", "--frobnicate"), 2),
         ((), 2),
