@@ -25,7 +25,7 @@ from sage_bench.generation.samplers.hf import Hf
 from sage_bench.generation.samplers.openai import OpenAI
 from sage_bench.reporting.runs import read_eval
 from sage_bench.utils.errors import PartialError, SageBenchError, UsageError
-from sage_bench.utils.files import Appender, locked, read_jsonl, write_json, write_text
+from sage_bench.utils.files import Appender, locked, read_jsonl, write_text
 
 ROW = {
     "task",
@@ -78,7 +78,8 @@ def run(words: list[str], **more) -> subprocess.CompletedProcess[str]:
 
 
 def row(doc: int = 0, sample: int = 0, **more) -> dict:
-    return {"task": "t", "doc_id": doc, "sample": sample, "prompt_hash": "h", "text": "x", **more}
+    how = {"seed": 1, "prompt_hash": "h", "finish": "stop", "prompt_tokens": 1, "tokens": 1}
+    return {"task": "t", "doc_id": doc, "sample": sample, **how, "text": "x", **more}
 
 
 def test_a_row_says_all_of_its_sample(tmp_path):
