@@ -153,7 +153,7 @@ def test_a_kill_loses_at_most_what_was_in_flight_and_two_kills_change_nothing(tm
         assert (folder / name).read_bytes() == (straight / name).read_bytes()
 
 
-def test_s8_03_more_samples_keep_the_first_sixteen(tmp_path):
+def test_more_samples_keep_the_first_sixteen(tmp_path):
     folder = evaluate(Fake("fake:0.5"), tmp_path, "tiny_short:16")
     before = (folder / "samples/tiny_short.jsonl").read_bytes()
     assert evaluate(Fake("fake:0.5"), tmp_path, "tiny_short:32") == folder
@@ -182,7 +182,7 @@ def test_tasks_join_a_run_and_leave_the_others_alone(tmp_path):
 # --- disk full
 
 
-def test_s8_18_a_full_disk_is_an_error_and_keeps_what_is_there(tmp_path):
+def test_a_full_disk_is_an_error_and_keeps_what_is_there(tmp_path):
     """lm-eval #2548: results were lost when saving failed. Here by a limit on the size of files,
     which needs no rights."""
     limit = 60_000
@@ -208,7 +208,7 @@ def test_s8_18_a_full_disk_is_an_error_and_keeps_what_is_there(tmp_path):
     assert (folder / "summary.csv").read_bytes() == (straight / "summary.csv").read_bytes()
 
 
-def test_s8_18_a_full_file_system_too(tmp_path):
+def test_a_full_file_system_too(tmp_path):
     """The same with a real ENOSPC, on a file system of 256 KB mounted in a namespace of its own."""
     small = tmp_path / "small"
     small.mkdir()
