@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from sage_bench.methods.base import Method, MethodConfig, Program, switch
+from sage_bench.methods.columns import Column
 from sage_bench.methods.registry import register_backend
 from sage_bench.types import Group, Kind, Problem, Row
 
@@ -31,18 +32,28 @@ class SFT(Method):
     source = (
         "SAGE appendix C.3 (OpenRLHF defaults: token-mean negative log-likelihood of the response)"
     )
-    columns = (
-        (
-            "`solution`, or `trace` with `target=trace`: what is imitated (a problem without it is"
-            " passed over)"
+    columns = [
+        Column(
+            "solution",
+            "what is imitated",
+            when="target=solution",
+            without="a problem without it is passed over",
+            required=True,
         ),
-    )
-    notes = (
+        Column(
+            "trace",
+            "what is imitated",
+            when="target=trace",
+            without="a problem without it is passed over",
+            required=True,
+        ),
+    ]
+    notes = [
         (
             "SAGE's paper names OpenRLHF, its code LUFFY's trainer; the schedule is not stated. The"
             " presets take OpenRLHF's defaults and DeepSeek-R1 traces."
         ),
-    )
+    ]
 
     def roll(self, problem: Problem) -> Program:
         prompt = self.ctx.prompt(problem)

@@ -10,18 +10,66 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from sage_bench.engines.local.forward import pad_right
 from sage_bench.generation.local.cache import branch
+from sage_bench.generation.local.forward import pad_right
 from sage_bench.generation.local.policy import Policy
 from sage_bench.generation.local.prefill import prefill
-from sage_bench.types import Saliency, TokenIds
+from sage_bench.types import PolicyAccess, Request, TokenIds
 from sage_bench.utils.seeds import derive_seed
 
 ROWS = 64  # perturbed copies that run together
+
+
+@dataclass(frozen=True, slots=True)
+class Saliency(Request):
+    """Ask how much each token of a span matters for an outcome. Answer: Tensor (L,) for the L
+    tokens of `tokens`.
+
+    The model reads prompt + tokens + bridge + target; the outcome is read where it predicts the A
+    tokens of `target`: "last" = distribution of the first target token, "answer_mean" = softmax of
+    the mean of the A logit vectors, "answer_joint" = mean log-probability of the target. bridge
+    leads from the span to the target (may be empty).
+
+    how "gradient" (OAR-G): J is the KL between the outcome and the outcome under noise of standard
+    deviation `noise` on the span's embeddings (or phi(clean) - phi(noisy) for answer_joint); the
+    answer is |<dJ/de_t, e_t>|. how "perturb" (OAR-P): token t is replaced by `mask`, and the answer
+    is the KL of the outcomes, or the signed drop of phi. At most `positions` tokens are perturbed,
+    evenly spaced; the others take the value of the nearest one.
+    """
+
+    prompt: TokenIds
+    tokens: TokenIds
+    bridge: TokenIds
+    target: TokenIds
+    how: Literal["gradient", "perturb"] = "gradient"
+    outcome: Literal["last", "answer_mean", "answer_joint"] = "answer_mean"
+    noise: float = 1e-3
+    mask: int = 0
+    positions: int | None = None
+    key: tuple[str | int, ...] = ()
+
+    @property
+    def width(self) -> int:
+        return len(self.prompt) + len(self.tokens)
+
+    @classmethod
+    def answer(cls, access: PolicyAccess, requests: Sequence[Saliency]) -> list[Tensor]:
+        """Gradients of all requests in one backward; perturbed copies, request by request."""
+        gradient = [a for a in requests if a.how == "gradient" and a.tokens]
+        found = gradient_saliency(access.policy, gradient, access.seed) if gradient else []
+        scores = iter(found)
+        return [
+            next(scores)
+            if a.how == "gradient" and a.tokens
+            else perturbation_saliency(access.policy, a)
+            for a in requests
+        ]
 
 
 def inputs_after_prompt(ask: Saliency) -> TokenIds:
@@ -83,7 +131,8 @@ def gradient_saliency(policy: Policy, asks: Sequence[Saliency], seed: int) -> li
         inputs = [inputs_after_prompt(a) for a in asks]
         width = max(map(len, inputs))
         ids, valid = pad_right(inputs, width, policy)
-        embeddings = policy.model.get_input_embeddings()(ids)
+        model: Any = policy.model
+        embeddings = model.get_input_embeddings()(ids)
         mask = torch.cat([start.mask[start.rows], valid], 1)
         positions = start.after[start.rows] + torch.arange(width, device=device)
         noise = torch.zeros_like(embeddings)
@@ -105,9 +154,8 @@ def gradient_saliency(policy: Policy, asks: Sequence[Saliency], seed: int) -> li
         )
         # one call of the LM head for all rows: on a large vocabulary reading its weights is the
         # cost
-        logits = policy.logits(
-            torch.cat([_at(hidden[i], start.last[start.rows[i]], a) for i, a in enumerate(asks)])
-        ).split(sizes)
+        places = [_at(hidden[i], start.last[start.rows[i]], a) for i, a in enumerate(asks)]
+        logits = torch.split(policy.logits(torch.cat(places)), sizes)
         return [
             reading(own, torch.tensor(a.target, device=device), a.outcome)
             for own, a in zip(logits, asks, strict=True)

@@ -11,7 +11,10 @@ from collections.abc import Generator
 from typing import Any, Literal
 
 from sage_bench.backends.grpo import GRPO, GRPOConfig
-from sage_bench.methods.base import Hints, Program, switch, together
+from sage_bench.backends.sage.hints import write_hints
+from sage_bench.methods.base import Hints, Program, switch
+from sage_bench.methods.columns import Column
+from sage_bench.methods.driver import together
 from sage_bench.methods.registry import register_backend
 from sage_bench.types import Answer, Group, Problem, Request
 
@@ -80,11 +83,15 @@ class SAGE(GRPO):
         "arXiv 2602.03143 algorithm 1; BaohaoLiao/SAGE @8722c1a, intended semantics (groups are"
         " never regrouped by position)"
     )
-    columns = (
-        "`solution`: hints are written from it (a problem without one is never hinted)",
-        "`hints` with `hint_source=data`: a list, least hint first",
-    )
-    notes = (
+    columns = [
+        Column(
+            "solution",
+            "hints are written from it",
+            without="a problem without one is never hinted",
+        ),
+        Column("hints", "a list, least hint first", when="hint_source=data"),
+    ]
+    notes = [
         (
             "The released code sorts rows by length before it reads groups by position, so that it"
             " hints and replaces rows of other prompts (trainer.balance_batch); here a group is one"
@@ -100,7 +107,7 @@ class SAGE(GRPO):
             " prompt over the limit is not used (as in the code). Completions: 8096 tokens in"
             " section 5, 8192 in appendix and code."
         ),
-    )
+    ]
 
     def roll(self, problem: Problem) -> Program:
         cfg = self.cfg
@@ -154,7 +161,8 @@ class SAGE(GRPO):
     def write(self, problem: Problem, only: int | None = None) -> Hints:
         c, levels = self.cfg, max(self.cfg.levels, self.cfg.fixed_level or 0)
         return (
-            yield from self.ctx.write_hints(
+            yield from write_hints(
+                self.ctx,
                 problem,
                 temperature=c.hint_temperature,
                 attempts=c.hint_attempts,

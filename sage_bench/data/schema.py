@@ -155,6 +155,23 @@ class TrainManifest(Document):
     data: Annotated[dict[str, Any], about("problems used and set aside, and their hash")]
     steps: Annotated[int, about("planned steps")]
     versions: Annotated[dict[str, str], about("versions of the packages that decide results")]
+    identity: Annotated[
+        dict[str, str],
+        about(
+            "digests of what decides the weights: data, prompts, method, template, tokenizer,"
+            " weights, version"
+        ),
+    ] = Field(default_factory=dict)
+    accepted_changes: Annotated[
+        list[dict[str, Any]],
+        about("differences from the beginning of the run that somebody accepted: what, step, time"),
+    ] = Field(default_factory=list)
+    degraded: Annotated[
+        list[str], about("columns the method reads and the data lack, where that was allowed")
+    ] = Field(default_factory=list)
+    earlier_versions: Annotated[
+        list[dict[str, str]], about("packages the run began or went on with, where they differ")
+    ] = Field(default_factory=list)
 
 
 class TrainConfig(Document):
@@ -178,6 +195,7 @@ class TrainStatus(Document):
     reward: Annotated[float | None, about("mean reward of the last step")] = None
     rollouts: Annotated[int | None, about("completions sampled, at the end")] = None
     error: Annotated[str | None, about("what ended a failed run")] = None
+    activity: Annotated[str | None, about("what it is doing")] = None
     time: Annotated[float | None, about("when it was written, seconds since 1970")] = None
 
 
@@ -187,6 +205,12 @@ class RunState(Document):
     step: Annotated[int, about("steps done")]
     place: Annotated[Mapping[str, int], about("step, batches, rollouts")]
     steps: Annotated[int | None, about("planned steps")] = None
+
+
+class CheckpointFiles(Document):
+    """checkpoints/<step>/files.json: what belongs to a checkpoint, to see that it is whole."""
+
+    files: Annotated[dict[str, str], about("SHA-256 of each file")]
 
 
 class MethodState(Document):

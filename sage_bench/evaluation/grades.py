@@ -110,7 +110,7 @@ def _grade_task(
 
 
 def _record(grader: str, tally: _Tally) -> GraderRecord:
-    known = {f"{c.gold} | {c.answer}": "as expected" if c.well else c.said for c in canaries()}
+    known = {f"{c.gold} | {c.answer}": "as expected" if c.well else c.answered for c in canaries()}
     return GraderRecord(
         grader=grader,
         version=cache.grader(grader).version,

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from sage_bench.generation.endpoint import endpoint
-from sage_bench.judges.base import Judging, Votes, read_judgement, reference_text
+from sage_bench.judges.base import (
+    Judging,
+    Votes,
+    judge_messages,
+    read_judgement,
+    reference_text,
+)
 from sage_bench.judges.registry import register_judge
 from sage_bench.methods.base import Context
 from sage_bench.types import Consult, Problem
@@ -72,7 +78,9 @@ class OpenAIJudge:
         attempt: int,
         votes: int,
     ) -> dict[str, Any]:
-        system, user = ctx.renderer.judge_messages(problem.question, reference_text(problem), steps)
+        system, user = judge_messages(
+            ctx.renderer, problem.question, reference_text(problem), steps
+        )
         return {
             "model": self.model,
             "max_tokens": self.max_tokens,

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from sage_bench.generation.prompts import Renderer
-from sage_bench.judges.base import Judging, Votes, read_judgement, reference_text
+from sage_bench.judges.base import (
+    Judging,
+    Votes,
+    judge_messages,
+    read_judgement,
+    reference_text,
+)
 from sage_bench.judges.registry import register_judge
 from sage_bench.methods.base import Context
 from sage_bench.types import Consult, Problem, Sample, Sampling, TokenIds
@@ -32,7 +38,7 @@ class PolicyJudge:
         prompts = [
             renderer.ids(
                 renderer.text(
-                    *renderer.judge_messages(problem.question, reference_text(problem), steps)
+                    *judge_messages(renderer, problem.question, reference_text(problem), steps)
                 )
             )
             for steps in responses

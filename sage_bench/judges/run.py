@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sage_bench.generation.prompts import Messages
-from sage_bench.grading import cache as memo
+from sage_bench.grading import cache
 from sage_bench.judges.base import Judge, Judging
 from sage_bench.judges.labelled import Labelled, Rows, in_batches
 from sage_bench.judges.steps import majority
@@ -134,7 +134,7 @@ def judge_rows(
 
 def setting(config: JudgeConfig, judge: Judge) -> tuple[Context, Runner]:
     """The context judges see in training, with a model in it only where one was given."""
-    grader = memo.grader()
+    grader = cache.grader()
     if config.model is None:
         nobody = NoPolicy()
         return Context(nobody, grader, folder=config.out), nobody  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ import pytest
 from chat_server import GOOD, ChatServer, chat
 from scripted import ScriptedEngine, context, problem
 
+from sage_bench.backends.hint.prompts import meta_hint_messages
 from sage_bench.backends.hint.teacher import Teacher
 from sage_bench.generation.endpoint import endpoint
 from sage_bench.judges.registry import JUDGES
@@ -303,7 +304,7 @@ def test_teacher_writes_a_hint_or_none(tmp_path, renderer):
         teacher = Teacher(server.url, "t", pause=0.0)
 
         def program(question):
-            return (yield from teacher.ask(renderer.meta_hint_user(question, "s"), tmp_path))
+            return (yield from teacher.ask(meta_hint_messages(renderer, question, "s"), tmp_path))
 
         results, usage = [], []
         for question in ("a", "b"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import ARCHITECTURES
 
-from sage_bench.engines.local.forward import log_probs
+from sage_bench.generation.local.forward import log_probs
 from sage_bench.generation.local.cache import GrowingLayer
 from sage_bench.generation.local.rng import uniform
 from sage_bench.generation.local.sampler import Draw, Sampler, choose

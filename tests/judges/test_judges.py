@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from scripted import ScriptedEngine, context, problem
 
 from sage_bench.backends.sgpo import SGPO
-from sage_bench.grading import cache as memo
+from sage_bench.grading import cache
 from sage_bench.judges.arithmetic import equations
 from sage_bench.judges.base import read_judgement, reference_text
 from sage_bench.judges.labelled import read_labelled
@@ -27,8 +27,7 @@ from sage_bench.judges.reference import Known, Reference, first_wrong, wrong_ans
 from sage_bench.judges.registry import JUDGES
 from sage_bench.judges.report import f1_interval, score, summary
 from sage_bench.judges.run import JudgeConfig, judge_rows
-from sage_bench.methods.base import collect
-from sage_bench.methods.driver import drive
+from sage_bench.methods.driver import collect, drive
 from sage_bench.statistics import clustered_se, wilson
 from sage_bench.types import Problem
 from sage_bench.utils.errors import DataError, UsageError
@@ -288,7 +287,7 @@ def test_no_text_crashes_the_arithmetic(text):
 # --- the reference judge -------------------------------------------------------------------------
 def judged(prob: Problem, *responses: list[str], renderer) -> list[list[int | None]]:
     ctx = context(renderer)
-    ctx.grader = memo.grader()
+    ctx.grader = cache.grader()
     (votes,), _ = drive(
         [Reference().judge(ctx, prob, responses, 1)],
         [prob],
@@ -353,7 +352,7 @@ def test_reference_without_a_solution_knows_arithmetic_and_the_answer(renderer):
 
 def test_an_answer_the_verifier_cannot_read_is_not_called_wrong():
     assert wrong_answers(
-        [["x", "\\boxed{\\frac{1}{}"], ["\\boxed{4}"], []], "3", memo.grader()
+        [["x", "\\boxed{\\frac{1}{}"], ["\\boxed{4}"], []], "3", cache.grader()
     ) == [None, 1, None]
 
 

@@ -11,12 +11,12 @@ import torch
 from conftest import ARCHITECTURES
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from sage_bench.backends.sage.hints import hint_prompt, leaks_answer, parse_hints
 from sage_bench.data.tiny_world import BENCHMARKS, chain, problems
 from sage_bench.generation.local.policy import load_policy
 from sage_bench.generation.local.sampler import Draw, Sampler
 from sage_bench.generation.model_folders import model_path, preset_of
 from sage_bench.generation.prompts import Renderer
-from sage_bench.methods.hints import leaks_answer, parse_hints
 from sage_bench.study import tiny_policies as builder
 from sage_bench.types import Sampling
 
@@ -132,7 +132,7 @@ def test_policies_write_the_hint_json_from_solutions(name):
     renderer, chosen = Renderer(policy.tokenizer), problems("tiny")[:24]
     out = Sampler(policy).draw(
         [
-            Draw(renderer.hint(p.question, p.solution), Sampling(1.0, 1.0, 256), i)
+            Draw(hint_prompt(renderer, p.question, p.solution), Sampling(1.0, 1.0, 256), i)
             for i, p in enumerate(chosen)
         ]
     )

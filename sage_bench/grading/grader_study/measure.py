@@ -1,5 +1,5 @@
-"""Measure graders against labelled rows: who agrees with the labels, who is too strict, who is too
-lenient, who is slow."""
+"""Measure graders against labelled rows: who agrees with the labels, who is too strict or lenient,
+who is slow."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from typing import Any
 
 from sage_bench.grading.extract import extract
 from sage_bench.grading.grader_study.stated import stated_answer
-from sage_bench.grading.verdict import Grader, Verdict
+from sage_bench.grading.verdict import Grader, OptionGrader, Verdict
 from sage_bench.utils.errors import DataError
 from sage_bench.utils.rows import DataRow, RejectedRow, read_rows
 
-UNDECIDED = (
-    "policy",
-    "unclear",
-    "ill_posed",
-    "bad_gold",
-    "disagree_unread",
-)  # readings after which a label does not stand
+# readings after which a label does not stand
+UNDECIDED = ("policy", "unclear", "ill_posed", "bad_gold", "disagree_unread")
 _TEXT = re.compile(r"answer|####|\n|[a-z]\.\s*$|[$)]\.\s*$")
 SHORT = {"answer_pair", "unit_test"}  # kinds of row whose response is the answer itself
+LONGEST_PAIR, LONGEST_BARE = 400, 150  # characters of such a response; of one without a kind
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """One labelled row. text: what graders are given (boxed if it had no box); label: is it right;
-    options of a multiple-choice question."""
+    """One labelled row.
+
+    text: what graders are given (boxed if it had no box); label: is it right; options of a
+    multiple-choice question.
+    """
 
     source: str
     row: int | str
@@ -43,10 +42,11 @@ class Labelled:
 
 @dataclass
 class Score:
-    """One grader on one file. misses: right answers it refused; slips: wrong answers it took.
+    """One grader on one file.
 
-    skipped: rows of another kind (multiple choice for `mcq` alone); abstained: rows whose gold it
-    cannot read, counted as refused.
+    misses: right answers it refused; slips: wrong answers it took; skipped: rows of another kind
+    (multiple choice for `mcq` alone); abstained: rows whose gold it cannot read, counted as
+    refused.
     """
 
     grader: str
@@ -74,6 +74,7 @@ def read_labels(
     """The rows of a file with `gold`, `response` and `label` (`label_fixed` wins), and those that
     cannot be used.
 
+    A row has `gold`, `response` and `label` (`label_fixed` wins).
     adjudications: (file stem, row) to the label as read by hand, None where it does not stand.
     Raises `UsageError` or `DataError` when the file cannot be read.
     """
@@ -126,22 +127,20 @@ def _labelled(
 
 
 def given_text(row: Mapping[str, Any]) -> str:
-    r"""What a grader is given: a text with a box as it is, else the answer it states, boxed, so
-    that all graders judge the same answer.
+    r"""What a grader is given, so that all graders judge the same answer.
 
-    >>> given_text({"kind": "answer_pair", "response": "1/2"}), given_text({"response": "so the answer is 7."}), given_text({"response": r"\boxed{3}"})
-    ('\\boxed{1/2}', '\\boxed{7}', '\\boxed{3}')
+    A text with a box as it is, else the answer it states, boxed.
+
+    >>> given_text({"kind": "answer_pair", "response": "1/2"})
+    '\\boxed{1/2}'
+    >>> given_text({"response": "so the answer is 7."}), given_text({"response": r"\boxed{3}"})
+    ('\\boxed{7}', '\\boxed{3}')
     """
-    response = row["response"]
-    if extract(response).answer is not None:
-        return response
-    if row.get("choices") or row.get("options"):
+    response = str(row["response"])
+    has_options = row.get("choices") or row.get("options")
+    if has_options or extract(response).answer is not None:
         return response  # multiple choice has its own rules for texts without a box
-    short = "\n\n" not in response.strip() and len(response) < 400
-    if short and (
-        row.get("kind") in SHORT
-        or ("kind" not in row and len(response) < 150 and not _TEXT.search(response))
-    ):
+    if _is_bare_answer(row, response):
         answer: str | None = response
     elif row.get("kind") == "program_output":
         answer = row.get("extracted")
@@ -150,29 +149,41 @@ def given_text(row: Mapping[str, Any]) -> str:
     if not answer:
         return response
     boxed = f"\\boxed{{{answer}}}"
-    return boxed if extract(boxed).answer else f"\\boxed{{{answer.rstrip(chr(92))}}}"
+    if extract(boxed).answer:
+        return boxed
+    bare = answer.rstrip("\\")  # a backslash at the end would escape the brace
+    return f"\\boxed{{{bare}}}"
+
+
+def _is_bare_answer(row: Mapping[str, Any], response: str) -> bool:
+    """Is the response nothing but an answer?"""
+    if "\n\n" in response.strip() or len(response) >= LONGEST_PAIR:
+        return False
+    if "kind" in row:
+        return row["kind"] in SHORT
+    return len(response) < LONGEST_BARE and not _TEXT.search(response)
 
 
 def measure(
     name: str, grader: Grader, rows: Sequence[Labelled], tell: Callable[[], None] = lambda: None
 ) -> list[Score]:
-    """Grade every row, one at a time (the time a row is that of a single answer). One score a
-    source, in order of appearance."""
+    """One score a source, in order of appearance.
+
+    Every row is graded by itself, so that the time a row is that of a single answer. tell counts.
+    """
     scores: dict[str, Score] = {}
     faults: dict[tuple[str, tuple[str, ...] | None], str | None] = {}
+    wants_options = isinstance(grader, OptionGrader)
     for row in rows:
         score = scores.setdefault(row.source, Score(name, row.source))
-        one = (
-            grader.for_options(row.options)
-            if row.options is not None and hasattr(grader, "for_options")
-            else grader
-        )  # type: ignore[attr-defined]
+        one = grader
+        if isinstance(grader, OptionGrader) and row.options is not None:
+            one = grader.for_options(row.options)
         key = (row.gold, row.options)
         if key not in faults:
             faults[key] = one.gold_error(row.gold)
-        if hasattr(grader, "for_options") != (row.options is not None) and (
-            row.options is not None or faults[key]
-        ):
+        other_kind = wants_options != (row.options is not None)
+        if other_kind and (row.options is not None or faults[key]):
             score.skipped += 1
         else:
             score.abstained += faults[key] is not None
@@ -206,8 +217,10 @@ def _count(score: Score, row: Labelled, verdict: Verdict) -> None:
 
 
 def read_adjudications(path: Path) -> dict[tuple[str, str], bool | None]:
-    """Labels read by hand: JSON lines with set, row, label (true, false or null) and reason. Raises
-    `DataError` naming the line."""
+    """Labels read by hand: JSON lines with set, row, label (true, false or null) and reason.
+
+    Raises `DataError` naming the line.
+    """
     return {key: label for key, (label, _) in read_reasons(path).items()}
 
 

@@ -1,5 +1,4 @@
-"""Completions that were recorded elsewhere, graded again: a JSONL file with a gold and a text a
-row."""
+"""Completions that were recorded elsewhere, graded again: JSONL with a gold and a text a row."""
 
 from __future__ import annotations
 
@@ -17,11 +16,16 @@ from sage_bench.grading.verdict import Verdict
 from sage_bench.utils.errors import DataError
 from sage_bench.utils.rows import DataRow, RejectedRow, read_rows
 
+COLUMNS = "row group question gold label grader correct status extracted"
+
 
 @dataclass(frozen=True)
 class Recorded:
-    """One completion. label: what its source says of it, or None; group: which table row it belongs
-    to; question: the same for all samples of a question."""
+    """One completion.
+
+    label: what its source says of it, or None; group: which table row it belongs to; question: the
+    same for all samples of a question.
+    """
 
     row: int | str
     group: str
@@ -79,9 +83,8 @@ def _recorded(
     label = row.get("label", row.get("correct"))
     options = row.get("options") or row.get("choices")
     completion = given_text({**row, "response": row[text]}) if stated else row[text]
-    question = next(
-        (str(row[k]) for k in ("doc_id", "uid", "problem", "question") if k in row), str(row[gold])
-    )
+    known = [str(row[k]) for k in ("doc_id", "uid", "problem", "question") if k in row]
+    question = known[0] if known else str(row[gold])
     return Recorded(
         row.get("row", found.number),
         str(row[by]) if by else stem,
@@ -98,64 +101,51 @@ def grade_recorded(
     graders: Sequence[str],
     tell: Callable[[str], None] = lambda name: None,
 ) -> pd.DataFrame:
-    """One line a row and grader: row, group, question, gold, label, grader, correct, status,
-    extracted. tell(name of the grader) counts."""
-    alike: dict[tuple[str, tuple[str, ...] | None], list[int]] = defaultdict(
-        list
-    )  # one call a gold: its answers are compared side by side
+    """One line a row and grader. tell(name of the grader) counts."""
+    # one call a gold: its answers are compared side by side
+    alike: dict[tuple[str, tuple[str, ...] | None], list[int]] = defaultdict(list)
     for i, r in enumerate(rows):
         alike[r.gold, r.options].append(i)
-    out = []
+    out: list[dict[str, Any]] = []
     for name in graders:
         verdicts: dict[int, Verdict] = {}
         for (gold, options), members in alike.items():
-            for i, verdict in zip(
-                members,
-                grade_question(gold, [rows[i].text for i in members], name, options),
-                strict=True,
-            ):
+            texts = [rows[i].text for i in members]
+            found = grade_question(gold, texts, name, options)
+            for i, verdict in zip(members, found, strict=True):
                 verdicts[i] = verdict
                 tell(name)
-        out += [
-            (r.row, r.group, r.question, r.gold, r.label, name, v.correct, v.status, v.extracted)
-            for i, r in enumerate(rows)
-            for v in [verdicts[i]]
-        ]
-    return pd.DataFrame(
-        out,
-        columns=[
-            "row",
-            "group",
-            "question",
-            "gold",
-            "label",
-            "grader",
-            "correct",
-            "status",
-            "extracted",
-        ],
-    )
+        out += [_graded(r, name, verdicts[i]) for i, r in enumerate(rows)]
+    return pd.DataFrame(out, columns=COLUMNS.split())
+
+
+def _graded(row: Recorded, grader: str, verdict: Verdict) -> dict[str, Any]:
+    """One line of `grade_recorded`."""
+    return {
+        "row": row.row,
+        "group": row.group,
+        "question": row.question,
+        "gold": row.gold,
+        "label": row.label,
+        "grader": grader,
+        "correct": verdict.correct,
+        "status": verdict.status,
+        "extracted": verdict.extracted,
+    }
 
 
 def shares(graded: pd.DataFrame) -> pd.DataFrame:
-    """Percent of right completions by group: columns rows, label (NaN where rows have none), then
-    one a grader.
+    """Percent of right completions by group: rows, label (NaN where rows have none), the graders.
 
-    >>> graded = pd.DataFrame({"row": [1, 2], "group": "a", "label": [True, None], "grader": "robust", "correct": [True, False]})
+    >>> rows = {"row": [1, 2], "group": "a", "label": [True, None]}
+    >>> graded = pd.DataFrame({**rows, "grader": "robust", "correct": [True, False]})
     >>> shares(graded).to_dict("records")
     [{'rows': 2, 'label': 100.0, 'robust': 50.0}]
     """
     one = graded[graded.grader == graded.grader.iloc[0]]
-    out = pd.DataFrame(
-        {
-            "rows": one.groupby("group").size(),
-            "label": (
-                one.dropna(subset=["label"])
-                .groupby("group")["label"]
-                .apply(lambda x: 100 * x.astype(float).mean())
-            ),
-        }
-    )
+    labels = one.dropna(subset=["label"]).groupby("group")["label"]
+    known = labels.apply(lambda x: 100 * x.astype(float).mean())
+    out = pd.DataFrame({"rows": one.groupby("group").size(), "label": known})
     for name in dict.fromkeys(graded.grader):
         out[name] = 100 * graded[graded.grader == name].groupby("group")["correct"].mean()
     return out
