@@ -18,13 +18,13 @@ import torch
 from sage_bench.config.schema import OptimConfig
 from sage_bench.data.tiny_world import problems
 from sage_bench.engines.local.learner import Learner
+from sage_bench.generation.local.decode import Decoder
 from sage_bench.generation.local.policy import Policy, load_policy
 from sage_bench.generation.local.prefill import pad_left
-from sage_bench.generation.local.sampler import Draw, Sampler
 from sage_bench.generation.model_folders import model_path
 from sage_bench.generation.prompts import Renderer
 from sage_bench.methods.objective import Objective
-from sage_bench.types import Row, Sampling
+from sage_bench.types import Row, Sample, Sampling
 
 
 def cpu_seconds(work: Callable[[], object], repeats: int = 3) -> float:
@@ -66,11 +66,11 @@ def main() -> None:
     torch.set_num_threads(1)
     policy = load_policy(args.model, dtype="float32", device="cpu")
     policy.eos_ids = frozenset()
-    renderer, sampler = Renderer(policy.tokenizer), Sampler(policy)
+    renderer, sampler = Renderer(policy.tokenizer), Decoder(policy)
     sampler.eos = torch.tensor([-1])
     prompts = [renderer.answer(p.question) for p in problems("tiny")[: args.prompts]]
     draws = [
-        Draw(p, Sampling(1.0, 1.0, args.tokens), i * args.group + k)
+        Sample(p, 1, Sampling(1.0, 1.0, args.tokens), seed=i * args.group + k)
         for i, p in enumerate(prompts)
         for k in range(args.group)
     ]

@@ -187,10 +187,10 @@ def evaluate(
     from sage_bench.cli.common import data_options, quiet_libraries
 
     quiet_libraries()
+    from sage_bench.config import models
     from sage_bench.config.layers import override_layer
     from sage_bench.evaluation.tasks.loading import own_grader
     from sage_bench.evaluation.tasks.spec import named_profiles, parse
-    from sage_bench.generation import models
     from sage_bench.grading.registry import GRADERS
     from sage_bench.utils.errors import UsageError
 
@@ -215,14 +215,11 @@ def evaluate(
     if temperature == 0:
         sampling["do_sample"] = False
     if dry_run:
-        from sage_bench.config.registry import MODELS
         from sage_bench.evaluation.plan import plan
-        from sage_bench.generation.model_folders import model_path
 
-        path = model_path(MODELS.get(model).values["model"]["path"] if model in MODELS else model)
         print(
             plan(
-                path,
+                models.path_of(model),
                 wanted,
                 read,
                 grader=grader,
@@ -275,9 +272,9 @@ def run(
 ) -> None:
     """Evaluate, write the tables of the run, print its folder. Raises `PartialError` after that
     when samples are missing."""
+    from sage_bench.config import models
     from sage_bench.evaluation import runner
     from sage_bench.evaluation.tasks.loading import check_complete
-    from sage_bench.generation import models
     from sage_bench.reporting.export import write_eval
     from sage_bench.utils.errors import PartialError
 

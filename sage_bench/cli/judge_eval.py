@@ -71,8 +71,8 @@ def judge_eval(
 
     quiet_libraries()
     from sage_bench.config.layers import override_layer
-    from sage_bench.config.registry import MODELS
-    from sage_bench.generation.model_folders import check_folder, model_path
+    from sage_bench.config.models import path_of
+    from sage_bench.generation.model_folders import check_folder
     from sage_bench.judges.labelled import read_labelled
     from sage_bench.judges.registry import JUDGES
     from sage_bench.judges.report import write
@@ -89,7 +89,7 @@ def judge_eval(
         )
     path = None
     if model is not None:
-        path = model_path(MODELS.get(model).values["model"]["path"] if model in MODELS else model)
+        path = path_of(model)
         check_folder(path)
     config = JudgeConfig(
         judge, out, dict(override_layer(options).values), votes, path, batch, retry

@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from sage_bench.judges.arithmetic import OTHER_ARITHMETIC, equations
-from sage_bench.judges.base import Judging
+from sage_bench.judges.base import Judge, Judging
 from sage_bench.judges.expression import tokenize
 from sage_bench.judges.registry import register_judge
 from sage_bench.methods.base import Context, Grader
@@ -26,7 +26,7 @@ COMMON = frozenset(map(Fraction, (0, 1, 2, 100)))  # numbers that say nothing ab
 
 
 @register_judge("reference")
-class Reference:
+class Reference(Judge):
     """Deterministic, needs no model: stated arithmetic, the numbers of the reference solution, the
     final answer.
 

@@ -18,13 +18,13 @@ import pytest
 from echo_worker import __file__ as ECHO
 from server import Server, completion
 
+from sage_bench.config import models
 from sage_bench.data.tiny_world import problems
 from sage_bench.evaluation import runner
 from sage_bench.evaluation.tasks.spec import parse
-from sage_bench.generation import models
 from sage_bench.generation.prompts import SYSTEM
 from sage_bench.generation.registry import SAMPLERS
-from sage_bench.generation.samplers.base import Ask, Failed, Sampler, Text
+from sage_bench.generation.samplers.base import Sampler
 from sage_bench.generation.samplers.fake import Fake, wrong_answer
 from sage_bench.generation.samplers.hf import Hf
 from sage_bench.generation.samplers.openai import OpenAI
@@ -32,7 +32,7 @@ from sage_bench.generation.samplers.vllm import Vllm, group_by_question, split_g
 from sage_bench.generation.workers import Pool
 from sage_bench.grading.registry import GRADERS
 from sage_bench.reporting.runs import read_eval
-from sage_bench.types import Sampling
+from sage_bench.types import Completion, Sample, Sampling
 from sage_bench.utils.errors import ModelError, PartialError, SageBenchError, UsageError
 from sage_bench.utils.files import read_jsonl
 from sage_bench.utils.seeds import derive_seed
@@ -61,9 +61,7 @@ def rows(folder: Path, task: str = "tiny_short") -> list[dict]:
 def test_all_samplers_are_registered_and_the_old_name_stays():
     assert {"hf", "local", "fake", "openai", "vllm"} <= set(SAMPLERS.names())
     assert SAMPLERS.get("local") is SAMPLERS.get("hf")
-    from sage_bench.generation.samplers.local import Local
-
-    assert Local is Hf
+    assert SAMPLERS.get("local") is Hf
 
 
 def test_a_name_finds_its_sampler(packaged):
@@ -142,12 +140,14 @@ def test_only_a_sampler_that_wants_golds_sees_them(hf, tmp_path):
     class Watch(Fake):
         wants_gold = False
 
-        def draw(self, asks):
-            seen.extend(a.gold for a in asks)
-            return super().draw(asks)
+        def know(self, key, gold):
+            seen.append(gold)
 
     evaluate(Watch("fake:0"), tmp_path)
-    assert set(seen) == {""}
+    assert not seen
+    Watch.wants_gold = True
+    evaluate(Watch("fake:0"), tmp_path / "again")
+    assert len(seen) == 24
     assert not hf.wants_gold
     assert not OpenAI.wants_gold
     assert not Vllm.wants_gold
@@ -237,7 +237,12 @@ class Echo(Sampler):
     def draw(self, asks):
         for m in self.pool.run(group_by_question(asks, lambda p: [len(p)], limit=8)):
             self.by[m["pid"]] += 1
-            yield m["id"], Text(m["text"], m["finish"], 1, m["tokens"])
+            yield (
+                m["id"],
+                Completion(
+                    text=m["text"], finish=m["finish"], prompt_tokens=1, counted=m["tokens"]
+                ),
+            )
 
     def fingerprint(self):
         return {"sampler": "echo"}
@@ -255,7 +260,7 @@ def test_s8_05_one_shard_or_four_draw_the_same_samples(tmp_path):
         while (
             len(sampler.pool.about) < workers
         ):  # the first that is ready could draw all of so little alone
-            list(sampler.draw([Ask("warm", Sampling(), 0)]))
+            list(sampler.draw([Sample("warm", 1, Sampling(), seed=0)]))
         sampler.by.clear()
         stored[workers] = rows(evaluate(sampler, tmp_path / str(workers), "tiny_short:8", limit=40))
         sampler.close()
@@ -267,7 +272,11 @@ def test_s8_05_one_shard_or_four_draw_the_same_samples(tmp_path):
 
 
 def test_all_samples_of_a_question_go_to_one_worker():
-    asks = [Ask(f"q{d}", Sampling(0.6, 0.95, 9), 10 * d + s) for d in range(3) for s in range(4)]
+    asks = [
+        Sample(f"q{d}", 1, Sampling(0.6, 0.95, 9), seed=10 * d + s)
+        for d in range(3)
+        for s in range(4)
+    ]
     groups = group_by_question(asks, lambda p: [ord(c) for c in p], limit=4)
     assert [[n for n, _ in g["asks"]] for g in groups] == [
         [0, 1, 2, 3],
@@ -276,7 +285,7 @@ def test_all_samples_of_a_question_go_to_one_worker():
     ]
     assert groups[1]["prompt"] == [ord("q"), ord("1")]
     assert [len(g["asks"]) for g in group_by_question(asks, lambda p: [1], limit=3)] == [3, 1] * 3
-    mixed = [*asks, Ask("q0", Sampling(0.6, 0.95, 10), 99)]
+    mixed = [*asks, Sample("q0", 1, Sampling(0.6, 0.95, 10), seed=99)]
     assert len(group_by_question(mixed, lambda p: [1], limit=4)) == 4, (
         "another max_tokens is another request"
     )
@@ -370,7 +379,7 @@ def test_s8_20_a_prompt_that_does_not_fit_is_refused_before_anything_is_drawn(
     fits = int(str(said.value).split("--max-tokens ")[1].split()[0])
     monkeypatch.undo()
     monkeypatch.setattr(
-        hf, "draw", lambda asks: ((i, Text("x", "stop", 1, 1)) for i in range(len(asks)))
+        hf, "draw", lambda asks: ((i, Completion(text="x", counted=1)) for i in range(len(asks)))
     )
     evaluate(hf, tmp_path, "tiny_short:2,tiny_long:2", sampling={"max_gen_toks": fits})
     with pytest.raises(UsageError, match="prompts do not fit"):
@@ -449,15 +458,16 @@ def serve_policy(hf: Hf):
     lock = threading.Lock()
 
     def answer(body, number):
-        ask = Ask(
+        ask = Sample(
             hf.render(body["messages"]),
+            1,
             Sampling(body["temperature"], body["top_p"], body["max_tokens"]),
-            body["seed"],
+            seed=body["seed"],
         )
         with lock:
-            ((_, text),) = hf.draw([ask])
-        return 200, completion(text.text, text.finish) | {
-            "usage": {"prompt_tokens": text.prompt_tokens, "completion_tokens": text.tokens}
+            ((_, drawn),) = hf.draw([ask])
+        return 200, completion(drawn.text, drawn.finish) | {
+            "usage": {"prompt_tokens": drawn.prompt_tokens, "completion_tokens": drawn.length}
         }
 
     return answer
@@ -695,9 +705,14 @@ def test_a_sampler_that_forgets_a_sample_is_caught(tmp_path):
         evaluate(Forgetful("fake:0.5"), tmp_path)
 
 
-def test_a_failed_sample_is_no_row():
-    assert Failed("timeout").reason == "timeout"
-    assert not hasattr(Failed("timeout"), "text")
+def test_a_failed_sample_is_not_a_row(tmp_path):
+    class Broken(Fake):
+        def draw(self, samples):
+            return ((i, Completion(failed="timeout")) for i in range(len(samples)))
+
+    with pytest.raises(PartialError, match=r"timeout \(x24\)") as said:
+        evaluate(Broken("fake:0.5"), tmp_path)
+    assert not rows(Path(str(said.value.where)))
 
 
 def test_the_command_line_takes_a_fake_and_options(tmp_path):

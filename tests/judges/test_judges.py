@@ -435,10 +435,10 @@ def test_policy_judge_leaves_out_what_does_not_fit(renderer):
 
 
 def test_a_second_model_draws_something_else_when_asked_again(packaged):
-    from sage_bench.judges.policy import LocalModel
+    from sage_bench.generation.samplers.hf import Hf
     from sage_bench.types import Sample, Sampling
 
-    model = LocalModel(packaged)
+    model = Hf(packaged)
     prompt = model.renderer.answer("3*9+6")
     one, same, again = (
         Sample(prompt, 4, Sampling(1.0, 1.0, 12), purpose="judge", key=("judge", n))

@@ -404,12 +404,11 @@ def test_wrong_comparisons_are_usage_errors(tmp_path, two, names, options, said)
 def test_real_evaluations_are_compared(packaged, tmp_path):
     """The packaged policy, really sampled: with another seed it does not differ; another
     temperature is refused by name."""
-    from sage_bench.generation.samplers.local import Local
-
     from sage_bench.evaluation import runner
     from sage_bench.evaluation.tasks.spec import parse
+    from sage_bench.generation.samplers.hf import Hf
 
-    sampler = Local(packaged)
+    sampler = Hf(packaged)
 
     def evaluate(name: str, **changes) -> Path:
         return runner.evaluate(
