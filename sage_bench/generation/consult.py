@@ -1,5 +1,8 @@
-"""A chat endpoint that judges and teachers consult: equal questions are asked once, replies are kept
-for the next run, and a call that fails for good is a failed completion, never the end of a run."""
+"""A chat endpoint that judges and teachers consult.
+
+Equal questions are asked once, replies are kept for the next run, and a call that fails for good is
+a failed completion, never the end of a run.
+"""
 
 from __future__ import annotations
 

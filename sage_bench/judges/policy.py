@@ -10,7 +10,7 @@ from sage_bench.generation.samplers.base import Sampler
 from sage_bench.judges.base import Judge, Judging, Votes, read_judgement, reference_text
 from sage_bench.judges.registry import register_judge
 from sage_bench.methods.base import Context
-from sage_bench.types import Completion, Consult, Problem, Prompt, Sample, Sampling
+from sage_bench.types import Completion, Consult, Problem, Prompt, Request, Sample, Sampling
 
 ATTEMPTS = 2  # an unreadable reply is asked for once more
 
@@ -28,7 +28,7 @@ class PolicyJudge(Judge):
         self.temperature = temperature
         self.other: Sampler | None = None
         if model:
-            self.other = SAMPLERS.get("hf")(model_path(model))
+            self.other = SAMPLERS.make("hf", {"model": model_path(model)}, "judge policy")
         self.needs = frozenset() if model else frozenset({"sample"})
 
     def judge(
@@ -66,7 +66,7 @@ class PolicyJudge(Judge):
     def _params(self, *, greedy: bool) -> Sampling:
         return Sampling(0.0 if greedy else self.temperature, 1.0, self.max_tokens)
 
-    def _requests(self, asks: list[Sample]) -> list[Sample | Consult]:
+    def _requests(self, asks: list[Sample]) -> list[Request]:
         if self.other is None:
             return list(asks)
         return [Consult(self.other, ask, purpose="judge") for ask in asks]

@@ -93,11 +93,16 @@ def first_wrong(
     answer.
 
     >>> tiny = Known.of(Problem("t", "3*9+6", "3*9=7 7+6=3 \\\\boxed{73}", "73"))
-    >>> first_wrong(["3*9=7", "7+6=4"], tiny), first_wrong(["3*9=7", "7+5=2"], tiny), first_wrong(["2+2=4", "4*3=13"], Known())
-    (2, 2, 2)
-    >>> eggs = Known.of(Problem("e", "16 eggs less 3, at 2 each?", "16 - 3 = 13, 13 * 2 = 26", "26"))
-    >>> first_wrong(["16 - 3 = 13 are left", "16 * 2 = 32", "so 32"], eggs, 3), first_wrong(["16 * 2 - 3 * 2 = 26"], eggs)
-    (2, None)
+    >>> first_wrong(["3*9=7", "7+6=4"], tiny), first_wrong(["3*9=7", "7+5=2"], tiny)
+    (2, 2)
+    >>> first_wrong(["2+2=4", "4*3=13"], Known())
+    2
+    >>> solution = "16 - 3 = 13, 13 * 2 = 26"
+    >>> eggs = Known.of(Problem("e", "16 eggs less 3, at 2 each?", solution, "26"))
+    >>> first_wrong(["16 - 3 = 13 are left", "16 * 2 = 32", "so 32"], eggs, 3)
+    2
+    >>> first_wrong(["16 * 2 - 3 * 2 = 26"], eggs) is None
+    True
     """
     for i, step in enumerate(steps, 1):
         for e in equations(step):

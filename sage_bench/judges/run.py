@@ -147,7 +147,7 @@ def setting(config: JudgeConfig, judge: Judge) -> tuple[Context, Runner]:
         return Context(messages, grader, folder=config.out), ServicesOnly()
     check_needs(judge, SamplerEngine.capabilities)
     sampler = Hf(config.model)
-    room = sampler.context - judge.max_tokens
+    room = sampler.policy.context - judge.max_tokens
     context = Context(sampler.renderer, grader, max_prompt_tokens=room, folder=config.out)
     return context, SamplerEngine(sampler)
 

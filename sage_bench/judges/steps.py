@@ -10,9 +10,10 @@ from itertools import pairwise
 from math import exp, inf
 
 MATH = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]|\$[^$\n]*\$|\\\(.*?\\\)", re.DOTALL)
-ABBREVIATIONS = frozenset(
-    "e.g i.e etc fig figs eq eqs cf vs al approx resp sec thm def prop no nos pp dr mr mrs st".split()
+_SHORT_WORDS = (
+    "e.g i.e etc fig figs eq eqs cf vs al approx resp sec thm def prop no nos pp dr mr mrs st"
 )
+ABBREVIATIONS = frozenset(_SHORT_WORDS.split())
 _END = re.compile(r"[.!?。！？]+[)\"'\u201d\u2019\]]*(?=\s|$)|[。！？]")
 _LIST_NUMBER = re.compile(r"(?:^|\n)\s*\(?\d{1,3}\.$")
 MERGE_BELOW = 3  # word characters; shorter pieces belong to the one before
@@ -24,21 +25,24 @@ def split_steps(text: str, most: int | None = None, pattern: str | None = None) 
     Cuts after runs of line breaks and after sentence ends, never inside mathematics, a decimal, an
     abbreviation or a list number; pieces of fewer than three word characters join their
     predecessor. most: merge neighbours evenly down to this many (a looping response has thousands).
-    pattern: cut after every match of this expression instead, for texts that are no prose.
+    pattern: cut after every match of this expression instead, for texts that are not prose.
 
     >>> split_steps("1. Let x = 3.5, e.g. Then $2x = 7.0$. So\nx^2 = 12.25!")
     ['1. Let x = 3.5, e.g. Then $2x = 7.0$. So', 'x^2 = 12.25!']
     >>> split_steps("3*9=7 7+6=3 so 73", pattern=r"=\d")
     ['3*9=7', '7+6=3', 'so 73']
     """
-    if pattern is not None:
-        ends = [m.end() for m in re.finditer(pattern, text)]
-        steps = [
-            p
-            for a, b in zip([0, *ends], [*ends, len(text)], strict=True)
-            if (p := text[a:b].strip())
-        ]
-        return merge(steps, most) if most and len(steps) > most else steps
+    steps = _sentences(text) if pattern is None else _pieces(pattern, text)
+    return merge(steps, most) if most and len(steps) > most else steps
+
+
+def _pieces(pattern: str, text: str) -> list[str]:
+    ends = [m.end() for m in re.finditer(pattern, text)]
+    pieces = [text[a:b].strip() for a, b in zip([0, *ends], [*ends, len(text)], strict=True)]
+    return [p for p in pieces if p]
+
+
+def _sentences(text: str) -> list[str]:
     text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
     inside = [m.span() for m in MATH.finditer(text)]
     cuts = {m.end() for m in re.finditer(r"\n+", text)}
@@ -56,7 +60,7 @@ def split_steps(text: str, most: int | None = None, pattern: str | None = None) 
             steps[-1] += " " + piece
         else:
             steps.append(piece)
-    return merge(steps, most) if most and len(steps) > most else steps
+    return steps
 
 
 def merge(steps: Sequence[str], most: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""The local sampler against transformers' own generation and against the learner's forward."""
+"""Our own decoder against transformers' own generation and against the learner's forward."""
 
 from __future__ import annotations
 
@@ -73,7 +73,10 @@ def test_the_same_call_repeats_bit_for_bit_and_seeds_matter(random_policy, rende
 def test_a_stop_text_ends_a_completion_where_it_has_appeared(random_policy, renderer):
     policy = random_policy(dtype=torch.float64)
     whole = Decoder(policy).draw(draws(renderer, Sampling(1.0, 1.0, 24)))
-    text = lambda tokens: policy.tokenizer.decode(list(tokens))
+
+    def text(tokens):
+        return policy.tokenizer.decode(list(tokens))
+
     stop = text(whole[0].tokens[9:11])
     for cut, full in zip(
         Decoder(policy).draw(draws(renderer, Sampling(1.0, 1.0, 24, (stop,)))), whole, strict=True

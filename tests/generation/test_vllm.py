@@ -397,7 +397,10 @@ def wait_until_up(server: subprocess.Popen, url: str, log: Path) -> None:
 
 def bare(llama: str, out: Path, *words: str) -> dict[str, float]:
     """tiny_short under lm-eval's own command and its own vLLM model: its results."""
-    arguments = f"pretrained={llama},dtype=float32,gpu_memory_utilization=0.3,enforce_eager=True,max_model_len=1024,enable_chunked_prefill=False,max_num_batched_tokens=8192"
+    arguments = (
+        f"pretrained={llama},dtype=float32,gpu_memory_utilization=0.3,enforce_eager=True,"
+        "max_model_len=1024,enable_chunked_prefill=False,max_num_batched_tokens=8192"
+    )
     done = subprocess.run(
         [
             sys.executable,

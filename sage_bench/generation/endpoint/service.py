@@ -85,7 +85,7 @@ class Endpoint:
                     return
                 try:
                     done.put((i, self._call(client, self.key(payload), payload, stop=stop)))
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001  # raised again by who waits
                     done.put((i, error))
 
         with self._client() as client:

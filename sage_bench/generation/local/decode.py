@@ -99,6 +99,7 @@ class Wave:
         self.prompts = [_ids(s) for s in samples]
         self.limit = self._limit()
         rows, device = len(samples), policy.device
+        self.position = torch.zeros(rows, 1, dtype=torch.long, device=device)
         self.seeds = torch.tensor([s.seed for s in samples], device=device)
         self.tokens = torch.zeros(rows, self.limit, dtype=torch.long, device=device)
         self.logps = torch.zeros(rows, self.limit, device=device)

@@ -47,9 +47,11 @@ class Hf(Sampler):
 
     @classmethod
     def of(cls, policy: Policy, *, wave_tokens: int = WAVE_TOKENS) -> Hf:
-        """The sampler of a policy that is in memory: an engine's, while it learns. Where the context
-        ends before `max_tokens`, its completions end there ("length"); a policy from a folder
-        refuses such a request."""
+        """The sampler of a policy that is in memory: an engine's, while it learns.
+
+        Where the context ends before `max_tokens`, its completions end there ("length"); a policy
+        from a folder refuses such a request.
+        """
         sampler = cls.__new__(cls)
         sampler._take(policy, Renderer(policy.tokenizer), wave_tokens, live=True)
         return sampler
