@@ -8,6 +8,7 @@ import torch
 from sage_bench.backends.grpo import GRPO, GRPOConfig
 from sage_bench.methods.advantage import group_advantage
 from sage_bench.methods.base import Program, switch
+from sage_bench.methods.columns import Column
 from sage_bench.methods.registry import register_backend
 from sage_bench.types import Group, Kind, Problem, Row
 
@@ -36,9 +37,11 @@ class LUFFY(GRPO):
         " @01f4ae0"
     )
     columns = (
-        (
-            "`trace` (`trace_column` names it): a teacher's full response (a problem without one"
-            " gets G rollouts)"
+        Column(
+            "trace",
+            "a teacher's full response",
+            named_by="trace_column",
+            without="a problem without one gets G rollouts",
         ),
     )
     notes = (

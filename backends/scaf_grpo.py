@@ -9,12 +9,16 @@ from math import floor
 from typing import Literal
 
 from sage_bench.backends.grpo import GRPO, GRPOConfig
-from sage_bench.generation.prompts import HintLead
-from sage_bench.methods.base import Program, switch, together
+from sage_bench.generation.prompts import HintLead, register_wording
+from sage_bench.methods.base import Program, switch
+from sage_bench.methods.columns import Column
+from sage_bench.methods.driver import together
 from sage_bench.methods.registry import register_backend
 from sage_bench.types import Group, Problem
 from sage_bench.utils.seeds import derive_seed
 
+# the hint carries its own label
+register_wording("scaf", "Question: {question}\n{hint}")
 TIERS = {"paper12": ("knowledge", "planning", "solution"), "released8": ("knowledge", "solution")}
 
 
@@ -66,9 +70,9 @@ class ScafGRPO(GRPO):
     Config = ScafConfig
     source = "arXiv 2510.19807 (ICLR 2026); JIA-Lab-research/Scaf-GRPO @ac9f99e"
     columns = (
-        (
-            "`knowledge`, `planning`, `solution_parts`: lists of hint items, in order (the authors"
-            " have them written by DeepSeek-R1)"
+        Column(
+            ("knowledge", "planning", "solution_parts"),
+            "lists of hint items, in order (by DeepSeek-R1 in the authors' data)",
         ),
     )
     notes = (

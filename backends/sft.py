@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from sage_bench.methods.base import Method, MethodConfig, Program, switch
+from sage_bench.methods.columns import Column
 from sage_bench.methods.registry import register_backend
 from sage_bench.types import Group, Kind, Problem, Row
 
@@ -32,9 +33,19 @@ class SFT(Method):
         "SAGE appendix C.3 (OpenRLHF defaults: token-mean negative log-likelihood of the response)"
     )
     columns = (
-        (
-            "`solution`, or `trace` with `target=trace`: what is imitated (a problem without it is"
-            " passed over)"
+        Column(
+            "solution",
+            "what is imitated",
+            when="target=solution",
+            without="a problem without it is passed over",
+            required=True,
+        ),
+        Column(
+            "trace",
+            "what is imitated",
+            when="target=trace",
+            without="a problem without it is passed over",
+            required=True,
         ),
     )
     notes = (

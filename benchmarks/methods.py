@@ -27,8 +27,8 @@ from sage_bench.cli.common import quiet_libraries
 
 quiet_libraries()
 
-from sage_bench.cli.common import training_config
-from sage_bench.methods.base import collect
+from sage_bench.api.settings import training_config
+from sage_bench.methods.driver import collect
 from sage_bench.training import loop, setup
 from sage_bench.types import Problem
 

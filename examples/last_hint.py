@@ -5,6 +5,7 @@ sage-bench demo --methods grpo,sage,last_hint --backend-file examples/last_hint.
 
 from sage_bench import register_backend
 from sage_bench.backends.grpo import GRPO
+from sage_bench.backends.sage import write_hints
 
 
 @register_backend("last_hint")
@@ -15,7 +16,7 @@ class LastHint(GRPO):
         group = yield from self.attempt(problem)
         if group.solved:
             return group
-        hints = yield from self.ctx.write_hints(problem)
+        hints = yield from write_hints(self.ctx, problem)
         if hints and hints[-1]:
             group = yield from self.attempt(problem, level=len(hints), hint=hints[-1])
         return group

@@ -1,8 +1,8 @@
 """The vocabulary: what methods, engines and the learner say to each other.
 
-A method never sees a model. It asks for `Sample`, `Score` or `Saliency` and gets `Completion`s or
-tensors back; it returns a `Group`; its `credit` turns the group into `Row`s, which are all the
-learner ever sees.
+A method never sees a model. It asks for `Sample`s, `Score`s or requests of its own and gets
+`Completion`s, tensors or answers of its own back; it returns a `Group`, or several; its `credit`
+turns a group into `Row`s, which are all the learner ever sees.
 
 Shapes: P prompt tokens, T completion tokens, G completions of a group. Log-probabilities are in
 nats.
@@ -10,10 +10,10 @@ nats.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from torch import Tensor
 
@@ -62,13 +62,60 @@ class Sampling:
     stop: tuple[str, ...] = ()
 
 
+Asked = TypeVar("Asked", bound="Request")
+
+
 @dataclass(frozen=True, slots=True)
-class Sample:
+class PolicyAccess:
+    """What an engine hands to the requests that a method brings.
+
+    policy: the policy at its current weights, a `sage_bench.generation.local.policy.Policy` (model,
+    tokenizer, `hidden` and `logits`). seed: of the run; derive yours from it and from the request's
+    `key`. tokens: padded tokens of a forward that fit the machine (`engine.micro_tokens`).
+    """
+
+    policy: Any
+    seed: int = 0
+    tokens: int = 1 << 14
+
+
+class Request:
+    """Base of everything a method can ask for.
+
+    A method brings a request of its own as a frozen dataclass that derives from this class and says
+    how an engine answers it (`answer`); the method then has "policy" among its `needs`. A field
+    `key: tuple[str | int, ...] = ()` is filled in by `sage_bench.methods.driver.collect` with what
+    random numbers of the answer should hang on.
+    """
+
+    __slots__ = ()
+
+    @property
+    def width(self) -> int:
+        """Tokens of the longest row a forward for this request needs. The engine answers as many
+        requests of one type together as fit its token budget; with 1, the default, all of them."""
+        return 1
+
+    @classmethod
+    def answer(cls, access: PolicyAccess, requests: Sequence[Any]) -> list[Any]:
+        """The answers to some requests of this type, in order. Must leave the weights and their
+        gradients as they were."""
+        raise NotImplementedError(f"no engine knows how to answer {cls.__name__}")
+
+    def stamped(self: Asked, key: tuple[str | int, ...]) -> Asked:
+        """The same request with its `key` filled in; itself where it has no such field."""
+        if any(f.name == "key" for f in fields(self)):  # type: ignore[arg-type]
+            return replace(self, key=key)  # type: ignore[type-var]
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Sample(Request):
     """Ask for `n` completions of `prompt`. Answer: list[Completion] of length n.
 
     prompt: token ids, or a text that a sampler's `render` made of a chat (all that a server takes
     which applies the chat template itself). purpose says what the tokens are for; the ledger counts
-    rollouts and hint writing apart. key is filled in by `sage_bench.methods.base.collect`: the
+    rollouts and hint writing apart. key is filled in by `sage_bench.methods.driver.collect`: the
     engine derives the seed of completion k from (run seed, key, k), so that neither batching nor
     sharding nor a restart changes what is drawn. seed: of one completion, once it is derived.
     """
@@ -95,40 +142,29 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """Ask for log p(tokens | prompt) at the current weights. Answer: Tensor (T,)."""
+class Score(Request):
+    """Ask for log p(tokens | prompt) at the current weights. Answer: Tensor (T,); with `entropy`, a
+    `Scored`."""
 
     prompt: TokenIds
     tokens: TokenIds
+    entropy: bool = False
+
+    @property
+    def width(self) -> int:
+        return len(self.prompt) + len(self.tokens)
 
 
 @dataclass(frozen=True, slots=True)
-class Saliency:
-    """Ask how much each token of a span matters for an outcome. Answer: Tensor (L,) for the L
-    tokens of `tokens`.
+class Scored:
+    """The answer to a `Score` that asked for entropies.
 
-    The model reads prompt + tokens + bridge + target; the outcome is read where it predicts the A
-    tokens of `target`: "last" = distribution of the first target token, "answer_mean" = softmax of
-    the mean of the A logit vectors, "answer_joint" = mean log-probability of the target. bridge
-    leads from the span to the target (may be empty).
-
-    how "gradient" (OAR-G): J is the KL between the outcome and the outcome under noise of standard
-    deviation `noise` on the span's embeddings (or phi(clean) - phi(noisy) for answer_joint); the
-    answer is |<dJ/de_t, e_t>|. how "perturb" (OAR-P): token t is replaced by `mask`, and the answer
-    is the KL of the outcomes, or the signed drop of phi. At most `positions` tokens are perturbed,
-    evenly spaced; the others take the value of the nearest one.
+    logp (T,): log-probability of each token. entropy (T,): of the distribution it was scored under,
+    in nats, exact over the vocabulary. Both at temperature 1.
     """
 
-    prompt: TokenIds
-    tokens: TokenIds
-    bridge: TokenIds
-    target: TokenIds
-    how: Literal["gradient", "perturb"] = "gradient"
-    outcome: Literal["last", "answer_mean", "answer_joint"] = "answer_mean"
-    noise: float = 1e-3
-    mask: int = 0
-    positions: int | None = None
-    key: tuple[str | int, ...] = ()
+    logp: Tensor
+    entropy: Tensor
 
 
 class Service(Protocol):
@@ -142,7 +178,7 @@ class Service(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Consult:
+class Consult(Request):
     """Ask a service. Answer: whatever it answers to the payload. The driver sends all of a round
     together. purpose: what the ledger counts the call as."""
 
@@ -151,7 +187,6 @@ class Consult:
     purpose: Literal["hint", "judge", "other"] = "other"
 
 
-Request: TypeAlias = Sample | Score | Saliency | Consult
 Answer: TypeAlias = "list[Completion] | Tensor | Any"
 
 
@@ -226,8 +261,7 @@ class Row:
     same name are one group (for per-group weights). old_logp: (T,) log-probabilities of the policy
     that defines the ratio, taken under `prompt`; None lets the engine fill in the current weights.
     sampler_logp: (T,) what the sampler reported, only to measure the gap between sampler and
-    learner. affinity: power of the group's Affinity its loss is scaled by (HINT's lambda); 0 = not
-    at all.
+    learner. A method whose hooks of the update need more of a row derives its own row from this.
     """
 
     prompt: TokenIds
@@ -237,4 +271,3 @@ class Row:
     kind: Kind = Kind.PG
     old_logp: Tensor | None = None
     sampler_logp: Tensor | None = None
-    affinity: float = 0.0

@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, Literal
 
 from sage_bench.backends.grpo import GRPO, GRPOConfig
+from sage_bench.backends.hint.affinity import AffinityRow, affinity_weights
+from sage_bench.backends.hint.leaks import copies, new_numbers
+from sage_bench.backends.hint.prompts import meta_hint_messages
 from sage_bench.backends.hint.teacher import Teacher
+from sage_bench.backends.sage.hints import leaks_answer
 from sage_bench.generation.prompts import HintLead
 from sage_bench.methods.base import Program, switch
-from sage_bench.methods.hints import copies, leaks_answer, new_numbers
+from sage_bench.methods.columns import Column
+from sage_bench.methods.hooks import Ratios
+from sage_bench.methods.objective import Objective
 from sage_bench.methods.registry import register_backend
 from sage_bench.types import Group, Problem, Row, Sample, Sampling
 from sage_bench.utils.registry import call
@@ -63,11 +70,18 @@ class HINT(GRPO):
         " 1 is logged)"
     )
     columns = (
-        (
-            "`meta_hint` (`hint_column` names it): one abstract hint a problem, with"
-            " `hint_source=data`"
+        Column(
+            "meta_hint",
+            "one abstract hint a problem",
+            when="hint_source=data",
+            named_by="hint_column",
+            without="a problem without one is never hinted",
         ),
-        "`solution`: what the policy or the teacher writes a hint from",
+        Column(
+            "solution",
+            "what the policy or the teacher writes a hint from",
+            without="the bare answer where it is missing",
+        ),
     )
     notes = (
         (
@@ -112,18 +126,9 @@ class HINT(GRPO):
         if cfg.hint_source == "data":
             hint = problem.extra.get(cfg.hint_column)
         elif self.teacher is not None:
-            hint = yield from self.teacher.ask(
-                ctx.renderer.meta_hint_user(problem.question, problem.solution or problem.answer),
-                ctx.folder,
-            )
+            hint = yield from self.teacher.ask(self.messages(problem), ctx.folder)
         else:
-            prompt = ctx.renderer.ids(
-                ctx.renderer.text(
-                    *ctx.renderer.meta_hint_user(
-                        problem.question, problem.solution or problem.answer
-                    )
-                )
-            )
+            prompt = ctx.renderer.ids(ctx.renderer.text(*self.messages(problem)))
             ((completion,),) = yield [
                 Sample(prompt, 1, Sampling(1.0, 1.0, ctx.hint_max_tokens), purpose="hint")
             ]
@@ -136,17 +141,29 @@ class HINT(GRPO):
             return None
         return hint
 
+    def messages(self, problem: Problem) -> tuple[str, str]:
+        """(system, user) that ask for the hint."""
+        known = problem.solution or problem.answer
+        return meta_hint_messages(self.ctx.renderer, problem.question, known)
+
     def leak(self, problem: Problem, hint: str) -> str | None:
         if leaks_answer(hint, problem.answer, problem.question):
             return "hint_leak"
         if new_numbers(hint, problem.question):
             return "hint_new_numbers"
-        return (
-            "hint_copies_solution"
-            if copies(hint, problem.solution or "") > self.cfg.max_overlap
-            else None
-        )
+        if copies(hint, problem.solution or "") > self.cfg.max_overlap:
+            return "hint_copies_solution"
+        return None
 
     def credit(self, group: Group) -> list[Row]:
-        rows = super().credit(group)
-        return [replace(r, affinity=self.cfg.affinity_power) for r in rows] if group.level else rows
+        power = self.cfg.affinity_power if group.level else 0.0
+        return [AffinityRow(**values(row), affinity=power) for row in super().credit(group)]
+
+    def row_weights(self, rows: Sequence[Row], ratios: Ratios, objective: Objective) -> list[float]:
+        """AAPO: the loss of a hinted group is scaled by its Affinity."""
+        return affinity_weights(rows, ratios, objective)
+
+
+def values(row: Row) -> dict[str, Any]:
+    """What a row holds, by field."""
+    return {f.name: getattr(row, f.name) for f in fields(row)}

@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from sage_bench.backends.grpo import GRPO, GRPOConfig
+from sage_bench.backends.oar.report import section
+from sage_bench.backends.oar.saliency import Saliency
 from sage_bench.backends.oar.spans import AnswerSpan, answer_span
 from sage_bench.methods.advantage import token_weights
 from sage_bench.methods.base import Program, switch
 from sage_bench.methods.registry import register_backend
-from sage_bench.types import Completion, Group, Problem, Row, Saliency
+from sage_bench.types import Completion, Group, Problem, Row
 
 Outcome = Literal["last", "answer_mean", "answer_joint"]
 
@@ -46,7 +50,7 @@ class OAR(GRPO):
     """Base of both estimators."""
 
     Config = OARConfig
-    needs = frozenset({"sample", "saliency"})
+    needs = frozenset({"sample", "policy"})
     source = "arXiv 2601.07408; Valsure/OAR at HEAD (not runnable as released)"
     notes = (
         (
@@ -66,13 +70,12 @@ class OAR(GRPO):
         if bool(group.rewards.max() == group.rewards.min()):
             return group  # no advantage to spread: nothing is spent
         spans = [self.span(problem, c) for c in group.completions]
-        asked = [
-            i for i, s in enumerate(spans) if s is not None
-        ]  # a response without an answer keeps weight 1
-        scores = yield [self.ask(group, spans[i]) for i in asked]
+        # a response without an answer keeps weight 1
+        asked = {i: s for i, s in enumerate(spans) if s is not None}
+        scores = yield [self.ask(group, span) for span in asked.values()]
         group.notes["weights"] = [torch.ones(len(c.tokens)) for c in group.completions]
+        cfg = self.cfg
         for i, score in zip(asked, scores, strict=True):
-            cfg = self.cfg
             group.notes["weights"][i][: len(score)] = token_weights(
                 score,
                 quantile=cfg.quantile,
@@ -90,17 +93,27 @@ class OAR(GRPO):
             found = replace(found, target=self.ctx.renderer.ids(problem.answer))
         return found if found and found.reasoning else None
 
-    def ask(self, group: Group, span: AnswerSpan | None) -> Saliency:
+    def ask(self, group: Group, span: AnswerSpan) -> Saliency:
         raise NotImplementedError
 
     def credit(self, group: Group) -> list[Row]:
         rows = super().credit(group)
         weights: list[Any] | None = group.notes.get("weights")
-        return (
-            [replace(r, advantage=r.advantage * w) for r, w in zip(rows, weights, strict=True)]
-            if weights
-            else rows
-        )
+        if not weights:
+            return rows
+        return [replace(r, advantage=r.advantage * w) for r, w in zip(rows, weights, strict=True)]
+
+    def describe_completion(self, group: Group, i: int) -> dict[str, Any]:
+        """weights: (text of the token, its weight in the advantage), token by token."""
+        if "weights" not in group.notes:
+            return {}
+        decode = self.ctx.renderer.tokenizer.decode
+        pairs = zip(group.completions[i].tokens, group.notes["weights"][i], strict=True)
+        return {"weights": [(decode([token]), round(float(w), 4)) for token, w in pairs]}
+
+    @classmethod
+    def report_html(cls, runs: Mapping[str, Path]) -> str:
+        return section(runs)
 
 
 class OARPConfig(OARConfig):

@@ -1,4 +1,4 @@
-"""Token weights of a few responses, as coloured text: which tokens OAR made responsible for the
+"""Token weights of a few responses, as coloured text: which tokens were made responsible for the
 answer.
 
 Runs whose method weighs tokens keep, for some groups of a step, (text, weight) of every token in
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from math import log2
 from pathlib import Path
 from typing import Any
+
+from jinja2 import Environment
 
 from sage_bench.utils.files import read_jsonl
 
@@ -106,3 +108,37 @@ def _response(row: Mapping[str, Any], i: int) -> Response:
         [span(t, x) for t, x in tokens[:LONGEST]],
         max(0, len(w) - LONGEST),
     )
+
+
+# ---- the section of report.html ------------------------------------------------------------------
+SECTION = """\
+<style>
+  :root { --up: 232 119 34; --down: 56 128 217; --most: .75; }
+  @media (prefers-color-scheme: dark) { :root { --up: 224 105 16; --down: 40 120 220; --most: .6; } }
+  .tokens { font: 14px/1.9 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; border: 1px solid var(--line); border-radius: 6px; padding: 8px 12px; margin: 4px 0 14px; }
+  .up, .down { border-radius: 3px; padding: 2px 0; } .legend .up, .legend .down, .legend .even { padding: 2px 9px; color: var(--ink); }
+  .up { background: rgb(var(--up) / calc(var(--s) * var(--most))); } .down { background: rgb(var(--down) / calc(var(--s) * var(--most))); }
+</style>
+{% macro token(t, more="") %}<span{% if t.side %} class="{{ t.side }}" style="--s:{{ t.strength }}"{% elif more %} class="{{ more }}"{% endif %} title="weight {{ "%.3f" | format(t.weight) }}">{{ t.text }}</span>{% endmacro %}
+<h2>Token weights</h2>
+<p>How a response's advantage is spread over its tokens: 1 is an even share. Point at a token for its number.</p>
+<p class="legend">{% for t in legend %}{{ token(t, "even") }} {% endfor %} times the even share; stronger ones look like the ends</p>
+{% for name, found in weighted %}
+{% for r in found %}
+<h3>{{ name }}: {{ r.title }}</h3>
+<p>{{ r.facts }}</p>
+<div class="tokens">{% for t in r.spans %}{{ token(t) }}{% endfor %}</div>
+{% if r.hidden %}<p>{{ r.hidden }} more tokens are not shown.</p>{% endif %}
+{% endfor %}
+{% endfor %}
+"""  # noqa: E501
+
+
+def section(runs: Mapping[str, Path]) -> str:
+    """The section of the report on the token weights of some runs; empty where none has any."""
+    weighted = [(name, found) for name, folder in runs.items() if (found := responses(folder))]
+    if not weighted:
+        return ""
+    legend = [span(f"{w:g}", w) for w in LEGEND]
+    template = Environment(autoescape=True).from_string(SECTION)
+    return template.render(weighted=weighted, legend=legend)

@@ -10,18 +10,66 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from sage_bench.engines.local.forward import pad_right
 from sage_bench.generation.local.cache import branch
+from sage_bench.generation.local.forward import pad_right
 from sage_bench.generation.local.policy import Policy
 from sage_bench.generation.local.prefill import prefill
-from sage_bench.types import Saliency, TokenIds
+from sage_bench.types import PolicyAccess, Request, TokenIds
 from sage_bench.utils.seeds import derive_seed
 
 ROWS = 64  # perturbed copies that run together
+
+
+@dataclass(frozen=True, slots=True)
+class Saliency(Request):
+    """Ask how much each token of a span matters for an outcome. Answer: Tensor (L,) for the L
+    tokens of `tokens`.
+
+    The model reads prompt + tokens + bridge + target; the outcome is read where it predicts the A
+    tokens of `target`: "last" = distribution of the first target token, "answer_mean" = softmax of
+    the mean of the A logit vectors, "answer_joint" = mean log-probability of the target. bridge
+    leads from the span to the target (may be empty).
+
+    how "gradient" (OAR-G): J is the KL between the outcome and the outcome under noise of standard
+    deviation `noise` on the span's embeddings (or phi(clean) - phi(noisy) for answer_joint); the
+    answer is |<dJ/de_t, e_t>|. how "perturb" (OAR-P): token t is replaced by `mask`, and the answer
+    is the KL of the outcomes, or the signed drop of phi. At most `positions` tokens are perturbed,
+    evenly spaced; the others take the value of the nearest one.
+    """
+
+    prompt: TokenIds
+    tokens: TokenIds
+    bridge: TokenIds
+    target: TokenIds
+    how: Literal["gradient", "perturb"] = "gradient"
+    outcome: Literal["last", "answer_mean", "answer_joint"] = "answer_mean"
+    noise: float = 1e-3
+    mask: int = 0
+    positions: int | None = None
+    key: tuple[str | int, ...] = ()
+
+    @property
+    def width(self) -> int:
+        return len(self.prompt) + len(self.tokens)
+
+    @classmethod
+    def answer(cls, access: PolicyAccess, requests: Sequence[Saliency]) -> list[Tensor]:
+        """Gradients of all requests in one backward; perturbed copies, request by request."""
+        gradient = [a for a in requests if a.how == "gradient" and a.tokens]
+        found = gradient_saliency(access.policy, gradient, access.seed) if gradient else []
+        scores = iter(found)
+        return [
+            next(scores)
+            if a.how == "gradient" and a.tokens
+            else perturbation_saliency(access.policy, a)
+            for a in requests
+        ]
 
 
 def inputs_after_prompt(ask: Saliency) -> TokenIds:

@@ -11,7 +11,10 @@ from collections.abc import Generator
 from typing import Any, Literal
 
 from sage_bench.backends.grpo import GRPO, GRPOConfig
-from sage_bench.methods.base import Hints, Program, switch, together
+from sage_bench.backends.sage.hints import write_hints
+from sage_bench.methods.base import Hints, Program, switch
+from sage_bench.methods.columns import Column
+from sage_bench.methods.driver import together
 from sage_bench.methods.registry import register_backend
 from sage_bench.types import Answer, Group, Problem, Request
 
@@ -81,8 +84,12 @@ class SAGE(GRPO):
         " never regrouped by position)"
     )
     columns = (
-        "`solution`: hints are written from it (a problem without one is never hinted)",
-        "`hints` with `hint_source=data`: a list, least hint first",
+        Column(
+            "solution",
+            "hints are written from it",
+            without="a problem without one is never hinted",
+        ),
+        Column("hints", "a list, least hint first", when="hint_source=data"),
     )
     notes = (
         (
@@ -154,7 +161,8 @@ class SAGE(GRPO):
     def write(self, problem: Problem, only: int | None = None) -> Hints:
         c, levels = self.cfg, max(self.cfg.levels, self.cfg.fixed_level or 0)
         return (
-            yield from self.ctx.write_hints(
+            yield from write_hints(
+                self.ctx,
                 problem,
                 temperature=c.hint_temperature,
                 attempts=c.hint_attempts,

@@ -8,15 +8,16 @@ from typing import Any, Literal
 import torch
 
 from sage_bench.backends.grpo import GRPO, GRPOConfig
-from sage_bench.judges.registry import JUDGES
-from sage_bench.judges.steps import (
+from sage_bench.backends.sgpo.steps import (
     length_score,
     logistic_reward,
-    majority,
     split_steps,
     trajectory_score,
 )
+from sage_bench.judges.registry import JUDGES
+from sage_bench.judges.steps import majority
 from sage_bench.methods.base import Program, switch
+from sage_bench.methods.columns import Column
 from sage_bench.methods.registry import register_backend
 from sage_bench.types import Group, Problem
 
@@ -67,7 +68,13 @@ class SGPO(GRPO):
         "arXiv 2505.11595 (text of March 2026) eqs. 1-2; no code is public: judge prompt and step"
         " splitter are ours"
     )
-    columns = ("`solution`: what the judge compares with (the bare answer where it is missing)",)
+    columns = (
+        Column(
+            "solution",
+            "what the judge compares with",
+            without="the bare answer where it is missing",
+        ),
+    )
     notes = (
         (
             'The text names beta and gamma as "10 and 0.5" without saying which is which: `reward`'

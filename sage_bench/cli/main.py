@@ -1,6 +1,7 @@
 """`sage-bench`: the verbs, and how errors leave the program.
 
-Exit codes: 0 fine, 1 error, 2 usage, 3 partial results, 4 validation failed, 130 interrupted.
+Exit codes: 0 fine, 1 error, 2 usage, 3 partial results, 4 validation failed; 129, 130 and
+143 when a signal (hang-up, Ctrl-C, terminate) stopped it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sage_bench.cli import (
     doctor,
     evaluate,
     grade,
+    grade_file,
     grader_eval,
     judge_eval,
     ls,
@@ -24,7 +26,7 @@ from sage_bench.cli import (
     train,
     validate,
 )
-from sage_bench.utils.errors import SageBenchError
+from sage_bench.utils.errors import Interrupted, SageBenchError
 from sage_bench.version import VERSION
 
 app = typer.Typer(
@@ -44,6 +46,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("judge-eval")(judge_eval.judge_eval)
 app.command("report")(report.report)
 app.command("grade")(grade.grade)
+app.command("grade-file")(grade_file.grade_file)
 app.command("compare")(compare.compare)
 app.command("validate")(validate.validate)
 app.command("status")(status.status)
@@ -73,6 +76,9 @@ def main() -> None:
     except SageBenchError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except Interrupted as stopped:
+        print(stopped.explanation, file=sys.stderr)
+        sys.exit(stopped.exit_code)
     except KeyboardInterrupt:
         print(
             "interrupted: what was finished is saved; run the same command again to go on",

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from sage_bench.methods.base import Method, Runner
+from sage_bench.methods.base import Method
+from sage_bench.methods.driver import Runner
+from sage_bench.methods.hooks import UpdateHooks
 from sage_bench.methods.objective import Objective
 from sage_bench.types import Row
 from sage_bench.utils.errors import UsageError
@@ -18,14 +20,18 @@ class Engine(Runner, Protocol):
     """Answers requests, applies rows, saves itself.
 
     run(asks) is collective: every rank calls it, an empty list is allowed. any(flag) is an
-    all-reduce OR (the identity on one process). update(rows, objective) is one rollout batch: one
-    or more optimiser steps; it returns means for the log. save and load hold everything that
+    all-reduce OR (the identity on one process). update(rows, objective, hooks) is one rollout batch:
+    one or more optimiser steps, with the hooks of the method (`sage_bench.methods.hooks`); it
+    returns means for the log. capabilities: "sample", "score", and "policy" where requests of a
+    method's own are answered by their `answer`. save and load hold everything that
     decides the next step: weights, optimiser, schedule.
     """
 
     capabilities: frozenset[str]
 
-    def update(self, rows: Sequence[Row], objective: Objective) -> Stats: ...
+    def update(
+        self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks = ...
+    ) -> Stats: ...
     def save(self, folder: Path) -> None: ...
     def load(self, folder: Path) -> None: ...
     def describe(self) -> dict[str, Any]: ...

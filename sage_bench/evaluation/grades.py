@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from sage_bench.grading import cache as memo
+from sage_bench.grading import cache
 from sage_bench.grading.canary import canaries, packages
 from sage_bench.grading.question import grade_question
 from sage_bench.utils.errors import DataError
@@ -24,7 +24,7 @@ COLUMNS = ["task", "doc_id", "uid", "sample", "correct", "status", "finish", "to
 
 def grade_run(
     folder: Path,
-    graders: str | Mapping[str, str] = memo.DEFAULT,
+    graders: str | Mapping[str, str] = cache.DEFAULT,
     tell: Callable[[int], None] = lambda done: None,
 ) -> None:
     """Write grades/<task>.<grader>.jsonl for every stored sample: doc_id, sample, correct, status,
@@ -38,8 +38,8 @@ def grade_run(
     done, seen = 0, {}
     for file in sorted((folder / "questions").glob("*.json")):
         task, lines, began = file.stem, [], time.perf_counter()
-        grader = graders if isinstance(graders, str) else graders.get(task, memo.DEFAULT)
-        version = memo.grader(grader).version
+        grader = graders if isinstance(graders, str) else graders.get(task, cache.DEFAULT)
+        version = cache.grader(grader).version
         statuses, _ = seen.setdefault(grader, (Counter(), []))
         asked = {q["doc_id"]: q for q in json.loads(file.read_text(encoding="utf-8"))}
         by_doc: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -77,7 +77,7 @@ def grade_run(
             folder / "grades" / f"{grader}.json",
             {
                 "grader": grader,
-                "version": memo.grader(grader).version,
+                "version": cache.grader(grader).version,
                 "packages": packages(),
                 "canaries": {
                     f"{c.gold} | {c.answer}": "as expected" if c.well else c.said

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sage_bench.grading import cache as memo
+from sage_bench.grading import cache
 from sage_bench.utils.files import read_jsonl, write_text
 
 RIGHT, BLANK = 0, -1  # the class of right answers; samples without an answer
@@ -69,5 +69,5 @@ def load_votes(folder: Path, task: str, grader: str) -> dict[int, dict[int, int]
 
 def _by_grader(grader: str) -> Callable[[str, Sequence[str]], list[bool]]:
     return lambda a, others: [
-        v.correct for v in memo.grade(a, ["\\boxed{" + b + "}" for b in others], grader)
+        v.correct for v in cache.grade(a, ["\\boxed{" + b + "}" for b in others], grader)
     ]

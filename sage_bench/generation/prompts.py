@@ -1,65 +1,105 @@
-"""Every text that is put before a model, in one place, and the rendering of chats to token ids.
+"""The prompts that ask for an answer, the table of all other texts that are put before a model, and
+the rendering of chats to token ids.
 
 The answering prompts are those of SAGE's protocol (spec 1.3): they are what makes numbers
-comparable. The prompt that
-asks for hints is worded by us and keeps the contract of the paper: three progressive levels, JSON,
-never the answer. All of them can be replaced from a YAML file (`prompts: my_prompts.yaml`).
+comparable. Whoever asks a model for something else (a backend that writes hints, a judge) brings
+its texts with `register_prompt`. All of them can be replaced from a YAML file
+(`prompts: my_prompts.yaml`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, core_schema
 
 from sage_bench.types import TokenIds
-from sage_bench.utils.errors import ModelError, UsageError, did_you_mean
+from sage_bench.utils.errors import ModelError, SageBenchError, UsageError, did_you_mean
 
 SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
-
-HINT_SYSTEM = """\
-You are a tutor. You get a question and its solution, and write hints on three levels for a student who is stuck.
-Level 1 names the key idea only. Level 2 shows the way to start. Level 3 leads through most of the way and leaves the \
-end to the student.
-Each level builds on the one before. Never state the final answer. Reply with one JSON object and nothing else:
-{"level_1": "...", "level_2": "...", "level_3": "..."}"""
-
-JUDGE_SYSTEM = """\
-You grade the steps of a solution to a mathematical question. You get the question, a reference solution, and a student's \
-response cut into numbered steps. Go through the steps in order and find the first one that is wrong.
-A step is wrong when it computes wrongly, infers what does not follow, misreads the question or contradicts itself. It is \
-not wrong because it takes another valid route, repeats something, is badly written, or tries something it later takes back.
-An unfinished response without a wrong step has no wrong step. You need not solve the question yourself.
-Reply with one JSON object and nothing else:
-{"steps": [{"i": 1, "ok": true}], "first_error": null, "why": "..."}
-first_error is the number of the first wrong step, or null; why says in one sentence how it leads to the wrong answer."""
-
-META_HINT_SYSTEM = """\
-You are a teacher. You get a question and its solution. Write one hint of at most three sentences that names the concept, the \
-strategy or the pitfall that matters. Use no number and no expression that is not in the question, no intermediate result, \
-and never the answer. Reply with the hint and nothing else."""
-
-HintLead = Literal["paper", "code", "hint", "scaf"]
-HintPosition = Literal["user_end", "system"]
 HINT_LEAD = "Here is a hint to help you:"
-HINTED_USER: dict[HintLead, str] = {
-    "paper": f"{{question}}\n{HINT_LEAD}\n{{hint}}",  # SAGE appendix B
-    "code": f"Question:\n{{question}}\n\n{HINT_LEAD}\n{{hint}}",  # BaohaoLiao/SAGE @8722c1a
-    "hint": (  # HINT, code at HEAD
-        "{question}\nHere are some key pieces of information to assist your reasoning without"
-        " revealing the solution directly:\n{hint}"
-    ),
-    "scaf": "Question: {question}\n{hint}",  # Scaf-GRPO: the hint carries its own label
-}
+HINTED = f"{{question}}\n{HINT_LEAD}\n{{hint}}"  # SAGE appendix B
 
 
+# ---- texts that others bring --------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class PromptText:
+    """A text with placeholders in braces, and what it is for."""
+
+    text: str
+    about: str
+
+
+TEXTS: dict[str, PromptText] = {}
+WORDINGS: dict[str, str] = {"paper": HINTED}
+
+
+def register_prompt(key: str, text: str, about: str) -> str:
+    """Add a text under a key of the prompts file, and return the key. Placeholders are words in
+    braces (`{question}`). Raises `SageBenchError` when the key stands for another text already.
+
+    >>> register_prompt("doubt_user", "Check this: {steps}", "user message of a doubter")
+    'doubt_user'
+    >>> Messages(Prompts.of({"doubt_user": "Wrong? {steps}"})).fill("doubt_user", steps="1+1=3")
+    'Wrong? 1+1=3'
+    """
+    known = TEXTS.get(key)
+    if key in Prompts.model_fields or (known is not None and known.text != text):
+        raise SageBenchError(
+            f"the prompt key `{key}` stands for another text", remedy="choose another key"
+        )
+    TEXTS[key] = PromptText(text, about)
+    return key
+
+
+def register_wording(name: str, text: str) -> str:
+    """Add a wording of the user turn that carries a hint, with the placeholders {question} and
+    {hint}, and return its name. Raises `SageBenchError` when the name stands for another wording.
+    """
+    if WORDINGS.get(name, text) != text:
+        raise SageBenchError(
+            f"the wording `{name}` of hinted prompts exists", remedy="choose another name"
+        )
+    WORDINGS[name] = text
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Type annotation of a switch whose value is a name of a table that others add to."""
+
+    what: str
+    names: Callable[[], Iterable[str]]
+
+    def check(self, name: str) -> str:
+        known = sorted(self.names())
+        if name not in known:
+            hint = did_you_mean(name, known) or f"known: {', '.join(known)}"
+            raise ValueError(f"unknown {self.what} `{name}`; {hint}")
+        return name
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+
+HintLead: TypeAlias = Annotated[str, OneOf("wording", lambda: WORDINGS)]
+HintPosition = Literal["user_end", "system"]
+
+
+# ---- what a run uses ----------------------------------------------------------------------------
 class Prompts(BaseModel):
-    """Texts with the placeholders {question}, {hint}, {solution}; replaced literally, so that LaTeX
-    braces are safe."""
+    """The texts of a run. Placeholders are replaced literally, so that LaTeX braces are safe.
+
+    texts: replacements of registered texts, by key.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -70,19 +110,19 @@ class Prompts(BaseModel):
     hinted: str | None = Field(
         None, description="user message with a hint; null = the method's `hint_lead`"
     )
-    hint_system: str = Field(HINT_SYSTEM, description="system message when the policy writes hints")
-    hint_user: str = Field(
-        "Question:\n{question}\n\nSolution:\n{solution}",
-        description="user message when the policy writes hints",
-    )
-    meta_hint_system: str = Field(
-        META_HINT_SYSTEM, description="system message when one abstract hint is asked for (HINT)"
-    )
-    judge_system: str = Field(JUDGE_SYSTEM, description="system message of the step judge (SGPO)")
-    judge_user: str = Field(
-        "Question:\n{question}\n\nReference solution:\n{solution}\n\nResponse:\n{steps}",
-        description="user message of the step judge; {steps} are numbered lines",
-    )
+    texts: dict[str, str] = Field(default_factory=dict, exclude=True)
+
+    @classmethod
+    def keys(cls) -> list[str]:
+        """What a prompts file may set: the answering prompts and everything registered."""
+        return [*(name for name in cls.model_fields if name != "texts"), *sorted(TEXTS)]
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Prompts:
+        """Prompts from one flat mapping of keys to texts. Raises pydantic's `ValidationError`."""
+        others = {key: text for key, text in values.items() if key in TEXTS}
+        answering = {key: text for key, text in values.items() if key not in TEXTS}
+        return cls.model_validate({**answering, **({"texts": others} if others else {})})
 
     @classmethod
     def from_file(cls, path: str | Path) -> Prompts:
@@ -94,14 +134,25 @@ class Prompts(BaseModel):
                 f"cannot be read: {error}", where=str(path), remedy="give a YAML file of prompts"
             ) from error
         try:
-            return cls.model_validate(raw)
+            return cls.of(raw)
         except ValidationError as error:
-            key = ".".join(str(p) for p in error.errors()[0]["loc"])
+            place = [str(p) for p in error.errors()[0]["loc"]]
+            key = ".".join(place[1:] if place[0] == "texts" else place)
             raise UsageError(
-                f"{error.errors()[0]['msg']} {did_you_mean(key, cls.model_fields)}",
+                f"{error.errors()[0]['msg']} {did_you_mean(key, cls.keys())}",
                 where=f"{path}:{key}",
-                remedy="keys: " + ", ".join(cls.model_fields),
+                remedy="keys: " + ", ".join(cls.keys()),
             ) from error
+
+    def text(self, key: str) -> str:
+        """A registered text, or what the prompts file puts in its place."""
+        if key in self.texts:
+            return self.texts[key]
+        if key not in TEXTS:
+            raise SageBenchError(
+                f"no prompt is registered as `{key}`", remedy="`register_prompt` it before use"
+            )
+        return TEXTS[key].text
 
 
 def fill(template: str, **values: str) -> str:
@@ -110,10 +161,9 @@ def fill(template: str, **values: str) -> str:
     >>> fill("{question} in \\\\boxed{}", question="1+1")
     '1+1 in \\\\boxed{}'
     """
-    pattern = "|".join(
-        re.escape("{" + name + "}") for name in values
-    )  # one pass: a value may itself contain "{hint}"
-    return re.sub(pattern, lambda m: values[m[0][1:-1]], template)
+    # one pass: a value may itself contain "{hint}"
+    pattern = "|".join(re.escape("{" + name + "}") for name in values)
+    return re.sub(pattern, lambda m: values[m[0][1:-1]], template) if values else template
 
 
 class Messages:
@@ -128,41 +178,23 @@ class Messages:
         question: str,
         hint: str | None = None,
         *,
-        lead: HintLead = "paper",
+        lead: str = "paper",
         position: HintPosition = "user_end",
+        system: str | None = None,
     ) -> tuple[str, str]:
         """(system, user) messages that ask for an answer; the hint stands at the end of the user
-        turn unless told otherwise."""
+        turn unless told otherwise. system: instead of the run's system message."""
         p, question = self.prompts, question.strip()
+        system = p.system if system is None else system
         if not hint:
-            return p.system, fill(p.question, question=question)
+            return system, fill(p.question, question=question)
         if position == "system":
-            return f"{p.system}\n{HINT_LEAD}\n{hint}", fill(p.question, question=question)
-        return p.system, fill(p.hinted or HINTED_USER[lead], question=question, hint=hint)
+            return f"{system}\n{HINT_LEAD}\n{hint}", fill(p.question, question=question)
+        return system, fill(p.hinted or WORDINGS[lead], question=question, hint=hint)
 
-    def hint_user(self, question: str, solution: str) -> tuple[str, str]:
-        """(system, user) messages that ask for hints on three levels."""
-        return self.prompts.hint_system, fill(
-            self.prompts.hint_user, question=question.strip(), solution=solution.strip()
-        )
-
-    def meta_hint_user(self, question: str, solution: str) -> tuple[str, str]:
-        """(system, user) messages that ask for one abstract hint."""
-        return self.prompts.meta_hint_system, fill(
-            self.prompts.hint_user, question=question.strip(), solution=solution.strip()
-        )
-
-    def judge_messages(
-        self, question: str, reference: str, steps: Sequence[str]
-    ) -> tuple[str, str]:
-        """(system, user) messages that ask for the first wrong step."""
-        numbered = "\n".join(f"[{i}] {step}" for i, step in enumerate(steps, 1))
-        return self.prompts.judge_system, fill(
-            self.prompts.judge_user,
-            question=question.strip(),
-            solution=reference.strip(),
-            steps=numbered,
-        )
+    def fill(self, key: str, **values: str) -> str:
+        """A registered text with its placeholders filled in."""
+        return fill(self.prompts.text(key), **values)
 
 
 class Renderer(Messages):
@@ -190,24 +222,24 @@ class Renderer(Messages):
                 ),
             )
         super().__init__(prompts)
-        self.tokenizer, self.template_options = tokenizer, template_options or {}
+        self.tokenizer = tokenizer
+        self.template_options = template_options or {}
 
     @property
     def template(self) -> str:
         """What decides the rendering, for fingerprints."""
-        return self.tokenizer.chat_template
+        return str(self.tokenizer.chat_template)
 
     def text(self, system: str, user: str) -> str:
         """The chat up to where the assistant begins to speak."""
-        return self.chat(
-            ([{"role": "system", "content": system}] if system else [])
-            + [{"role": "user", "content": user}]
-        )
+        messages = [{"role": "system", "content": system}] if system else []
+        return self.chat([*messages, {"role": "user", "content": user}])
 
     def chat(self, messages: list[dict[str, str]]) -> str:
-        return self.tokenizer.apply_chat_template(
+        rendered: str = self.tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=False, **self.template_options
         )
+        return rendered
 
     def ids(self, text: str) -> TokenIds:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -217,12 +249,12 @@ class Renderer(Messages):
         question: str,
         hint: str | None = None,
         *,
-        lead: HintLead = "paper",
+        lead: str = "paper",
         position: HintPosition = "user_end",
+        system: str | None = None,
+        prefix: str = "",
     ) -> TokenIds:
-        """Token ids that ask for an answer, (P,)."""
-        return self.ids(self.text(*self.answer_user(question, hint, lead=lead, position=position)))
-
-    def hint(self, question: str, solution: str) -> TokenIds:
-        """Token ids that ask for hints on three levels, (P,)."""
-        return self.ids(self.text(*self.hint_user(question, solution)))
+        """Token ids that ask for an answer, (P,). prefix: text the answer begins with, put behind
+        the assistant's header; it is part of the prompt, so no completion repeats it."""
+        system, user = self.answer_user(question, hint, lead=lead, position=position, system=system)
+        return self.ids(self.text(system, user) + prefix)

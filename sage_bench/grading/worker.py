@@ -17,15 +17,29 @@ import resource
 import sys
 from collections.abc import Callable
 from functools import cache
+from typing import NotRequired, TypedDict
+
+from sage_bench.grading.verdict import Status
 
 MEMORY_GIB = float(
     os.environ.get("SAGEBENCH_GRADER_MEMORY_GIB", "4")
 )  # of address space, a process
 
 
-def equivalent(gold: str, answer: str) -> dict[str, object]:
-    """{"correct": bool, "status": "ok" | "parse_error"}: math-verify on boxed gold and boxed
-    answer."""
+class Reply(TypedDict):
+    """What a comparer answers. by: what decided; error: what was raised."""
+
+    correct: bool
+    status: Status
+    by: NotRequired[str]
+    error: NotRequired[str]
+
+
+Comparer = Callable[[str, str], Reply]
+
+
+def equivalent(gold: str, answer: str) -> Reply:
+    """math-verify on boxed gold and boxed answer."""
     from math_verify import verify
 
     parsed_gold, parsed_answer = parse_boxed(gold), parse_boxed(answer)
@@ -35,7 +49,7 @@ def equivalent(gold: str, answer: str) -> dict[str, object]:
     return {"correct": False, "status": "parse_error" if unread else "ok"}
 
 
-def metric(gold: str, answer: str) -> dict[str, object]:
+def metric(gold: str, answer: str) -> Reply:
     """math-verify's own metric as SAGE calls it (spec 4.1), its timeouts included."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig
     from math_verify.metric import math_metric
@@ -52,7 +66,7 @@ def metric(gold: str, answer: str) -> dict[str, object]:
         return {"correct": False, "status": "parse_error"}
 
 
-def readable(gold: str, _: str) -> dict[str, object]:
+def readable(gold: str, _: str) -> Reply:
     """{"correct": can math-verify read the gold?, "status": "ok"}."""
     return {"correct": is_gold(gold), "status": "ok"}
 
@@ -82,13 +96,14 @@ def parse_boxed(text: str) -> list[object]:
 
 
 @cache
-def comparer(how: str) -> Callable[[str, str], dict[str, object]]:
+def comparer(how: str) -> Comparer:
     """The function behind "module:function"."""
     module, _, name = how.partition(":")
-    return getattr(importlib.import_module(module), name)
+    found: Comparer = getattr(importlib.import_module(module), name)
+    return found
 
 
-def answer_line(line: str) -> dict[str, object]:
+def answer_line(line: str) -> Reply:
     """The reply to one job; whatever the comparer raises becomes a row that says so."""
     job = json.loads(line)
     try:
@@ -105,7 +120,6 @@ def answer_line(line: str) -> dict[str, object]:
 
 def main() -> None:
     logging.disable(logging.WARNING)  # math-verify warns about the missing timeouts for every row
-    import math_verify
 
     size = int(MEMORY_GIB * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (size, size))

@@ -7,9 +7,29 @@ import re
 from collections.abc import Generator, Sequence
 from typing import Any
 
+from sage_bench.generation.prompts import Messages, register_prompt
 from sage_bench.methods.base import Context
-from sage_bench.methods.hints import protect_latex
 from sage_bench.types import Answer, Problem, Request
+from sage_bench.utils.latex_json import protect_latex
+
+JUDGE_SYSTEM = register_prompt(
+    "judge_system",
+    """\
+You grade the steps of a solution to a mathematical question. You get the question, a reference solution, and a student's \
+response cut into numbered steps. Go through the steps in order and find the first one that is wrong.
+A step is wrong when it computes wrongly, infers what does not follow, misreads the question or contradicts itself. It is \
+not wrong because it takes another valid route, repeats something, is badly written, or tries something it later takes back.
+An unfinished response without a wrong step has no wrong step. You need not solve the question yourself.
+Reply with one JSON object and nothing else:
+{"steps": [{"i": 1, "ok": true}], "first_error": null, "why": "..."}
+first_error is the number of the first wrong step, or null; why says in one sentence how it leads to the wrong answer.""",  # noqa: E501
+    "system message of the step judge",
+)
+JUDGE_USER = register_prompt(
+    "judge_user",
+    "Question:\n{question}\n\nReference solution:\n{solution}\n\nResponse:\n{steps}",
+    "user message of the step judge; {steps} are numbered lines",
+)
 
 # valid judgements of one response: the first wrong step (1-based), or None for no error
 Votes = list["int | None"]
@@ -113,3 +133,14 @@ def reference_text(problem: Problem) -> str:
     return problem.solution or (
         f"The answer is {problem.answer}." if problem.answer else "(none is known)"
     )
+
+
+def judge_messages(
+    messages: Messages, question: str, reference: str, steps: Sequence[str]
+) -> tuple[str, str]:
+    """(system, user) messages that ask for the first wrong step."""
+    numbered = "\n".join(f"[{i}] {step}" for i, step in enumerate(steps, 1))
+    user = messages.fill(
+        JUDGE_USER, question=question.strip(), solution=reference.strip(), steps=numbered
+    )
+    return messages.fill(JUDGE_SYSTEM), user

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from sage_bench.generation.consult import ChatService
-from sage_bench.judges.base import Judge, Judging, Votes, read_judgement, reference_text
+from sage_bench.judges.base import (
+    Judge,
+    Judging,
+    Votes,
+    judge_messages,
+    read_judgement,
+    reference_text,
+)
 from sage_bench.judges.registry import register_judge
 from sage_bench.methods.base import Context
 from sage_bench.types import Consult, Problem, Sample, Sampling
@@ -71,7 +78,8 @@ class OpenAIJudge(Judge):
         return Sampling(0.0 if greedy else self.temperature, 1.0, self.max_tokens)
 
     def _prompt(self, ctx: Context, problem: Problem, steps: Sequence[str]) -> str:
-        system, user = ctx.renderer.judge_messages(problem.question, reference_text(problem), steps)
+        reference = reference_text(problem)
+        system, user = judge_messages(ctx.renderer, problem.question, reference, steps)
         return self.sampler.render(
             [{"role": "system", "content": system}, {"role": "user", "content": user}]
         )

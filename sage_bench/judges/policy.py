@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from sage_bench.generation.model_folders import model_path
 from sage_bench.generation.registry import SAMPLERS
 from sage_bench.generation.samplers.base import Sampler
-from sage_bench.judges.base import Judge, Judging, Votes, read_judgement, reference_text
+from sage_bench.judges.base import (
+    Judge,
+    Judging,
+    Votes,
+    judge_messages,
+    read_judgement,
+    reference_text,
+)
 from sage_bench.judges.registry import register_judge
 from sage_bench.methods.base import Context
 from sage_bench.types import Completion, Consult, Problem, Prompt, Request, Sample, Sampling
@@ -72,7 +79,8 @@ class PolicyJudge(Judge):
         return [Consult(self.other, ask, purpose="judge") for ask in asks]
 
     def _prompt(self, ctx: Context, problem: Problem, steps: Sequence[str]) -> Prompt:
-        system, user = ctx.renderer.judge_messages(problem.question, reference_text(problem), steps)
+        reference = reference_text(problem)
+        system, user = judge_messages(ctx.renderer, problem.question, reference, steps)
         if self.other is None:
             return ctx.renderer.ids(ctx.renderer.text(system, user))
         chat = [{"role": "system", "content": system}, {"role": "user", "content": user}]

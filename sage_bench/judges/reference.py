@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 
+from sage_bench.grading.verdict import Grader
 from sage_bench.judges.arithmetic import OTHER_ARITHMETIC, equations
 from sage_bench.judges.base import Judge, Judging
 from sage_bench.judges.expression import tokenize
 from sage_bench.judges.registry import register_judge
-from sage_bench.methods.base import Context, Grader
+from sage_bench.methods.base import Context
 from sage_bench.types import Problem
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")

@@ -1,57 +1,35 @@
 """A method is a generator over one problem. This file is all a method needs to know of the world.
 
-`roll(problem)` yields lists of requests and is sent lists of answers; it returns a `Group`.
-`credit(group)` is pure and returns rows. `collect` (see `sage_bench.methods.driver`) runs many such
-generators at once.
+`roll(problem)` yields lists of requests and is sent lists of answers; it returns a `Group`, or a
+list of them. `credit(group)` is pure and returns rows. `collect` (see `sage_bench.methods.driver`)
+runs many such generators at once. What a method may bring beyond that (weights of its rows, a loss,
+numbers for the log, a picture for the report) are hooks of `Method` whose defaults do nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
-from sage_bench.generation.prompts import HintLead, HintPosition, Renderer
-from sage_bench.methods.driver import Collected, Runner, Usage, collect, drive, together
-from sage_bench.methods.hints import leaks_answer, parse_hints
-from sage_bench.types import (
-    Answer,
-    Completion,
-    Group,
-    Problem,
-    Request,
-    Row,
-    Sample,
-    Sampling,
-    TokenIds,
-)
+from sage_bench.generation.prompts import HintPosition, Renderer
+from sage_bench.grading.verdict import Grader
+from sage_bench.methods.columns import Column
+from sage_bench.methods.hooks import Measured, UpdateHooks
+from sage_bench.methods.objective import Objective
+from sage_bench.methods.registry import DIAGNOSTICS
+from sage_bench.types import Answer, Completion, Group, Problem, Request, Row, Sampling, TokenIds
 from sage_bench.utils.errors import SageBenchError, UsageError, did_you_mean
 
-__all__ = [
-    "Attempt",
-    "Collected",
-    "Context",
-    "Hints",
-    "Method",
-    "MethodConfig",
-    "Program",
-    "Runner",
-    "Usage",
-    "collect",
-    "drive",
-    "make_config",
-    "switch",
-    "together",
-]
-
-Program = Generator[list[Request], list[Answer], Group]
-Hints = Generator[list[Request], list[Answer], "list[str | None]"]
+Program: TypeAlias = Generator[list[Request], list[Answer], Group]
+Roll: TypeAlias = Generator[list[Request], list[Answer], Group | list[Group]]
+Hints: TypeAlias = Generator[list[Request], list[Answer], list[str | None]]
 
 
 # ---- switches -----------------------------------------------------------------------------------
@@ -90,27 +68,15 @@ class MethodConfig(BaseModel):
     def _follow_variant(cls, given: Any) -> Any:
         if not isinstance(given, dict) or given.get("variant", "paper") != "code":
             return given
-        code = {
-            n: f.json_schema_extra["code"]
-            for n, f in cls.model_fields.items()
-            if f.json_schema_extra and "code" in f.json_schema_extra
-        }
+        code = {}
+        for name, info in cls.model_fields.items():
+            extra = info.json_schema_extra
+            if isinstance(extra, dict) and "code" in extra:
+                code[name] = extra["code"]
         return {**code, **given}
 
 
 # ---- what a method is given ---------------------------------------------------------------------
-class Verdict(Protocol):
-    """What a grader says of one answer: `correct` and a `status` (ok, no_answer, parse_error,
-    timeout, crash)."""
-
-    correct: bool
-    status: str
-
-
-class Grader(Protocol):
-    def grade(self, gold: str, texts: Sequence[str]) -> Sequence[Verdict]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One group that was sampled on the way: its hint level and mean reward."""
@@ -121,8 +87,7 @@ class Attempt:
 
 @dataclass
 class Context:
-    """What the harness gives a method: rendering, rewards, hint writing. It holds no model and no
-    device.
+    """What the harness gives a method: rendering and rewards. It holds no model and no device.
 
     events and trail: what happened on the way, per problem uid, for the ledger (`hint_leak`, ...;
     groups verified).
@@ -150,18 +115,28 @@ class Context:
 
     def text(self, tokens: TokenIds) -> str:
         """The completion as text, end tokens and other specials left out."""
-        return self.renderer.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        text: str = self.renderer.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return text
 
     def prompt(
         self,
         problem: Problem,
         hint: str | None = None,
         *,
-        lead: HintLead = "paper",
+        lead: str = "paper",
         position: HintPosition = "user_end",
+        system: str | None = None,
+        prefix: str = "",
     ) -> TokenIds:
-        """Token ids of the answering prompt, (P,)."""
-        return self.renderer.answer(problem.question, hint, lead=lead, position=position)
+        """Token ids of the answering prompt, (P,).
+
+        lead: wording of the user turn that carries the hint; position: where it stands. system:
+        instead of the run's system message. prefix: text that the answer begins with; it belongs to
+        the prompt, so completions do not repeat it and the grader does not see it.
+        """
+        return self.renderer.answer(
+            problem.question, hint, lead=lead, position=position, system=system, prefix=prefix
+        )
 
     def verify(
         self, problem: Problem, completions: Sequence[Completion], level: int = 0
@@ -185,71 +160,15 @@ class Context:
             return None
         return self.renderer.ids(text) + (self.renderer.tokenizer.eos_token_id,)
 
-    def write_hints(
-        self,
-        problem: Problem,
-        *,
-        temperature: float = 0.0,
-        attempts: int = 2,
-        levels: int = 3,
-        only: int | None = None,
-    ) -> Hints:
-        """The policy writes itself hints from the reference solution: `hints = yield from
-        ctx.write_hints(problem)`.
 
-        Returns one hint a level (None where a level is missing or was refused), or an empty list.
-        only: the one level that will be used; writing ends where the next one begins, and the
-        others are None. A text that does not parse, or whose hint contains the final answer, is
-        asked for once more (`attempts` in all; at temperature 0 the repeat is drawn at 1, since
-        greedy would repeat itself). Every failure is recorded with its reason.
-        """
-        if not problem.solution:
-            self.record(problem, "hint_no_solution")
-            return []
-        prompt = self.renderer.hint(problem.question, problem.solution)
-        if len(prompt) > self.max_prompt_tokens:
-            self.record(problem, "hint_prompt_too_long")
-            return []
-        wanted = range(levels) if only is None else (only - 1,)
-        stop = () if only is None or only == levels else (f'"level_{only + 1}"',)
-        best: list[str | None] = []
-        for attempt in range(attempts):
-            sampling = Sampling(
-                temperature if attempt == 0 else max(temperature, 1.0),
-                1.0,
-                self.hint_max_tokens,
-                stop,
-            )
-            ((completion,),) = yield [Sample(prompt, 1, sampling, purpose="hint")]
-            parsed = parse_hints(self.text(completion.tokens), levels)
-            hints = [
-                self._refuse_leak(problem, h) if i in wanted else None
-                for i, h in enumerate(parsed.levels)
-            ]
-            if parsed.status != "ok" and (only is None or parsed.levels[only - 1] is None):
-                self.record(problem, f"hint_{parsed.status}")
-            if sum(h is not None for h in hints) > sum(h is not None for h in best):
-                best = hints
-            if best and all(best[i] for i in wanted):
-                break
-        if not any(best):
-            self.record(problem, "hint_failed")
-            return []
-        return best
+class Method(UpdateHooks):
+    """Base of all backends: implement `roll` and `credit`; the rest are hooks that do nothing.
 
-    def _refuse_leak(self, problem: Problem, hint: str | None) -> str | None:
-        if hint is not None and leaks_answer(hint, problem.answer, problem.question):
-            self.record(problem, "hint_leak")
-            return None
-        return hint
-
-
-class Method:
-    """Base of all backends: implement `roll` and `credit`.
-
-    needs: engine capabilities, checked before the first step. Config: the switches. objective:
-    constants of `Objective` this method changes. uses_progress: it reads `ctx.progress`, so the
-    planned number of steps is part of what it does.
+    needs: engine capabilities, checked before the first step: "sample", "score", and "policy" for
+    requests of the method's own. Config: the switches. objective: constants of `Objective` this
+    method changes. uses_progress: it reads `ctx.progress`, so the planned number of steps is part
+    of what it does. Hooks of the update (`row_weights`, `row_metrics`, `token_loss`):
+    `sage_bench.methods.hooks`.
 
     For `sage-bench ls backends --verbose` and docs/methods.md: source: paper, equation and code
     commit. columns: of the data it reads besides question and answer. notes: what differs between
@@ -258,7 +177,7 @@ class Method:
 
     needs: ClassVar[frozenset[str]] = frozenset({"sample"})
     source: ClassVar[str] = ""
-    columns: ClassVar[tuple[str, ...]] = ()
+    columns: ClassVar[tuple[Column, ...]] = ()
     notes: ClassVar[tuple[str, ...]] = ()
     objective: ClassVar[dict[str, Any]] = {}
     uses_progress: ClassVar[bool] = False
@@ -266,11 +185,12 @@ class Method:
 
     def __init__(self, ctx: Context, config: MethodConfig | None = None, **switches: Any):
         self.ctx = ctx
-        self.cfg = config or make_config(type(self), switches)
+        self.cfg: Any = config or make_config(type(self), switches)
         self.prepared: dict[str, Any] = {}
 
-    def roll(self, problem: Problem) -> Program:
-        """Generator: yields requests, is sent answers, returns the problem's group."""
+    def roll(self, problem: Problem) -> Roll:
+        """Generator: yields lists of requests, is sent lists of answers, returns the problem's
+        group, or several (guided and plain samples that are both trained on, say)."""
         raise NotImplementedError
 
     def credit(self, group: Group) -> list[Row]:
@@ -278,7 +198,33 @@ class Method:
         them."""
         raise NotImplementedError
 
-    refills = 0
+    def row_metrics(
+        self, rows: Sequence[Row], ratios: Sequence[Tensor], objective: Objective
+    ) -> Measured:
+        """The registered diagnostics. A method with numbers of its own adds them:
+        `{**super().row_metrics(rows, ratios, objective), "mine": [...]}`."""
+        measured: dict[str, Sequence[float]] = {}
+        for _, diagnostic in DIAGNOSTICS.items():
+            measured |= diagnostic.measure(rows, ratios, objective)
+        return measured
+
+    def describe_completion(self, group: Group, i: int) -> Mapping[str, Any]:
+        """JSON-able facts of completion `i` beyond its text and reward (the weight of every token,
+        say), by name. completions.jsonl keeps them, as one list a name; groups with such facts are
+        kept first. Called for few groups."""
+        return {}
+
+    @classmethod
+    def report_html(cls, runs: Mapping[str, Path]) -> str:
+        """A section of the HTML report: an `<h2>` and what follows. runs: folders of the training
+        runs whose method has this very function, by their names in the report. An empty string adds
+        nothing. Escape what was generated."""
+        return ""
+
+    @property
+    def refills(self) -> int:
+        """How often, at most, fresh prompts are rolled out in place of groups not kept."""
+        return 0
 
     def keep(self, group: Group) -> bool:
         """Whether a group stays in the batch. Up to `refills` times, fresh prompts are rolled out

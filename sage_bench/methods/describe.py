@@ -1,26 +1,27 @@
-"""What each backend and each judge is, from its own metadata: one source for `ls`, the dry run and
-docs/methods.md."""
+"""What each backend is, from its own metadata: one source for `ls`, the dry run and
+docs/methods.md (whose last section, on judges, is `sage_bench.judges.describe`'s)."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any, Literal, get_args, get_origin
 
-from sage_bench.judges.registry import JUDGES
+from sage_bench.generation.prompts import OneOf
 from sage_bench.methods.base import Method, MethodConfig
 from sage_bench.methods.objective import Objective
 from sage_bench.methods.registry import BACKENDS
 
 COMMAND = "sage-bench ls backends --markdown"
-OURS = ("sage_bench.backends.", "sage_bench.judges.")
+OURS = "sage_bench.backends."
 UNSTATED = "not stated"
 
 INTRO = f"""\
 # Methods
 
 <!-- Written by `{COMMAND} > docs/methods.md`. Do not edit: the text is metadata of backends/*.py and an introduction in
-sage_bench/describe.py, and a test compares. -->
+sage_bench/methods/describe.py, and a test compares. -->
 
 A backend is one training method, in one file of `backends/`: a generator that asks for completions of one problem and returns a
 group of them, and a pure function that turns the group into advantages. Everything else (sampling, verification, the update,
@@ -73,22 +74,18 @@ def values(kind: Any, limits: Iterable[Any] = ()) -> str:
     """
     if get_origin(kind) is Literal:
         return ", ".join(map(str, get_args(kind)))
-    parts = [p for p in get_args(kind) if get_origin(kind) is not dict] or [kind]
-    names = [
-        {type(None): "null", bool: "true, false"}.get(p) or getattr(p, "__name__", str(p))
-        for p in parts
-    ]
+    words = {type(None): "null", bool: "true, false"}
+    parts = [kind] if get_origin(kind) is dict else get_args(kind) or [kind]
+    names = [words.get(p) or getattr(p, "__name__", str(p)) for p in parts]
     for limit in limits:
-        names += [
-            f"{sign} {bound:g}"
-            for sign, key in ((">", "gt"), (">=", "ge"), ("<", "lt"), ("<=", "le"))
-            if (bound := getattr(limit, key, None)) is not None
-        ]
-        names = (
-            str(limit.pattern).strip("^$()").split("|")
-            if getattr(limit, "pattern", None)
-            else names
-        )
+        if isinstance(limit, OneOf):
+            return ", ".join(sorted(limit.names()))
+        if getattr(limit, "pattern", None):
+            return ", ".join(str(limit.pattern).strip("^$()").split("|"))
+        for sign, key in ((">", "gt"), (">=", "ge"), ("<", "lt"), ("<=", "le")):
+            bound = getattr(limit, key, None)
+            if bound is not None:
+                names.append(f"{sign} {bound:g}")
     return ", ".join(names)
 
 
@@ -110,15 +107,16 @@ def backend(name: str) -> dict[str, Any]:
     method: type[Method] = BACKENDS.get(name)
     own, base = lineage(method)
 
-    def said(key: str, default: Any) -> Any:
+    def declared(key: str, default: Any) -> Any:
         return next((vars(c)[key] for c in own if key in vars(c)), default)
 
     return {
         "name": name,
         "about": about(method),
         "needs": sorted(method.needs),
-        "columns": list(said("columns", ())),
-        "source": said("source", ""),
+        "columns": [str(column) for column in declared("columns", ())],
+        "reads": [asdict(column) for column in declared("columns", ())],
+        "source": declared("source", ""),
         "builds_on": base,
         "objective": dict(method.objective),
         "uses_progress": method.uses_progress,
@@ -133,29 +131,6 @@ def backends() -> list[dict[str, Any]]:
     return [backend(name) for name in BACKENDS.names()]
 
 
-def judge(name: str) -> dict[str, Any]:
-    """What a judge says of itself, and its options with their defaults."""
-    made: Callable[..., Any] = JUDGES.get(name)
-    parameters = inspect.signature(made).parameters.values()
-    named = [
-        f"{p.name}={shown(p.default)}" if p.default is not p.empty else p.name
-        for p in parameters
-        if p.kind is not p.VAR_KEYWORD
-    ]
-    more = "endpoint options" if any(p.kind is p.VAR_KEYWORD for p in parameters) else ""
-    return {
-        "name": name,
-        "about": about(made),
-        "options": [*named, *([more] if more else [])],
-        "module": made.__module__,
-        "place": JUDGES.place(name),
-    }
-
-
-def judges() -> list[dict[str, Any]]:
-    return [judge(name) for name in JUDGES.names()]
-
-
 def shown(value: Any) -> str:
     """A value as one would type it.
 
@@ -167,8 +142,8 @@ def shown(value: Any) -> str:
 
 # ---- docs/methods.md ----------------------------------------------------------------------------
 def markdown(all_registered: bool = False) -> str:
-    """The document: ours, or all backends and judges that are registered (those of `--backend-file`
-    and of plugins too)."""
+    """The document, but for its section on judges: our backends, or all that are registered (those
+    of `--backend-file` and of plugins too)."""
     rows = [r for r in backends() if all_registered or r["module"].startswith(OURS)]
     common = switches(MethodConfig)
     lines = [
@@ -177,7 +152,7 @@ def markdown(all_registered: bool = False) -> str:
         "",
         "| backend | idea |",
         "|---|---|",
-        *(f"| [`{r['name']}`](#{r['name']}) | {_cell(r['about'])} |" for r in rows),
+        *(f"| [`{r['name']}`](#{r['name']}) | {cell(r['about'])} |" for r in rows),
         "",
     ]
     lines += ["## Switches of every backend", "", *_table(common), ""]
@@ -185,22 +160,6 @@ def markdown(all_registered: bool = False) -> str:
     for row in rows:
         inherited = defaults.get(row["builds_on"], {s["name"]: s for s in common})
         lines += [*_section(row, [s for s in row["switches"] if inherited.get(s["name"]) != s]), ""]
-    lines += [
-        "## Judges",
-        "",
-        (
-            "Who finds the first wrong step of a response, for `sgpo`: `method.judge=NAME"
-            " method.judge_options={...}`."
-        ),
-        "",
-    ]
-    lines += ["| judge | what it does | options |", "|---|---|---|"]
-    lines += [
-        f"| `{j['name']}` | {_cell(j['about'])} |"
-        f" {', '.join(f'`{o}`' for o in j['options']) or 'none'} |"
-        for j in judges()
-        if all_registered or j["module"].startswith(OURS)
-    ]
     return "\n".join(lines) + "\n"
 
 
@@ -248,11 +207,11 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
     for s in rows:
         dispute = f"`{shown(s['paper'])}` / `{shown(s['code'])}`" if "paper" in s else ""
         lines.append(
-            f"| `{s['name']}` | `{shown(s['default'])}` | {_cell(s['values'])} | {dispute} |"
-            f" {_cell(s['help'])} |"
+            f"| `{s['name']}` | `{shown(s['default'])}` | {cell(s['values'])} | {dispute} |"
+            f" {cell(s['help'])} |"
         )
     return lines
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")

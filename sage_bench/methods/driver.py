@@ -9,22 +9,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
-from sage_bench.types import (
-    Answer,
-    Completion,
-    Consult,
-    Group,
-    Problem,
-    Request,
-    Row,
-    Saliency,
-    Sample,
-)
+from sage_bench.methods.base import Method
+from sage_bench.types import Answer, Completion, Consult, Group, Problem, Request, Row, Sample
 
-if TYPE_CHECKING:
-    from sage_bench.methods.base import Method
+AnyProgram: TypeAlias = Generator[list[Request], list[Answer], Any]
 
 
 class Runner(Protocol):
@@ -50,14 +40,13 @@ class Usage:
     def add(self, ask: Sample, completions: Sequence[Completion]) -> None:
         tokens = sum(len(c.tokens) for c in completions)
         if ask.purpose == "hint":
-            self.hint_calls, self.hint_tokens = (
-                self.hint_calls + len(completions),
-                self.hint_tokens + tokens,
-            )
+            self.hint_calls += len(completions)
+            self.hint_tokens += tokens
         elif ask.purpose == "judge":
             self.judge_calls += len(completions)
         else:
-            self.rollouts, self.tokens = self.rollouts + len(completions), self.tokens + tokens
+            self.rollouts += len(completions)
+            self.tokens += tokens
             self.truncated += sum(c.finish == "length" for c in completions)
 
     def consulted(self, ask: Consult) -> None:
@@ -68,25 +57,34 @@ class Usage:
 
 @dataclass(slots=True)
 class Collected:
-    """One problem's way through a step."""
+    """One group's way through a step.
+
+    usage: what its problem cost; groups of one problem share it. part: 0-based number of the group
+    among those of its problem.
+    """
 
     group: Group
     rows: list[Row]
     usage: Usage
+    part: int = 0
 
 
 def drive(
-    programs: Sequence[Generator], problems: Sequence[Problem], engine: Runner, *, step: int = 0
+    programs: Sequence[AnyProgram],
+    problems: Sequence[Problem],
+    engine: Runner,
+    *,
+    step: int = 0,
 ) -> tuple[list[Any], list[Usage]]:
     """Run generators, one a problem, to their ends in batched rounds. Returns (what each returned,
     what each cost).
 
-    Sample requests are stamped with (step, problem uid, number of the request within its problem),
-    from which the engine
-    derives seeds: what a problem draws does not depend on which others are in the batch. Every rank
-    of a distributed engine calls this with its own programs and leaves it together with the others.
+    Requests are stamped with (step, problem uid, number of the request within its problem), from
+    which the engine derives seeds: what a problem draws does not depend on which others are in the
+    batch. Every rank of a distributed engine calls this with its own programs and leaves it
+    together with the others.
     """
-    live: dict[int, Generator] = dict(enumerate(programs))
+    live: dict[int, AnyProgram] = dict(enumerate(programs))
     asks: dict[int, list[Request]] = {}
     done: dict[int, Any] = {}
     usage = [Usage() for _ in problems]
@@ -94,20 +92,16 @@ def drive(
 
     def advance(i: int, answers: list[Answer] | None) -> None:
         try:
-            requests = live[i].send(answers)
+            # a generator is started by sending None
+            requests = live[i].send(answers)  # type: ignore[arg-type]
         except StopIteration as stop:
             done[i] = stop.value
             del live[i]
             return
-        stamped: list[Request] = []
+        asks[i] = []
         for ask in requests:
-            stamped.append(
-                replace(ask, key=(step, problems[i].uid, asked[i]))
-                if isinstance(ask, Sample | Saliency)
-                else ask
-            )
+            asks[i].append(ask.stamped((step, problems[i].uid, asked[i])))
             asked[i] += 1
-        asks[i] = stamped
 
     for i in list(live):
         advance(i, None)
@@ -119,7 +113,7 @@ def drive(
             usage[i].rounds += 1
             for ask, answer in zip(asks[i], mine, strict=True):
                 if isinstance(ask, Sample):
-                    usage[i].add(ask, answer)  # type: ignore[arg-type]
+                    usage[i].add(ask, answer)
                 elif isinstance(ask, Consult):
                     usage[i].consulted(ask)
             advance(i, mine)
@@ -145,7 +139,9 @@ def _answers(asks: list[Request], engine: Runner) -> list[Answer]:
     return out
 
 
-def together(programs: Sequence[Generator]) -> Generator[list[Request], list[Answer], list[Any]]:
+def together(
+    programs: Sequence[AnyProgram],
+) -> Generator[list[Request], list[Answer], list[Any]]:
     """Run several programs of one problem side by side, their requests in shared rounds: `groups =
     yield from together([...])`."""
     returned: list[Any] = [None] * len(programs)
@@ -154,7 +150,7 @@ def together(programs: Sequence[Generator]) -> Generator[list[Request], list[Ans
     def advance(i: int, answers: list[Answer] | None) -> None:
         pending.pop(i, None)
         try:
-            pending[i] = programs[i].send(answers)
+            pending[i] = programs[i].send(answers)  # type: ignore[arg-type]
         except StopIteration as stop:
             returned[i] = stop.value
 
@@ -171,9 +167,19 @@ def together(programs: Sequence[Generator]) -> Generator[list[Request], list[Ans
 def collect(
     method: Method, problems: Sequence[Problem], engine: Runner, *, step: int = 0
 ) -> list[Collected]:
-    """Roll out and credit one batch of problems; their order is kept (see `drive`)."""
-    groups, usage = drive([method.roll(p) for p in problems], problems, engine, step=step)
-    return [
-        Collected(group, method.credit(group), used)
-        for group, used in zip(groups, usage, strict=True)
-    ]
+    """Roll out and credit one batch of problems; their order is kept (see `drive`). One entry a
+    group: a problem whose `roll` returned several has several entries, one after the other."""
+    returned, usage = drive([method.roll(p) for p in problems], problems, engine, step=step)
+    items = []
+    for groups, used in zip(returned, usage, strict=True):
+        for part, group in enumerate(groups if isinstance(groups, list) else [groups]):
+            items.append(Collected(group, named_apart(method.credit(group), part), used, part))
+    return items
+
+
+def named_apart(rows: list[Row], part: int) -> list[Row]:
+    """Rows of a problem's further groups under names of their own: weights and numbers a group need
+    to tell them from the first one's."""
+    if part == 0:
+        return rows
+    return [replace(row, group=f"{row.group}#{part}") for row in rows]

@@ -1,9 +1,8 @@
-"""Statistics that hold: clustered standard errors, pass@k, maj@k, macro averages, paired tests,
-training seeds. Pure functions of arrays.
+"""Statistics that hold: clustered errors, pass@k, maj@k, averages, paired tests, training seeds.
 
-The unit of resampling is the question: samples of one question are not independent. `Scores` maps a
-benchmark to the score of each of its questions, (N,) in [0, 1]; the order of questions is the same
-for all methods that are compared.
+Pure functions of arrays. The unit of resampling is the question: samples of one question are not
+independent. `Scores` maps a benchmark to the score of each of its questions, (N,) in [0, 1]; the
+order of questions is the same for all methods that are compared.
 
 `means`: averages, their standard errors and intervals. `samples`: what k samples of a question are
 worth. `pairs`: A against B on the same questions. `seeds`: training seeds as a level of their own.

@@ -8,9 +8,11 @@ from sage_bench.methods.registry import BACKENDS
 
 
 def deviations(config: MethodConfig) -> list[tuple[str, object, object, object]]:
-    """Switches on which paper and released code disagree: (name, value that is on, paper's,
-    code's)."""
-    out = []
+    """Switches on which paper and released code disagree.
+
+    Each is (name, the value that is on, the paper's, the code's).
+    """
+    out: list[tuple[str, object, object, object]] = []
     for name, field in type(config).model_fields.items():
         extra = field.json_schema_extra
         if isinstance(extra, dict) and "paper" in extra:

@@ -9,7 +9,7 @@ from scripted import HINTS, ScriptedEngine, context, problem
 from sage_bench.backends.grpo import GRPO
 from sage_bench.backends.sage import SAGE, SAGELight
 from sage_bench.backends.sft import SFT
-from sage_bench.methods.base import collect, drive
+from sage_bench.methods.driver import collect, drive
 from sage_bench.types import Kind
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage_bench.methods.hints import leaks_answer, parse_hints, protect_latex
+from sage_bench.backends.sage.hints import leaks_answer, parse_hints
+from sage_bench.utils.latex_json import protect_latex
 
 GOOD = ("a", "b", "c")
 

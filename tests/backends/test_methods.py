@@ -13,12 +13,13 @@ from sage_bench.backends.controls import DAPO, DrGRPO, GRPOMore, RandomReward
 from sage_bench.backends.hint import HINT
 from sage_bench.backends.luffy import LUFFY
 from sage_bench.backends.oar import OARG, OARP
+from sage_bench.backends.oar.saliency import Saliency
 from sage_bench.backends.sage import SAGE
 from sage_bench.backends.scaf_grpo import ScafGRPO
 from sage_bench.backends.sgpo import SGPO
-from sage_bench.judges.steps import logistic_reward
-from sage_bench.methods.base import collect
-from sage_bench.types import Kind, Saliency, Sample
+from sage_bench.backends.sgpo.steps import logistic_reward
+from sage_bench.methods.driver import collect
+from sage_bench.types import Kind, Sample
 from sage_bench.utils.errors import UsageError
 
 REFERENCE = "3+4=7\n7*2=14\n14-2=12\n\\boxed{12}"

@@ -9,10 +9,10 @@ from conftest import ARCHITECTURES
 from test_local_learner import gradient, make_rows
 
 from sage_bench.backends.oar import saliency
-from sage_bench.backends.oar.saliency import gradient_saliency, perturbation_saliency
+from sage_bench.backends.oar.saliency import Saliency, gradient_saliency, perturbation_saliency
 from sage_bench.config.schema import OptimConfig
 from sage_bench.engines.local.engine import LocalEngine
-from sage_bench.types import Saliency, Sample, Sampling, Score
+from sage_bench.types import Sample, Sampling, Score
 from sage_bench.utils.seeds import derive_seed
 
 OUTCOMES = ("last", "answer_mean", "answer_joint")

@@ -3,7 +3,6 @@ AAPO."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import log
 from unittest import mock
 
@@ -13,13 +12,14 @@ from scripted import EqualText, ScriptedEngine, context, problem
 from vectors import Given, close, consumes, tensor
 
 from sage_bench.backends.hint import HINT
-from sage_bench.backends.hint.affinity import Affinity, affinity
+from sage_bench.backends.hint.affinity import Affinity, AffinityRow, affinity
 from sage_bench.config.schema import OptimConfig
-from sage_bench.engines.local.forward import log_probs
 from sage_bench.engines.local.learner import Learner
+from sage_bench.generation.local.forward import log_probs
 from sage_bench.generation.local.policy import Policy
 from sage_bench.methods.advantage import group_advantage
-from sage_bench.methods.base import Context, collect
+from sage_bench.methods.base import Context
+from sage_bench.methods.driver import collect
 from sage_bench.methods.objective import Objective, row_weights, token_loss
 from sage_bench.types import Completion, Kind, Row, Sampling
 
@@ -122,7 +122,7 @@ def trained_on(given: Given, plain: list[int], hinted: list[int], said: list[lis
         )[1]
     )
     with mock.patch("sage_bench.engines.local.learner.log_probs", spy):
-        learner.gradient(learner._with_old(item.rows), Objective())
+        learner.gradient(learner._with_old(item.rows), Objective(), hooks=HINT(ctx))
     return item.group.prompt, item.rows, pairs
 
 
@@ -164,7 +164,7 @@ def aapo_loss(
     with torch.no_grad():
         logp = log_probs(policy, [((6, 7, 8), t) for t in tokens])[0].split(lengths)
     rows = [
-        Row(
+        AffinityRow(
             (6, 7, 8),
             t,
             tensor([a] * len(t)),
@@ -175,7 +175,8 @@ def aapo_loss(
         for t, a, lp, r in zip(tokens, adv, logp, ratio, strict=True)
     ]
     objective = Objective(clip_low=eps, clip_high=eps, dual_clip=None, aggregation="seq-mean")
-    return Learner(policy, OptimConfig()).gradient(rows, objective)
+    hint = HINT(context(given.renderer))
+    return Learner(policy, OptimConfig()).gradient(rows, objective, hooks=hint)
 
 
 def time_constant(clip: float) -> float:
@@ -233,17 +234,20 @@ def clipped(eps: float) -> Objective:
 def test_lambda_zero_is_plain_grpo_on_hinted_groups(given):
     case = given.groups["hint.H4_affinity_and_aapo"]["cases"][0]
     rows = [
-        Row((6, 7), (8, 9), tensor([1.0, 1.0]), "g", old_logp=tensor([-9.0, -0.1]), affinity=power)
+        AffinityRow(
+            (6, 7), (8, 9), tensor([1.0, 1.0]), "g", old_logp=tensor([-9.0, -0.1]), affinity=power
+        )
         for power in (0.0, 1.0)
     ]
     plain, weighed = (
         Learner(given.policy(dtype=torch.float64), OptimConfig()).gradient(
-            [r], clipped(case["eps"])
+            [r], clipped(case["eps"]), hooks=HINT(context(given.renderer))
         )
         for r in rows
     )
     unmarked = Learner(given.policy(dtype=torch.float64), OptimConfig()).gradient(
-        [replace(rows[0], affinity=0.0)], clipped(case["eps"])
+        [Row(rows[0].prompt, rows[0].tokens, rows[0].advantage, "g", old_logp=rows[0].old_logp)],
+        clipped(case["eps"]),
     )
     assert plain == pytest.approx(unmarked)
     assert abs(weighed) < abs(plain)

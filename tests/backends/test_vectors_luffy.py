@@ -16,7 +16,8 @@ from sage_bench.backends.luffy import LUFFY
 from sage_bench.config.schema import TrainConfig
 from sage_bench.engines.local.learner import split_updates
 from sage_bench.methods.advantage import group_advantage
-from sage_bench.methods.base import MethodConfig, collect
+from sage_bench.methods.base import MethodConfig
+from sage_bench.methods.driver import collect
 from sage_bench.methods.objective import Objective, row_weights, token_loss
 from sage_bench.types import Kind, Row, Sampling
 

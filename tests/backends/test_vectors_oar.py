@@ -13,15 +13,17 @@ from vectors import Given, close, consumes, tensor
 
 from sage_bench.backends.oar import OARG, saliency
 from sage_bench.backends.oar.saliency import (
+    Saliency,
     change,
     gradient_saliency,
     perturbation_saliency,
     reading,
 )
 from sage_bench.methods.advantage import effective_share, token_weights
-from sage_bench.methods.base import Context, collect
+from sage_bench.methods.base import Context
+from sage_bench.methods.driver import collect
 from sage_bench.methods.objective import Objective, row_weights, token_loss
-from sage_bench.types import Completion, Saliency, Sample, Sampling
+from sage_bench.types import Completion, Sample, Sampling
 
 
 @consumes("oar.O1_importance_last_KL", prose=["formula"])

@@ -14,15 +14,15 @@ from sage_bench.backends.scaf_grpo import TIERS, ScafGRPO
 from sage_bench.config.schema import OptimConfig
 from sage_bench.engines.local.optim import learning_rate
 from sage_bench.methods.advantage import group_advantage
-from sage_bench.methods.base import Collected, collect
+from sage_bench.methods.driver import Collected, collect
 from sage_bench.methods.objective import Objective, row_weights, token_loss
 from sage_bench.training.batches import steps_per_epoch
 from sage_bench.types import Kind
 
 ITEMS = {
-    "knowledge": "ka kb kc kd".split(),
-    "planning": "pa pb pc pd".split(),
-    "solution_parts": "sa sb sc sd".split(),
+    "knowledge": ["ka", "kb", "kc", "kd"],
+    "planning": ["pa", "pb", "pc", "pd"],
+    "solution_parts": ["sa", "sb", "sc", "sd"],
 }
 HINT = re.compile(r"(Knowledge|Planning|Solution) Hints: ((?:\w\w ?)+)")
 

@@ -13,15 +13,15 @@ from sgpo_theory import ascend, lemma, no_signal, path, population_gradient
 from vectors import Given, close, consumes, tensor
 
 from sage_bench.backends.sgpo import PRESETS, SGPO
-from sage_bench.judges.steps import (
+from sage_bench.backends.sgpo.steps import (
     length_score,
     logistic_reward,
-    majority,
     split_steps,
     trajectory_score,
 )
+from sage_bench.judges.steps import majority
 from sage_bench.methods.advantage import group_advantage
-from sage_bench.methods.base import collect
+from sage_bench.methods.driver import collect
 
 STEPS = 10  # of every wrong response below
 STD = {

@@ -9,11 +9,11 @@ import torch
 from conftest import ARCHITECTURES
 
 from sage_bench.config.schema import OptimConfig
-from sage_bench.engines.local import forward
 from sage_bench.engines.local.engine import LocalEngine
-from sage_bench.engines.local.forward import log_probs
 from sage_bench.engines.local.learner import Learner, micro_batches, split_updates
 from sage_bench.engines.local.optim import MasterAdamW, learning_rate
+from sage_bench.generation.local import forward
+from sage_bench.generation.local.forward import log_probs
 from sage_bench.methods.objective import Objective, row_weights, token_loss
 from sage_bench.types import Kind, Row
 from sage_bench.utils.errors import TrainingError

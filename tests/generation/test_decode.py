@@ -6,9 +6,9 @@ import pytest
 import torch
 from conftest import ARCHITECTURES
 
-from sage_bench.engines.local.forward import log_probs
 from sage_bench.generation.local.cache import GrowingLayer
 from sage_bench.generation.local.decode import Decoder, choose
+from sage_bench.generation.local.forward import log_probs
 from sage_bench.generation.local.rng import uniform
 from sage_bench.types import Sample, Sampling
 from sage_bench.utils.errors import SageBenchError

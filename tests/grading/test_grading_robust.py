@@ -22,10 +22,10 @@ from sage_bench.grading.graders.robust import Robust
 from sage_bench.grading.graders.string import String
 from sage_bench.grading.pool import Pool
 from sage_bench.grading.robust import equivalent, readable
-from sage_bench.grading.robust.clean import clean
-from sage_bench.grading.robust.compare import same_reading
-from sage_bench.grading.robust.nodes import Unreadable
-from sage_bench.grading.robust.reader import read
+from sage_bench.grading.robust.text.clean import clean
+from sage_bench.grading.robust.compare.readings import same_reading
+from sage_bench.grading.robust.read.nodes import Unreadable
+from sage_bench.grading.robust.read.readings import read
 
 SAME = r"""
 1/2 || 0.5

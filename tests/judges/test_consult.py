@@ -9,6 +9,7 @@ import pytest
 from chat_server import GOOD, ChatServer, chat, in_turn
 from scripted import ScriptedEngine, context, problem
 
+from sage_bench.backends.hint.prompts import meta_hint_messages
 from sage_bench.backends.hint.teacher import Teacher
 from sage_bench.judges.registry import JUDGES
 from sage_bench.methods.driver import drive
@@ -82,7 +83,7 @@ def test_teacher_writes_a_hint_or_none(tmp_path, renderer):
         teacher = Teacher(server.url, "t", pause=0.0)
 
         def program(question):
-            return (yield from teacher.ask(renderer.meta_hint_user(question, "s"), tmp_path))
+            return (yield from teacher.ask(meta_hint_messages(renderer, question, "s"), tmp_path))
 
         results, usage = [], []
         for question in ("a", "b"):

@@ -6,8 +6,7 @@ from scripted import ScriptedEngine, context, problem
 
 from sage_bench.backends.sgpo import SGPO
 from sage_bench.judges.policy import PolicyJudge
-from sage_bench.methods.base import collect
-from sage_bench.methods.driver import drive
+from sage_bench.methods.driver import collect, drive
 
 
 def test_policy_judge_asks_again_for_what_it_cannot_read_and_never_guesses(renderer):

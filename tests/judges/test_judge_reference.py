@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scripted import ScriptedEngine, context, problem
 
-from sage_bench.grading import cache as memo
+from sage_bench.grading import cache
 from sage_bench.judges.labelled import read_labelled
 from sage_bench.judges.reference import Known, Reference, first_wrong, wrong_answers
 from sage_bench.methods.driver import drive
@@ -14,7 +14,7 @@ from sage_bench.types import Problem
 
 def judged(prob: Problem, *responses: list[str], renderer) -> list[list[int | None]]:
     ctx = context(renderer)
-    ctx.grader = memo.grader()
+    ctx.grader = cache.grader()
     (votes,), _ = drive(
         [Reference().judge(ctx, prob, responses, 1)],
         [prob],
@@ -79,7 +79,7 @@ def test_reference_without_a_solution_knows_arithmetic_and_the_answer(renderer):
 
 def test_an_answer_the_verifier_cannot_read_is_not_called_wrong():
     assert wrong_answers(
-        [["x", "\\boxed{\\frac{1}{}"], ["\\boxed{4}"], []], "3", memo.grader()
+        [["x", "\\boxed{\\frac{1}{}"], ["\\boxed{4}"], []], "3", cache.grader()
     ) == [None, 1, None]
 
 

@@ -6,9 +6,10 @@ import pytest
 from scripted import HINTS, ScriptedEngine, context, problem
 
 from sage_bench.backends.grpo import GRPO
-from sage_bench.backends.sage import SAGE, SAGEConfig
+from sage_bench.backends.sage import SAGE, SAGEConfig, write_hints
 from sage_bench.engines.base import check_needs
-from sage_bench.methods.base import Method, collect, drive, make_config
+from sage_bench.methods.base import Method, make_config
+from sage_bench.methods.driver import collect, drive
 from sage_bench.types import Sample
 from sage_bench.utils.errors import UsageError
 
@@ -120,14 +121,14 @@ def test_only_the_level_that_is_needed_is_written_judged_and_asked_for_again(ren
     )
     engine, ctx = ScriptedEngine(renderer.tokenizer, lambda p, k: next(said)), context(renderer)
     written, _ = drive(
-        [ctx.write_hints(problem(), only=1), ctx.write_hints(problem(), only=1)],
+        [write_hints(ctx, problem(), only=1), write_hints(ctx, problem(), only=1)],
         [problem("a"), problem("b")],
         engine,
     )
     assert written == [["weak", None, None], ["better", None, None]]
     assert ctx.events["p"] == {"hint_leak": 1}
     assert all(a.params.stop == ('"level_2"',) for r in engine.rounds for a in r)
-    (second,), _ = drive([ctx.write_hints(problem(), only=2)], [problem()], engine)
+    (second,), _ = drive([write_hints(ctx, problem(), only=2)], [problem()], engine)
     assert second == [None, "fine", None]
     assert engine.rounds[-1][0].params.stop == ('"level_3"',)
     assert ctx.events["p"]["hint_leak"] == 1
@@ -138,7 +139,7 @@ def test_hints_are_a_generator_that_records_why_there_are_none(renderer):
 
     def hints_of(p, texts):
         said = iter(texts)
-        program = ctx.write_hints(p)
+        program = write_hints(ctx, p)
         try:
             asks = next(program)
             while True:

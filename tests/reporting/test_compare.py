@@ -18,10 +18,11 @@ from scipy import stats
 from sage_bench.evaluation.votes import answer_classes, load_votes
 from sage_bench.reporting.compare import compare_runs, comparison_markdown
 from sage_bench.reporting.export import eval_runs, write_eval
+from sage_bench.reporting.leaderboard import leaderboard
 from sage_bench.reporting.metrics import Metric, parse_metric
 from sage_bench.reporting.report import report
 from sage_bench.reporting.runs import read_eval
-from sage_bench.reporting.tables import leaderboard, seed_table
+from sage_bench.reporting.tables import seed_table
 from sage_bench.statistics import holm, macro, mean_se, paired_over_seeds, pass_at_k
 from sage_bench.utils.errors import UsageError
 
@@ -251,7 +252,10 @@ def test_training_seeds_are_a_level_of_their_own(tmp_path):
         "sage @40 seed 2",
     ]
     found = compare_runs(runs, Metric(), seeds=True)
-    of = lambda m: [r.scores for r in runs.values() if r.method == m]
+
+    def of(method):
+        return [r.scores for r in runs.values() if r.method == method]
+
     by_hand = paired_over_seeds(of("sage"), of("grpo"))
     average = found.rows[0]
     assert (average.a, average.b, average.task) == ("sage", "grpo", "avg")

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sage_bench.backends.oar.report import responses
+from sage_bench.reporting.leaderboard import LEADERBOARD, leaderboard
 from sage_bench.reporting.report import report
 from sage_bench.reporting.runs import EvalRun, TaskResult
-from sage_bench.reporting.tables import LEADERBOARD, compare, comparison, leaderboard, markdown
+from sage_bench.reporting.tables import compare, comparison, markdown
 from sage_bench.statistics import macro, mean_se, paired, sampling_se, t_interval
 
 
@@ -158,7 +159,7 @@ def test_a_partial_row_is_marked(tmp_path):
 
 
 def train(backend: str, data: str, out: Path, *words: str) -> Path:
-    from sage_bench.cli.common import training_config
+    from sage_bench.api.settings import training_config
     from sage_bench.training import loop, setup
 
     overrides = [

@@ -11,12 +11,12 @@ import torch
 from conftest import ARCHITECTURES
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from sage_bench.backends.sage.hints import hint_prompt, leaks_answer, parse_hints
 from sage_bench.data.tiny_world import BENCHMARKS, chain, problems
 from sage_bench.generation.local.decode import Decoder
 from sage_bench.generation.local.policy import load_policy
 from sage_bench.generation.model_folders import model_path, preset_of
 from sage_bench.generation.prompts import Renderer
-from sage_bench.methods.hints import leaks_answer, parse_hints
 from sage_bench.study import tiny_policies as builder
 from sage_bench.types import Sample, Sampling
 
@@ -131,9 +131,10 @@ def test_the_hard_half_of_training_is_practically_unsolved_in_eight_samples(name
 def test_policies_write_the_hint_json_from_solutions(name):
     policy = load_policy(ASSETS[name])
     renderer, chosen = Renderer(policy.tokenizer), problems("tiny")[:24]
+    params = Sampling(1.0, 1.0, 256)
     out = Decoder(policy).draw(
         [
-            Sample(renderer.hint(p.question, p.solution), 1, Sampling(1.0, 1.0, 256), seed=i)
+            Sample(hint_prompt(renderer, p.question, p.solution), 1, params, seed=i)
             for i, p in enumerate(chosen)
         ]
     )

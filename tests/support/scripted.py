@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from sage_bench.backends.oar.saliency import Saliency
 from sage_bench.generation.prompts import Renderer
 from sage_bench.grading import Verdict
 from sage_bench.methods.base import Context
-from sage_bench.types import Answer, Completion, Problem, Request, Saliency, Sample, Sampling, Score
+from sage_bench.types import Answer, Completion, Problem, Request, Sample, Sampling, Score
 
 HINTS = json.dumps({"level_1": "weak", "level_2": "medium", "level_3": "strong"})
 

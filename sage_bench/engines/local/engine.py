@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from sage_bench.backends.oar.saliency import gradient_saliency, perturbation_saliency
 from sage_bench.config.schema import OptimConfig
 from sage_bench.engines.base import Stats
-from sage_bench.engines.local.forward import kl_divergence, log_probs
-from sage_bench.engines.local.learner import Learner
+from sage_bench.engines.local.learner import PLAIN, Learner
+from sage_bench.generation.local.forward import kl_divergence, log_probs
 from sage_bench.generation.local.policy import Policy
 from sage_bench.generation.samplers.base import Sampler
 from sage_bench.generation.samplers.hf import Hf
+from sage_bench.methods.hooks import UpdateHooks
 from sage_bench.methods.objective import Objective
-from sage_bench.types import Answer, Completion, Request, Row, Saliency, Sample, Score
-from sage_bench.utils.errors import SageBenchError
+from sage_bench.types import (
+    Answer,
+    Completion,
+    Consult,
+    PolicyAccess,
+    Request,
+    Row,
+    Sample,
+    Score,
+    Scored,
+)
+from sage_bench.utils.errors import ModelError, SageBenchError
+from sage_bench.utils.files import read_json, write_json
 
 
 class LocalEngine:
-    """Answers requests with a `Sampler` and `log_probs`, applies rows with `Learner` (see
-    `engines.base.Engine`).
+    """Answers requests with a `Sampler` and `log_probs`, and those a method brings with their own
+    `answer`; applies rows with `Learner` (see `engines.base.Engine`).
 
     sampler: who draws completions, by default our own on the policy that learns. Anything that
     gives tokens and log-probabilities will do; an evaluation can draw from it, too.
@@ -35,7 +44,7 @@ class LocalEngine:
     measured (0 = off; it keeps a second copy of the weights).
     """
 
-    capabilities = frozenset({"sample", "score", "saliency"})
+    capabilities = frozenset({"sample", "score", "policy"})
 
     def __init__(
         self,
@@ -61,22 +70,22 @@ class LocalEngine:
     def run(self, asks: list[Request]) -> list[Answer]:
         answers: list[Answer] = [None] * len(asks)
         samples: dict[int, Sample] = {}
+        others: dict[type[Request], list[int]] = {}
         for i, ask in enumerate(asks):
             if isinstance(ask, Sample):
                 samples[i] = ask
-            elif not isinstance(ask, Score | Saliency):
-                raise NotImplementedError(f"the local engine does not answer {type(ask).__name__}")
+            elif isinstance(ask, Consult):
+                raise NotImplementedError("a `Consult` is for its service, not for an engine")
+            else:
+                others.setdefault(type(ask), []).append(i)
         for i, completions in zip(samples, self._samples(list(samples.values())), strict=True):
             answers[i] = completions
-        for kind, answer in ((Score, self._scores), (Saliency, self._saliencies)):
-            mine = [i for i, ask in enumerate(asks) if isinstance(ask, kind)]
+        for kind, mine in others.items():
             for part in self._parts([asks[i] for i in mine]):
-                for i, tensor in zip(
-                    mine[part.start : part.stop],
-                    answer([asks[i] for i in mine[part.start : part.stop]]),
-                    strict=True,
-                ):
-                    answers[i] = tensor
+                indices = mine[part.start : part.stop]
+                found = self._answer(kind, [asks[i] for i in indices])
+                for i, answer in zip(indices, found, strict=True):
+                    answers[i] = answer
         return answers
 
     def _samples(self, asks: Sequence[Sample]) -> list[list[Completion]]:
@@ -86,46 +95,44 @@ class LocalEngine:
         drawn = self.sampler.complete([unit for own in units for unit in own])
         for completion in drawn:
             if completion.failed is not None or completion.logp is None:
+                reason = completion.failed or "no log-probabilities"
                 raise SageBenchError(
-                    f"a rollout brought nothing to learn from:"
-                    f" {completion.failed or 'no log-probabilities'}",
+                    f"a rollout brought nothing to learn from: {reason}",
                     where=f"sampler {type(self.sampler).__name__}",
                     remedy="a sampler of rollouts gives tokens and their log-probabilities",
                 )
         rest = iter(drawn)
         return [[next(rest) for _ in own] for own in units]
 
-    def update(self, rows: Sequence[Row], objective: Objective) -> Stats:
-        kl = self._kl_to_start(rows)  # before the update: the rows were drawn from these weights
-        return self.learner.update(rows, objective) | kl
+    def _answer(self, kind: type[Request], asks: list[Request]) -> list[Answer]:
+        if issubclass(kind, Score):
+            return self._scores([ask for ask in asks if isinstance(ask, Score)])
+        access = PolicyAccess(self.policy, self.seed, self.learner.micro_tokens)
+        return kind.answer(access, asks)
 
-    def _parts(self, asks: Sequence[Score | Saliency]) -> Iterator[range]:
+    def update(
+        self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks = PLAIN
+    ) -> Stats:
+        kl = self._kl_to_start(rows)  # before the update: the rows were drawn from these weights
+        return self.learner.update(rows, objective, hooks) | kl
+
+    def _parts(self, asks: Sequence[Request]) -> Iterator[range]:
         """Consecutive requests whose padded tokens fit the learner's budget."""
         start = longest = 0
         for i, ask in enumerate(asks):
-            longest = max(longest, len(ask.prompt) + len(ask.tokens))
+            longest = max(longest, ask.width)
             if i > start and (i + 1 - start) * longest > self.learner.micro_tokens:
                 yield range(start, i)
-                start, longest = i, len(ask.prompt) + len(ask.tokens)
+                start, longest = i, ask.width
         if start < len(asks):
             yield range(start, len(asks))
 
     @torch.no_grad()
-    def _scores(self, asks: Sequence[Score]) -> list[Tensor]:
-        logp, _ = log_probs(self.policy, [(a.prompt, a.tokens) for a in asks])
-        return list(logp.cpu().split([len(a.tokens) for a in asks]))
-
-    def _saliencies(self, asks: Sequence[Saliency]) -> list[Tensor]:
-        gradient = [a for a in asks if a.how == "gradient" and a.tokens]
-        scores = iter(gradient_saliency(self.policy, gradient, self.seed) if gradient else [])
-        return [
-            (
-                next(scores)
-                if a.how == "gradient" and a.tokens
-                else perturbation_saliency(self.policy, a)
-            )
-            for a in asks
-        ]
+    def _scores(self, asks: Sequence[Score]) -> list[Answer]:
+        logp, entropy = log_probs(self.policy, [(a.prompt, a.tokens) for a in asks])
+        sizes = [len(a.tokens) for a in asks]
+        both = zip(asks, logp.cpu().split(sizes), entropy.cpu().split(sizes), strict=True)
+        return [Scored(own, spread) if ask.entropy else own for ask, own, spread in both]
 
     @torch.no_grad()
     def _kl_to_start(self, rows: Sequence[Row]) -> Stats:
@@ -142,13 +149,33 @@ class LocalEngine:
         self.policy.model.save_pretrained(folder)
         self.policy.tokenizer.save_pretrained(folder)
         self.learner.optim.save(folder / "optimizer.safetensors")
-        (folder / "engine.json").write_text(json.dumps({"optimizer_step": self.learner.step}))
+        write_json(
+            folder / "engine.json",
+            {"optimizer_step": self.learner.step, "updates_taken": self.learner.optim.taken},
+        )
 
     def load(self, folder: Path) -> None:
-        saved = type(self.policy.model).from_pretrained(folder, dtype=self.policy.dtype)
+        """Bring weights, optimiser and schedule to what `save` wrote.
+
+        Raises `SageBenchError` when a tensor is missing, left over or of another shape.
+        """
+        saved, found = type(self.policy.model).from_pretrained(
+            folder, dtype=self.policy.dtype, output_loading_info=True
+        )
+        wrong = sorted({*found["missing_keys"], *found["unexpected_keys"]})
+        if wrong:
+            raise ModelError(
+                f"these are not the weights of the model ({len(wrong)} tensors are missing or left"
+                f" over: {', '.join(wrong[:3])})",
+                where=str(folder),
+                remedy="restore the folder from a copy, or remove it to go on from the one before",
+            )
         self.policy.model.load_state_dict(saved.state_dict())
-        self.learner.optim.load(folder / "optimizer.safetensors")
-        self.learner.step = json.loads((folder / "engine.json").read_text())["optimizer_step"]
+        progress = read_json(folder / "engine.json")
+        self.learner.step = progress["optimizer_step"]
+        # checkpoints of earlier versions do not count skipped steps apart
+        taken = progress.get("updates_taken", self.learner.step)
+        self.learner.optim.load(folder / "optimizer.safetensors", taken)
 
     def describe(self) -> dict[str, Any]:
         model = self.policy.model

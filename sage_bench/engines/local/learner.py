@@ -1,25 +1,52 @@
-"""The learner: rows in, gradient out. It knows no method."""
+"""The learner: rows in, gradient out. It knows no method, only the hooks a method may bring."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from sage_bench.backends.hint.affinity import affinity
 from sage_bench.config.schema import OptimConfig
-from sage_bench.engines.local.forward import log_probs
 from sage_bench.engines.local.optim import MasterAdamW, learning_rate
+from sage_bench.generation.local.forward import log_probs
 from sage_bench.generation.local.policy import Policy
-from sage_bench.methods.objective import Objective, row_weights, token_loss
+from sage_bench.methods.hooks import RowTokens, UpdateHooks
+from sage_bench.methods.objective import Objective, row_weights
 from sage_bench.types import Kind, Row
-from sage_bench.utils.errors import TrainingError
+from sage_bench.utils.errors import SageBenchError, TrainingError
 
 Weighted = tuple[Row, float]  # a row and the weight of each of its tokens in the loss
+PLAIN = UpdateHooks()
+
+
+@dataclass
+class Tally:
+    """Sums over an update, for the log. totals: by name. measured: (sum, count) of what the
+    method's `row_metrics` reported."""
+
+    totals: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    measured: dict[str, tuple[float, int]] = field(default_factory=dict)
+
+    def measure(self, name: str, value: float) -> None:
+        total, count = self.measured.get(name, (0.0, 0))
+        self.measured[name] = (total + value, count + 1)
+
+    def means(self) -> dict[str, float]:
+        """Means over the tokens or groups they were summed over; none over nothing."""
+        over = {
+            "entropy": "trained_tokens",
+            "logp_gap": "gap_tokens",
+            "ratio": "pg_tokens",
+            "kl_old": "pg_tokens",
+            "clip_fraction": "pg_tokens",
+            "off_probability": "off_tokens",
+        }
+        found = {k: self.totals[k] / self.totals[n] for k, n in over.items() if self.totals[n]}
+        return found | {name: total / n for name, (total, n) in self.measured.items()}
 
 
 def is_live(row: Row) -> bool:
@@ -91,23 +118,23 @@ class Learner:
         skip_dead: bool = True,
         gradient_checkpointing: bool = False,
     ):
-        self.policy, self.optim, self.updates, self.total = (
-            policy,
-            MasterAdamW(policy.model.parameters(), optim),
-            updates,
-            total,
-        )
-        self.micro_tokens, self.temperature, self.prompt_once, self.skip_dead = (
-            micro_tokens,
-            temperature,
-            prompt_once,
-            skip_dead,
-        )
+        self.policy = policy
+        names = {parameter: name for name, parameter in policy.model.named_parameters()}
+        self.optim = MasterAdamW(policy.model.parameters(), optim, names)
+        self.updates = updates
+        self.total = total
+        self.micro_tokens = micro_tokens
+        self.temperature = temperature
+        self.prompt_once = prompt_once
+        self.skip_dead = skip_dead
         self.gradient_checkpointing = gradient_checkpointing
-        self.step, self.last_lr = 0, 0.0  # optimiser steps taken, rate of the last one
+        self.step = 0  # optimiser steps taken
+        self.last_lr = 0.0
         self.entropy_weight = 0.0
 
-    def update(self, rows: Sequence[Row], objective: Objective) -> dict[str, float]:
+    def update(
+        self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks = PLAIN
+    ) -> dict[str, float]:
         """Apply one rollout batch. Returns means for the log (`entropy`, `clip_fraction`,
         `grad_norm`, ...).
 
@@ -116,38 +143,26 @@ class Learner:
         if not rows:
             return {}
         batches = split_updates(rows, self.updates)
-        batches[1:] = [
-            self._with_old(batch) for batch in batches[1:]
-        ]  # their ratio is to the weights as they are now
-        totals: dict[str, float] = defaultdict(float)
+        # the ratio of later batches is to the weights as they are now
+        batches[1:] = [self._with_old(batch) for batch in batches[1:]]
+        tally = Tally()
         for batch in batches:
-            self._one_step(batch, objective, totals)
-        out = {
-            k: totals[k]
-            for k in ("loss", "trained_rows", "trained_tokens", "skipped_rows", "skipped_steps")
-        }
-        out |= {"grad_norm": totals["grad_norm"] / len(batches), "lr": self.last_lr}
-        means = {
-            "entropy": "trained_tokens",
-            "logp_gap": "gap_tokens",
-            "ratio": "pg_tokens",
-            "kl_old": "pg_tokens",
-            "clip_fraction": "pg_tokens",
-            "off_probability": "off_tokens",
-            **dict.fromkeys(
-                ("affinity", "affinity_eur", "affinity_uc", "affinity_v1"), "affinity_groups"
-            ),
-        }
-        return out | {
-            k: totals[k] / totals[over] for k, over in means.items() if totals[over]
-        }  # no mean over nothing
+            self._one_step(batch, objective, tally, hooks)
+        sums = ("loss", "trained_rows", "trained_tokens", "skipped_rows", "skipped_steps")
+        out = {name: tally.totals[name] for name in sums}
+        out |= {"grad_norm": tally.totals["grad_norm"] / len(batches), "lr": self.last_lr}
+        return out | tally.means()
 
     def gradient(
-        self, rows: Sequence[Row], objective: Objective, totals: dict[str, float] | None = None
+        self,
+        rows: Sequence[Row],
+        objective: Objective,
+        tally: Tally | None = None,
+        hooks: UpdateHooks = PLAIN,
     ) -> float:
         """Add the gradient of one optimiser step's rows to the parameters' `.grad`. Returns the
         loss."""
-        totals = defaultdict(float) if totals is None else totals
+        tally = tally or Tally()
         lengths = [len(r.tokens) for r in rows]
         weights = row_weights(
             lengths, objective.aggregation, objective.recipe_micro_batch, objective.constant_length
@@ -158,14 +173,13 @@ class Learner:
             for r, w in zip(rows, weights, strict=True)
             if len(r.tokens) and (every or is_live(r))
         ]
-        live = self._weigh_by_affinity(live, objective)
+        live = self._weighed(live, objective, hooks)
         self.entropy_weight = objective.entropy_coef / max(sum(lengths), 1)
         loss_sum = 0.0
-        self.policy.model.train(
-            self.gradient_checkpointing
-        )  # transformers checkpoints in train mode only
+        # transformers checkpoints in train mode only
+        self.policy.model.train(self.gradient_checkpointing)
         for micro in micro_batches(live, self.micro_tokens):
-            loss = self._loss(micro, objective, totals)
+            loss = self._loss(micro, objective, tally, hooks)
             if not torch.isfinite(loss):
                 groups = sorted({r.group for r, _ in micro})
                 raise TrainingError(
@@ -179,15 +193,15 @@ class Learner:
             loss.backward()
             loss_sum += loss.item()
         self.policy.model.eval()
-        totals["trained_rows"] += len(live)
-        totals["trained_tokens"] += sum(len(r.tokens) for r, _ in live)
-        totals["skipped_rows"] += len(rows) - len(live)
+        tally.totals["trained_rows"] += len(live)
+        tally.totals["trained_tokens"] += sum(len(r.tokens) for r, _ in live)
+        tally.totals["skipped_rows"] += len(rows) - len(live)
         return loss_sum
 
     def _one_step(
-        self, batch: Sequence[Row], objective: Objective, totals: dict[str, float]
+        self, batch: Sequence[Row], objective: Objective, tally: Tally, hooks: UpdateHooks
     ) -> None:
-        totals["loss"] += self.gradient(batch, objective, totals) / self.updates
+        tally.totals["loss"] += self.gradient(batch, objective, tally, hooks) / self.updates
         self.last_lr = learning_rate(self.optim.config, self.step, self.total)
         norm, taken = self.optim.step(self.last_lr)
         if not taken:
@@ -196,107 +210,84 @@ class Learner:
                     f"the gradient norm is {norm} at optimiser step {self.step}",
                     remedy="lower optim.lr, or set optim.on_nonfinite=skip as the recipe does",
                 )
-            totals["skipped_steps"] += 1
-        totals["grad_norm"] += norm if taken else 0.0
+            tally.totals["skipped_steps"] += 1
+        tally.totals["grad_norm"] += norm if taken else 0.0
         self.step += 1
 
-    def _loss(
-        self, micro: Sequence[Weighted], objective: Objective, totals: dict[str, float]
-    ) -> Tensor:
-        rows = [r for r, _ in micro]
-        device = self.policy.device
-        logp, entropy = log_probs(
+    def _log_probs(
+        self, rows: Sequence[Row], *, entropy_gradient: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """(logp (N,), entropy (N,)) of the rows' tokens at the rollouts' temperature."""
+        return log_probs(
             self.policy,
             [(r.prompt, r.tokens) for r in rows],
             temperature=self.temperature,
             prompt_once=self.prompt_once,
-            entropy_gradient=objective.entropy_coef > 0,
+            entropy_gradient=entropy_gradient,
         )
-        lengths = torch.tensor([len(r.tokens) for r in rows], device=device)
+
+    def _loss(
+        self, micro: Sequence[Weighted], objective: Objective, tally: Tally, hooks: UpdateHooks
+    ) -> Tensor:
+        rows = [r for r, _ in micro]
+        device = self.policy.device
+        logp, entropy = self._log_probs(rows, entropy_gradient=objective.entropy_coef > 0)
+        sizes = [len(r.tokens) for r in rows]
+        lengths = torch.tensor(sizes, device=device)
 
         def flat(values: Sequence[Tensor | None], default: Tensor) -> Tensor:
-            parts = default.split(lengths.tolist())
-            return torch.cat(
-                [
-                    p if v is None else v.to(device, p.dtype)
-                    for v, p in zip(values, parts, strict=True)
-                ]
-            )
+            parts = zip(values, default.split(sizes), strict=True)
+            return torch.cat([p if v is None else v.to(device, p.dtype) for v, p in parts])
 
         old = flat([r.old_logp for r in rows], logp.detach())
         advantage = flat([r.advantage for r in rows], logp.detach())
         kind = torch.tensor([int(r.kind) for r in rows], device=device).repeat_interleave(lengths)
-        weight = torch.tensor(
-            [w for _, w in micro], device=device, dtype=logp.dtype
-        ).repeat_interleave(lengths)
-        loss, stats = token_loss(logp, old, advantage, kind, objective)
+        weight = torch.tensor([w for _, w in micro], device=device, dtype=logp.dtype)
+        loss, stats = hooks.token_loss(RowTokens(rows, logp, old, advantage, kind), objective)
         with torch.no_grad():
             gap = (flat([r.sampler_logp for r in rows], logp.detach()) - logp).abs()
             stats["entropy"], stats["logp_gap"] = entropy.sum(), gap.sum()
-            stats["gap_tokens"] = lengths[
-                [i for i, r in enumerate(rows) if r.sampler_logp is not None]
-            ].sum()
+            known = [i for i, r in enumerate(rows) if r.sampler_logp is not None]
+            stats["gap_tokens"] = lengths[known].sum()
             off = kind == Kind.OFF
             stats["off_probability"], stats["off_tokens"] = (logp.exp() * off).sum(), off.sum()
-            self._log_affinity(rows, (logp - old).exp().split(lengths.tolist()), objective, totals)
+            ratios = (logp - old).exp().split(sizes)
+            for name, values in hooks.row_metrics(rows, ratios, objective).items():
+                for value in values:
+                    tally.measure(name, value)
         for name, value in stats.items():
-            totals[name] += float(value)
-        return (loss * weight).sum() - self.entropy_weight * entropy.sum()
-
-    def _log_affinity(
-        self,
-        rows: Sequence[Row],
-        ratios: Sequence[Tensor],
-        objective: Objective,
-        totals: dict[str, float],
-    ) -> None:
-        """Affinity of every policy-gradient group, hinted or not: a diagnostic for all methods
-        (rows of one micro-batch)."""
-        groups: dict[str, list[int]] = defaultdict(list)
-        for i, row in enumerate(rows):
-            if row.kind == Kind.PG:
-                groups[row.group].append(i)
-        for members in groups.values():
-            a = affinity(
-                torch.cat([ratios[i] for i in members]),
-                torch.cat([rows[i].advantage for i in members]).to(ratios[0].device),
-                objective.clip_low,
-            )
-            for name, value in (
-                ("affinity", a.value),
-                ("affinity_eur", a.eur),
-                ("affinity_uc", a.uc),
-                ("affinity_v1", a.first),
-                ("affinity_groups", 1.0),
-            ):
-                totals[name] += value
+            tally.totals[name] += float(value)
+        weighted = loss * weight.repeat_interleave(lengths)
+        return weighted.sum() - self.entropy_weight * entropy.sum()
 
     @torch.no_grad()
-    def _weigh_by_affinity(self, rows: list[Weighted], objective: Objective) -> list[Weighted]:
-        """Multiply the weights of groups that ask for it by stopgrad(Affinity ** lambda) (HINT's
-        AAPO).
-
-        A group without old log-probabilities is scored at the weights that define them: its ratio
-        and its Affinity are 1.
-        """
-        asking = {r.group for r, _ in rows if r.affinity and r.old_logp is not None}
-        factors: dict[str, float] = {}
-        for name in asking:
-            members = [r for r, _ in rows if r.group == name]
-            logp, _ = log_probs(
-                self.policy,
-                [(r.prompt, r.tokens) for r in members],
-                temperature=self.temperature,
-                prompt_once=self.prompt_once,
+    def _weighed(
+        self, live: list[Weighted], objective: Objective, hooks: UpdateHooks
+    ) -> list[Weighted]:
+        """The rows' weights times what the method says of them."""
+        rows = [r for r, _ in live]
+        factors = hooks.row_weights(rows, self._ratios, objective)
+        if factors is None:
+            return live
+        if len(factors) != len(rows):
+            raise SageBenchError(
+                f"`row_weights` of {type(hooks).__name__} gave {len(factors)} weights for"
+                f" {len(rows)} rows",
+                remedy="return one weight a row, in order",
             )
-            old = torch.cat([r.old_logp for r in members if r.old_logp is not None]).to(logp)
-            value = affinity(
-                (logp - old).exp(),
-                torch.cat([r.advantage for r in members]).to(logp.device),
-                objective.clip_low,
-            ).value
-            factors[name] = value ** members[0].affinity
-        return [(r, w * factors.get(r.group, 1.0)) for r, w in rows]
+        return [(r, w * float(f)) for (r, w), f in zip(live, factors, strict=True)]
+
+    @torch.no_grad()
+    def _ratios(self, rows: Sequence[Row]) -> list[Tensor]:
+        """exp(logp - old_logp) of some rows in one forward, (T,) each. Where there is no
+        `old_logp` the ratio is to the weights under update: 1."""
+        if not rows:
+            return []
+        logp, _ = self._log_probs(rows)
+        return [
+            torch.ones_like(own) if row.old_logp is None else (own - row.old_logp.to(own)).exp()
+            for row, own in zip(rows, logp.split([len(r.tokens) for r in rows]), strict=True)
+        ]
 
     @torch.no_grad()
     def _with_old(self, batch: list[Row]) -> list[Row]:
@@ -310,14 +301,8 @@ class Learner:
         for micro in micro_batches(
             [(replace(batch[i], group=str(i)), 0.0) for i in missing], self.micro_tokens
         ):
-            logp, _ = log_probs(
-                self.policy,
-                [(r.prompt, r.tokens) for r, _ in micro],
-                temperature=self.temperature,
-                prompt_once=self.prompt_once,
-            )
-            for (row, _), old in zip(
-                micro, logp.split([len(r.tokens) for r, _ in micro]), strict=True
-            ):
+            logp, _ = self._log_probs([r for r, _ in micro])
+            sizes = [len(r.tokens) for r, _ in micro]
+            for (row, _), old in zip(micro, logp.split(sizes), strict=True):
                 out[int(row.group)] = replace(batch[int(row.group)], old_logp=old)
         return out

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from sage_bench.data.hub import GatedError
 from sage_bench.evaluation.tasks.spec import task_files, tasks_folder
-from sage_bench.grading import cache as memo
+from sage_bench.grading import cache
 from sage_bench.utils.errors import DataError, PartialError
 
 Skipped = dict[str, dict[str, str]]  # task -> {"status": "skipped_gated" | "failed", "why", "url"}
@@ -94,16 +94,16 @@ def load(
 
 def grader_of(task: Any) -> str:
     """The grader a loaded task is to be graded with."""
-    return (task.config.metadata or {}).get("grader") or memo.DEFAULT
+    return (task.config.metadata or {}).get("grader") or cache.DEFAULT
 
 
 def own_grader(task: str) -> str:
     """The grader a task file names, without loading anything.
 
-    >>> own_grader("sb_mmlu_pro"), own_grader("tiny_short") == memo.DEFAULT
+    >>> own_grader("sb_mmlu_pro"), own_grader("tiny_short") == cache.DEFAULT
     ('mcq', True)
     """
-    return task_files()[task].values.get("metadata", {}).get("grader") or memo.DEFAULT
+    return task_files()[task].values.get("metadata", {}).get("grader") or cache.DEFAULT
 
 
 def shown(task: Any, prompt: str) -> str:

@@ -14,7 +14,7 @@ from sage_bench.evaluation.tasks.benchmarks import OtherRowsError
 from sage_bench.evaluation.tasks.contamination import WORDS, overlap, training_questions
 from sage_bench.evaluation.tasks.golds import question_key
 from sage_bench.evaluation.tasks.loading import DataOptions, grader_of, load, report_of, shown
-from sage_bench.grading import cache as memo
+from sage_bench.grading import cache
 from sage_bench.grading.question import self_test
 from sage_bench.utils.errors import DataError
 
@@ -101,7 +101,7 @@ def _check(
         return check
     docs = list(task.eval_docs)
     check.grader, check.asked, check.found = grader_of(task), len(docs), len(docs)
-    check.grader_version = memo.grader(check.grader).version
+    check.grader_version = cache.grader(check.grader).version
     _rows(check, report_of(task))
     for i, doc in enumerate(docs):
         _prompt(check, doc, task.doc_to_text(doc))
