@@ -156,7 +156,7 @@ def run_evaluation(
     quiet: bool = True,
 ) -> EvalResult:
     """Evaluate what a configuration says. What is missing is `partial` of the result."""
-    from sage_bench.generation import models
+    from sage_bench.config import models
 
     config = asked.config
     path, sampler = models.resolve(config.model.path, config.sampler.name)

@@ -300,7 +300,7 @@ def _csv_rows(reader: Any, path: Path, name: str) -> Iterator[DataRow | Rejected
 
 def _check_header(header: list[str], path: Path) -> None:
     twice = [k for k, n in Counter(header).items() if n > 1]
-    if twice or any(_escaped(k) for k in header):
+    if twice or any(_escaped(k) is not None for k in header):
         raise DataError(
             f"the column `{twice[0]}` is there twice" if twice else "the header is not UTF-8",
             where=f"{path}:1",

@@ -160,7 +160,8 @@ def test_kill_nine_during_evaluation_and_the_same_command_gives_the_same_table(t
 
 def test_the_first_row_of_a_key_counts(tmp_path):
     store = SampleStore(tmp_path, "t")
-    row = {"task": "t", "doc_id": 0, "sample": 0, "prompt_hash": "h", "text": "first"}
+    how = {"seed": 1, "prompt_hash": "h", "finish": "stop", "prompt_tokens": 1, "tokens": 1}
+    row = {"task": "t", "doc_id": 0, "sample": 0, **how, "text": "first"}
     store.append([row])
     store.append([{**row, "text": "second"}])
     with store.file.open("a") as f:

@@ -25,7 +25,7 @@ from sage_bench.generation.samplers.hf import Hf
 from sage_bench.generation.samplers.openai import OpenAI
 from sage_bench.reporting.runs import read_eval
 from sage_bench.utils.errors import PartialError, SageBenchError, UsageError
-from sage_bench.utils.files import Appender, locked, read_jsonl, write_json, write_text
+from sage_bench.utils.files import Appender, locked, read_jsonl, write_text
 
 ROW = {
     "task",
@@ -78,7 +78,8 @@ def run(words: list[str], **more) -> subprocess.CompletedProcess[str]:
 
 
 def row(doc: int = 0, sample: int = 0, **more) -> dict:
-    return {"task": "t", "doc_id": doc, "sample": sample, "prompt_hash": "h", "text": "x", **more}
+    how = {"seed": 1, "prompt_hash": "h", "finish": "stop", "prompt_tokens": 1, "tokens": 1}
+    return {"task": "t", "doc_id": doc, "sample": sample, **how, "text": "x", **more}
 
 
 def test_a_row_says_all_of_its_sample(tmp_path):
@@ -152,7 +153,7 @@ def test_a_kill_loses_at_most_what_was_in_flight_and_two_kills_change_nothing(tm
         assert (folder / name).read_bytes() == (straight / name).read_bytes()
 
 
-def test_s8_03_more_samples_keep_the_first_sixteen(tmp_path):
+def test_more_samples_keep_the_first_sixteen(tmp_path):
     folder = evaluate(Fake("fake:0.5"), tmp_path, "tiny_short:16")
     before = (folder / "samples/tiny_short.jsonl").read_bytes()
     assert evaluate(Fake("fake:0.5"), tmp_path, "tiny_short:32") == folder
@@ -181,7 +182,7 @@ def test_tasks_join_a_run_and_leave_the_others_alone(tmp_path):
 # --- disk full
 
 
-def test_s8_18_a_full_disk_is_an_error_and_keeps_what_is_there(tmp_path):
+def test_a_full_disk_is_an_error_and_keeps_what_is_there(tmp_path):
     """lm-eval #2548: results were lost when saving failed. Here by a limit on the size of files,
     which needs no rights."""
     limit = 60_000
@@ -207,7 +208,7 @@ def test_s8_18_a_full_disk_is_an_error_and_keeps_what_is_there(tmp_path):
     assert (folder / "summary.csv").read_bytes() == (straight / "summary.csv").read_bytes()
 
 
-def test_s8_18_a_full_file_system_too(tmp_path):
+def test_a_full_file_system_too(tmp_path):
     """The same with a real ENOSPC, on a file system of 256 KB mounted in a namespace of its own."""
     small = tmp_path / "small"
     small.mkdir()
