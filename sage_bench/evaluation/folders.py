@@ -12,6 +12,7 @@ from typing import Any
 
 from sage_bench.data.schema import EvalManifest
 from sage_bench.utils.errors import DataError
+from sage_bench.utils.secrets import masked
 from sage_bench.utils.typed_files import read_bytes
 
 SCHEMA = 2  # of the fingerprint; samples of another one are never gone on with
@@ -58,7 +59,7 @@ def fingerprint(
         "tasks": tasks,
     }
     # as it will be read from the manifest: tuples are lists there
-    as_stored: dict[str, Any] = json.loads(json.dumps(value, default=str))
+    as_stored: dict[str, Any] = json.loads(json.dumps(masked(value), default=str))
     return as_stored
 
 

@@ -29,7 +29,7 @@ from sage_bench.evaluation.tasks.loading import (
 from sage_bench.generation import model_folders as pretrained
 from sage_bench.generation.samplers.base import Sampler
 from sage_bench.utils.errors import PartialError, UsageError
-from sage_bench.utils.files import locked, make_folder, to_trash, write_json
+from sage_bench.utils.files import locked, make_folder, to_trash, write_json, writing
 from sage_bench.utils.progress import Bar
 from sage_bench.utils.versions import versions
 
@@ -107,11 +107,9 @@ def evaluate(config: EvalConfig, sampler: Sampler, *, quiet: bool = False) -> Pa
     if chosen.explanation:
         _note(chosen.explanation)
     folder = make_folder(chosen.folder)
-    if config.overwrite:
-        with locked(folder):
-            to_trash(folder)
-        make_folder(folder)
     with locked(folder):
+        if config.overwrite:
+            to_trash(folder)
         before = folders.read_manifest(folder)
         tell_versions(before)
         tell_samples(folder, before, config.tasks)
@@ -294,7 +292,8 @@ def gold_of(task: Any, doc: Mapping[str, Any]) -> str:
 def write_questions(folder: Path, tasks: Mapping[str, Any], limit: int | None = None) -> None:
     """questions/<task>.json: gold (and options) of every question, so that a run can be graded
     again from its folder alone."""
-    (folder / "questions").mkdir(exist_ok=True)
+    with writing(folder / "questions"):
+        (folder / "questions").mkdir(exist_ok=True)
     for name, task in tasks.items():
         rows = []
         for doc_id, doc in enumerate(islice(task.eval_docs, limit)):

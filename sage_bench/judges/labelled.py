@@ -123,7 +123,8 @@ def read_labelled(
 def to_labelled(file: str, place: str, raw: Mapping[str, Any]) -> Labelled:
     """One row. Raises `ValueError` with the reason why it cannot be used.
 
-    >>> to_labelled("f", "f:1", {"id": "gsm8k-7", "problem": "1+1?", "steps": ["1+1=3"], "label": 0, "gold": 2}).subset
+    >>> row = {"id": "gsm8k-7", "problem": "1+1?", "steps": ["1+1=3"], "label": 0, "gold": 2}
+    >>> to_labelled("f", "f:1", row).subset
     'gsm8k'
     """
     question = _first(raw, QUESTION)
@@ -143,7 +144,7 @@ def steps_of(value: Any) -> tuple[str, ...]:
     them."""
     if value is None or isinstance(value, str | Mapping) or not isinstance(value, Iterable):
         raise ValueError("no steps" if value is None else "its steps are no list")
-    steps = [s.get("text") if isinstance(s, Mapping) else s for s in value]
+    steps: list[Any] = [s.get("text") if isinstance(s, Mapping) else s for s in value]
     if not all(isinstance(s, str) for s in steps):
         raise ValueError("a step is no text")
     if not any(s.strip() for s in steps):
@@ -155,10 +156,14 @@ def label_of(row: Mapping[str, Any], steps: int) -> int:
     """`label` (0-based, -1 = no error); where it is missing, from `error_steps` (1-based, all wrong
     ones) or from `ratings` (-1 = wrong).
 
-    >>> label_of({"label": "2"}, 3), label_of({"error_steps": [3, 2]}, 3), label_of({"ratings": [1, 0, 1]}, 3)
-    (2, 1, -1)
+    >>> label_of({"label": "2"}, 3), label_of({"error_steps": [3, 2]}, 3)
+    (2, 1)
+    >>> label_of({"ratings": [1, 0, 1]}, 3)
+    -1
     """
-    label, wrong, ratings = row.get("label"), row.get("error_steps"), row.get("ratings")
+    label: Any = row.get("label")
+    wrong: Any = row.get("error_steps")
+    ratings: Any = row.get("ratings")
     if _missing(label) and not _missing(wrong):
         label = min((int(w) - 1 for w in wrong), default=NO_ERROR)
     elif _missing(label) and not _missing(ratings):
@@ -225,12 +230,9 @@ def _missing(value: Any) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    text = (
-        str(value).strip()
-        if isinstance(value, str | int | float) and not isinstance(value, bool)
-        else ""
-    )
-    return text or None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    return str(value).strip() or None
 
 
 def _bare(question: str) -> str:

@@ -30,6 +30,7 @@ from sage_bench.reporting.runs import (
 )
 from sage_bench.reporting.tables import answers, compare, comparison, markdown, seed_table
 from sage_bench.statistics import holm
+from sage_bench.utils.cells import csv_text
 from sage_bench.utils.files import make_folder, write_text
 
 NUMBER = "{:.1f}".format
@@ -125,9 +126,9 @@ def report(folders: Sequence[Path], out: Path, grader: str | None = None) -> lis
     if evals:
         files["table.md"] = "\n".join(markdown(t.frame, t.notes) for t in tables)
         board = leaderboard(list(evals.values()), passes=True)
-        files["leaderboard.csv"] = board.to_csv(index=False)
+        files["leaderboard.csv"] = csv_text(board)
     if trains:
-        files["curves.csv"] = tidy(trains).to_csv(index=False)
+        files["curves.csv"] = csv_text(tidy(trains))
     for name, text in files.items():
         write_text(out / name, text)
     return [out / name for name in files]
