@@ -18,13 +18,13 @@ import torch
 from sage_bench.config.schema import OptimConfig
 from sage_bench.data.tiny_world import problems
 from sage_bench.engines.local.learner import Learner
+from sage_bench.generation.local.decode import Decoder
 from sage_bench.generation.local.policy import Policy, load_policy
 from sage_bench.generation.local.prefill import pad_left
-from sage_bench.generation.local.sampler import Draw, Sampler
 from sage_bench.generation.model_folders import model_path
 from sage_bench.generation.prompts import Renderer
 from sage_bench.methods.objective import Objective
-from sage_bench.types import Row, Sampling
+from sage_bench.types import Row, Sample, Sampling
 
 
 def cpu_seconds(work: Callable[[], object], repeats: int = 3) -> float:
@@ -69,15 +69,16 @@ def main() -> None:
     draws = []
     for i, prompt in enumerate(prompts):
         for k in range(args.group):
-            draws.append(Draw(prompt, Sampling(1.0, 1.0, args.tokens), i * args.group + k))
+            params = Sampling(1.0, 1.0, args.tokens)
+            draws.append(Sample(prompt, 1, params, seed=i * args.group + k))
     completions = measure_sampling(policy, draws, args.tokens)
     measure_gradient(policy, rows_of(draws, completions, args.group, args.tokens))
 
 
-def measure_sampling(policy: Policy, draws: list[Draw], tokens: int) -> list[Any]:
+def measure_sampling(policy: Policy, draws: list[Sample], tokens: int) -> list[Any]:
     """Ours beside `generate` of transformers; returns the completions."""
     model: Any = policy.model
-    sampler = Sampler(policy)
+    sampler = Decoder(policy)
     sampler.eos = torch.tensor([-1])  # no token is this one: all completions have full length
 
     def generate() -> None:
@@ -102,7 +103,7 @@ def measure_sampling(policy: Policy, draws: list[Draw], tokens: int) -> list[Any
     return sampler.draw(draws)
 
 
-def rows_of(draws: list[Draw], completions: list[Any], group: int, tokens: int) -> list[Row]:
+def rows_of(draws: list[Sample], completions: list[Any], group: int, tokens: int) -> list[Row]:
     """Rows of uneven length with random advantages, as an update has them."""
     generator = torch.Generator().manual_seed(0)
     rows = []

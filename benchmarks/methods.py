@@ -23,11 +23,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from sage_bench.cli.common import quiet_libraries, training_config
+from sage_bench.cli.common import quiet_libraries
 
 # the libraries read the environment when they are imported, so this stands before them
 quiet_libraries()
 
+from sage_bench.api.settings import training_config  # noqa: E402
 from sage_bench.methods.driver import collect  # noqa: E402
 from sage_bench.training import loop, setup  # noqa: E402
 from sage_bench.types import Problem  # noqa: E402

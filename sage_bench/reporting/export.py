@@ -12,20 +12,27 @@ from sage_bench.reporting.footers import data_notes
 from sage_bench.reporting.leaderboard import leaderboard
 from sage_bench.reporting.runs import EvalRun, find_runs, kind_of, read_eval
 from sage_bench.reporting.tables import comparison, markdown
+from sage_bench.utils.cells import csv_text
 from sage_bench.utils.errors import UsageError
 from sage_bench.utils.files import write_text
 
 WORTH_A_WARNING = 0.05  # share of cut or unreadable answers that moves a score
 
 
-def write_eval(folder: Path) -> EvalRun:
+def run_table(run: EvalRun) -> str:
+    """The Markdown table of one evaluation."""
+    rows = {run.method: run}
+    return markdown(comparison(rows).drop(columns="delta"), data_notes(rows))
+
+
+def write_eval(folder: Path, *, show: bool = True) -> EvalRun:
     """Write summary.csv and per_question.csv in the run folder, leaderboards beside it.
 
-    Prints the run's table, and warnings about its answers.
+    Prints warnings about the run's answers, and with `show` its table.
     """
     run = read_eval(folder)
     board = leaderboard([run], passes=True)
-    write_text(folder / "summary.csv", board.to_csv(index=False))
+    write_text(folder / "summary.csv", csv_text(board))
     grades = load_grades(folder)
     per_question = (
         grades.groupby(["task", "doc_id", "uid"], sort=False)
@@ -34,10 +41,10 @@ def write_eval(folder: Path) -> EvalRun:
     )
     if run.limited:
         per_question["limited"] = run.limited
-    write_text(folder / "per_question.csv", per_question.to_csv(index=False))
+    write_text(folder / "per_question.csv", csv_text(per_question))
     write_leaderboard(folder.parent.parent)
-    rows = {run.method: run}
-    print_markdown(markdown(comparison(rows).drop(columns="delta"), data_notes(rows)))
+    if show:
+        print_markdown(run_table(run))
     _warn_of_answers(run)
     return run
 
@@ -65,7 +72,7 @@ def write_leaderboard(out: Path) -> None:
             runs.append(read_eval(folder))
     if not runs:
         return
-    write_text(out / "leaderboard.csv", leaderboard(runs, passes=True).to_csv(index=False))
+    write_text(out / "leaderboard.csv", csv_text(leaderboard(runs, passes=True)))
     tables = []
     for group in by_tasks(runs):
         rows = named(group)

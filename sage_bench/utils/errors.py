@@ -14,20 +14,20 @@ from collections.abc import Iterable
 class SageBenchError(Exception):
     """An error with a place and a remedy.
 
-    >>> print(SageBenchError("no `answer` in this row", where="train.jsonl:3", remedy="add the field"))
-    train.jsonl:3: no `answer` in this row. Remedy: add the field.
+    >>> print(SageBenchError("no `answer` in this row", where="a.jsonl:3", remedy="add the field"))
+    a.jsonl:3: no `answer` in this row. Remedy: add the field.
     """
 
     exit_code = 1
 
     def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None):
-        self.what, self.where, self.remedy = what, where, remedy
+        self.what = what
+        self.where = where
+        self.remedy = remedy
         text = f"{where}: {what}" if where else what
         if remedy:
-            text = (
-                f"{text.rstrip('.')}{'' if text.endswith(('?', '!')) else '.'} Remedy:"
-                f" {remedy.rstrip('.')}."
-            )
+            stop = "" if text.endswith(("?", "!")) else "."
+            text = f"{text.rstrip('.')}{stop} Remedy: {remedy.rstrip('.')}."
         super().__init__(text)
 
 
@@ -85,4 +85,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     'did you mean `grpo`?'
     """
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
-    return "did you mean " + " or ".join(f"`{c}`" for c in close) + "?" if close else ""
+    if not close:
+        return ""
+    return "did you mean " + " or ".join(f"`{c}`" for c in close) + "?"

@@ -17,7 +17,7 @@ from sage_bench.reporting.report import report
 
 
 def train(backend: str, data: str, out: Path, *words: str) -> Path:
-    from sage_bench.cli.common import training_config
+    from sage_bench.api.settings import training_config
     from sage_bench.training import loop, setup
 
     overrides = [

@@ -15,7 +15,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sage_bench.cli.common import training_config
+from sage_bench.api.settings import training_config
 from sage_bench.training import loop, setup
 from sage_bench.training.batches import batch_of
 from sage_bench.training.ledger import no_signal_share
