@@ -87,14 +87,14 @@ class SGPO(GRPO):
         "arXiv 2505.11595 (text of March 2026) eqs. 1-2; no code is public: judge prompt and step"
         " splitter are ours"
     )
-    columns = (
+    columns = [
         Column(
             "solution",
             "what the judge compares with",
             without="the bare answer where it is missing",
         ),
-    )
-    notes = (
+    ]
+    notes = [
         (
             'The text names beta and gamma as "10 and 0.5" without saying which is which: `reward`'
             " has both readings, and the default is the one that gives a half-right response one"
@@ -107,14 +107,14 @@ class SGPO(GRPO):
             " which one response could not be judged keeps its rewards."
         ),
         (
-            "The paper's score (k - 1) / n pays for leaving steps out: with fewer steps of one's own"
-            " a larger share of them is right. `denominator=reference` takes that away."
+            "The paper's score (k - 1) / n pays for leaving steps out: of fewer steps a larger"
+            " share can be right. `denominator=reference` takes that away."
         ),
         (
             "The paper judges in epochs 1 to 3 of 12, which is the default share of the steps. Its"
             " KL weight and learning rate are `verl`'s defaults (not printed); here there is no KL."
         ),
-    )
+    ]
     uses_progress = True
 
     def __init__(self, *args: Any, **switches: Any):
@@ -132,11 +132,10 @@ class SGPO(GRPO):
         self.judge = JUDGES.make(self.cfg.judge, self.cfg.judge_options, "method.judge_options")
 
     def judging(self) -> bool:
-        return (
-            self.ctx.epoch <= self.cfg.judge_epochs
-            if self.cfg.judge_epochs
-            else self.ctx.progress < self.cfg.judge_share
-        )
+        """Whether this step is one of those in which responses are judged."""
+        if self.cfg.judge_epochs:
+            return bool(self.ctx.epoch <= self.cfg.judge_epochs)
+        return bool(self.ctx.progress < self.cfg.judge_share)
 
     def roll(self, problem: Problem) -> Program:
         group = yield from self.attempt(problem)

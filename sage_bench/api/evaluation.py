@@ -15,6 +15,7 @@ from sage_bench.config.registry import MODELS
 from sage_bench.evaluation.tasks.spec import named_profiles, parse
 from sage_bench.grading.registry import GRADERS
 from sage_bench.utils.errors import PartialError, UsageError
+from sage_bench.utils.secrets import masked
 
 if TYPE_CHECKING:
     from sage_bench.evaluation.tasks.loading import DataOptions
@@ -155,7 +156,7 @@ def run_evaluation(
     quiet: bool = True,
 ) -> EvalResult:
     """Evaluate what a configuration says. What is missing is `partial` of the result."""
-    from sage_bench.generation import models
+    from sage_bench.config import models
 
     config = asked.config
     path, sampler = models.resolve(config.model.path, config.sampler.name)
@@ -237,7 +238,7 @@ def evaluation_plan(asked: Asked) -> EvaluationPlan:
         gpu_price=config.cost.gpu_price,
     )
     values = {
-        "configuration": config.model_dump(mode="json"),
+        "configuration": masked(config.model_dump(mode="json")),
         "samples_per_question": dict(asked.tasks),
         "limit": asked.limit,
         "sampling": dict(asked.sampling),

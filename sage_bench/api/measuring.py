@@ -42,7 +42,7 @@ class GraderMeasure:
     @property
     def quarantined(self) -> int:
         """Malformed rows."""
-        return sum(bool(row.bad) for row in self.rejected)
+        return sum(bool(row.malformed) for row in self.rejected)
 
     @property
     def undecided(self) -> int:

@@ -223,11 +223,11 @@ def evaluate(
 
     quiet_libraries()
     from sage_bench.api import evaluation
-    from sage_bench.api.paths import include_path as include
     from sage_bench.api.settings import evaluation_config
     from sage_bench.cli.output import emit
     from sage_bench.cli.train import show_rows
     from sage_bench.config.layers import override_layer
+    from sage_bench.evaluation.tasks.spec import include
     from sage_bench.utils.errors import UsageError
 
     include(include_path or [])

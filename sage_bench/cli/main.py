@@ -30,6 +30,7 @@ from sage_bench.cli import (
     validate,
 )
 from sage_bench.utils.errors import Interrupted, SageBenchError
+from sage_bench.utils.secrets import masked_text
 from sage_bench.utils.signals import EXPLANATION, leaving_on_signals
 from sage_bench.version import VERSION
 
@@ -112,7 +113,7 @@ def main() -> None:
         with leaving_on_signals():
             app()
     except SageBenchError as error:
-        _leave(f"error: {error}", error.exit_code)
+        _leave(f"error: {masked_text(str(error))}", error.exit_code)
     except (Stopped, KeyboardInterrupt) as stopped:
         asked = stopped.asked if isinstance(stopped, Stopped) else stopped
         if isinstance(asked, Interrupted):

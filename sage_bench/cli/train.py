@@ -96,7 +96,7 @@ def train(
         emit(as_json, plan.values, plan.text)
         return
     if out is None:
-        raise UsageError("no --out", remedy="give the folder of the run, e.g. --out runs/sage")
+        raise UsageError("no --out", remedy="give the folder of the run, e.g. --out runs/mine")
     result = run_training(resolved, out, overwrite=overwrite, quiet=quiet)
     emit(as_json, {"folder": out, "checkpoint": result.checkpoint}, str(result.checkpoint))
 

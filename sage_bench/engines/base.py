@@ -20,11 +20,11 @@ class Engine(Runner, Protocol):
     """Answers requests, applies rows, saves itself.
 
     run(asks) is collective: every rank calls it, an empty list is allowed. any(flag) is an
-    all-reduce OR (the identity on one process). update(rows, objective, hooks) is one rollout batch:
-    one or more optimiser steps, with the hooks of the method (`sage_bench.methods.hooks`); it
-    returns means for the log. capabilities: "sample", "score", and "policy" where requests of a
-    method's own are answered by their `answer`. save and load hold everything that
-    decides the next step: weights, optimiser, schedule.
+    all-reduce OR (the identity on one process). update(rows, objective, hooks) is one rollout
+    batch: one or more optimiser steps, with the hooks of the method (`sage_bench.methods.hooks`);
+    it returns means for the log. save and load hold everything that decides the next step: weights,
+    optimiser, schedule. capabilities: "sample", "score", and "policy" where requests of a method's
+    own are answered by their `answer`.
     """
 
     capabilities: frozenset[str]

@@ -182,9 +182,9 @@ class Method(UpdateHooks):
 
     needs: ClassVar[frozenset[str]] = frozenset({"sample"})
     source: ClassVar[str] = ""
-    columns: ClassVar[tuple[Column, ...]] = ()
-    notes: ClassVar[tuple[str, ...]] = ()
-    objective: ClassVar[dict[str, Any]] = {}
+    columns: ClassVar[Sequence[Column]] = ()
+    notes: ClassVar[Sequence[str]] = ()
+    objective: ClassVar[Mapping[str, Any]] = {}
     uses_progress: ClassVar[bool] = False
     Config: ClassVar[type[MethodConfig]] = MethodConfig
 

@@ -32,6 +32,7 @@ from sage_bench.types import Problem, Sampling
 from sage_bench.utils.errors import UsageError
 from sage_bench.utils.files import make_folder, writing
 from sage_bench.utils.progress import stderr
+from sage_bench.utils.secrets import masked
 from sage_bench.utils.versions import versions
 
 
@@ -69,7 +70,7 @@ class Records:
         with writing(set_aside):
             self.data.write_quarantine(set_aside)
         manifest = identity.record_changes(self.manifest, folder, step, accepted)
-        values = dict(flatten(self.resolved.config.model_dump()))
+        values = masked(dict(flatten(self.resolved.config.model_dump())))
         config = TrainConfig(values=values, origins=dict(self.resolved.origins))
         config.write(folder / "config.json")
         manifest.write(folder / "manifest.json")
@@ -110,7 +111,7 @@ def build(resolved: Resolved, folder: Path, *, quiet: bool = False, overwrite: b
     manifest = TrainManifest(
         backend=config.backend,
         backend_place=BACKENDS.place(config.backend),
-        method=method_config.model_dump(),
+        method=masked(method_config.model_dump()),
         model=resolved.config.model.path,
         engine=engine.describe(),
         grader=grader.version,

@@ -179,7 +179,7 @@ def test_the_verb_prints_all_graders_side_by_side_and_writes_what_they_disagree_
     assert "8 rows, 5 quarantined, 1 with a label that does not stand" in done.stdout
     assert "antlr4-python3-runtime 4.13.2" in done.stdout
     assert "quarantined" in done.stderr
-    assert ":10: is not JSON" in done.stderr
+    assert ":10: not JSON" in done.stderr
     out = list(read_jsonl(tmp_path / "out.jsonl"))
     assert Counter(d["grader"] for d in out) == {"robust": 1, "string": 3}
     assert len(list(read_jsonl(tmp_path / "out.quarantine.jsonl"))) == 6

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from sage_bench.config.schema import RunConfig
@@ -15,11 +17,11 @@ from sage_bench.utils.errors import UsageError
 def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
     """Sampler and learner of our own, on a CPU or one GPU. optimizer_steps: of the whole run, for
     the schedule."""
-    model, engine = config.model, config.engine
+    settings, engine = config.model, config.engine
     if engine.threads:
         torch.set_num_threads(engine.threads)
     policy = load_policy(
-        model.path, device=model.device, dtype=model.dtype, revision=model.revision
+        settings.path, device=settings.device, dtype=settings.dtype, revision=settings.revision
     )
     need = config.sampling.max_prompt_tokens + max(
         config.sampling.max_tokens, config.sampling.hint_max_tokens
@@ -34,7 +36,8 @@ def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
             ),
         )
     if engine.gradient_checkpointing:
-        policy.model.gradient_checkpointing_enable()
+        model: Any = policy.model
+        model.gradient_checkpointing_enable()
     return LocalEngine(
         policy,
         config.optim,

@@ -210,7 +210,7 @@ class Learner:
             if not torch.isfinite(loss):
                 rows = [r for r, _ in micro]
                 raise NotFiniteError(f"the loss is {loss.item()}", self.step, rows)
-            loss.backward()
+            torch.autograd.backward(loss)
             loss_sum += loss.item()
         self.policy.model.eval()
         tally.totals["trained_rows"] += len(live)
@@ -277,7 +277,7 @@ class Learner:
         lengths = torch.tensor(sizes, device=device)
 
         def flat(values: Sequence[Tensor | None], default: Tensor) -> Tensor:
-            parts = zip(values, default.split(sizes), strict=True)
+            parts = zip(values, torch.split(default, sizes), strict=True)
             return torch.cat([p if v is None else v.to(device, p.dtype) for v, p in parts])
 
         old = flat([r.old_logp for r in rows], logp.detach())
@@ -293,12 +293,12 @@ class Learner:
             stats["gap_tokens"] = lengths[known].sum()
             off = kind == Kind.OFF
             stats["off_probability"], stats["off_tokens"] = (logp.exp() * off).sum(), off.sum()
-            ratios = (logp - old).exp().split(sizes)
+            ratios = torch.split((logp - old).exp(), sizes)
             for name, values in hooks.row_metrics(rows, ratios, objective).items():
                 for value in values:
                     tally.measure(name, value)
-        for name, value in stats.items():
-            tally.totals[name] += float(value)
+        for name, amount in stats.items():
+            tally.totals[name] += float(amount)
         weighted = loss * weight.repeat_interleave(lengths)
         return weighted.sum() - self.entropy_weight * entropy.sum()
 
@@ -344,7 +344,7 @@ class Learner:
         logp, _ = self._log_probs(rows)
         return [
             torch.ones_like(own) if row.old_logp is None else (own - row.old_logp.to(own)).exp()
-            for row, own in zip(rows, logp.split([len(r.tokens) for r in rows]), strict=True)
+            for row, own in zip(rows, torch.split(logp, [len(r.tokens) for r in rows]), strict=True)
         ]
 
     @torch.no_grad()
@@ -361,6 +361,6 @@ class Learner:
         ):
             logp, _ = self._log_probs([r for r, _ in micro])
             sizes = [len(r.tokens) for r, _ in micro]
-            for (row, _), old in zip(micro, logp.split(sizes), strict=True):
+            for (row, _), old in zip(micro, torch.split(logp, sizes), strict=True):
                 out[int(row.group)] = replace(batch[int(row.group)], old_logp=old)
         return out

@@ -9,6 +9,7 @@ in chunks whose logits are recomputed in the backward when they would be large.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,6 +64,11 @@ def pad_right(tokens: Sequence[TokenIds], width: int, policy: Policy) -> tuple[T
     return ids.to(policy.device), mask.to(policy.device)
 
 
+def vocabulary(policy: Policy) -> int:
+    config: Any = policy.model.config
+    return int(config.get_text_config().vocab_size)
+
+
 def _score(
     policy: Policy, hidden: Tensor, target: Tensor, temperature: float, entropy_gradient: bool
 ) -> tuple[Tensor, Tensor]:
@@ -91,12 +97,11 @@ def log_probs(
     """
     hidden = hidden_states(policy, pairs, prompt_once=prompt_once)
     target = torch.tensor([t for _, c in pairs for t in c], device=policy.device)
-    vocabulary = policy.model.config.get_text_config().vocab_size
-    chunk = max(1, HEAD_LOGITS // vocabulary)
+    chunk = max(1, HEAD_LOGITS // vocabulary(policy))
     if len(target) <= chunk:
         return _score(policy, hidden, target, temperature, entropy_gradient)
     parts = []
-    for h, t in zip(hidden.split(chunk), target.split(chunk), strict=True):
+    for h, t in zip(torch.split(hidden, chunk), torch.split(target, chunk), strict=True):
         if torch.is_grad_enabled():
             parts.append(
                 checkpoint(_score, policy, h, t, temperature, entropy_gradient, use_reentrant=False)
@@ -111,9 +116,11 @@ def kl_divergence(policy: Policy, other: Policy, pairs: Sequence[Pair]) -> Tenso
     """KL(policy || other) of the next-token distribution before every completion token, (N,), exact
     over the vocabulary."""
     states = [hidden_states(p, pairs) for p in (policy, other)]
-    chunk = max(1, HEAD_LOGITS // policy.model.config.get_text_config().vocab_size)
+    chunk = max(1, HEAD_LOGITS // vocabulary(policy))
     parts = []
-    for ours, theirs in zip(states[0].split(chunk), states[1].split(chunk), strict=True):
+    for ours, theirs in zip(
+        torch.split(states[0], chunk), torch.split(states[1], chunk), strict=True
+    ):
         logp, logq = policy.logits(ours).log_softmax(-1), other.logits(theirs).log_softmax(-1)
         parts.append((logp.exp() * (logp - logq)).sum(-1))
     return torch.cat(parts)

@@ -3,11 +3,10 @@ who is slow."""
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from sage_bench.grading.extract import extract
 from sage_bench.grading.grader_study.stated import stated_answer
 from sage_bench.grading.verdict import Grader, OptionGrader, Verdict
 from sage_bench.utils.errors import DataError
+from sage_bench.utils.rows import DataRow, RejectedRow, read_rows
 
 # readings after which a label does not stand
 UNDECIDED = ("policy", "unclear", "ill_posed", "bad_gold", "disagree_unread")
@@ -38,15 +38,6 @@ class Labelled:
     text: str
     label: bool
     options: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """A row that was not used, and why. `where` is file:line."""
-
-    where: str
-    reason: str
-    bad: bool  # malformed, rather than a label that does not stand
 
 
 @dataclass
@@ -79,73 +70,60 @@ def read_labels(
     path: Path,
     adjudications: Mapping[tuple[str, str], bool | None] | None = None,
     limit: int | None = None,
-) -> tuple[list[Labelled], list[Rejected]]:
-    """The rows of a JSONL file, and those that cannot be used.
+) -> tuple[list[Labelled], list[RejectedRow]]:
+    """The rows of a file with `gold`, `response` and `label` (`label_fixed` wins), and those that
+    cannot be used.
 
     A row has `gold`, `response` and `label` (`label_fixed` wins).
     adjudications: (file stem, row) to the label as read by hand, None where it does not stand.
-    Raises `DataError` when the file cannot be read.
+    Raises `UsageError` or `DataError` when the file cannot be read.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"cannot be read: {error}",
-            where=str(path),
-            remedy="give a JSONL file with gold, response and label",
-        ) from error
     kept: list[Labelled] = []
-    rejected: list[Rejected] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    rejected: list[RejectedRow] = []
+    for row in read_rows(path, place=str(path)):
         if limit is not None and len(kept) >= limit:
             break
-        found = _labelled(line, path.stem, number, adjudications or {})
+        found = (
+            row if isinstance(row, RejectedRow) else _labelled(row, path.stem, adjudications or {})
+        )
         if isinstance(found, Labelled):
             kept.append(found)
         else:
-            rejected.append(Rejected(f"{path}:{number}", *found))
+            rejected.append(found)
     return kept, rejected
 
 
 def _labelled(
-    line: str, source: str, number: int, adjudications: Mapping[tuple[str, str], bool | None]
-) -> Labelled | tuple[str, bool]:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return "is not JSON", True
-    if not isinstance(row, dict):
-        return "is not an object", True
+    found: DataRow, source: str, adjudications: Mapping[tuple[str, str], bool | None]
+) -> Labelled | RejectedRow:
+    row = found.values
+
+    def reject(reason: str, *, malformed: bool = True) -> RejectedRow:
+        return RejectedRow(found.where, reason, row, malformed)
+
     gold, response = row.get("gold"), row.get("response")
     if not isinstance(gold, (str, int, float)) or not str(gold).strip():
-        return "`gold` is missing or empty", True
+        return reject("`gold` is missing or empty")
     if not isinstance(response, str):
-        return "`response` is missing or not text", True
-    name = row.get("row", number)
+        return reject("`response` is missing or not a text")
     reading = str(row.get("adjudicated", row.get("status", ""))).removeprefix("adjudicated:")
-    if (source, str(name)) in adjudications:
-        label = adjudications[source, str(name)]
-        if label is None:
-            return "the label does not stand (read by hand)", False
-    elif reading in UNDECIDED:
-        return f"the label does not stand ({reading})", False
-    elif "adjudicated" in row:
+    name = row.get("row", found.number)
+    if "adjudicated" in row:
         label = {"correct": True, "incorrect": False}.get(reading)
     else:
         label = row.get("label_fixed", row.get("label"))
+    known = (source, str(name)) in adjudications
+    if known:
+        label = adjudications[source, str(name)]
+        if label is None:
+            return reject("the label does not stand (read by hand)", malformed=False)
+    elif reading in UNDECIDED:
+        return reject(f"the label does not stand ({reading})", malformed=False)
     if not isinstance(label, (bool, int)):
-        return "`label` is missing or neither true nor false", True
+        return reject("`label` is missing or neither true nor false")
     options = row.get("choices") or row.get("options")
-    return Labelled(
-        source,
-        name,
-        str(gold),
-        given_text(row),
-        bool(label),
-        tuple(map(str, options)) if isinstance(options, list) else None,
-    )
+    letters = tuple(map(str, options)) if isinstance(options, list) else None
+    return Labelled(source, name, str(gold), given_text(row), bool(label), letters)
 
 
 def given_text(row: Mapping[str, Any]) -> str:
@@ -249,23 +227,17 @@ def read_adjudications(path: Path) -> dict[tuple[str, str], bool | None]:
 def read_reasons(path: Path) -> dict[tuple[str, str], tuple[bool | None, str]]:
     """The same with the reasons: (file stem, row) to (label, reason)."""
     out: dict[tuple[str, str], tuple[bool | None, str]] = {}
-    for number, line in enumerate(_lines(path), 1):
+    for row in read_rows(path):
         try:
-            row = json.loads(line)
-            out[str(row["set"]), str(row["row"])] = (row["label"], str(row.get("reason") or ""))
-        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(row, RejectedRow):
+                raise ValueError(row.reason)
+            found = row.values
+            key = str(found["set"]), str(found["row"])
+            out[key] = (found["label"], str(found.get("reason") or ""))
+        except (ValueError, KeyError) as error:
             raise DataError(
                 f"is not an adjudication: {error}",
-                where=f"{path}:{number}",
+                where=f"{path}:{row.where.rsplit(':', 1)[-1]}",
                 remedy='write {"set": ..., "row": ..., "label": true|false|null, "reason": ...}',
             ) from error
     return out
-
-
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        yield from (line for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except OSError as error:
-        raise DataError(
-            f"cannot be read: {error.strerror}", where=str(path), remedy="give a JSONL file"
-        ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from sage_bench.grading.grader_study.measure import given_text
 from sage_bench.grading.question import grade_question
 from sage_bench.grading.verdict import Verdict
 from sage_bench.utils.errors import DataError
+from sage_bench.utils.rows import DataRow, RejectedRow, read_rows
 
 COLUMNS = "row group question gold label grader correct status extracted"
 
@@ -43,59 +43,50 @@ def read_recorded(
     gold: str = "gold",
     text: str = "response",
     stated: bool = False,
-) -> tuple[list[Recorded], list[tuple[str, str]]]:
-    """The rows of a file, and (file:line, reason) of those that cannot be used.
+) -> tuple[list[Recorded], list[RejectedRow]]:
+    """The rows of a file, and those that cannot be used.
 
     gold, text: names of the fields; `label` or `correct` is read where a row has one. by: field
     that names the group. stated: a text without a box counts by the answer it states. Raises
     `DataError` when the file cannot be read, or no row has the field `by`.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"cannot be read: {error}",
-            where=str(path),
-            remedy="give a JSONL file with a gold and a text a row",
-        ) from error
     kept: list[Recorded] = []
-    bad: list[tuple[str, str]] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
+    bad: list[RejectedRow] = []
+    for row in read_rows(path, place=str(path)):
+        if isinstance(row, RejectedRow):
+            bad.append(row)
             continue
         try:
-            kept.append(_recorded(json.loads(line), number, path.stem, by, gold, text, stated))
-        except json.JSONDecodeError:
-            bad.append((f"{path}:{number}", "is not JSON"))
-        except (ValueError, TypeError, KeyError) as error:
-            bad.append((f"{path}:{number}", str(error).strip("'\"")))
+            kept.append(_recorded(row, path.stem, by, gold, text, stated))
+        except ValueError as error:
+            bad.append(RejectedRow(row.where, str(error), row.values))
     if not kept:
         raise DataError(
-            f"no row can be used: {bad[0][1] if bad else 'it is empty'}",
-            where=bad[0][0] if bad else str(path),
+            f"no row can be used: {bad[0].reason if bad else 'it is empty'}",
+            where=bad[0].where if bad else str(path),
             remedy="name the fields with --gold-field and --text-field",
         )
     return kept, bad
 
 
 def _recorded(
-    row: Any, number: int, stem: str, by: str | None, gold: str, text: str, stated: bool
+    found: DataRow, stem: str, by: str | None, gold: str, text: str, stated: bool
 ) -> Recorded:
-    if not isinstance(row, dict):
-        raise TypeError("is not an object")
-    for field in (gold, text, *([by] if by else [])):
-        if field not in row:
-            raise KeyError(f"has no field `{field}` (there are: {', '.join(row)})")
-    usable = isinstance(row[text], str) and isinstance(row[gold], (str, int, float))
-    if not usable or not str(row[gold]).strip():
-        raise TypeError(f"`{gold}` is empty or `{text}` is not text")
+    row = found.values
+    for field in (gold, text, by):
+        if field is not None and field not in row:
+            raise ValueError(f"has no field `{field}` (there are: {', '.join(row)})")
+    if not isinstance(row[gold], (str, int, float)) or not str(row[gold]).strip():
+        raise ValueError(f"`{gold}` is empty")
+    if not isinstance(row[text], str):
+        raise ValueError(f"`{text}` is not a text")
     label = row.get("label", row.get("correct"))
     options = row.get("options") or row.get("choices")
     completion = given_text({**row, "response": row[text]}) if stated else row[text]
     known = [str(row[k]) for k in ("doc_id", "uid", "problem", "question") if k in row]
     question = known[0] if known else str(row[gold])
     return Recorded(
-        row.get("row", number),
+        row.get("row", found.number),
         str(row[by]) if by else stem,
         question,
         str(row[gold]),

@@ -1,4 +1,4 @@
-"""The local sampler against transformers' own generation and against the learner's forward."""
+"""Our own decoder against transformers' own generation and against the learner's forward."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import pytest
 import torch
 from conftest import ARCHITECTURES
 
-from sage_bench.generation.local.forward import log_probs
 from sage_bench.generation.local.cache import GrowingLayer
+from sage_bench.generation.local.decode import Decoder, choose
+from sage_bench.generation.local.forward import log_probs
 from sage_bench.generation.local.rng import uniform
-from sage_bench.generation.local.sampler import Draw, Sampler, choose
-from sage_bench.types import Sampling
+from sage_bench.types import Sample, Sampling
 from sage_bench.utils.errors import SageBenchError
 
 PROMPTS = ["3*9+6", "1-2", "7*7*7-5+2-1", "4 + 4"]
 
 
-def draws(renderer, params: Sampling, samples: int = 3, seed: int = 0) -> list[Draw]:
+def draws(renderer, params: Sampling, samples: int = 3, seed: int = 0) -> list[Sample]:
     return [
-        Draw(renderer.answer(q), params, seed + 1000 * i + k)
+        Sample(renderer.answer(q), 1, params, seed=seed + 1000 * i + k)
         for i, q in enumerate(PROMPTS)
         for k in range(samples)
     ]
@@ -27,8 +27,8 @@ def draws(renderer, params: Sampling, samples: int = 3, seed: int = 0) -> list[D
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_greedy_equals_generate(name, random_policy, renderer):
     policy = random_policy(name)
-    ours = Sampler(policy).draw(
-        [Draw(renderer.answer(q), Sampling(0.0, 1.0, 24), 0) for q in PROMPTS]
+    ours = Decoder(policy).draw(
+        [Sample(renderer.answer(q), 1, Sampling(0.0, 1.0, 24), seed=0) for q in PROMPTS]
     )
     for question, completion in zip(PROMPTS, ours, strict=True):
         prompt = torch.tensor([renderer.answer(question)])
@@ -49,7 +49,7 @@ def test_reported_log_probabilities_are_those_of_the_forward(
 ):
     policy = random_policy(name)
     asked = draws(renderer, Sampling(temperature, 1.0, 20))
-    out = Sampler(policy).draw(asked)
+    out = Decoder(policy).draw(asked)
     with torch.no_grad():
         logp, _ = log_probs(
             policy,
@@ -60,7 +60,7 @@ def test_reported_log_probabilities_are_those_of_the_forward(
 
 
 def test_the_same_call_repeats_bit_for_bit_and_seeds_matter(random_policy, renderer):
-    sampler = Sampler(random_policy())
+    sampler = Decoder(random_policy())
     first, again = (sampler.draw(draws(renderer, Sampling(1.0, 1.0, 20))) for _ in range(2))
     assert [c.tokens for c in first] == [c.tokens for c in again]
     assert all(torch.equal(a.logp, b.logp) for a, b in zip(first, again, strict=True))
@@ -72,11 +72,14 @@ def test_the_same_call_repeats_bit_for_bit_and_seeds_matter(random_policy, rende
 
 def test_a_stop_text_ends_a_completion_where_it_has_appeared(random_policy, renderer):
     policy = random_policy(dtype=torch.float64)
-    whole = Sampler(policy).draw(draws(renderer, Sampling(1.0, 1.0, 24)))
-    text = lambda tokens: policy.tokenizer.decode(list(tokens))
+    whole = Decoder(policy).draw(draws(renderer, Sampling(1.0, 1.0, 24)))
+
+    def text(tokens):
+        return policy.tokenizer.decode(list(tokens))
+
     stop = text(whole[0].tokens[9:11])
     for cut, full in zip(
-        Sampler(policy).draw(draws(renderer, Sampling(1.0, 1.0, 24, (stop,)))), whole, strict=True
+        Decoder(policy).draw(draws(renderer, Sampling(1.0, 1.0, 24, (stop,)))), whole, strict=True
     ):
         n = len(cut.tokens)
         assert cut.tokens == full.tokens[:n]
@@ -85,7 +88,7 @@ def test_a_stop_text_ends_a_completion_where_it_has_appeared(random_policy, rend
         assert stop not in text(cut.tokens[:-1])
         assert cut.finish == ("stop" if stop in text(cut.tokens) else full.finish)
     assert (
-        len(Sampler(policy).draw(draws(renderer, Sampling(1.0, 1.0, 24, (stop,))))[0].tokens) <= 11
+        len(Decoder(policy).draw(draws(renderer, Sampling(1.0, 1.0, 24, (stop,))))[0].tokens) <= 11
     )
 
 
@@ -93,9 +96,9 @@ def test_a_completion_does_not_depend_on_its_neighbours(random_policy, renderer)
     """In float64, where the shape of a batch does not reach the drawn token."""
     policy = random_policy(dtype=torch.float64)
     asked = draws(renderer, Sampling(1.0, 0.9, 20))
-    together = Sampler(policy).draw(asked)
-    alone = [Sampler(policy).draw([d])[0] for d in asked]
-    small_waves = Sampler(policy, wave_tokens=300).draw(asked)
+    together = Decoder(policy).draw(asked)
+    alone = [Decoder(policy).draw([d])[0] for d in asked]
+    small_waves = Decoder(policy, wave_tokens=300).draw(asked)
     assert (
         [c.tokens for c in together] == [c.tokens for c in alone] == [c.tokens for c in small_waves]
     )
@@ -103,10 +106,10 @@ def test_a_completion_does_not_depend_on_its_neighbours(random_policy, renderer)
 
 def test_every_declared_end_token_ends_a_completion(random_policy, renderer):
     policy = random_policy()
-    plain = Sampler(policy).draw(draws(renderer, Sampling(1.0, 1.0, 30)))
+    plain = Decoder(policy).draw(draws(renderer, Sampling(1.0, 1.0, 30)))
     token = next(t for c in plain for t in c.tokens[2:-1] if t not in policy.eos_ids)
     policy.eos_ids = policy.eos_ids | {token}
-    for completion in Sampler(policy).draw(draws(renderer, Sampling(1.0, 1.0, 30))):
+    for completion in Decoder(policy).draw(draws(renderer, Sampling(1.0, 1.0, 30))):
         assert token not in completion.tokens[:-1]
         assert (completion.tokens[-1] in policy.eos_ids) == (completion.finish == "stop")
 
@@ -114,13 +117,13 @@ def test_every_declared_end_token_ends_a_completion(random_policy, renderer):
 def test_a_completion_cut_at_max_tokens_says_so(random_policy, renderer):
     policy = random_policy()
     policy.eos_ids = frozenset({policy.pad_id})
-    out = Sampler(policy).draw(draws(renderer, Sampling(1.0, 1.0, 1)))
+    out = Decoder(policy).draw(draws(renderer, Sampling(1.0, 1.0, 1)))
     assert all(len(c.tokens) == 1 == len(c.logp) for c in out)
     assert {c.finish for c in out if c.tokens[0] != policy.pad_id} == {"length"}
 
 
 def test_mixed_parameters_go_into_waves_of_their_own(random_policy, renderer):
-    sampler = Sampler(random_policy())
+    sampler = Decoder(random_policy())
     mixed = draws(renderer, Sampling(0.0, 1.0, 8), 1) + draws(renderer, Sampling(1.0, 1.0, 12), 1)
     waves = list(sampler.waves(mixed))
     assert len(waves) == 2
@@ -132,7 +135,7 @@ def test_mixed_parameters_go_into_waves_of_their_own(random_policy, renderer):
 
 def test_a_prompt_longer_than_the_context_is_an_error(random_policy):
     with pytest.raises(SageBenchError, match="context"):
-        Sampler(random_policy()).draw([Draw(tuple([5] * 1024), Sampling(1.0, 1.0, 4), 0)])
+        Decoder(random_policy()).draw([Sample((5,) * 1024, 1, Sampling(1.0, 1.0, 4), seed=0)])
 
 
 def test_top_p_keeps_the_smallest_head_that_reaches_it():

@@ -9,9 +9,16 @@ from typing import Any
 from sage_bench.config.registry import MODELS
 from sage_bench.generation.model_folders import check_folder, model_path
 from sage_bench.generation.registry import SAMPLERS
+from sage_bench.generation.samplers.base import Sampler
 
 FAKE = "fake:"
 OWN_WEIGHTS = ("hf", "local", "vllm")  # samplers that load a folder or Hub id
+
+
+def path_of(model: str) -> str:
+    """The folder or Hub id that a preset's name stands for; anything else as it is, with packaged
+    policies in their place."""
+    return model_path(MODELS.get(model).values["model"]["path"] if model in MODELS else model)
 
 
 def resolve(model: str, sampler: str = "auto") -> tuple[str, str]:
@@ -25,7 +32,7 @@ def resolve(model: str, sampler: str = "auto") -> tuple[str, str]:
     """
     if model.startswith(FAKE):
         return model, "fake" if sampler == "auto" else sampler
-    path = model_path(MODELS.get(model).values["model"]["path"] if model in MODELS else model)
+    path = path_of(model)
     if sampler in ("auto", *OWN_WEIGHTS):
         check_folder(path)
     return path, _auto() if sampler == "auto" else sampler
@@ -39,6 +46,7 @@ def _auto() -> str:
     return "vllm" if torch.cuda.is_available() else "hf"
 
 
-def make(path: str, sampler: str, options: Mapping[str, Any]) -> Any:
+def make(path: str, sampler: str, options: Mapping[str, Any]) -> Sampler:
     """The sampler. Raises `UsageError` naming the options it has when one does not fit."""
-    return SAMPLERS.make(sampler, {"model": path, **options}, where=f"sampler {sampler}")
+    made: Sampler = SAMPLERS.make(sampler, {"model": path, **options}, where=f"sampler {sampler}")
+    return made
