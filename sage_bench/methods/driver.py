@@ -59,8 +59,14 @@ class Usage:
         self.hint_calls += calls * (ask.purpose == "hint")
         self.judge_calls += calls * (ask.purpose == "judge")
         self.service_calls += 1
-        # None is what a service answers to a call that failed for good
-        self.failed_calls += answer is None
+        self.failed_calls += _failed(answer)
+
+
+def _failed(answer: Answer) -> bool:
+    """Whether a service gave up on a call: it answers None, or completions that all failed."""
+    if isinstance(answer, list) and answer:
+        return all(isinstance(c, Completion) and c.failed is not None for c in answer)
+    return answer is None
 
 
 @dataclass(slots=True)

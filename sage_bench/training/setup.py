@@ -40,7 +40,7 @@ from sage_bench.utils.versions import versions
 class Records:
     """What describes a run in its folder. Written by the process that holds the folder's lock."""
 
-    resolved: Resolved
+    resolved: Resolved[RunConfig]
     method: type[Method]
     manifest: TrainManifest
     data: Loaded
@@ -76,7 +76,9 @@ class Records:
         manifest.write(folder / "manifest.json")
 
 
-def build(resolved: Resolved, folder: Path, *, quiet: bool = False, overwrite: bool = False) -> Run:
+def build(
+    resolved: Resolved[RunConfig], folder: Path, *, quiet: bool = False, overwrite: bool = False
+) -> Run:
     """Load everything and check it against each other and against what lies in the folder.
 
     overwrite: what lies there will be moved away. Raises `SageBenchError`s only.
