@@ -194,4 +194,5 @@ class LocalEngine:
             "dtype": str(self.policy.dtype),
             "device": str(self.policy.device),
             "head_split": self.policy.split,
+            "context": self.policy.context,
         }

@@ -312,7 +312,7 @@ class Learner:
         for name, tensor in tensors.items():
             broken = [
                 row
-                for row, own in zip(rows, tensor.split(sizes), strict=True)
+                for row, own in zip(rows, torch.split(tensor, sizes), strict=True)
                 if not bool(own.isfinite().all())
             ]
             if broken:
