@@ -110,7 +110,7 @@ class Sample(Request):
     """Ask for `n` completions of `prompt`. Answer: list[Completion] of length n.
 
     purpose says what the tokens are for; the ledger counts rollouts and hint writing apart. key is
-    filled in by `sage_bench.methods.driver.collect`: the engine derives the seed of completion k from
+    filled in by `methods.driver.collect`: the engine derives the seed of completion k from
     (run seed, key, k), so that neither batching nor sharding nor a restart changes what is drawn.
     """
 
@@ -164,7 +164,7 @@ class Consult(Request):
     purpose: Literal["hint", "judge", "other"] = "other"
 
 
-# list[Completion] to a Sample, Tensor or Scored to a Score; what they say to a Consult and to others
+# list[Completion] to a Sample, Tensor or Scored to a Score, whatever the others say
 Answer: TypeAlias = Any
 
 

@@ -59,10 +59,14 @@ def read_judgement(text: str, steps: int) -> tuple[bool, int | None]:
     `first_error` counts; where it is missing, the first step marked not ok; a number outside
     1..steps is moved to the nearest end. Never raises.
 
-    >>> read_judgement('Sure: {"steps": [], "first_error": 9, "why": "x"}', 3), read_judgement('{"steps": [{"i": 2, "ok": false}]}', 3)
-    ((True, 3), (True, 2))
-    >>> read_judgement("I cannot", 3), read_judgement('as {"first_error": null}: {"first_error": 2, "why": "bec', 3)
-    ((False, None), (False, None))
+    >>> read_judgement('Sure: {"steps": [], "first_error": 9, "why": "x"}', 3)
+    (True, 3)
+    >>> read_judgement('{"steps": [{"i": 2, "ok": false}]}', 3)
+    (True, 2)
+    >>> read_judgement("I cannot", 3)
+    (False, None)
+    >>> read_judgement('as {"first_error": null}: {"first_error": 2, "why": "bec', 3)
+    (False, None)
     """
     safe, decoder = protect_latex(text), json.JSONDecoder(strict=False)
     verdict: dict[str, Any] | None = None

@@ -120,7 +120,12 @@ def no_signal_share(rows: Iterable[Mapping[str, Any]], until: int | None = None)
     """Share of the prompts seen that never gave a signal: no right completion, hinted ones included
     (SAGE table 2), and no partial credit or trace in its place. None when none was seen.
 
-    >>> no_signal_share([{"step": 0, "uid": "a", "reward": 0.0}, {"step": 1, "uid": "a", "reward": 0.1}, {"step": 1, "uid": "b", "reward": 0.0}])
+    >>> rows = [
+    ...     {"step": 0, "uid": "a", "reward": 0.0},
+    ...     {"step": 1, "uid": "a", "reward": 0.1},
+    ...     {"step": 1, "uid": "b", "reward": 0.0},
+    ... ]
+    >>> no_signal_share(rows)
     0.5
     """
     best: dict[str, float] = {}
