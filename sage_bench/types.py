@@ -17,7 +17,11 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from torch import Tensor
 
+from sage_bench.utils.seeds import derive_seed
+
 TokenIds: TypeAlias = tuple[int, ...]
+Prompt: TypeAlias = TokenIds | str  # token ids, or rendered text that becomes some
+Finish: TypeAlias = Literal["stop", "length"]
 
 
 class Kind(IntEnum):
@@ -109,16 +113,32 @@ class Request:
 class Sample(Request):
     """Ask for `n` completions of `prompt`. Answer: list[Completion] of length n.
 
-    purpose says what the tokens are for; the ledger counts rollouts and hint writing apart. key is
-    filled in by `methods.driver.collect`: the engine derives the seed of completion k from
-    (run seed, key, k), so that neither batching nor sharding nor a restart changes what is drawn.
+    prompt: token ids, or a text that a sampler's `render` made of a chat (all that a server takes
+    which applies the chat template itself). purpose says what the tokens are for; the ledger counts
+    rollouts and hint writing apart. key is filled in by `sage_bench.methods.driver.collect`: the
+    engine derives the seed of completion k from (run seed, key, k), so that neither batching nor
+    sharding nor a restart changes what is drawn. seed: of one completion, once it is derived.
     """
 
-    prompt: TokenIds
+    prompt: Prompt
     n: int
     params: Sampling
     purpose: Literal["rollout", "hint", "judge"] = "rollout"
     key: tuple[str | int, ...] = ()
+    seed: int | None = None
+
+    def units(self, *base: str | int, after: tuple[str | int, ...] = ()) -> list[Sample]:
+        """What samplers draw: n requests for one completion each. The seed of number k is the hash
+        of (base, key, after, k), unless one is given already.
+
+        >>> [u.n for u in Sample((1, 2), 3, Sampling(), key=("validation", 0)).units(42)]
+        [1, 1, 1]
+        """
+        if self.seed is not None:
+            return [replace(self, n=1, seed=self.seed + k) for k in range(self.n)]
+        return [
+            replace(self, n=1, seed=derive_seed(*base, *self.key, *after, k)) for k in range(self.n)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +168,11 @@ class Scored:
 
 
 class Service(Protocol):
-    """Something outside the engine that answers (a judge's endpoint, a teacher). All payloads of a
-    round come in one call."""
+    """Something outside the engine that answers. All payloads of a round come in one call.
+
+    Every sampler is one (`sage_bench.generation.samplers.base.Sampler`): its payloads are `Sample`s
+    and its answers lists of `Completion`s. So a judge or a teacher asks another model.
+    """
 
     def answer(self, payloads: list[Any]) -> list[Any]: ...
 
@@ -170,17 +193,34 @@ Answer: TypeAlias = Any
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One sampled answer. tokens include the end token when finish is "stop" (or the text that was
-    asked to end it).
+    """One sampled answer, or the reason why there is none.
 
-    logp (T,): log-probability of each token under the policy at the sampling temperature, before
-    top-p cuts the tail (the quantity the ratio needs). finish: "stop" (an end token was drawn, or a
-    text of `Sampling.stop`) or "length" (cut at max_tokens: truncated).
+    tokens include the end token when finish is "stop" (or the text that was asked to end it); they
+    are empty where a server gives text only. logp (T,): log-probability of each token under the
+    policy at the sampling temperature, before top-p cuts the tail (the quantity the ratio needs);
+    None where the sampler does not know it. finish: "stop" (an end token was drawn, or a text of
+    `Sampling.stop`) or "length" (cut at max_tokens: truncated).
+
+    text: decoded, without special tokens and what was asked to end it; None where nobody asked for
+    it (a prompt of token ids is answered in tokens) or where all of it is a thought. thought:
+    reasoning that a server keeps apart from the text. prompt_tokens, counted: lengths as the
+    sampler counted them, 0 where it does not say. failed: why there is no completion; the others
+    of its batch go on.
     """
 
-    tokens: TokenIds
-    logp: Tensor
-    finish: Literal["stop", "length"]
+    tokens: TokenIds = ()
+    logp: Tensor | None = None
+    finish: Finish = "stop"
+    text: str | None = None
+    thought: str = ""
+    prompt_tokens: int = 0
+    counted: int = 0
+    failed: str | None = None
+
+    @property
+    def length(self) -> int:
+        """Its number of tokens, the end token included."""
+        return len(self.tokens) or self.counted
 
 
 @dataclass(slots=True)

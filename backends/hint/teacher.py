@@ -6,8 +6,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from sage_bench.generation.endpoint import endpoint
-from sage_bench.types import Consult
+from sage_bench.generation.consult import ChatService
+from sage_bench.types import Consult, Sample, Sampling
 
 
 class Teacher:
@@ -22,22 +22,19 @@ class Teacher:
         temperature: float = 0.6,
         **options: Any,
     ):
-        self.endpoint = endpoint({"base_url": base_url, **options}, name="teacher")
-        self.model, self.max_tokens, self.temperature = model, max_tokens, temperature
+        self.sampler = ChatService(model, name="teacher", base_url=base_url, **options)
+        self.params = Sampling(temperature, 1.0, max_tokens)
 
     def ask(
         self, messages: tuple[str, str], folder: Path | None
     ) -> Generator[list[Consult], list[Any], str | None]:
         """The teacher's answer to (system, user), or None when it could not be had (`yield from`
         it)."""
-        self.endpoint.open(folder)
+        self.sampler.open(folder)
         system, user = messages
-        chat = [{"role": "system", "content": system}, {"role": "user", "content": user}]
-        payload = {
-            "model": self.model,
-            "max_tokens": self.max_tokens,
-            "temperature": self.temperature,
-            "messages": chat,
-        }
-        (reply,) = yield [Consult(self.endpoint, payload, purpose="hint")]
-        return reply.strip() if reply else None
+        prompt = self.sampler.render(
+            [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        )
+        ask = Sample(prompt, 1, self.params, purpose="hint")
+        ((reply,),) = yield [Consult(self.sampler, ask, purpose="hint")]
+        return reply.text.strip() if reply.text else None

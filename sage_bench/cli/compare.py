@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+from sage_bench.cli import options
+
 EXAMPLES = """
 Examples:
 
-`sage-bench compare runs/eval/base/1f0c55aa runs/eval/sage-step_000040/93b1e2d4` (what eval printed last)
+`sage-bench compare runs/eval/base/1f0c55aa runs/eval/sage-step_000040/93b1e2d4` (what eval \
+printed last)
 
-`sage-bench compare runs/eval --metric pass@4 --json` (all evaluations in a folder, against the first)
+`sage-bench compare runs/eval --metric pass@4 --json` (all evaluations in a folder, against the \
+first)
 
 `sage-bench compare runs/seeds --seeds` (runs of one method are its training seeds)
 
-Exit codes: 0 compared, 2 nothing to compare or not asked alike, 3 compared, but questions are missing from some run.
+Exit codes: 0 compared, 2 nothing to compare or not asked alike, 3 compared, but questions are \
+missing from some run.
 """
 
 
 def compare(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(
-            help=(
-                "Evaluation runs, or folders that contain them. The others are compared with the"
-                " first."
-            )
-        ),
-    ],
+    runs: options.EvalFolders,
     metric: Annotated[
         str,
-        typer.Option("--metric", help="avg, pass@4, maj@4, ... (any k the runs have samples for)."),
+        typer.Option(
+            "--metric",
+            help="avg, pass@4, maj@4, ... (any k the runs have samples for).",
+            rich_help_panel=options.WHAT,
+        ),
     ] = "avg",
     against: Annotated[
         Optional[str],
@@ -42,14 +42,22 @@ def compare(
                 "Name of the run (or method, with --seeds) to compare the others with, instead of"
                 " the first."
             ),
+            rich_help_panel=options.WHAT,
         ),
     ] = None,
     all_pairs: Annotated[
-        bool, typer.Option("--all-pairs", help="Every run with every other.")
+        bool,
+        typer.Option(
+            "--all-pairs", help="Every run with every other.", rich_help_panel=options.WHAT
+        ),
     ] = False,
     seeds: Annotated[
         bool,
-        typer.Option("--seeds", help="Runs of one method are its training seeds; compare methods."),
+        typer.Option(
+            "--seeds",
+            help="Runs of one method are its training seeds; compare methods.",
+            rich_help_panel=options.WHAT,
+        ),
     ] = False,
     allow: Annotated[
         Optional[list[str]],
@@ -58,31 +66,24 @@ def compare(
             help=(
                 "Compare in spite of different prompts, sampling, data or grader. May be repeated."
             ),
+            rich_help_panel=options.WHAT,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
-    from sage_bench.reporting.metrics import parse_metric
+    from sage_bench.api.tables import compare as compare_folders
+    from sage_bench.cli.output import emit
 
-    wanted = parse_metric(metric)
-    from sage_bench.reporting.compare import compare_runs, comparison_markdown
-    from sage_bench.reporting.export import eval_runs
-
-    found = compare_runs(
-        eval_runs(runs),
-        wanted,
-        allow=allow or (),
+    result = compare_folders(
+        runs,
+        metric,
         against=against,
         all_pairs=all_pairs,
         seeds=seeds,
+        allow=allow or (),
     )
-    if as_json:
-        import json
-
-        print(json.dumps(found.as_json(), indent=1, ensure_ascii=False))
-    else:
-        print(comparison_markdown(found), end="")
-    if found.partial:
+    emit(as_json, result.as_dict(), result.text)
+    if result.partial:
         raise typer.Exit(3)
 
 

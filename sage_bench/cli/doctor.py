@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from sage_bench.cli import options
+
+if TYPE_CHECKING:
+    from sage_bench.cli.doctor_checks import Finding
 
 EXAMPLES = """
 Examples:
@@ -19,31 +24,33 @@ Examples:
 
 
 def doctor(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where runs would be written.")] = Path(
-        "runs"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="Where runs would be written.", rich_help_panel=options.WHAT
+        ),
+    ] = Path("runs"),
     network: Annotated[
-        bool, typer.Option("--network/--no-network", help="Ask whether the Hub answers.")
+        bool,
+        typer.Option(
+            "--network/--no-network",
+            help="Ask whether the Hub answers.",
+            rich_help_panel=options.WHAT,
+        ),
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
-    from sage_bench.cli.common import print_table, quiet_libraries
+    from sage_bench.cli.common import quiet_libraries
 
     quiet_libraries()
     from sage_bench.cli.doctor_checks import examine, summary
+    from sage_bench.cli.output import emit
     from sage_bench.utils.errors import ValidationError
 
     findings = list(examine(out, network=network))
-    if as_json:
-        import json
-
-        print(json.dumps(summary(findings), indent=1, ensure_ascii=False))
-    else:
-        print_table(("what", "state", "found"), [(f.name, f.state, f.found) for f in findings])
-        for f in findings:
-            if f.remedy:
-                print(f"{f.name}: {f.remedy}")
-    if wrong := [f.name for f in findings if f.state == "wrong"]:
+    emit(as_json, summary(findings), lambda: text_of(findings))
+    wrong = [finding.name for finding in findings if finding.state == "wrong"]
+    if wrong:
         raise ValidationError(
             f"wrong on this machine: {', '.join(wrong)}", remedy="what to do stands above"
         )
@@ -51,5 +58,15 @@ def doctor(
 
 doctor.__doc__ = (
     "Examine this machine: versions against what is required, the grading canary, GPU, browser,"
-    " folders, cached benchmarks, the Hub.\n\nExit code 4 when something is wrong.\n" + EXAMPLES
+    " folders, cached benchmarks, the Hub, plugins.\n\nExit code 4 when something is wrong.\n"
+    + EXAMPLES
 )
+
+
+def text_of(findings: list[Finding]) -> str:
+    """The table of findings, and what to type about them."""
+    from sage_bench.cli.output import table_text
+
+    rows = [(finding.name, finding.state, finding.found) for finding in findings]
+    remedies = [f"{finding.name}: {finding.remedy}" for finding in findings if finding.remedy]
+    return "\n".join([table_text(("what", "state", "found"), rows), *remedies])

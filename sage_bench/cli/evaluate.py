@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
-if TYPE_CHECKING:
-    from sage_bench.evaluation.runner import EvalConfig
+from sage_bench.cli import options
 
 EXAMPLES = """
 Examples:
@@ -18,81 +16,194 @@ Examples:
 
 `sage-bench eval --model tiny-llama --tasks tiny_short:16,tiny_long --out runs/eval`
 
-`sage-bench eval --model Qwen/Qwen2.5-7B-Instruct --tasks sb_math6 --dry-run` (what it would ask and cost)
+`sage-bench eval --config eval.yaml --out runs/eval sampling.temperature=0.6 data.offline=true` \
+(any key of `--show-config`)
 
-`sage-bench eval --model Qwen/Qwen2.5-7B-Instruct --tasks sb_math500:4 --data sb_math500=math500.jsonl --offline --out runs/eval`
+`sage-bench eval --model Qwen/Qwen2.5-7B-Instruct --tasks sb_math6 --dry-run` (what it would ask \
+and cost)
+
+`sage-bench eval --model Qwen/Qwen2.5-7B-Instruct --tasks sb_math500:4 --data \
+sb_math500=math500.jsonl --offline --out runs/eval`
 
 `sage-bench eval --model Qwen/Qwen2.5-7B-Instruct --tasks 'tiny_*:2' --limit 5 --out runs/eval`
 
-`sage-bench eval --model Qwen/Qwen2.5-7B-Instruct --tasks @quick --out runs/eval` (four samples of AIME 2024, one of 50 questions of MATH-500)
+`sage-bench eval --model Qwen/Qwen2.5-7B-Instruct --tasks @quick --out runs/eval` (four samples \
+of AIME 2024, one of 50 questions of MATH-500)
 
-`sage-bench eval --model fake:0.6 --tasks tiny:4 --out runs/eval` (no model: right with probability 0.6)
+`sage-bench eval --model fake:0.6 --tasks tiny:4 --out runs/eval` (no model: right with \
+probability 0.6)
 
-`sage-bench eval --model my-model --sampler openai --sampler-option base_url=http://host:8000/v1 --tasks tiny:4 --out runs/eval`
+`sage-bench eval --model my-model --sampler openai --sampler-option base_url=http://host:8000/v1 \
+--tasks tiny:4 --out runs/eval`
 """
+
+# flags and the keys of the configuration they set
+FLAGS = {
+    "model": "model.path",
+    "device": "model.device",
+    "dtype": "model.dtype",
+    "chat_template": "model.chat_template",
+    "tasks": "tasks",
+    "n": "sampling.n",
+    "temperature": "sampling.temperature",
+    "top_p": "sampling.top_p",
+    "max_tokens": "sampling.max_tokens",
+    "seed": "sampling.seed",
+    "limit": "sampling.limit",
+    "data": "data.files",
+    "offline": "data.offline",
+    "gated": "data.gated",
+    "gold_corrections": "data.gold_corrections",
+    "sampler": "sampler.name",
+    "threads": "sampler.threads",
+    "grader": "grader",
+    "label": "label",
+    "tokens_per_second": "cost.tokens_per_second",
+    "gpu_price": "cost.gpu_price",
+}
 
 
 def evaluate(
+    overrides: options.Overrides = None,
     model: Annotated[
-        str,
+        Optional[str],
         typer.Option(
             "--model",
             "-m",
             help="Checkpoint folder, preset, Hub id, a server's name for it, or fake:P.",
+            rich_help_panel=options.WHAT,
         ),
-    ],
-    tasks: Annotated[
-        list[str],
+    ] = None,
+    tasks: options.Tasks = None,
+    grader: options.Grader = None,
+    label: Annotated[
+        Optional[str],
         typer.Option(
-            "--tasks",
-            "-t",
-            help=(
-                "Tasks and groups with samples a question, e.g. tiny:4,tiny_long:16, or a profile"
-                " such as @quick (`sage-bench ls tasks`, `ls profiles`)."
-            ),
+            "--label",
+            help="Method name for the tables; checkpoints of ours know theirs.",
+            rich_help_panel=options.WHAT,
         ),
-    ],
+    ] = None,
+    config: options.ConfigFiles = None,
+    n: Annotated[
+        Optional[int],
+        typer.Option(
+            "-n",
+            min=1,
+            help="Samples a question where --tasks does not say.",
+            rich_help_panel=options.SAMPLING,
+        ),
+    ] = None,
+    temperature: Annotated[
+        Optional[float],
+        typer.Option(min=0.0, help="Instead of the tasks' own.", rich_help_panel=options.SAMPLING),
+    ] = None,
+    top_p: Annotated[
+        Optional[float],
+        typer.Option(
+            min=0.0, max=1.0, help="Instead of the tasks' own.", rich_help_panel=options.SAMPLING
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        Optional[int],
+        typer.Option(
+            min=1,
+            help="Longest completion, instead of the tasks' own.",
+            rich_help_panel=options.SAMPLING,
+        ),
+    ] = None,
+    seed: Annotated[
+        Optional[int],
+        typer.Option(
+            help="Base of the sampling seeds (0 unless given).", rich_help_panel=options.SAMPLING
+        ),
+    ] = None,
+    limit: Annotated[
+        Optional[int],
+        typer.Option(
+            "--limit",
+            "-L",
+            min=1,
+            help="First questions of each task only.",
+            rich_help_panel=options.SAMPLING,
+        ),
+    ] = None,
+    sampler: Annotated[
+        Optional[str],
+        typer.Option(
+            help=(
+                "Who draws the samples (`sage-bench ls samplers`); auto: vllm where it runs on a"
+                " GPU, else hf."
+            ),
+            rich_help_panel=options.SAMPLING,
+        ),
+    ] = None,
+    sampler_options: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--sampler-option",
+            metavar="KEY=VALUE",
+            help="An option of the sampler, e.g. tensor_parallel=2. Repeatable.",
+            rich_help_panel=options.SAMPLING,
+        ),
+    ] = None,
+    chat_template: Annotated[
+        Optional[str],
+        typer.Option(
+            help=(
+                "auto: the tokenizer's own, an error without one; none: plain text, for base"
+                " models; or a Jinja file."
+            ),
+            rich_help_panel=options.SAMPLING,
+        ),
+    ] = None,
+    device: Annotated[
+        Optional[str],
+        typer.Option(help="auto, cpu, cuda, ...", rich_help_panel=options.SAMPLING),
+    ] = None,
+    dtype: Annotated[
+        Optional[str],
+        typer.Option(help="auto, float32, bfloat16.", rich_help_panel=options.SAMPLING),
+    ] = None,
+    threads: Annotated[
+        Optional[int],
+        typer.Option(min=1, help="Torch threads.", rich_help_panel=options.SAMPLING),
+    ] = None,
+    data: options.TaskData = None,
+    include_path: options.IncludePath = None,
+    offline: options.Offline = None,
+    gated: options.Gated = None,
+    gold_corrections: options.GoldCorrections = None,
+    show_config: options.ShowConfig = False,
+    dry_run: options.DryRun = False,
+    tokens_per_second: Annotated[
+        Optional[float],
+        typer.Option(
+            "--tokens-per-second",
+            min=1.0,
+            help="With --dry-run: what one GPU is taken to generate (2000 unless given).",
+            rich_help_panel=options.LOOK,
+        ),
+    ] = None,
+    gpu_price: Annotated[
+        Optional[float],
+        typer.Option(
+            "--gpu-price",
+            min=0.0,
+            help="With --dry-run: price of one GPU hour.",
+            rich_help_panel=options.LOOK,
+        ),
+    ] = None,
     out: Annotated[
         Optional[Path],
         typer.Option(
             "--out",
             "-o",
             help="Folder of all evaluations; each model gets its own run folder in it.",
+            rich_help_panel=options.OUTPUT,
         ),
     ] = None,
-    n: Annotated[
-        Optional[int],
-        typer.Option("-n", min=1, help="Samples a question where --tasks does not say."),
-    ] = None,
-    temperature: Annotated[
-        Optional[float], typer.Option(min=0.0, help="Instead of the tasks' own.")
-    ] = None,
-    top_p: Annotated[
-        Optional[float], typer.Option(min=0.0, max=1.0, help="Instead of the tasks' own.")
-    ] = None,
-    max_tokens: Annotated[
-        Optional[int], typer.Option(min=1, help="Longest completion, instead of the tasks' own.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Base of the sampling seeds.")] = 0,
-    limit: Annotated[
-        Optional[int],
-        typer.Option("--limit", "-L", min=1, help="First questions of each task only."),
-    ] = None,
-    grader: Annotated[
-        Optional[str],
-        typer.Option(
-            help=(
-                "Verifier for all tasks, instead of the one each of them names (`sage-bench ls"
-                " graders`)."
-            )
-        ),
-    ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite", help="Move samples of the same fingerprint to .trash and draw all anew."
-        ),
-    ] = False,
+    overwrite: options.Overwrite = False,
     strict: Annotated[
         bool,
         typer.Option(
@@ -101,201 +212,48 @@ def evaluate(
                 "A task that was left out because its data are gated makes the result partial (exit"
                 " code 3)."
             ),
+            rich_help_panel=options.OUTPUT,
         ),
     ] = False,
-    data: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            "--data",
-            metavar="TASK=FILE",
-            help=(
-                "A file instead of the Hub, or a folder of files called like the tasks. Repeatable."
-            ),
-        ),
-    ] = None,
-    offline: Annotated[
-        bool,
-        typer.Option("--offline", help="No network: the cache of this machine and --data only."),
-    ] = False,
-    gated: Annotated[
-        str,
-        typer.Option(
-            "--gated", help="skip or fail: what to do about data whose terms are not accepted."
-        ),
-    ] = "skip",
-    gold_corrections: Annotated[
-        str,
-        typer.Option(
-            "--gold-corrections",
-            help="on: listed corrections apply; off: golds exactly as the source has them.",
-        ),
-    ] = "on",
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Print first prompts, counts and cost; load no weights, write nothing.",
-        ),
-    ] = False,
-    tokens_per_second: Annotated[
-        float,
-        typer.Option(
-            "--tokens-per-second",
-            min=1.0,
-            help="With --dry-run: what one GPU is taken to generate.",
-        ),
-    ] = 2000.0,
-    gpu_price: Annotated[
-        Optional[float],
-        typer.Option("--gpu-price", min=0.0, help="With --dry-run: price of one GPU hour."),
-    ] = None,
-    label: Annotated[
-        Optional[str],
-        typer.Option(help="Method name for the tables; checkpoints of ours know theirs."),
-    ] = None,
-    sampler: Annotated[
-        str,
-        typer.Option(
-            help=(
-                "Who draws the samples (`sage-bench ls samplers`); auto: vllm where it runs on a"
-                " GPU, else hf."
-            )
-        ),
-    ] = "auto",
-    sampler_options: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            "--sampler-option",
-            metavar="KEY=VALUE",
-            help="An option of the sampler, e.g. tensor_parallel=2. Repeatable.",
-        ),
-    ] = None,
-    chat_template: Annotated[
-        str,
-        typer.Option(
-            help=(
-                "auto: the tokenizer's own, an error without one; none: plain text, for base"
-                " models; or a Jinja file."
-            )
-        ),
-    ] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16.")] = "auto",
-    threads: Annotated[Optional[int], typer.Option(min=1, help="Torch threads.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    from sage_bench.cli.common import data_options, quiet_libraries
+    given: dict[str, Any] = dict(locals())  # before any other name is bound
+    from sage_bench.cli.common import quiet_libraries
 
     quiet_libraries()
+    from sage_bench.api import evaluation
+    from sage_bench.api.settings import evaluation_config
+    from sage_bench.cli.output import emit
+    from sage_bench.cli.train import show_rows
     from sage_bench.config.layers import override_layer
-    from sage_bench.evaluation.tasks.loading import own_grader
-    from sage_bench.evaluation.tasks.spec import named_profiles, parse
-    from sage_bench.generation import models
-    from sage_bench.grading.registry import GRADERS
+    from sage_bench.evaluation.tasks.spec import include
     from sage_bench.utils.errors import UsageError
 
-    wanted = parse(tasks, n)
-    limit = limit or min((p.limit for p in named_profiles(tasks) if p.limit), default=None)
-    read = data_options(
-        wanted, data, offline=offline, gated=gated, gold_corrections=gold_corrections
-    )
-    for name in [grader] if grader else {own_grader(t) for t in wanted}:
-        GRADERS.get(name)
-    if temperature == 0 and max(wanted.values()) > 1:
-        raise UsageError(
-            "at temperature 0 all samples of a question are equal copies",
-            where="--temperature",
-            remedy="use one sample, e.g. -n 1",
-        )
-    sampling = {
-        k: v
-        for k, v in {"temperature": temperature, "top_p": top_p, "max_gen_toks": max_tokens}.items()
-        if v is not None
-    }
-    if temperature == 0:
-        sampling["do_sample"] = False
+    include(include_path or [])
+    flags = {key: given[name] for name, key in FLAGS.items()}
+    for key, value in override_layer(sampler_options or []).values.items():
+        flags[f"sampler.options.{key}"] = value
+    resolved = evaluation_config(flags=flags, configs=config or [], overrides=overrides or [])
+    if show_config:
+        show_rows(resolved, as_json)
+        return
+    asked = evaluation.settle(resolved.config)
     if dry_run:
-        from sage_bench.config.registry import MODELS
-        from sage_bench.evaluation.plan import plan
-        from sage_bench.generation.model_folders import model_path
-
-        path = model_path(MODELS.get(model).values["model"]["path"] if model in MODELS else model)
-        print(
-            plan(
-                path,
-                wanted,
-                read,
-                grader=grader,
-                sampling=sampling,
-                limit=limit,
-                tokens_per_second=tokens_per_second,
-                gpu_price=gpu_price,
-            )
-        )
+        plan = evaluation.evaluation_plan(asked)
+        emit(as_json, plan.values, plan.text)
         return
     if out is None:
         raise UsageError(
             "no --out", remedy="give the folder of all evaluations, e.g. --out runs/eval"
         )
-    path, sampler = models.resolve(model, sampler)
-    import torch
-
-    from sage_bench.evaluation.runner import EvalConfig
-
-    if threads:
-        torch.set_num_threads(threads)
-    flags = {
-        k: v
-        for k, v in {"device": device, "dtype": dtype, "chat_template": chat_template}.items()
-        if v != "auto"
-    }
-    config = EvalConfig(
-        path,
-        wanted,
-        out,
-        {"method": label} if label else {},
-        sampling,
-        seed,
-        limit,
-        grader,
-        read,
-        overwrite,
-    )
-    run(
-        config,
-        sampler,
-        flags | dict(override_layer(sampler_options or []).values),
-        strict=strict,
-        quiet=quiet,
-    )
-
-
-def run(
-    config: EvalConfig, sampler: str, options: Mapping[str, Any], *, strict: bool, quiet: bool
-) -> None:
-    """Evaluate, write the tables of the run, print its folder. Raises `PartialError` after that
-    when samples are missing."""
-    from sage_bench.evaluation import runner
-    from sage_bench.evaluation.tasks.loading import check_complete
-    from sage_bench.generation import models
-    from sage_bench.reporting.export import write_eval
-    from sage_bench.utils.errors import PartialError
-
-    drawing = models.make(config.model, sampler, options)
-    try:
-        folder = runner.evaluate(config, drawing, quiet=quiet)
-    except PartialError as error:
-        write_eval(Path(str(error.where)))
-        print(error.where)
-        raise
-    finally:
-        drawing.close()
-    done = write_eval(folder)
-    print(folder)
-    check_complete(done.manifest["skipped"], str(folder), strict)
+    result = evaluation.run_evaluation(asked, out, overwrite=overwrite, strict=strict, quiet=quiet)
+    emit(as_json, result.as_dict(), f"{result.text.rstrip()}\n\n{result.folder}")
+    if result.partial is not None:
+        raise result.partial
 
 
 evaluate.__doc__ = (
     "Evaluate a model without hints. Run the same command again to go on: only missing samples are"
-    " generated.\n" + EXAMPLES
+    " generated.\n\nExit code 3 when samples or tasks are missing.\n" + EXAMPLES
 )

@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
+
+from sage_bench.cli import options
+
+if TYPE_CHECKING:
+    from sage_bench.api.measuring import GraderMeasure
 
 EXAMPLES = """
 Examples:
 
 `sage-bench grader-eval labelled.jsonl`
 
-`sage-bench grader-eval verifier/*.jsonl --grader robust --grader math_verify --out disagreements.jsonl`
+`sage-bench grader-eval verifier/*.jsonl --grader robust --grader math_verify --out \
+disagreements.jsonl`
 
 `sage-bench grader-eval labelled.jsonl --limit 100 --json`
 """
+SHOWN = 5  # quarantined rows that are named
+HEAD = (
+    "set",
+    "grader",
+    "rows",
+    "agree %",
+    "false neg",
+    "false pos",
+    "abstain",
+    "no answer",
+    "unread",
+    "timeout",
+    "crash",
+    "ms/row",
+)
 
 
 def grader_eval(
@@ -25,20 +46,22 @@ def grader_eval(
             help=(
                 "JSON lines with gold, response and label (true or false); choices make a row"
                 " multiple choice."
-            )
+            ),
+            show_default=False,
         ),
     ],
-    grader: Annotated[
-        Optional[list[str]],
+    grader: options.Graders = None,
+    limit: Annotated[
+        Optional[int],
         typer.Option(
-            "--grader",
-            "-g",
-            help="Grader to measure (`sage-bench ls graders`). May be repeated; all unless given.",
+            "--limit",
+            "-L",
+            min=1,
+            help="First rows of each file only.",
+            rich_help_panel=options.DATA,
         ),
     ] = None,
-    limit: Annotated[
-        Optional[int], typer.Option("--limit", "-L", min=1, help="First rows of each file only.")
-    ] = None,
+    adjudications: options.Adjudications = None,
     out: Annotated[
         Optional[Path],
         typer.Option(
@@ -48,160 +71,91 @@ def grader_eval(
                 "Write the rows on which a grader and the label disagree here (JSON lines); bad"
                 " rows go beside it."
             ),
+            rich_help_panel=options.OUTPUT,
         ),
     ] = None,
-    adjudications: Annotated[
-        Optional[Path],
-        typer.Option(
-            help=(
-                "JSON lines with set, row, label (null: does not stand) and reason: labels read by"
-                " hand."
-            )
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable table.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    import json
+    from sage_bench.cli.common import quiet_libraries
 
-    from sage_bench.grading.canary import canaries, packages
-    from sage_bench.grading.grader_study.measure import measure, read_adjudications, read_labels
-    from sage_bench.grading.registry import GRADERS
-    from sage_bench.utils.errors import DataError
-    from sage_bench.utils.files import write_text
-    from sage_bench.utils.progress import Bar, stderr
+    quiet_libraries()
+    from sage_bench.api.measuring import measure_graders
+    from sage_bench.cli.output import emit
+    from sage_bench.utils.files import write_jsonl
+    from sage_bench.utils.progress import stderr
 
-    names = list(dict.fromkeys(grader or GRADERS.names()))
-    graders = {name: GRADERS.get(name)() for name in names}
-    known = read_adjudications(adjudications) if adjudications else {}
-    read = {path: read_labels(path, known, limit) for path in files}
-    rows = [r for kept, _ in read.values() for r in kept]
-    rejected = [r for _, dropped in read.values() for r in dropped]
-    bad = [r for r in rejected if r.bad]
-    for r in bad[:5]:
-        stderr().print(f"quarantined {r.where}: {r.reason}", markup=False)
-    if not rows:
-        raise DataError(
-            "no row can be used",
-            where=", ".join(map(str, files)),
-            remedy="rows need gold, response and label",
-        )
-    scores = []
-    with Bar("grader-eval", len(rows) * len(graders), quiet=quiet) as bar:
-        for name, one in graders.items():
-            scores += measure(name, one, rows, lambda name=name: bar.advance(note=name))
-    if out:
-        write_text(
-            out,
-            "".join(
-                json.dumps(d, ensure_ascii=False) + "\n" for s in scores for d in s.disagreements
-            ),
-        )
-        if rejected:
-            write_text(
-                out.with_suffix(".quarantine.jsonl"),
-                "".join(
-                    json.dumps({"where": r.where, "reason": r.reason, "malformed": r.bad}) + "\n"
-                    for r in rejected
-                ),
-            )
-    scores = [
-        s for s in scores if s.rows
-    ]  # a grader that skipped all of a set has nothing to say about it
-    table = [
-        {
-            "set": s.source,
-            "grader": s.grader,
-            "rows": s.rows,
-            "agreement": s.agreement,
-            "false_negatives": s.misses,
-            "false_positives": s.slips,
-            "abstained": s.abstained,
-            "skipped": s.skipped,
-            "ms_a_row": 1000 * s.seconds / s.rows if s.rows else None,
-            **{k: s.statuses[k] for k in ("no_answer", "parse_error", "timeout", "crash")},
-        }
-        for s in sorted(
-            scores,
-            key=lambda s: (
-                list(dict.fromkeys(r.source for r in rows)).index(s.source),
-                names.index(s.grader),
-            ),
-        )
-    ]
-    sick = [f"{c.gold} vs {c.answer}" for c in canaries() if not c.well]
-    if as_json:
-        print(
-            json.dumps(
-                {
-                    "table": table,
-                    "quarantined": len(bad),
-                    "undecided": len(rejected) - len(bad),
-                    "versions": packages(),
-                    "canaries_off": sick,
-                },
-                indent=1,
-                ensure_ascii=False,
-            )
-        )
-    else:
-        show(table)
-        print(
-            f"{len(rows)} rows, {len(bad)} quarantined, {len(rejected) - len(bad)} with a label"
-            " that does not stand; " + ", ".join(f"{k} {v}" for k, v in packages().items())
-        )
-        for pair in sick:
-            print(f"warning: math-verify grades {pair} unlike the versions this was measured with")
-
-
-def show(table: list[dict[str, Any]]) -> None:
-    """The table on stdout: one line a set and grader, a blank line between sets."""
-    head = (
-        "set",
-        "grader",
-        "rows",
-        "agree %",
-        "false neg",
-        "false pos",
-        "abstain",
-        "no answer",
-        "unread",
-        "timeout",
-        "crash",
-        "ms/row",
+    result = measure_graders(
+        files, grader or [], limit=limit, adjudications=adjudications, quiet=quiet
     )
-    lines = [head] + [
-        (
-            r["set"],
-            r["grader"],
-            str(r["rows"]),
-            f"{100 * r['agreement']:.2f}",
-            str(r["false_negatives"]),
-            str(r["false_positives"]),
-            str(r["abstained"]),
-            str(r["no_answer"]),
-            str(r["parse_error"]),
-            str(r["timeout"]),
-            str(r["crash"]),
-            f"{r['ms_a_row']:.2f}" if r["ms_a_row"] is not None else "–",
-        )
-        for r in table
-    ]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    before = head[0]
-    for line in lines:
-        if line[0] != before:
-            print()
-            before = line[0]
-        print(
-            "  ".join(
-                c.ljust(w) if i < 2 else c.rjust(w)
-                for i, (c, w) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-        )
+    for row in [row for row in result.rejected if row.bad][:SHOWN]:
+        stderr().print(f"quarantined {row.where}: {row.reason}", markup=False)
+    if out is not None:
+        write_jsonl(out, result.disagreements)
+        if result.rejected:
+            write_jsonl(
+                out.with_suffix(".quarantine.jsonl"),
+                [
+                    {"where": row.where, "reason": row.reason, "malformed": row.bad}
+                    for row in result.rejected
+                ],
+            )
+    emit(as_json, result.as_dict(), lambda: text_of(result))
 
 
 grader_eval.__doc__ = (
     "Measure graders against labelled rows: agreement, false negatives and positives, time a row,"
     " side by side.\n" + EXAMPLES
 )
+
+
+def text_of(result: GraderMeasure) -> str:
+    """One line a set and grader, a blank line between sets; counts and versions below."""
+    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    lines = _table([HEAD, *(_cells(row) for row in result.table)])
+    lines.append(
+        f"{result.rows} rows, {result.quarantined} quarantined, {result.undecided} with a label"
+        f" that does not stand; {versions}"
+    )
+    for pair in result.canaries_off:
+        lines.append(
+            f"warning: math-verify grades {pair} unlike the versions this was measured with"
+        )
+    return "\n".join(lines)
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    counts = (
+        "false_negatives",
+        "false_positives",
+        "abstained",
+        "no_answer",
+        "parse_error",
+        "timeout",
+        "crash",
+    )
+    milliseconds = "–" if row["ms_a_row"] is None else f"{row['ms_a_row']:.2f}"
+    return (
+        row["set"],
+        row["grader"],
+        str(row["rows"]),
+        f"{100 * row['agreement']:.2f}",
+        *(str(row[name]) for name in counts),
+        milliseconds,
+    )
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+    lines: list[str] = []
+    before = HEAD[0]
+    for row in rows:
+        if row[0] != before:
+            lines.append("")
+            before = row[0]
+        cells = [
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines

@@ -7,16 +7,21 @@ from typing import Annotated, Optional
 
 import typer
 
+from sage_bench.cli import options
+
 EXAMPLES = """
 Examples:
 
 `sage-bench judge-eval --judge reference processbench.jsonl --out runs/judge`
 
-`sage-bench judge-eval --judge reference processbench.jsonl --solutions gsm8k_test.jsonl --solutions math500.jsonl --out runs/judge`
+`sage-bench judge-eval --judge reference processbench.jsonl --solutions gsm8k_test.jsonl \
+--solutions math500.jsonl --out runs/judge`
 
-`sage-bench judge-eval --judge policy --model Qwen/Qwen2.5-7B-Instruct --votes 4 processbench.jsonl --limit 50 --out runs/judge-qwen`
+`sage-bench judge-eval --judge policy --model Qwen/Qwen2.5-7B-Instruct --votes 4 \
+processbench.jsonl --limit 50 --out runs/judge-qwen`
 
-`sage-bench judge-eval --judge openai base_url=http://localhost:8000/v1 model=my-judge key_env=MY_KEY processbench.jsonl --out runs/judge-api`
+`sage-bench judge-eval --judge openai base_url=http://localhost:8000/v1 model=my-judge \
+key_env=MY_KEY processbench.jsonl --out runs/judge-api`
 """
 
 
@@ -26,29 +31,42 @@ def judge_eval(
         typer.Argument(
             metavar="FILE... [KEY=VALUE]...",
             help="Labelled steps (.jsonl, .json, .parquet, .csv), and options of the judge.",
+            show_default=False,
         ),
     ],
-    judge: Annotated[str, typer.Option("--judge", help="Who judges (`sage-bench ls judges`).")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder. The same command goes on where it stopped.")
+    judge: Annotated[
+        str,
+        typer.Option(
+            "--judge", help="Who judges (`sage-bench ls judges`).", rich_help_panel=options.WHAT
+        ),
     ],
-    limit: Annotated[
-        Optional[int], typer.Option("--limit", "-L", min=1, help="First rows of each subset only.")
-    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder. The same command goes on where it stopped.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ],
+    model: options.Model = None,
     votes: Annotated[
         int,
         typer.Option(
             "--votes",
             min=1,
             help="Judgements a row; their mode counts, ties go to the earliest step.",
+            rich_help_panel=options.WHAT,
         ),
     ] = 1,
-    model: Annotated[
-        Optional[str],
+    limit: Annotated[
+        Optional[int],
         typer.Option(
-            "--model",
-            "-m",
-            help="For judges that ask the policy: checkpoint folder, preset or Hub id.",
+            "--limit",
+            "-L",
+            min=1,
+            help="First rows of each subset only.",
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     solutions: Annotated[
@@ -59,56 +77,55 @@ def judge_eval(
                 "File with problem and solution columns, for rows without a solution. May be"
                 " repeated."
             ),
+            rich_help_panel=options.DATA,
         ),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Rows judged together.")] = 64,
+    batch: Annotated[
+        int, typer.Option(min=1, help="Rows judged together.", rich_help_panel=options.DATA)
+    ] = 64,
     retry: Annotated[
-        bool, typer.Option("--retry", help="Judge rows again that were abstained from.")
+        bool,
+        typer.Option(
+            "--retry",
+            help="Judge rows again that were abstained from.",
+            rich_help_panel=options.DATA,
+        ),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
     from sage_bench.cli.common import quiet_libraries
 
     quiet_libraries()
+    from sage_bench.api.measuring import measure_judge
+    from sage_bench.cli.output import emit
     from sage_bench.config.layers import override_layer
-    from sage_bench.config.registry import MODELS
-    from sage_bench.generation.model_folders import check_folder, model_path
-    from sage_bench.judges.labelled import read_labelled
-    from sage_bench.judges.registry import JUDGES
-    from sage_bench.judges.report import write
-    from sage_bench.judges.run import JudgeConfig, judge_rows
-    from sage_bench.utils.errors import UsageError
     from sage_bench.utils.progress import stderr
 
-    JUDGES.get(judge)
-    options = [w for w in words if "=" in w and not Path(w).exists()]
-    files = [w for w in words if w not in options]
-    if not files:
-        raise UsageError(
-            "no file with labelled steps", remedy="give one or more, e.g. processbench.jsonl"
-        )
-    path = None
-    if model is not None:
-        path = model_path(MODELS.get(model).values["model"]["path"] if model in MODELS else model)
-        check_folder(path)
-    config = JudgeConfig(
-        judge, out, dict(override_layer(options).values), votes, path, batch, retry
-    )
-    found = read_labelled(files, limit=limit, solutions=solutions or [])
-    if found.quarantine and not quiet:
-        stderr().print(
-            f"{len(found.quarantine)} rows set aside"
-            f" ({', '.join(f'{n} x {r}' for r, n in found.reasons().items())}):"
-            f" {out / 'quarantine.jsonl'}"
-        )
-    rows = judge_rows(
-        config,
-        lambda: JUDGES.make(judge, config.options, "options of the judge"),
-        found,
+    settings = [word for word in words if "=" in word and not Path(word).exists()]
+    result = measure_judge(
+        judge,
+        [word for word in words if word not in settings],
+        out=out,
+        options=override_layer(settings).values,
+        model=model,
+        votes=votes,
+        limit=limit,
+        solutions=solutions or [],
+        batch=batch,
+        retry=retry,
         quiet=quiet,
     )
-    print(write(out, rows, found.reasons()))
-    print(out)
+    if result.quarantined and not quiet:
+        reasons = ", ".join(f"{count} x {why}" for why, count in result.quarantined.items())
+        total = sum(result.quarantined.values())
+        where = out / "quarantine.jsonl"
+        stderr().print(f"{total} rows set aside ({reasons}): {where}", markup=False)
+    emit(
+        as_json,
+        {"folder": result.folder, "parts": result.parts, "quarantined": result.quarantined},
+        f"{result.text}\n{result.folder}",
+    )
 
 
 judge_eval.__doc__ = (

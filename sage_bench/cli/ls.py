@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated, Any
 
 import typer
+
+from sage_bench.cli import options
 
 KINDS = (
     "backends",
@@ -31,27 +33,35 @@ Examples:
 
 
 def ls(
-    kind: Annotated[str, typer.Argument(help=" | ".join(KINDS))],
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    kind: Annotated[str, typer.Argument(help=" | ".join(KINDS), show_default=False)],
+    backend_file: options.BackendFile = None,
+    include_path: options.IncludePath = None,
     verbose: Annotated[
         bool,
         typer.Option(
             "--verbose",
             "-v",
             help="Sources, switches with defaults, where paper and code disagree.",
+            rich_help_panel=options.OUTPUT,
         ),
     ] = False,
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="With backends: the text of docs/methods.md.")
+        bool,
+        typer.Option(
+            "--markdown",
+            help="With backends: the text of docs/methods.md.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = False,
-    path: Annotated[bool, typer.Option("--path", help="With tasks: print their folder.")] = False,
-    backend_file: Annotated[
-        Optional[list[str]],
-        typer.Option("--backend-file", help="Python file that registers a backend of yours."),
-    ] = None,
+    path: Annotated[
+        bool,
+        typer.Option(
+            "--path", help="With tasks: print their folder.", rich_help_panel=options.OUTPUT
+        ),
+    ] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     from sage_bench.utils.errors import UsageError, did_you_mean
-    from sage_bench.utils.registry import load_file
 
     if kind not in KINDS:
         raise UsageError(
@@ -59,10 +69,16 @@ def ls(
             remedy="one of " + ", ".join(KINDS),
         )
     if path and kind == "tasks":
-        from sage_bench.evaluation.tasks.spec import tasks_folder
+        from sage_bench.evaluation.tasks.files import tasks_folder
 
         print(tasks_folder())
         return
+    from sage_bench.api.listing import listing
+    from sage_bench.cli.output import emit
+    from sage_bench.evaluation.tasks.spec import include
+    from sage_bench.utils.registry import load_file
+
+    include(include_path or [])
     for file in backend_file or []:
         load_file(file)
     if markdown:
@@ -76,109 +92,41 @@ def ls(
 
         print(describe.markdown(all_registered=bool(backend_file)), end="")
         return
-    rows = _rows(kind)
-    if as_json:
-        import json
-
-        print(json.dumps(rows, indent=1, ensure_ascii=False, default=str))
-    else:
-        _print(rows, verbose)
+    rows = listing(kind)
+    emit(as_json, rows, lambda: text_of(rows, verbose))
 
 
 ls.__doc__ = "List what is registered, ours and yours.\n" + EXAMPLES
 
 
-def _rows(kind: str) -> list[dict[str, object]]:
-    if kind == "tasks":
-        from sage_bench.evaluation.tasks.spec import task_files
-
-        return [
-            {
-                "name": t.name,
-                "about": ", ".join(t.group) if t.group else _about(t.values.get("metadata", {})),
-                "group": list(t.group),
-                "samples": t.values.get("repeats"),
-                "file": str(t.path),
-            }
-            for t in task_files().values()
-        ]
-    if kind == "profiles":
-        from sage_bench.evaluation.tasks.spec import profiles
-
-        return [
-            {
-                "name": f"@{p.name}",
-                "about": (
-                    f"{p.about}: {p.tasks}" + (f", first {p.limit} questions" if p.limit else "")
-                ),
-                "tasks": p.tasks,
-                "limit": p.limit,
-            }
-            for p in profiles().values()
-        ]
-    if kind == "backends":
-        from sage_bench.methods.describe import backends
-
-        return backends()
-    if kind == "judges":
-        from sage_bench.judges.describe import judges
-
-        return judges()
-    from sage_bench.config.registry import MODELS
-    from sage_bench.data.registry import DATASETS
-    from sage_bench.engines.registry import ENGINES
-    from sage_bench.generation.registry import SAMPLERS
-    from sage_bench.grading.registry import GRADERS
-
-    entries = {
-        "models": MODELS,
-        "engines": ENGINES,
-        "graders": GRADERS,
-        "datasets": DATASETS,
-        "samplers": SAMPLERS,
-    }[kind]
-    rows: list[dict[str, object]] = []
-    for name, thing in entries.items():
-        about = getattr(thing, "note", None) or (thing.__doc__ or "").strip().split("\n")[0]
-        rows.append(
-            {
-                "name": name,
-                "about": about,
-                "place": getattr(thing, "file", None) or entries.place(name),
-            }
-        )
-    return rows
-
-
-def _about(metadata: dict[str, object]) -> object:
-    return metadata.get("about") or metadata.get("source", "")
-
-
-def _print(rows: list[dict[str, object]], verbose: bool) -> None:
-    width = max((len(str(r["name"])) for r in rows), default=0)
+def text_of(rows: list[dict[str, Any]], verbose: bool) -> str:
+    """One line a thing; with `verbose` everything it says of itself below."""
+    width = max((len(str(row["name"])) for row in rows), default=0)
+    lines = []
     for row in rows:
-        print(f"{row['name']:<{width}}  {row['about']}")
+        lines.append(f"{row['name']:<{width}}  {row['about']}")
         if verbose:
-            for key, value in row.items():
-                if key in {"name", "about", "module", "reads"} or value in (
-                    None,
-                    [],
-                    "",
-                    {},
-                    False,
-                ):
-                    continue
-                if key == "switches":
-                    for s in value:  # type: ignore[union-attr]
-                        differ = f"  [paper {s['paper']}, code {s['code']}]" if "paper" in s else ""
-                        print(
-                            f"{'':<{width}}    {s['name']} = {s['default']} ({s['values']}):"
-                            f" {s['help']}{differ}"
-                        )
-                elif key == "notes":
-                    for note in value:  # type: ignore[union-attr]
-                        print(f"{'':<{width}}  note: {note}")
-                elif isinstance(value, list):
-                    print(f"{'':<{width}}  {key}: {'; '.join(map(str, value))}")
-                else:
-                    print(f"{'':<{width}}  {key}: {value}")
+            lines += [f"{'':<{width}}  {detail}" for detail in _details(row)]
+    return "\n".join(lines)
+
+
+def _details(row: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for key, value in row.items():
+        if key in {"name", "about", "module", "reads"} or value in (None, [], "", {}, False):
+            continue
+        if key == "switches":
+            lines += [_switch(switch) for switch in value]
+        elif key == "notes":
+            lines += [f"note: {note}" for note in value]
+        elif isinstance(value, list):
+            lines.append(f"{key}: {'; '.join(map(str, value))}")
+        else:
+            lines.append(f"{key}: {value}")
+    return lines
+
+
+def _switch(switch: dict[str, Any]) -> str:
+    differ = f"  [paper {switch['paper']}, code {switch['code']}]" if "paper" in switch else ""
+    name, default, values = switch["name"], switch["default"], switch["values"]
+    return f"  {name} = {default} ({values}): {switch['help']}{differ}"

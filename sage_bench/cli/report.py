@@ -7,6 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from sage_bench.cli import options
+
 EXAMPLES = """
 Examples:
 
@@ -14,7 +16,7 @@ Examples:
 
 `sage-bench report runs/eval --out runs/report` (table over all evaluations in a folder)
 
-`sage-bench report runs/demo`
+`sage-bench report runs/demo --json` (what was written, and the table's rows)
 """
 
 
@@ -22,27 +24,40 @@ def report(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            help="Folders of training runs and evaluations, or folders that contain them."
+            help="Training runs and evaluations, or folders that contain them.", show_default=False
         ),
     ],
-    out: Annotated[
-        Optional[Path],
-        typer.Option("--out", "-o", help="Where to write; the first folder unless given."),
-    ] = None,
     grader: Annotated[
         Optional[str],
         typer.Option(
+            "--grader",
             help=(
                 "Whose grades the tables show (see `sage-bench grade`); each run's own unless"
                 " given."
-            )
+            ),
+            rich_help_panel=options.WHAT,
         ),
     ] = None,
+    out: Annotated[
+        Optional[Path],
+        typer.Option(
+            "--out",
+            "-o",
+            help="Where to write; the first folder unless given.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    as_json: options.AsJson = False,
 ) -> None:
-    from sage_bench.reporting.report import report as write
+    from sage_bench.api.tables import report as write
+    from sage_bench.cli.output import emit
 
-    for path in write(runs, out or runs[0], grader):
-        print(path)
+    result = write(runs, out, grader=grader)
+    emit(
+        as_json,
+        {"files": result.files, "leaderboard": result.leaderboard.to_dict("records")},
+        "\n".join(map(str, result.files)),
+    )
 
 
 report.__doc__ = (

@@ -3,83 +3,82 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
+
+from sage_bench.cli import options
+
+if TYPE_CHECKING:
+    from sage_bench.config.layers import Resolved
 
 EXAMPLES = """
 Examples:
 
 `sage-bench train --backend sage --model tiny-llama --data tiny --out runs/sage`
 
-`sage-bench train --backend-file mine.py --backend mine --model tiny-qwen3 --data tiny --out runs/mine train.steps=20 optim.lr=1e-4`
+`sage-bench train --backend-file mine.py --backend mine --model tiny-qwen3 --data tiny --out \
+runs/mine train.steps=20 optim.lr=1e-4`
 
 `sage-bench train --config qwen2.5-7b-instruct --backend grpo --dry-run`
+
+`sage-bench train --config mine.yaml --show-config --json` (every value, and the layer that set \
+it)
 """
 
 
 def train(
-    overrides: Annotated[
-        Optional[list[str]],
-        typer.Argument(
-            metavar="[KEY=VALUE]...",
-            help="Any key of the configuration, e.g. optim.lr=1e-5 method.group_size=4.",
-        ),
-    ] = None,
+    overrides: options.Overrides = None,
     backend: Annotated[
         Optional[str],
-        typer.Option("--backend", help="Method to train with (`sage-bench ls backends`)."),
-    ] = None,
-    backend_file: Annotated[
-        Optional[list[str]],
         typer.Option(
-            "--backend-file", help="Python file that registers a backend of yours. May be repeated."
+            "--backend",
+            help="Method to train with (`sage-bench ls backends`).",
+            rich_help_panel=options.WHAT,
         ),
     ] = None,
-    model: Annotated[
-        Optional[str],
-        typer.Option(
-            "--model",
-            "-m",
-            help="Preset (`sage-bench ls models`), folder or Hub id of the initial policy.",
-        ),
-    ] = None,
+    backend_file: options.BackendFile = None,
+    model: options.Model = None,
     data: Annotated[
         Optional[str],
-        typer.Option("--data", help="Registered dataset or .jsonl/.parquet/.csv file."),
-    ] = None,
-    out: Annotated[
-        Optional[Path],
         typer.Option(
-            "--out", "-o", help="Folder of the run. The same command goes on where it stopped."
+            "--data",
+            help="Registered dataset (`sage-bench ls datasets`) or .jsonl/.parquet/.csv file.",
+            rich_help_panel=options.WHAT,
         ),
     ] = None,
     engine: Annotated[
         Optional[str],
-        typer.Option("--engine", help="Who samples and learns (`sage-bench ls engines`)."),
-    ] = None,
-    config: Annotated[
-        Optional[list[str]],
         typer.Option(
-            "--config", "-c", help="YAML file or preset name. May be repeated; later ones win."
+            "--engine",
+            help="Who samples and learns (`sage-bench ls engines`).",
+            rich_help_panel=options.WHAT,
         ),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan; load no weights, write nothing.")
-    ] = False,
-    show_config: Annotated[
-        bool, typer.Option("--show-config", help="Print every value and where it comes from.")
-    ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Move a run that lies in --out to .trash and start anew."),
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    config: options.ConfigFiles = None,
+    show_config: options.ShowConfig = False,
+    dry_run: options.DryRun = False,
+    out: Annotated[
+        Optional[Path],
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder of the run. The same command goes on where it stopped.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    from sage_bench.cli.common import quiet_libraries, training_config
-    from sage_bench.utils.errors import UsageError
+    from sage_bench.cli.common import quiet_libraries
 
     quiet_libraries()
+    from sage_bench.api.settings import training_config
+    from sage_bench.api.training import run_training, training_plan
+    from sage_bench.cli.output import emit
+    from sage_bench.utils.errors import UsageError
+
     resolved = training_config(
         backend=backend,
         model=model,
@@ -90,22 +89,16 @@ def train(
         backend_files=backend_file or [],
     )
     if show_config:
-        _show(resolved)
+        show_rows(resolved, as_json)
         return
     if dry_run:
-        from sage_bench.training.plan import plan
-
-        print(plan(resolved))
+        plan = training_plan(resolved)
+        emit(as_json, plan.values, plan.text)
         return
     if out is None:
         raise UsageError("no --out", remedy="give the folder of the run, e.g. --out runs/mine")
-    from sage_bench.training import loop, setup
-    from sage_bench.utils.files import to_trash
-
-    if overwrite:
-        to_trash(out)
-    last = loop.train(setup.build(resolved, out, quiet=quiet))
-    print(last)
+    result = run_training(resolved, out, overwrite=overwrite, quiet=quiet)
+    emit(as_json, {"folder": out, "checkpoint": result.checkpoint}, str(result.checkpoint))
 
 
 train.__doc__ = (
@@ -114,11 +107,18 @@ train.__doc__ = (
 )
 
 
-def _show(resolved: object) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def show_rows(resolved: Resolved[Any], as_json: bool) -> None:
+    """`--show-config` of `train` and `eval`: every value and the layer that set it."""
+    from sage_bench.api.training import config_rows
+    from sage_bench.cli.output import emit, table_text
 
-    table = Table("key", "value", "origin")
-    for key, value, origin in resolved.rows():  # type: ignore[attr-defined]
-        table.add_row(key, repr(value) if isinstance(value, str) else str(value), origin)
-    Console().print(table)
+    rows = config_rows(resolved)
+    shown = [
+        (key, repr(value) if isinstance(value, str) else value, origin)
+        for key, value, origin in rows
+    ]
+    emit(
+        as_json,
+        {key: {"value": value, "origin": origin} for key, value, origin in rows},
+        lambda: table_text(("key", "value", "origin"), shown),
+    )

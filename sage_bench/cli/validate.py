@@ -3,131 +3,87 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+
+from sage_bench.cli import options
+
+if TYPE_CHECKING:
+    from sage_bench.evaluation.tasks.validate import TaskCheck
 
 EXAMPLES = """
 Examples:
 
 `sage-bench validate -t all`
 
-`sage-bench validate -t sb_math6 --data benchmarks/ --out validate.json` (a folder with aime24.jsonl, math500.jsonl, ...)
+`sage-bench validate -t sb_math6 --data benchmarks/ --out validate.json` (a folder with \
+aime24.jsonl, math500.jsonl, ...)
 
 `sage-bench validate -t sb_math500 --data sb_math500=math500.jsonl --train train.jsonl --offline`
 """
 
 
 def validate(
-    tasks: Annotated[
-        Optional[list[str]], typer.Option("--tasks", "-t", help="Tasks and groups, or `all`.")
-    ] = None,
-    data: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            "--data",
-            metavar="TASK=FILE",
-            help=(
-                "A file instead of the Hub, or a folder of files called like the tasks. Repeatable."
-            ),
-        ),
-    ] = None,
-    offline: Annotated[
-        bool,
-        typer.Option("--offline", help="No network: the cache of this machine and --data only."),
-    ] = False,
-    gated: Annotated[
-        str,
-        typer.Option(
-            "--gated", help="skip or fail: what to do about data whose terms are not accepted."
-        ),
-    ] = "skip",
-    gold_corrections: Annotated[
-        str,
-        typer.Option(
-            "--gold-corrections",
-            help="on: listed corrections apply; off: golds exactly as the source has them.",
-        ),
-    ] = "on",
-    grader: Annotated[
-        Optional[str], typer.Option(help="For all tasks, instead of the one each of them names.")
-    ] = None,
+    tasks: options.Tasks = None,
+    grader: options.Grader = None,
+    data: options.TaskData = None,
+    include_path: options.IncludePath = None,
+    offline: options.Offline = None,
+    gated: options.Gated = None,
+    gold_corrections: options.GoldCorrections = None,
     train: Annotated[
         Optional[list[str]],
         typer.Option(
             "--train",
             help="Training data to look for the questions in: dataset or file. Repeatable.",
+            rich_help_panel=options.DATA,
         ),
     ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Whatever is not checked in full counts as wrong.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = False,
     out: Annotated[
         Optional[Path],
-        typer.Option("--out", "-o", help="Also write all findings to this JSON file."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="Also write all findings to this JSON file.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the findings as JSON instead of a table.")
-    ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Whatever is not checked in full counts as wrong.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    from sage_bench.cli.common import data_options, quiet_libraries
+    from sage_bench.cli.common import quiet_libraries
 
     quiet_libraries()
-    from sage_bench.evaluation.tasks.spec import parse
-    from sage_bench.grading.registry import GRADERS
-
-    wanted = parse(tasks or ["all"])
-    options = data_options(
-        wanted, data, offline=offline, gated=gated, gold_corrections=gold_corrections
-    )
-    if grader:
-        GRADERS.get(grader)
-    if train:
-        from sage_bench.data.problems import check_source
-
-        for source in train:
-            check_source(source)
-    from sage_bench.evaluation.tasks.validate import exit_code
-    from sage_bench.evaluation.tasks.validate import validate as check_all
-    from sage_bench.utils.errors import PartialError, ValidationError
+    from sage_bench.api.benchmarks import validate_tasks
+    from sage_bench.cli.output import emit
+    from sage_bench.evaluation.tasks.spec import include
     from sage_bench.utils.files import write_json
-    from sage_bench.utils.progress import Bar
 
-    with Bar("validate", 0, quiet=quiet or as_json) as bar:
-        checks = check_all(
-            wanted,
-            options,
-            grader=grader,
-            train=train or [],
-            on_progress=lambda name, done, total: bar.set(done, total, name),
-        )
-    found = {"gold_corrections": gold_corrections, "tasks": [c.as_dict() for c in checks]}
-    if out:
-        write_json(out, found)
-    if as_json:
-        import json
-
-        print(json.dumps(found, indent=1, ensure_ascii=False))
-    else:
-        _print(checks)
-    code = exit_code(checks, strict)
-    names = ", ".join(
-        c.task
-        for c in checks
-        if c.status not in ("ok", "skipped_gated") or (strict and c.status != "ok")
+    include(include_path or [])
+    found = validate_tasks(
+        tasks or "all",
+        grader=grader,
+        data=data or [],
+        offline=bool(offline),
+        gated=gated or "skip",
+        gold_corrections=gold_corrections or "on",
+        train=train or [],
+        quiet=quiet or as_json,
     )
-    if code == 4:
-        raise ValidationError(
-            f"not fit to be evaluated: {names}",
-            remedy="see the findings above; `--out FILE` keeps all of them",
-        )
-    if code == 3:
-        raise PartialError(
-            f"not checked in full: {names}",
-            remedy="give the whole data with --data, or load them once with a network",
-        )
-    if out:
+    if out is not None:
+        write_json(out, found.as_dict())
+    emit(as_json, found.as_dict(), lambda: text_of(found.checks))
+    found.check(strict=strict)
+    if out is not None and not as_json:
         print(out)
 
 
@@ -138,38 +94,41 @@ validate.__doc__ = (
 )
 
 
-def _print(checks: list[Any]) -> None:
-    from sage_bench.cli.common import print_table
+def text_of(checks: list[TaskCheck]) -> str:
+    """One line a task, then what was found about each."""
+    from sage_bench.cli.output import table_text
 
-    print_table(
-        ("task", "status", "grader", "rows", "golds true", "prompts", "corrected", "excluded"),
-        [
-            (
-                c.task,
-                c.status,
-                c.grader,
-                f"{c.found}/{' or '.join(map(str, c.expected))}" if c.expected else c.found or "",
-                f"{c.golds_true}/{c.asked}" if c.asked else "",
-                f"{c.prompts}/{c.asked}" if c.asked else "",
-                len(c.corrected) or "",
-                len(c.excluded) or "",
-            )
-            for c in checks
-        ],
+    header = ("task", "status", "grader", "rows", "golds true", "prompts", "corrected", "excluded")
+    lines = [table_text(header, [_row(check) for check in checks])]
+    for check in checks:
+        name = f"{check.task}: "
+        lines += [line if line.startswith(name) else name + line for line in _findings(check)]
+    return "\n".join(lines)
+
+
+def _row(check: TaskCheck) -> tuple[object, ...]:
+    rows: object = check.found or ""
+    if check.expected:
+        rows = f"{check.found}/{' or '.join(map(str, check.expected))}"
+    asked = check.asked
+    return (
+        check.task,
+        check.status,
+        check.grader,
+        rows,
+        f"{check.golds_true}/{asked}" if asked else "",
+        f"{check.prompts}/{asked}" if asked else "",
+        len(check.corrected) or "",
+        len(check.excluded) or "",
     )
-    for c in checks:
-        lines = [
-            f"{title}: {', '.join(uids)}"
-            for title, uids in (
-                ("corrected golds", c.corrected),
-                ("excluded questions", c.excluded),
-            )
-            if uids
-        ]
-        lines += (
-            [f"{p['uid']}: {p['why']}" for p in c.problems]
-            + [f"{b['uid']}: compared by spelling only: {b['why']}" for b in c.by_spelling]
-            + c.notes
-        )
-        for line in lines:
-            print(line if line.startswith(f"{c.task}:") else f"{c.task}: {line}")
+
+
+def _findings(check: TaskCheck) -> list[str]:
+    lines = []
+    if check.corrected:
+        lines.append(f"corrected golds: {', '.join(check.corrected)}")
+    if check.excluded:
+        lines.append(f"excluded questions: {', '.join(check.excluded)}")
+    lines += [f"{problem['uid']}: {problem['why']}" for problem in check.problems]
+    lines += [f"{by['uid']}: compared by spelling only: {by['why']}" for by in check.by_spelling]
+    return [*lines, *check.notes]

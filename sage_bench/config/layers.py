@@ -1,7 +1,8 @@
-"""Filling a `RunConfig` from layers, and remembering where each value came from.
+"""Filling a configuration from layers, and remembering where each value came from.
 
 Layers, later ones win: defaults < model preset (and its part for the backend) < `--config` files <
-environment (`SAGE_BENCH_OPTIM__LR=1e-5`) < flags and `key=value` on the command line.
+environment < flags and `key=value` on the command line. Training reads `SAGE_BENCH_OPTIM__LR=1e-5`
+as `optim.lr`; evaluation reads `SAGE_BENCH_EVAL__SAMPLING__SEED=3` as `sampling.seed`.
 """
 
 from __future__ import annotations
@@ -9,19 +10,36 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from sage_bench.config.files import parse_yaml, read_yaml
 from sage_bench.config.schema import RunConfig
+from sage_bench.config.values import annotation_of, lookalike
 from sage_bench.utils.errors import UsageError, did_you_mean
 
+__all__ = [
+    "Layer",
+    "Resolved",
+    "env_layer",
+    "file_layers",
+    "flatten",
+    "known_keys",
+    "nest",
+    "override_layer",
+    "read_yaml",
+    "resolve",
+]
+
 ENV_PREFIX = "SAGE_BENCH_"
-NO_KEYS = {"SAGE_BENCH_SHARED_MATERIAL"}  # where the tests find reference material
-PRESETS = "sage_bench.config.presets"
+EVAL_PREFIX = "SAGE_BENCH_EVAL__"
+# variables with our prefix that are no configuration keys: where the tests find reference material,
+# and folders of tasks
+NOT_KEYS = {"SAGE_BENCH_SHARED_MATERIAL", "SAGE_BENCH_INCLUDE_PATH"}
+
+Config = TypeVar("Config", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +51,19 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
-    """The configuration and `origins`: dotted key -> layer that set it ("default" where none
-    did)."""
+class Resolved(Generic[Config]):
+    """A configuration and the origin of its values.
 
-    config: RunConfig
+    origins: dotted key -> layer that set it ("default" where none did).
+    """
+
+    config: Config
     origins: Mapping[str, str]
 
     def rows(self) -> list[tuple[str, Any, str]]:
         """(key, value, origin) of every value."""
-        return [
-            (k, v, self.origins.get(k, "default")) for k, v in flatten(self.config.model_dump())
-        ]
+        values = flatten(self.config.model_dump())
+        return [(key, value, self.origins.get(key, "default")) for key, value in values]
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -71,42 +90,16 @@ def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
         *sections, leaf = key.split(".")
         place = out
         for section in sections:
-            place = place.setdefault(section, {})
+            inner = place.setdefault(section, {})
+            if not isinstance(inner, dict):  # `a=1 a.b=2`: the section replaces the value
+                inner = place[section] = {}
+            place = inner
         place[leaf] = value
     return out
 
 
-def read_yaml(path: Path | Any, origin: str) -> dict[str, Any]:
-    """A YAML mapping; `include: other.yaml` beside it is read first. Raises `UsageError` naming the
-    file."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise UsageError(
-            f"cannot be read: {error.strerror or error}",
-            where=origin,
-            remedy="give an existing YAML file",
-        ) from error
-    except yaml.YAMLError as error:
-        raise UsageError(
-            f"is not YAML: {' '.join(str(error).split())}",
-            where=origin,
-            remedy="mend the line it names",
-        ) from error
-    if not isinstance(values, dict):
-        raise UsageError(
-            "must be a mapping of sections", where=origin, remedy="start with e.g. `backend: NAME`"
-        )
-    if include := values.pop("include", None):
-        below = read_yaml(
-            path.parent / include if isinstance(path, Path) else files(PRESETS) / include,
-            f"{origin} (include {include})",
-        )
-        values = nest(dict(flatten(below)) | dict(flatten(values)))
-    return values
-
-
-def file_layers(values: dict[str, Any], origin: str, backend: str | None) -> list[Layer]:
+# ---- the layers ---------------------------------------------------------------------------------
+def file_layers(values: Mapping[str, Any], origin: str, backend: str | None) -> list[Layer]:
     """The layers of one file: its values, then its part for the backend (`per_backend: {sft:
     {optim: ...}}`)."""
     values = dict(values)
@@ -119,37 +112,55 @@ def file_layers(values: dict[str, Any], origin: str, backend: str | None) -> lis
     return layers
 
 
-def env_layer(environ: Mapping[str, str] = os.environ) -> Layer:
-    """Values of variables that name a section: SAGE_BENCH_OPTIM__LR is optim.lr."""
-    dotted = {
-        k[len(ENV_PREFIX) :].lower().replace("__", "."): v
-        for k, v in environ.items()
-        if k.startswith(ENV_PREFIX) and k not in NO_KEYS
-    }
-    return Layer("environment", nest({k: yaml.safe_load(v) for k, v in dotted.items()}))
+def env_layer(environ: Mapping[str, str] = os.environ, prefix: str = ENV_PREFIX) -> Layer:
+    """Values of variables that name a section.
+
+    >>> env_layer({"SAGE_BENCH_OPTIM__LR": "1.0e-5"}).values
+    {'optim': {'lr': 1e-05}}
+    >>> env_layer({"SAGE_BENCH_EVAL__SAMPLING__SEED": "3"}, EVAL_PREFIX).values
+    {'sampling': {'seed': 3}}
+    """
+    dotted = {}
+    for name, text in environ.items():
+        if not name.startswith(prefix) or name in NOT_KEYS:
+            continue
+        if prefix == ENV_PREFIX and name.startswith(EVAL_PREFIX):
+            continue
+        key = name[len(prefix) :].lower().replace("__", ".")
+        dotted[key] = _yaml_value(key, text, f"environment: {name}")
+    return Layer("environment", nest(dotted))
 
 
 def override_layer(overrides: Sequence[str]) -> Layer:
-    """`key=value` words of the command line; values are YAML (`[0.9, 0.95]`, `null`, `true`)."""
+    """`key=value` words of the command line; values are YAML (`[0.9, 0.95]`, `null`, `true`).
+
+    Raises `UsageError` for a word without `=` or a value that is not YAML.
+    """
     dotted = {}
     for word in overrides:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise UsageError(
-                f"`{word}` is no `key=value`",
+                f"`{word}` is not `key=value`",
                 where="command line",
                 remedy="write e.g. optim.lr=1e-5",
             )
-        try:
-            dotted[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UsageError(
-                f"the value of `{key}` is not YAML", where="command line", remedy="quote it"
-            ) from error
+        dotted[key] = _yaml_value(key, value, "command line")
     return Layer("command line", nest(dotted))
 
 
+def _yaml_value(key: str, text: str, origin: str) -> Any:
+    try:
+        return parse_yaml(text)
+    except yaml.YAMLError as error:
+        raise UsageError(
+            f"the value of `{key}` is not YAML", where=origin, remedy="quote it"
+        ) from error
+
+
+# ---- merging ------------------------------------------------------------------------------------
 def known_keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str]:
+    """Dotted keys of a schema."""
     out = []
     for name, field in model.model_fields.items():
         kind = field.annotation
@@ -160,40 +171,85 @@ def known_keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str
     return out
 
 
-def resolve(layers: Sequence[Layer]) -> Resolved:
-    """Merge and validate. Raises `UsageError` naming layer, key, and the closest known key."""
-    merged: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    for layer in layers:
-        for key, value in flatten(layer.values):
-            for old in [k for k in merged if k.startswith(key + ".") or key.startswith(k + ".")]:
-                del merged[old], origins[old]  # a mapping replaced as a whole, or opened up
-            merged[key], origins[key] = value, layer.origin
+def resolve(layers: Sequence[Layer], schema: type[Config], verb: str = "train") -> Resolved[Config]:
+    """Merge and validate. Raises `UsageError` naming layer, key, and the closest known key.
+
+    schema: what is configured. verb: whose `--show-config` the remedy names.
+    """
+    merged, numbers = _merge(layers)
+    origins = {key: layers[number].origin for key, number in numbers.items()}
+    remedy = f"`sage-bench {verb} --show-config` prints every key"
+    for key, value in merged.items():
+        reason = lookalike(annotation_of(schema, key), value)
+        if reason is not None:
+            raise UsageError(
+                f"{reason} (it is {value!r})", where=f"{origins[key]}: {key}", remedy=remedy
+            )
+    if schema is RunConfig:
+        _settle_length(merged, origins, numbers)
     try:
-        return Resolved(RunConfig.model_validate(nest(merged)), origins)
+        return Resolved(schema.model_validate(nest(merged)), origins)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(p) for p in first["loc"] if isinstance(p, str))
-        origin = next(
-            (
-                o
-                for k, o in origins.items()
-                if k == key or k.startswith(key + ".") or key.startswith(k + ".")
-            ),
-            "configuration",
-        )
+        key = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
         raise UsageError(
-            _explain(first, key),
-            where=f"{origin}: {key}",
-            remedy="`sage-bench train --show-config` prints every key",
+            _explain(first, key, known_keys(schema)),
+            where=f"{_origin_of(key, origins)}: {key}",
+            remedy=remedy,
         ) from error
 
 
-def _explain(error: Any, key: str) -> str:
+def _merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, int]]:
+    """Dotted keys with their values, and with the number of the layer each comes from."""
+    merged: dict[str, Any] = {}
+    numbers: dict[str, int] = {}
+    for number, layer in enumerate(layers):
+        for key, value in flatten(layer.values):
+            for old in [k for k in merged if _contains(key, k) or _contains(k, key)]:
+                # a mapping that is replaced as a whole, or a value that is opened up
+                del merged[old]
+                del numbers[old]
+            merged[key] = value
+            numbers[key] = number
+    return merged, numbers
+
+
+def _contains(section: str, key: str) -> bool:
+    return key.startswith(section + ".")
+
+
+def _settle_length(
+    merged: dict[str, Any], origins: dict[str, str], numbers: Mapping[str, int]
+) -> None:
+    """Of `train.steps` and `train.epochs` the later layer counts; in one layer both are an error.
+
+    Without this rule the epochs of a preset would win over the steps a user types.
+    """
+    if merged.get("train.epochs") is None or "train.steps" not in merged:
+        return
+    steps, epochs = numbers["train.steps"], numbers["train.epochs"]
+    if origins["train.steps"] == origins["train.epochs"]:
+        raise UsageError(
+            "train.steps and train.epochs are both given",
+            where=origins["train.steps"],
+            remedy="give one of them; a later layer's replaces an earlier layer's",
+        )
+    if steps > epochs:
+        merged["train.epochs"] = None
+        origins["train.epochs"] = f"{origins['train.steps']} (train.steps)"
+
+
+def _origin_of(key: str, origins: Mapping[str, str]) -> str:
+    for known, origin in origins.items():
+        if known == key or _contains(key, known) or _contains(known, key):
+            return origin
+    return "configuration"
+
+
+def _explain(error: Any, key: str, keys: Sequence[str]) -> str:
     if error["type"] != "extra_forbidden":
         return f"{error['msg']} (it is {error['input']!r})"
-    keys = known_keys()
     leaf = key.rsplit(".", 1)[-1]
-    same_leaf = [k for k in keys if k.rsplit(".", 1)[-1] == leaf]
+    same_leaf = [known for known in keys if known.rsplit(".", 1)[-1] == leaf]
     hint = f"did you mean `{same_leaf[0]}`?" if same_leaf else did_you_mean(key, keys)
-    return f"unknown key{'; ' + hint if hint else ''}"
+    return f"unknown key; {hint}" if hint else "unknown key"

@@ -18,7 +18,8 @@ class ModelPreset:
 
     @property
     def note(self) -> str:
-        return self.values.get("note", "")
+        """One line for `sage-bench ls models`."""
+        return str(self.values.get("note", ""))
 
 
 MODELS: Registry[ModelPreset] = Registry(

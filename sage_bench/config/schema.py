@@ -1,8 +1,7 @@
-"""What a training run is made of: one pydantic section a topic. Defaults are SAGE's where the paper
-or its code has one.
+"""What a training run is made of: one pydantic section a topic.
 
-How sections are filled from presets, files, the environment and the command line:
-`sage_bench.config.layers`.
+Defaults are SAGE's where the paper or its code has one. How sections are filled from presets,
+files, the environment and the command line: `sage_bench.config.layers`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,9 @@ from sage_bench.methods.objective import Objective
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """One topic of a configuration: unknown keys and numbers that are not finite are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelConfig(Section):
@@ -60,7 +61,7 @@ class SamplingConfig(Section):
 class OptimConfig(Section):
     """AdamW (SAGE spec 3.5)."""
 
-    lr: float = Field(1e-6, gt=0, description="peak learning rate")
+    lr: float = Field(1e-6, gt=0, le=1e30, description="peak learning rate")
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW betas")
     eps: float = Field(1e-8, gt=0, description="AdamW eps")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
@@ -76,7 +77,7 @@ class OptimConfig(Section):
     )
     on_nonfinite: Literal["error", "skip"] = Field(
         "error",
-        description="non-finite gradient norm: stop, or skip the step (recipe) and count it",
+        description="a loss or gradient that is not finite: stop, or skip the step (recipe) and count it",
     )
 
 
@@ -98,7 +99,31 @@ class TrainConfig(Section):
     keep: int | None = Field(
         None,
         ge=1,
-        description="checkpoints kept; null = all. Optimiser state is kept for the newest only",
+        description=(
+            "checkpoints kept; null = all. Optimiser state is kept for the newest two, so that a"
+            " damaged newest one can be passed over"
+        ),
+    )
+    accept_change: list[str] = Field(
+        default_factory=list,
+        description=(
+            "go on although this differs from what the run began with: data, prompts, method,"
+            " template, tokenizer, weights, version, or a key of the configuration"
+        ),
+    )
+    allow_degraded: bool = Field(
+        False, description="train although the data lack columns the method reads"
+    )
+    max_rounds: int = Field(
+        1000, ge=1, description="rounds of requests a problem may take before the run stops"
+    )
+    stall_minutes: float | None = Field(
+        120,
+        gt=0,
+        description=(
+            "longest time method, grader or judge may work between two signs of life before the"
+            " run stops; null = no limit"
+        ),
     )
 
 

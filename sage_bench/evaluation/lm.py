@@ -15,8 +15,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
 from sage_bench.evaluation.store import Key, SampleStore
-from sage_bench.generation.samplers.base import Ask, Failed, Sampler, Text
-from sage_bench.types import Sampling
+from sage_bench.generation.samplers.base import Sampler
+from sage_bench.types import Completion, Prompt, Sample, Sampling
 from sage_bench.utils.errors import PartialError, UsageError
 from sage_bench.utils.seeds import derive_seed
 
@@ -25,36 +25,32 @@ TELL_EVERY = 0.2  # seconds between two words on progress
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """One sample a task asks for."""
+class Slot:
+    """A place in the store, and the request that fills it."""
 
     task: str
-    doc_id: int
-    sample: int
-    prompt_hash: str
-    ask: Ask
-
-    @property
-    def key(self) -> Key:
-        return (self.doc_id, self.sample, self.prompt_hash)
+    key: Key
+    request: Sample
 
 
-def sampling_of(kwargs: dict[str, Any]) -> tuple[Sampling, tuple[str, ...]]:
+def sampling_of(kwargs: dict[str, Any]) -> Sampling:
     """lm-eval's generation_kwargs, read strictly: nothing is sampled greedily or cut by a default
     nobody wrote.
 
-    >>> sampling_of({"until": [], "do_sample": True, "temperature": 0.6, "top_p": 0.95, "max_gen_toks": 8192})
-    (Sampling(temperature=0.6, top_p=0.95, max_tokens=8192, stop=()), ())
+    >>> sampling_of({"until": [], "temperature": 0.6, "top_p": 0.95, "max_gen_toks": 8192})
+    Sampling(temperature=0.6, top_p=0.95, max_tokens=8192, stop=())
     """
     if "max_gen_toks" not in kwargs or "temperature" not in kwargs:
         raise ValueError(
             f"generation_kwargs must give max_gen_toks and temperature, got {sorted(kwargs)}"
         )
-    temperature = float(kwargs["temperature"]) if kwargs.get("do_sample", True) else 0.0
     until = kwargs.get("until") or []
     return Sampling(
-        temperature, float(kwargs.get("top_p", 1.0)), int(kwargs["max_gen_toks"])
-    ), tuple([until] if isinstance(until, str) else until)
+        temperature=float(kwargs["temperature"]) if kwargs.get("do_sample", True) else 0.0,
+        top_p=float(kwargs.get("top_p", 1.0)),
+        max_tokens=int(kwargs["max_gen_toks"]),
+        stop=(until,) if isinstance(until, str) else tuple(until),
+    )
 
 
 class StoreLM(LM):
@@ -136,56 +132,50 @@ class StoreLM(LM):
             )
         return [self.stores[w.task].rows[w.key]["text"] for w in wanted]
 
-    def _wanted(self, requests: Sequence[Instance]) -> list[Wanted]:
+    def _wanted(self, requests: Sequence[Instance]) -> list[Slot]:
         count: dict[int, int] = defaultdict(int)
         out = []
         for r in requests:
-            sample = count[id(r)]
+            number = count[id(r)]
             count[id(r)] += 1
             prompt, kwargs = r.args
-            params, until = sampling_of(kwargs)
             digest = hashlib.sha256(
                 (prompt + json.dumps(kwargs, sort_keys=True)).encode()
             ).hexdigest()[:16]
-            gold = self.gold(r.task_name, r.doc) if self.sampler.wants_gold else ""
-            out.append(
-                Wanted(
-                    r.task_name,
-                    r.doc_id,
-                    sample,
-                    digest,
-                    Ask(
-                        prompt,
-                        params,
-                        derive_seed(self.seed, r.task_name, r.doc_id, sample),
-                        until,
-                        gold,
-                    ),
-                )
+            request = Sample(
+                prompt,
+                1,
+                sampling_of(kwargs),
+                key=(r.task_name, r.doc_id, number),
+                seed=derive_seed(self.seed, r.task_name, r.doc_id, number),
             )
+            if self.sampler.wants_gold:
+                self.sampler.know(request.key, self.gold(r.task_name, r.doc))
+            out.append(Slot(r.task_name, (r.doc_id, number, digest), request))
         return out
 
-    def _blocks(self, wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
+    def _blocks(self, wanted: Sequence[Slot]) -> Iterator[list[Slot]]:
         """Fixed blocks of samples that are not all there: what is drawn together depends on (task,
         question, sample) alone, not on what is missing."""
         questions = max(1, self.sampler.block // SAMPLES_PER_BLOCK)
-        blocks: dict[tuple[str, int, int], list[Wanted]] = defaultdict(list)
+        blocks: dict[tuple[str, int, int], list[Slot]] = defaultdict(list)
         for w in wanted:
-            blocks[w.task, w.doc_id // questions, w.sample // SAMPLES_PER_BLOCK].append(w)
+            doc_id, sample, _ = w.key
+            blocks[w.task, doc_id // questions, sample // SAMPLES_PER_BLOCK].append(w)
         yield from (b for b in blocks.values() if any(w.key not in self.stores[w.task] for w in b))
 
-    def _draw(self, batch: Sequence[Wanted]) -> Iterator[None]:
+    def _draw(self, batch: Sequence[Slot]) -> Iterator[None]:
         """Draw and store. Yields once for each new row. A block is stored in order and as a whole,
         other samples as they come."""
         together: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for i, text in self.sampler.draw([w.ask for w in batch]):
+        for i, drawn in self.sampler.draw([w.request for w in batch]):
             w = batch[i]
-            if isinstance(text, Failed):
-                self.failed[text.reason] += 1
+            if drawn.failed is not None:
+                self.failed[drawn.failed] += 1
             elif self.sampler.block > 1:
-                together[w.task].append(self._row(w, text))
+                together[w.task].append(self._row(w, drawn))
             else:
-                yield from (None for _ in range(self.stores[w.task].append([self._row(w, text)])))
+                yield from (None for _ in range(self.stores[w.task].append([self._row(w, drawn)])))
         for task, rows in together.items():
             yield from (
                 None
@@ -194,20 +184,20 @@ class StoreLM(LM):
                 )
             )
 
-    def _row(self, w: Wanted, text: Text) -> dict[str, Any]:
-        clean = text.text.encode("utf-8", "replace").decode(
-            "utf-8"
-        )  # a lone surrogate, which JSON of a server may carry, is no text
+    def _row(self, w: Slot, drawn: Completion) -> dict[str, Any]:
+        # a lone surrogate, which JSON of a server may carry, is not a text
+        text = self.sampler.text_of(drawn).encode("utf-8", "replace").decode("utf-8")
+        doc_id, sample, prompt_hash = w.key
         return {
             "task": w.task,
-            "doc_id": w.doc_id,
-            "sample": w.sample,
-            "seed": w.ask.seed,
-            "prompt_hash": w.prompt_hash,
-            "text": clean,
-            "finish": text.finish,
-            "prompt_tokens": text.prompt_tokens,
-            "tokens": text.tokens,
+            "doc_id": doc_id,
+            "sample": sample,
+            "seed": w.request.seed,
+            "prompt_hash": prompt_hash,
+            "text": text,
+            "finish": drawn.finish,
+            "prompt_tokens": drawn.prompt_tokens,
+            "tokens": drawn.length,
             "time": round(time.time(), 3),
         }
 
@@ -217,7 +207,7 @@ class StoreLM(LM):
             self.on_progress(done, total)
 
 
-def check_context(sampler: Sampler, wanted: Sequence[Wanted]) -> None:
+def check_context(sampler: Sampler, wanted: Sequence[Slot]) -> None:
     """Raise `UsageError` before anything is drawn when a prompt and its longest completion do not
     fit the model's context.
 
@@ -225,14 +215,15 @@ def check_context(sampler: Sampler, wanted: Sequence[Wanted]) -> None:
     """
     if sampler.context is None:
         return
-    tokens: dict[str, int | None] = {}
+    tokens: dict[Prompt, int | None] = {}
     over: dict[tuple[str, int], tuple[int, int]] = {}
     for w in wanted:
-        if w.ask.prompt not in tokens:
-            tokens[w.ask.prompt] = sampler.count(w.ask.prompt)
-        n = tokens[w.ask.prompt]
-        if n is not None and n + w.ask.params.max_tokens > sampler.context:
-            over[w.task, w.doc_id] = (n, w.ask.params.max_tokens)
+        prompt, new = w.request.prompt, w.request.params.max_tokens
+        if prompt not in tokens:
+            tokens[prompt] = sampler.count(prompt)
+        n = tokens[prompt]
+        if n is not None and n + new > sampler.context:
+            over[w.task, w.key[0]] = (n, new)
     if over:
         (task, doc_id), (n, new) = max(over.items(), key=lambda item: item[1])
         raise UsageError(

@@ -17,15 +17,13 @@ PACKAGED = "package:"
 
 def model_path(path: str) -> str:
     """A folder or Hub id `transformers` understands."""
-    return (
-        str(files("sage_bench") / path.removeprefix(PACKAGED))
-        if path.startswith(PACKAGED)
-        else path
-    )
+    if path.startswith(PACKAGED):
+        return str(files("sage_bench") / path.removeprefix(PACKAGED))
+    return path
 
 
 def check_folder(path: str) -> None:
-    """Raise `ModelError` when `path` is meant as a folder and is no model. Hub ids pass."""
+    """Raise `ModelError` when `path` is meant as a folder and is not a model. Hub ids pass."""
     folder = Path(path)
     if not folder.exists():
         if path.startswith((".", "/", "~")) or path.count("/") != 1:
@@ -36,7 +34,7 @@ def check_folder(path: str) -> None:
             )
     elif not (folder / "config.json").is_file():
         raise ModelError(
-            "this is no model folder: config.json is missing", where=path, remedy=remedy(path)
+            "this is not a model folder: config.json is missing", where=path, remedy=remedy(path)
         )
 
 
@@ -77,4 +75,5 @@ def preset_of(path: str) -> str | None:
     file = Path(model_path(path)) / LABEL
     if not file.is_file():
         return None
-    return json.loads(file.read_text(encoding="utf-8")).get("preset")
+    preset: str | None = json.loads(file.read_text(encoding="utf-8")).get("preset")
+    return preset

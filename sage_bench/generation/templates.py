@@ -17,7 +17,8 @@ class PlainRenderer(Renderer):
     """For base models: the messages one under the other, no roles, no special tokens."""
 
     def __init__(self, tokenizer: Any):
-        self.tokenizer, self.template_options = tokenizer, {}
+        self.tokenizer = tokenizer
+        self.template_options = {}
 
     @property
     def template(self) -> str:
@@ -30,10 +31,11 @@ class PlainRenderer(Renderer):
 def chat_renderer(
     tokenizer: Any, chat_template: str = "auto", options: Mapping[str, Any] | None = None
 ) -> Renderer:
-    """A renderer. chat_template: "auto" (the tokenizer's own, `ModelError` without one), "none"
-    (plain text), or a path of a Jinja file.
-    options: variables of the template, e.g. enable_thinking. Raises `UsageError` for a path that is
-    no file.
+    """A renderer of chats.
+
+    chat_template: "auto" (the tokenizer's own, `ModelError` without one), "none" (plain text), or a
+    path of a Jinja file (`UsageError` where there is none). options: variables of the template,
+    e.g. enable_thinking.
 
     A missing template is never passed over: an instruct model asked in plain text scores far below
     what it can do.

@@ -15,9 +15,8 @@ import threading
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
-CPU_MEMORY_SHARE = (
-    0.3  # of the machine; vLLM's default of 0.92 refuses to start beside anything else
-)
+# of the machine; vLLM's default of 0.92 refuses to start beside anything else
+CPU_MEMORY_SHARE = 0.3
 CPU_BATCH = 8192  # tokens of one prefill on a CPU, at least
 
 
@@ -27,7 +26,8 @@ def engine_options(config: dict[str, Any], on_cpu: bool) -> dict[str, Any]:
     On a CPU, prompts are prefilled whole: vLLM rewinds the generator of a seeded request whose
     prompt came in parts, and CPU generators have no offset ("CPU Generator does not use offset").
 
-    >>> engine_options({"model": "m", "max_model_len": 512, "engine": {"max_num_seqs": 8}}, on_cpu=True)["max_num_batched_tokens"]
+    >>> config = {"model": "m", "max_model_len": 512, "engine": {"max_num_seqs": 8}}
+    >>> engine_options(config, on_cpu=True)["max_num_batched_tokens"]
     8192
     """
     options = {
@@ -58,9 +58,8 @@ class Inbox:
     def _read(self) -> None:
         for line in self.source:
             self.groups.put(json.loads(line))
-        os._exit(
-            0
-        )  # the parent is gone or wants no more; the engine may be in the middle of a step
+        # the parent is gone or wants no more; the engine may be in the middle of a step
+        os._exit(0)
 
     def take(self, wait: bool) -> list[dict[str, Any]]:
         out = [self.groups.get()] if wait else []
@@ -79,7 +78,8 @@ class Engine:
         import vllm
         from vllm.platforms import current_platform
 
-        self.vllm, self.stop_ids = vllm, list(config.get("stop_token_ids") or [])
+        self.vllm = vllm
+        self.stop_ids = list(config.get("stop_token_ids") or [])
         self.llm = vllm.LLM(**engine_options(config, current_platform.is_cpu()))
         self.engine = self.llm.llm_engine
         self.ids: dict[str, int] = {}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
-WHOLE = (
-    1 << 26
-    # weight files up to this size are hashed whole, larger ones by size and their first and last part
-)
+import torch
+from torch import Tensor
+
+# weight files up to this size are hashed whole, larger ones by size and their first and last part
+WHOLE = 1 << 26
 
 
 def hash_weights(path: str, revision: str | None = None) -> str:
@@ -29,6 +31,16 @@ def hash_weights(path: str, revision: str | None = None) -> str:
                 f.seek(-WHOLE // 2, 2)
                 digest.update(f.read())
     return digest.hexdigest()[:16]
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Hash of weights in memory (names, types, shapes, bytes)."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return f"memory:{digest.hexdigest()[:16]}"
 
 
 def short_sha(text: str) -> str:

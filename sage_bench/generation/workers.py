@@ -4,8 +4,8 @@ is shared.
 A worker is any command. It reads its configuration in the first line, answers {"ready": {...}},
 then reads groups
 
-    {"prompt": [ids], "temperature": .., "top_p": .., "max_tokens": .., "stop": [..], "asks": [[id,
-    seed], ...]}
+    {"prompt": [ids], "temperature": .., "top_p": .., "max_tokens": .., "stop": [..],
+     "asks": [[id, seed], ...]}
 
 and answers {"id": .., "text": .., "finish": .., "tokens": ..} as samples finish. {"failed": why,
 "id": ..} gives one sample up, {"error": why} ends the run. When its input ends, a worker leaves at
@@ -40,9 +40,12 @@ class Worker:
         config: Mapping[str, Any],
         env: Mapping[str, str],
         log: Path,
-        out: SimpleQueue,
+        out: SimpleQueue[tuple[Worker, str | None]],
     ):
-        self.number, self.log, self.busy, self.ready = number, log, 0, False
+        self.number = number
+        self.log = log
+        self.busy = 0
+        self.ready = False
         with log.open("ab") as file:
             self.process = subprocess.Popen(
                 command,
@@ -61,11 +64,10 @@ class Worker:
             self.process.stdin.write(json.dumps(message) + "\n")  # type: ignore[union-attr]
             self.process.stdin.flush()  # type: ignore[union-attr]
         except (BrokenPipeError, ValueError):
-            self.busy = max(
-                self.busy, 1
-            )  # it died: the reader meets the end of its output and tells
+            # it died: the reader meets the end of its output and tells
+            self.busy = max(self.busy, 1)
 
-    def _read(self, out: SimpleQueue) -> None:
+    def _read(self, out: SimpleQueue[tuple[Worker, str | None]]) -> None:
         for line in self.process.stdout:  # type: ignore[union-attr]
             out.put((self, line))
         out.put((self, None))
@@ -94,7 +96,9 @@ class Pool:
         name: str,
         window: int,
     ):
-        self.window, self.name, self.closed = window, name, False
+        self.window = window
+        self.name = name
+        self.closed = False
         self.out: SimpleQueue[tuple[Worker, str | None]] = SimpleQueue()
         logs.mkdir(parents=True, exist_ok=True)
         self.workers = [

@@ -1,8 +1,8 @@
 """The child process that compares: one JSON line in, one JSON line out. Started by `grading.pool`.
 
-A job names its comparer as "module:function"; the function takes (gold, answer) and returns
-{"correct", "status"}. Memory is capped (`MEMORY_GIB`), so that a runaway expansion is a crash of
-one row and not of the machine. math-verify guards itself with SIGALRM, which fails off the main
+A job names its comparer as "module:function"; the function takes (gold, answer) and returns a
+`Reply`. Memory is capped (`MEMORY_GIB`), so that a runaway expansion is a crash of one row and not
+of the machine. math-verify guards itself with SIGALRM, which fails off the main
 thread and disarms other timers; here both its timeouts are off and the parent kills the process
 instead.
 """
@@ -17,15 +17,30 @@ import resource
 import sys
 from collections.abc import Callable
 from functools import cache
+from typing import NotRequired, TypedDict
 
-MEMORY_GIB = float(
-    os.environ.get("SAGEBENCH_GRADER_MEMORY_GIB", "4")
-)  # of address space, a process
+from sage_bench.grading.verdict import Status
+
+# of address space, a process
+MEMORY_GIB = float(os.environ.get("SAGEBENCH_GRADER_MEMORY_GIB", "4"))
+# digits of a number as text: turning longer ones into text is quadratic in time
+MOST_DIGITS = 100_000
 
 
-def equivalent(gold: str, answer: str) -> dict[str, object]:
-    """{"correct": bool, "status": "ok" | "parse_error"}: math-verify on boxed gold and boxed
-    answer."""
+class Reply(TypedDict):
+    """What a comparer answers. by: what decided; error: what was raised."""
+
+    correct: bool
+    status: Status
+    by: NotRequired[str]
+    error: NotRequired[str]
+
+
+Comparer = Callable[[str, str], Reply]
+
+
+def equivalent(gold: str, answer: str) -> Reply:
+    """math-verify on boxed gold and boxed answer."""
     from math_verify import verify
 
     parsed_gold, parsed_answer = parse_boxed(gold), parse_boxed(answer)
@@ -35,25 +50,23 @@ def equivalent(gold: str, answer: str) -> dict[str, object]:
     return {"correct": False, "status": "parse_error" if unread else "ok"}
 
 
-def metric(gold: str, answer: str) -> dict[str, object]:
+def metric(gold: str, answer: str) -> Reply:
     """math-verify's own metric as SAGE calls it (spec 4.1), its timeouts included."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig
     from math_verify.metric import math_metric
 
-    score = math_metric(
+    score_of = math_metric(
         (LatexExtractionConfig(),), (ExprExtractionConfig(), LatexExtractionConfig()), precision=6
     )
     try:
-        return {
-            "correct": score(["\\boxed{" + gold + "}"], ["\\boxed{" + answer + "}"])[0] == 1.0,
-            "status": "ok",
-        }
+        score, *_ = score_of(["\\boxed{" + gold + "}"], ["\\boxed{" + answer + "}"])
     except ValueError:  # a gold it cannot read: the released code scores 0
         return {"correct": False, "status": "parse_error"}
+    return {"correct": score == 1.0, "status": "ok"}
 
 
-def readable(gold: str, _: str) -> dict[str, object]:
-    """{"correct": can math-verify read the gold?, "status": "ok"}."""
+def readable(gold: str, _: str) -> Reply:
+    """Can math-verify read the gold?"""
     return {"correct": is_gold(gold), "status": "ok"}
 
 
@@ -69,8 +82,10 @@ def is_gold(text: str) -> bool:
 
 
 def parse_boxed(text: str) -> list[object]:
-    """math-verify's reading of an answer. Bare golds parse wrongly (`3\\sqrt{13}` becomes 3), boxed
-    ones do not."""
+    """math-verify's reading of an answer.
+
+    Bare golds parse wrongly (`3\\sqrt{13}` becomes 3), boxed ones do not.
+    """
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
 
     found = parse(
@@ -82,20 +97,22 @@ def parse_boxed(text: str) -> list[object]:
 
 
 @cache
-def comparer(how: str) -> Callable[[str, str], dict[str, object]]:
+def comparer(how: str) -> Comparer:
     """The function behind "module:function"."""
     module, _, name = how.partition(":")
-    return getattr(importlib.import_module(module), name)
+    found: Comparer = getattr(importlib.import_module(module), name)
+    return found
 
 
-def answer_line(line: str) -> dict[str, object]:
+def answer_line(line: str) -> Reply:
     """The reply to one job; whatever the comparer raises becomes a row that says so."""
     job = json.loads(line)
     try:
         return comparer(job["how"])(job["gold"], job["answer"])
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:
+    # a comparer that fails costs its row, not the run; math-verify's timeout is a BaseException
+    except BaseException as error:  # noqa: BLE001
         return {
             "correct": False,
             "status": "crash",
@@ -105,13 +122,11 @@ def answer_line(line: str) -> dict[str, object]:
 
 def main() -> None:
     logging.disable(logging.WARNING)  # math-verify warns about the missing timeouts for every row
-    import math_verify
+    import math_verify  # noqa: F401  # imported once, before "ready", not in the first row's time
 
     size = int(MEMORY_GIB * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (size, size))
-    sys.set_int_max_str_digits(
-        100_000
-    )  # answers may be long numbers; turning longer ones into text is quadratic in time
+    sys.set_int_max_str_digits(MOST_DIGITS)
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         print(json.dumps(answer_line(line)), flush=True)

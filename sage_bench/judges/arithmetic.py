@@ -78,14 +78,16 @@ _CONVERSIONS = frozenset(
         ),
     )
 )
-_BEGAN_EARLIER = frozenset(
+_WORDS_BEFORE = (
     "times plus minus by over than from to and with squared cubed half third quarter twice double"
-    " triple".split()
+    " triple"
 )
-_GOES_ON = frozenset(
+_WORDS_AFTER = (
     "times plus minus million thousand hundred billion trillion dozen mod squared cubed choose"
-    " factorial r remainder".split()
+    " factorial r remainder"
 )
+_BEGAN_EARLIER = frozenset(_WORDS_BEFORE.split())
+_GOES_ON = frozenset(_WORDS_AFTER.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,15 @@ def equations(text: str) -> tuple[Equation, ...]:
     r"""The numeric equations a text states, in order. A chain `a = b = c` gives each pair; two bare
     numbers are no calculation.
 
-    >>> [(e.left, e.right, e.holds) for e in equations(r"so 3 x 4 = 13 apples, and $\frac{10}{3} \cdot 3 = 10$")]
+    >>> text = r"so 3 x 4 = 13 apples, and $\frac{10}{3} \cdot 3 = 10$"
+    >>> [(e.left, e.right, e.holds) for e in equations(text)]
     [('3*4', '13', False), ('\\frac(10)(3)*3', '10', True)]
-    >>> [e.holds for e in equations("10/3 = 3.33, 100/7=14, 20% of $50 = $10, 2 hours = 120 minutes, 1,200 + 34 = 1,234")]
+    >>> text = "10/3 = 3.33, 100/7=14, 20% of $50 = $10, 2 hours = 120 minutes, 1,200 + 34 = 1,234"
+    >>> [e.holds for e in equations(text)]
     [True, True, True, True]
-    >>> equations(r"2x + 3 = 7; f(3) = 10; 3 + 4 \approx 8; if 2 + 2 = 5 then ...; 7 + 5 = 2 (mod 10); $-x - 3*4 = 5$")
+    >>> equations(r"2x + 3 = 7; f(3) = 10; 3 + 4 \approx 8; if 2 + 2 = 5 then ...")
+    ()
+    >>> equations(r"7 + 5 = 2 (mod 10); $-x - 3*4 = 5$")
     ()
     """
     if simple := _SIMPLE.fullmatch(text):  # what a step of the tiny world is
@@ -138,9 +144,8 @@ def equations(text: str) -> tuple[Equation, ...]:
         if "=" not in sentence and "equal" not in sentence:
             continue
         before = sentences[i - 1] if i and sentences[i - 1].rstrip().endswith(":") else ""
-        after = next(
-            (s for s in sentences[i + 1 : i + 5] if "=" not in s), ""
-        )  # the verdict on lines of equations stands below them
+        # the verdict on lines of equations stands below them
+        after = next((s for s in sentences[i + 1 : i + 5] if "=" not in s), "")
         around = f"{before} {sentence} {after[:40]}"
         doubtful = _TENTATIVE.search(around) or OTHER_ARITHMETIC.search(around)
         found += [e for e in _stated(sentence) if e.holds or not doubtful]
@@ -287,7 +292,9 @@ def agree(a: Value, b: Value) -> bool:
     rounded or cut to its own digits.
 
     >>> third, three = Value(Fraction(10, 3)), Value(Fraction(3), decimals=0)
-    >>> agree(third, Value(Fraction("3.33"), decimals=2)), agree(third, three), agree(Value(Fraction(12)), Value(Fraction(13), decimals=0))
+    >>> twelve, thirteen = Value(Fraction(12)), Value(Fraction(13), decimals=0)
+    >>> cut = Value(Fraction("3.33"), decimals=2)
+    >>> agree(third, cut), agree(third, three), agree(twelve, thirteen)
     (True, True, False)
     """
     off = abs(a.value - b.value)

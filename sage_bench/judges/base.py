@@ -1,11 +1,11 @@
-"""The protocol of judges, and reading what a language model answers as one."""
+"""What every judge is, and reading what a language model answers as one."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Generator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from sage_bench.generation.prompts import Messages, register_prompt
 from sage_bench.methods.base import Context
@@ -31,16 +31,22 @@ JUDGE_USER = register_prompt(
     "user message of the step judge; {steps} are numbered lines",
 )
 
-Votes = list[
-    "int | None"
-]  # valid judgements of one response: the first wrong step (1-based), or None for no error
+# valid judgements of one response: the first wrong step (1-based), or None for no error
+Votes = list["int | None"]
 MOST_BRACES = 2000  # tried as the beginning of an object
 Judging = Generator[list[Request], list[Answer], list[Votes]]
 
 
-class Judge(Protocol):
-    """Registered with `@register_judge("name")`; made with the options of
-    `method.judge_options`."""
+class Judge:
+    """Base of all judges: implement `judge`. Registered with `@register_judge("name")`; made with
+    the options of `method.judge_options`.
+
+    needs: engine capabilities, checked before anything is judged; {"sample"} for a judge that asks
+    the policy. max_tokens: longest text it has the policy write, for which its prompts leave room.
+    """
+
+    needs: frozenset[str] = frozenset()
+    max_tokens: int = 0
 
     def judge(
         self, ctx: Context, problem: Problem, responses: Sequence[Sequence[str]], votes: int
@@ -48,7 +54,7 @@ class Judge(Protocol):
         """A generator over the steps of some responses to one problem; returns the valid votes of
         each, an empty list where no judgement could be had. Never a default in place of a
         judgement."""
-        ...
+        raise NotImplementedError
 
 
 def read_judgement(text: str, steps: int) -> tuple[bool, int | None]:
@@ -86,29 +92,14 @@ def read_judgement(text: str, steps: int) -> tuple[bool, int | None]:
 
 
 def _first_error(value: dict[str, Any], steps: int) -> tuple[bool, int | None]:
-    first = value.get("first_error")
     if "first_error" not in value:
-        marks = (
-            [s for s in value["steps"] if isinstance(s, dict)]
-            if isinstance(value["steps"], list)
-            else []
-        )
-        wrong = [s.get("i") for s in marks if s.get("ok") is False]
-        if (
-            not marks
-            or any(not isinstance(s.get("ok"), bool) for s in marks)
-            or (wrong and wrong[0] is None)
-        ):
+        valid, first = _first_marked(value["steps"])
+        if not valid:
             return False, None
-        first = wrong[0] if wrong else None
+    else:
+        first = value["first_error"]
     if isinstance(first, str):
-        first = (
-            None
-            if first.strip().lower() in {"null", "none"}
-            else int(first)
-            if re.fullmatch(r"\s*-?[0-9]{1,9}\s*", first)
-            else first
-        )
+        first = _number_in(first)
     if first is None:
         return True, None
     if isinstance(first, float) and first.is_integer():
@@ -116,6 +107,24 @@ def _first_error(value: dict[str, Any], steps: int) -> tuple[bool, int | None]:
     if isinstance(first, bool) or not isinstance(first, int):
         return False, None
     return True, min(max(first, 1), steps)
+
+
+def _first_marked(steps: Any) -> tuple[bool, Any]:
+    """(valid, number of the first step marked not ok) of a list of marks."""
+    marks = [s for s in steps if isinstance(s, dict)] if isinstance(steps, list) else []
+    if not marks or any(not isinstance(s.get("ok"), bool) for s in marks):
+        return False, None
+    wrong = [s.get("i") for s in marks if s["ok"] is False]
+    if wrong and wrong[0] is None:
+        return False, None
+    return True, wrong[0] if wrong else None
+
+
+def _number_in(text: str) -> int | str | None:
+    """A number or null that a model wrote as a string; anything else stays a string."""
+    if text.strip().lower() in {"null", "none"}:
+        return None
+    return int(text) if re.fullmatch(r"\s*-?[0-9]{1,9}\s*", text) else text
 
 
 def reference_text(problem: Problem) -> str:

@@ -67,14 +67,15 @@ _TOKEN = re.compile(
     r"|(?P<eq>=)|(?P<op>[-+*/^])|(?P<open>[({\[])|(?P<close>[)}\]])|(?P<percent>%)|(?P<bang>!)|(?P<cmd>\\[a-zA-Z]+)|(?P<word>[^\W\d_]+(?:['’][a-z]+)?)|(?P<junk>\S)"
 )
 _PLAIN = re.compile(r"(?:[\d +/=().-]|\*(?!\*))*")  # nothing to replace
-_COMMENT = re.compile(
-    r"(?<![\w\\}^_])\s\((?:[^\W\d_]{2,}[\s,]*)+\)"
-)  # words in brackets: "4 pounds (French)"
-_SHORT_UNITS = frozenset("cm mm km kg ml ft in lb oz hr mi yd mg mph kmh rpm sq cu".split())
-_NO_UNIT = frozenset(
+# words in brackets: "4 pounds (French)"
+_COMMENT = re.compile(r"(?<![\w\\}^_])\s\((?:[^\W\d_]{2,}[\s,]*)+\)")
+_UNITS = "cm mm km kg ml ft in lb oz hr mi yd mg mph kmh rpm sq cu"
+_SHORT_UNITS = frozenset(_UNITS.split())
+_WORDS = (
     "and or of so then is are was were has have that which we for if when since because but thus"
-    " hence therefore more less than plus minus times".split()
+    " hence therefore more less than plus minus times"
 )
+_NO_UNIT = frozenset(_WORDS.split())
 MOST_BITS = 4096  # of a power
 
 

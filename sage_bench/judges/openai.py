@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sage_bench.generation.endpoint import endpoint
+from sage_bench.generation.consult import ChatService
 from sage_bench.judges.base import (
+    Judge,
     Judging,
     Votes,
     judge_messages,
@@ -15,11 +16,13 @@ from sage_bench.judges.base import (
 )
 from sage_bench.judges.registry import register_judge
 from sage_bench.methods.base import Context
-from sage_bench.types import Consult, Problem
+from sage_bench.types import Consult, Problem, Sample, Sampling
+
+ATTEMPTS = 2  # an unreadable reply is asked for once more
 
 
 @register_judge("openai")
-class OpenAIJudge:
+class OpenAIJudge(Judge):
     """A chat-completions endpoint (options: `sage_bench.generation.endpoint.Options`), with votes
     and unreadable replies as the policy judge.
 
@@ -35,56 +38,48 @@ class OpenAIJudge:
         temperature: float = 0.6,
         **options: Any,
     ):
-        self.endpoint = endpoint({"base_url": base_url, **options}, name="judge")
-        self.model, self.max_tokens, self.temperature = model, max_tokens, temperature
+        self.sampler = ChatService(model, name="judge", base_url=base_url, **options)
+        self.max_tokens = max_tokens
+        self.temperature = temperature
 
     def judge(
         self, ctx: Context, problem: Problem, responses: Sequence[Sequence[str]], votes: int
     ) -> Judging:
-        self.endpoint.open(ctx.folder)
+        self.sampler.open(ctx.folder)
+        prompts = [self._prompt(ctx, problem, steps) for steps in responses]
         out: list[Votes] = [[] for _ in responses]
-        missing = [(i, v) for i in range(len(responses)) for v in range(votes)]
-        for attempt in range(2):
-            payloads = [
-                self._payload(ctx, problem, responses[i], v, attempt, votes) for i, v in missing
+        missing = [(i, vote) for i in range(len(responses)) for vote in range(votes)]
+        for attempt in range(ATTEMPTS):
+            params = self._params(greedy=votes == 1 and attempt == 0)
+            asks = [
+                Sample(prompts[i], 1, params, purpose="judge", seed=1000 * attempt + vote)
+                for i, vote in missing
             ]
-            replies = yield [Consult(self.endpoint, p, purpose="judge") for p in payloads]
-            still = []
-            for (i, v), reply in zip(missing, replies, strict=True):
-                valid, first = (
-                    read_judgement(reply, len(responses[i])) if reply is not None else (False, None)
-                )
+            answers = yield [Consult(self.sampler, ask, purpose="judge") for ask in asks]
+            unreadable = []
+            for (i, vote), (reply,) in zip(missing, answers, strict=True):
+                if reply.failed is not None:
+                    # it had its tries, and is not asked for again
+                    ctx.record(problem, "judge_call_failed")
+                    continue
+                valid, first = read_judgement(self.sampler.text_of(reply), len(responses[i]))
                 if valid:
                     out[i].append(first)
-                elif reply is not None:
-                    still.append(
-                        (i, v)
-                    )  # garbage is asked for once more; a call that failed for good had its retries
                 else:
-                    ctx.record(problem, "judge_call_failed")
-            missing = still
+                    unreadable.append((i, vote))
+            missing = unreadable
             if not missing:
                 break
         if missing:
             ctx.record(problem, "judge_unparsable", len(missing))
         return out
 
-    def _payload(
-        self,
-        ctx: Context,
-        problem: Problem,
-        steps: Sequence[str],
-        vote: int,
-        attempt: int,
-        votes: int,
-    ) -> dict[str, Any]:
-        system, user = judge_messages(
-            ctx.renderer, problem.question, reference_text(problem), steps
+    def _params(self, *, greedy: bool) -> Sampling:
+        return Sampling(0.0 if greedy else self.temperature, 1.0, self.max_tokens)
+
+    def _prompt(self, ctx: Context, problem: Problem, steps: Sequence[str]) -> str:
+        reference = reference_text(problem)
+        system, user = judge_messages(ctx.renderer, problem.question, reference, steps)
+        return self.sampler.render(
+            [{"role": "system", "content": system}, {"role": "user", "content": user}]
         )
-        return {
-            "model": self.model,
-            "max_tokens": self.max_tokens,
-            "temperature": self.temperature if votes > 1 or attempt else 0.0,
-            "seed": 1000 * attempt + vote,
-            "messages": [{"role": "system", "content": system}, {"role": "user", "content": user}],
-        }

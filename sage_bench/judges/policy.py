@@ -1,13 +1,14 @@
-"""A language model of this machine as judge: the policy that is being trained, or another local
-model."""
+"""A language model of this machine as judge: the policy that is being trained, or another one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from sage_bench.generation.prompts import Renderer
+from sage_bench.generation.model_folders import model_path
+from sage_bench.generation.registry import SAMPLERS
+from sage_bench.generation.samplers.base import Sampler
 from sage_bench.judges.base import (
+    Judge,
     Judging,
     Votes,
     judge_messages,
@@ -16,11 +17,13 @@ from sage_bench.judges.base import (
 )
 from sage_bench.judges.registry import register_judge
 from sage_bench.methods.base import Context
-from sage_bench.types import Consult, Problem, Sample, Sampling, TokenIds
+from sage_bench.types import Completion, Consult, Problem, Prompt, Request, Sample, Sampling
+
+ATTEMPTS = 2  # an unreadable reply is asked for once more
 
 
 @register_judge("policy")
-class PolicyJudge:
+class PolicyJudge(Judge):
     """The policy itself (default), or the model in folder `model`, asked for a JSON verdict;
     unreadable replies are asked for once more.
 
@@ -28,89 +31,67 @@ class PolicyJudge:
     """
 
     def __init__(self, model: str | None = None, max_tokens: int = 1024, temperature: float = 0.6):
-        self.max_tokens, self.temperature = max_tokens, temperature
-        self.other = LocalModel(model) if model else None
+        self.max_tokens = max_tokens
+        self.temperature = temperature
+        self.other: Sampler | None = None
+        if model:
+            self.other = SAMPLERS.make("hf", {"model": model_path(model)}, "judge policy")
+        self.needs = frozenset() if model else frozenset({"sample"})
 
     def judge(
         self, ctx: Context, problem: Problem, responses: Sequence[Sequence[str]], votes: int
     ) -> Judging:
-        renderer = self.other.renderer if self.other else ctx.renderer
-        prompts = [
-            renderer.ids(
-                renderer.text(
-                    *judge_messages(renderer, problem.question, reference_text(problem), steps)
-                )
-            )
-            for steps in responses
-        ]
-        params = Sampling(self.temperature if votes > 1 else 0.0, 1.0, self.max_tokens)
+        prompts = [self._prompt(ctx, problem, steps) for steps in responses]
+        limit = self._longest_prompt(ctx)
         out: list[Votes] = [[] for _ in responses]
-        limit = self.other.policy.context - self.max_tokens if self.other else ctx.max_prompt_tokens
-        fits = [i for i, p in enumerate(prompts) if len(p) <= limit]
-        if len(fits) < len(prompts):
-            ctx.record(problem, "judge_prompt_too_long", len(prompts) - len(fits))
-        missing = {i: votes for i in fits}
-        for attempt in range(2):
+        missing = {i: votes for i, prompt in enumerate(prompts) if len(prompt) <= limit}
+        if len(missing) < len(prompts):
+            ctx.record(problem, "judge_prompt_too_long", len(prompts) - len(missing))
+        for attempt in range(ATTEMPTS):
             if not missing:
                 break
-            again = (
-                Sampling(max(params.temperature, self.temperature), 1.0, self.max_tokens)
-                if attempt
-                else params
-            )
-            order = list(missing)
+            params = self._params(greedy=votes == 1 and attempt == 0)
             asks = [
-                Sample(prompts[i], missing[i], again, purpose="judge", key=("judge", attempt))
-                for i in order
+                Sample(prompts[i], count, params, purpose="judge", key=("judge", attempt))
+                for i, count in missing.items()
             ]
-            answers = yield (
-                [Consult(self.other, a, purpose="judge") for a in asks]
-                if self.other
-                else list(asks)
-            )
-            missing = {}
-            for i, completions in zip(order, answers, strict=True):
+            answers = yield self._requests(asks)
+            unreadable: dict[int, int] = {}
+            for i, completions in zip(missing, answers, strict=True):
                 for completion in completions:
-                    valid, first = read_judgement(
-                        renderer.tokenizer.decode(
-                            list(completion.tokens), skip_special_tokens=True
-                        ),
-                        len(responses[i]),
-                    )
+                    text = self._text(ctx, completion)
+                    valid, first = read_judgement(text, len(responses[i]))
                     if valid:
                         out[i].append(first)
                     else:
-                        missing[i] = missing.get(i, 0) + 1
+                        unreadable[i] = unreadable.get(i, 0) + 1
+            missing = unreadable
         for count in missing.values():
             ctx.record(problem, "judge_unparsable", count)
         return out
 
+    def _params(self, *, greedy: bool) -> Sampling:
+        return Sampling(0.0 if greedy else self.temperature, 1.0, self.max_tokens)
 
-class LocalModel:
-    """A second model as a service: one call draws all samples of a round. Seeds hang on prompt and
-    key, not on the batch."""
+    def _requests(self, asks: list[Sample]) -> list[Request]:
+        if self.other is None:
+            return list(asks)
+        return [Consult(self.other, ask, purpose="judge") for ask in asks]
 
-    def __init__(self, model: str):
-        from sage_bench.generation.local.policy import load_policy
-        from sage_bench.generation.local.sampler import Sampler
-        from sage_bench.generation.model_folders import model_path
+    def _prompt(self, ctx: Context, problem: Problem, steps: Sequence[str]) -> Prompt:
+        reference = reference_text(problem)
+        system, user = judge_messages(ctx.renderer, problem.question, reference, steps)
+        if self.other is None:
+            return ctx.renderer.ids(ctx.renderer.text(system, user))
+        chat = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        rendered = self.other.render([m for m in chat if m["content"]])
+        ids = self.other.ids(rendered)
+        return rendered if ids is None else ids
 
-        self.policy = load_policy(model_path(model))
-        self.renderer = Renderer(self.policy.tokenizer)
-        self.sampler = Sampler(self.policy)
+    def _longest_prompt(self, ctx: Context) -> int:
+        if self.other is None:
+            return ctx.max_prompt_tokens
+        return (self.other.context or 1 << 30) - self.max_tokens
 
-    def answer(self, payloads: list[Sample]) -> list[Any]:
-        from sage_bench.generation.local.sampler import Draw
-        from sage_bench.utils.seeds import derive_seed
-
-        draws = [
-            Draw(a.prompt, a.params, derive_seed(*a.key, _text(a.prompt), k))
-            for a in payloads
-            for k in range(a.n)
-        ]
-        drawn = iter(self.sampler.draw(draws))
-        return [[next(drawn) for _ in range(a.n)] for a in payloads]
-
-
-def _text(prompt: TokenIds) -> str:
-    return " ".join(map(str, prompt))
+    def _text(self, ctx: Context, completion: Completion) -> str:
+        return ctx.text(completion.tokens) if self.other is None else self.other.text_of(completion)

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from sage_bench.grading.verdict import Grader
 from sage_bench.judges.arithmetic import OTHER_ARITHMETIC, equations
-from sage_bench.judges.base import Judging
+from sage_bench.judges.base import Judge, Judging
 from sage_bench.judges.expression import tokenize
 from sage_bench.judges.registry import register_judge
 from sage_bench.methods.base import Context
@@ -27,7 +27,7 @@ COMMON = frozenset(map(Fraction, (0, 1, 2, 100)))  # numbers that say nothing ab
 
 
 @register_judge("reference")
-class Reference:
+class Reference(Judge):
     """Deterministic, needs no model: stated arithmetic, the numbers of the reference solution, the
     final answer.
 
@@ -94,11 +94,16 @@ def first_wrong(
     answer.
 
     >>> tiny = Known.of(Problem("t", "3*9+6", "3*9=7 7+6=3 \\\\boxed{73}", "73"))
-    >>> first_wrong(["3*9=7", "7+6=4"], tiny), first_wrong(["3*9=7", "7+5=2"], tiny), first_wrong(["2+2=4", "4*3=13"], Known())
-    (2, 2, 2)
-    >>> eggs = Known.of(Problem("e", "16 eggs less 3, at 2 each?", "16 - 3 = 13, 13 * 2 = 26", "26"))
-    >>> first_wrong(["16 - 3 = 13 are left", "16 * 2 = 32", "so 32"], eggs, 3), first_wrong(["16 * 2 - 3 * 2 = 26"], eggs)
-    (2, None)
+    >>> first_wrong(["3*9=7", "7+6=4"], tiny), first_wrong(["3*9=7", "7+5=2"], tiny)
+    (2, 2)
+    >>> first_wrong(["2+2=4", "4*3=13"], Known())
+    2
+    >>> solution = "16 - 3 = 13, 13 * 2 = 26"
+    >>> eggs = Known.of(Problem("e", "16 eggs less 3, at 2 each?", solution, "26"))
+    >>> first_wrong(["16 - 3 = 13 are left", "16 * 2 = 32", "so 32"], eggs, 3)
+    2
+    >>> first_wrong(["16 * 2 - 3 * 2 = 26"], eggs) is None
+    True
     """
     for i, step in enumerate(steps, 1):
         for e in equations(step):

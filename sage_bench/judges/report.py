@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from sage_bench.statistics import clustered_se, wilson
+from sage_bench.utils.cells import csv_text, markdown_cell
 from sage_bench.utils.files import write_json, write_text
 
 DRAWS = 2000
@@ -34,10 +35,14 @@ def score(rows: Sequence[Row]) -> dict[str, Any]:
     Standard errors are clustered by question, *_lo and *_hi are Wilson's, those of f1 a percentile
     bootstrap over questions.
 
-    >>> rows = [{"label": 2, "judgement": 2}, {"label": 1, "judgement": -1}, {"label": -1, "judgement": -1}, {"label": -1, "judgement": None}]
-    >>> s = score([{**r, "question": i, "seconds": 0.5} for i, r in enumerate(rows)])
-    >>> [s[k] for k in ("rows", "abstained", "exact", "error_acc", "correct_acc", "f1", "precision", "recall")]
-    [4, 1, 0.5, 0.5, 0.5, 0.5, 1.0, 0.5]
+    >>> pairs = enumerate([(2, 2), (1, -1), (-1, -1), (-1, None)])  # label, judgement
+    >>> s = score(
+    ...     [{"label": a, "judgement": b, "question": i, "seconds": 0.5} for i, (a, b) in pairs]
+    ... )
+    >>> [s[k] for k in ("rows", "abstained", "exact", "error_acc", "correct_acc", "f1")]
+    [4, 1, 0.5, 0.5, 0.5, 0.5]
+    >>> s["precision"], s["recall"]
+    (1.0, 0.5)
     """
     hit = [r["judgement"] is not None and r["judgement"] == r["label"] for r in rows]
     error = [r["label"] >= 0 for r in rows]
@@ -177,7 +182,7 @@ def table(parts: Sequence[Mapping[str, Any]], reasons: Mapping[str, int] | None 
             *shares,
             f"{p['seconds']:.4f}",
         ]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
+        lines.append("| " + " | ".join(map(markdown_cell, cells)) + " |")
     lines += [
         "",
         (
@@ -216,7 +221,7 @@ def write(folder: Path, rows: Sequence[Row], reasons: Mapping[str, int] | None =
             "quarantined": dict(reasons or {}),
         },
     )
-    write_text(folder / "summary.csv", pd.DataFrame(parts).to_csv(index=False))
+    write_text(folder / "summary.csv", csv_text(pd.DataFrame(parts)))
     text = table(parts, reasons)
     write_text(folder / "table.md", text)
     return text

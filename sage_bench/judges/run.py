@@ -1,5 +1,7 @@
-"""Run a judge over labelled steps, through the driver that training uses. The store is append-only;
-a second run judges what is missing."""
+"""Run a judge over labelled steps, through the driver that training uses.
+
+The store is append-only; a second run judges what is missing.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from sage_bench.generation.prompts import Messages
-from sage_bench.grading import cache as memo
-from sage_bench.judges.base import Judge, Judging
+from sage_bench.generation.samplers.base import Sampler
+from sage_bench.generation.samplers.hf import Hf
+from sage_bench.grading import cache
+from sage_bench.judges.base import Judge, Judging, Votes
 from sage_bench.judges.labelled import Labelled, Rows, in_batches
 from sage_bench.judges.steps import majority
 from sage_bench.methods.base import Context
 from sage_bench.methods.driver import Runner, drive
-from sage_bench.types import Answer, Request
-from sage_bench.utils.errors import UsageError
+from sage_bench.types import Answer, Request, Sample
+from sage_bench.utils.errors import SageBenchError, UsageError
 from sage_bench.utils.files import Appender, locked, make_folder, read_jsonl, write_json, write_text
 from sage_bench.utils.progress import Bar
+from sage_bench.utils.secrets import masked
 from sage_bench.utils.versions import versions
 
 SETTINGS, STORE = "judge.json", "judgements.jsonl"
@@ -42,37 +47,38 @@ class JudgeConfig:
     retry: bool = False
 
 
-class NoPolicy(Messages):
-    """Renderer and engine of judges that ask no policy: whoever wants tokens or samples of one is
-    told to name it."""
+class SamplerEngine:
+    """A sampler in the place of an engine, to judge with: it samples, and learns nothing."""
+
+    capabilities = frozenset({"sample"})
+
+    def __init__(self, sampler: Sampler):
+        self.sampler = sampler
 
     def any(self, flag: bool) -> bool:
         return flag
 
     def run(self, asks: list[Request]) -> list[Answer]:
-        return self.ids() if asks else []
-
-    def ids(self, *_: object) -> Any:
-        raise UsageError(
-            "this judge asks the policy, and there is none", where="--judge", remedy="give --model"
-        )
-
-    chat = text = ids
+        """All requests are `Sample`s: `check_needs` has seen to that."""
+        return list(self.sampler.answer([ask for ask in asks if isinstance(ask, Sample)]))
 
 
-class PolicyOnly:
-    """A local model in the place of the policy: it samples, and learns nothing."""
+class ServicesOnly:
+    """The engine of judges that need none: what they consult is a service."""
 
-    def __init__(self, model: str):
-        from sage_bench.judges.policy import LocalModel
-
-        self.local = LocalModel(model)
+    capabilities: frozenset[str] = frozenset()
 
     def any(self, flag: bool) -> bool:
         return flag
 
     def run(self, asks: list[Request]) -> list[Answer]:
-        return self.local.answer(asks) if asks else []  # type: ignore[arg-type]
+        if asks:
+            raise SageBenchError(
+                f"the judge sent a {type(asks[0]).__name__} to the policy, and there is none",
+                where="--judge",
+                remedy="a judge that asks the policy says so: `needs = frozenset({'sample'})`",
+            )
+        return []
 
 
 def judge_rows(
@@ -91,7 +97,7 @@ def judge_rows(
         done = stored(folder)
         settings = {
             "judge": config.judge,
-            "options": dict(config.options),
+            "options": masked(dict(config.options)),
             "votes": config.votes,
             "model": config.model,
         }
@@ -100,15 +106,11 @@ def judge_rows(
         write_text(
             folder / "quarantine.jsonl",
             "".join(
-                json.dumps(q, ensure_ascii=False, default=str) + "\n" for q in found.quarantine
+                json.dumps(q.as_dict(), ensure_ascii=False, default=str) + "\n"
+                for q in found.quarantine
             ),
         )
-        todo = [
-            r
-            for r in found.rows
-            if (d := done.get((r.name, r.digest()))) is None
-            or (config.retry and d["judgement"] is None)
-        ]
+        todo = [r for r in found.rows if is_open(done.get((r.name, r.digest())), config.retry)]
         if todo:
             judge = make()  # first: options it refuses (a key in the open) must not be written down
             context, runner = setting(config, judge)
@@ -131,15 +133,41 @@ def judge_rows(
     return [done[r.name, r.digest()] for r in found.rows]
 
 
+def is_open(judgement: Mapping[str, Any] | None, retry: bool) -> bool:
+    """Whether a row is still to be judged."""
+    return judgement is None or (retry and judgement["judgement"] is None)
+
+
 def setting(config: JudgeConfig, judge: Judge) -> tuple[Context, Runner]:
-    """The context judges see in training, with a model in it only where one was given."""
-    grader = memo.grader()
+    """The context judges see in training, with a model in it only where one was given. Raises
+    `UsageError` when the judge asks the policy and there is none."""
+    grader = cache.grader()
     if config.model is None:
-        nobody = NoPolicy()
-        return Context(nobody, grader, folder=config.out), nobody  # type: ignore[arg-type]
-    runner = PolicyOnly(config.model)
-    room = runner.local.policy.context - getattr(judge, "max_tokens", 1024)
-    return Context(runner.local.renderer, grader, max_prompt_tokens=room, folder=config.out), runner
+        check_needs(judge, ServicesOnly.capabilities)
+        # whoever needs no policy renders chats as messages, and asks for no token ids
+        messages: Any = Messages()
+        return Context(messages, grader, folder=config.out), ServicesOnly()
+    check_needs(judge, SamplerEngine.capabilities)
+    sampler = Hf(config.model)
+    room = sampler.policy.context - judge.max_tokens
+    context = Context(sampler.renderer, grader, max_prompt_tokens=room, folder=config.out)
+    return context, SamplerEngine(sampler)
+
+
+def check_needs(judge: Judge, capabilities: frozenset[str]) -> None:
+    """Raise `UsageError` when the judge asks for what is not there."""
+    missing = judge.needs - capabilities
+    if not missing:
+        return
+    if "sample" in missing:
+        raise UsageError(
+            "this judge asks the policy, and there is none", where="--judge", remedy="give --model"
+        )
+    raise UsageError(
+        f"this judge needs {sorted(missing)}, which only an engine in training offers",
+        where="--judge",
+        remedy="choose another judge (`sage-bench ls judges`)",
+    )
 
 
 def judge_batch(
@@ -154,7 +182,6 @@ def judge_batch(
     seconds = (time.perf_counter() - began) / len(rows)
     out = []
     for row, (valid,), used in zip(rows, results, usage, strict=True):
-        verdict = majority(valid) if valid else None
         out.append(
             {
                 "name": row.name,
@@ -164,7 +191,7 @@ def judge_batch(
                 "question": hashlib.sha256(row.problem.question.encode()).hexdigest()[:12],
                 "label": row.label,
                 "steps": len(row.steps),
-                "judgement": None if not valid else -1 if verdict is None else verdict - 1,
+                "judgement": judgement_of(valid),
                 "votes": list(valid),
                 "solution": row.problem.solution is not None,
                 "answer": bool(row.problem.answer),
@@ -175,6 +202,18 @@ def judge_batch(
             }
         )
     return out
+
+
+def judgement_of(votes: Votes) -> int | None:
+    """What is stored: the first wrong step (0-based), -1 for no error, None for no valid vote.
+
+    >>> judgement_of([2, 2]), judgement_of([None]), judgement_of([])
+    (1, -1, None)
+    """
+    if not votes:
+        return None
+    first = majority(votes)
+    return -1 if first is None else first - 1
 
 
 def one_response(judge: Judge, context: Context, row: Labelled, votes: int) -> Judging:
@@ -194,10 +233,8 @@ def stored(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
 
 def check_settings(settings: Mapping[str, Any], folder: Path) -> None:
     """A folder holds one judge. Raises `UsageError` naming what differs."""
-    now, before = (
-        json.loads(json.dumps(settings)),
-        json.loads((folder / SETTINGS).read_text(encoding="utf-8")),
-    )
+    now = json.loads(json.dumps(settings))
+    before = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     differ = [k for k in now if before.get(k) != now[k]]
     if differ:
         shown = ", ".join(f"{k}: {before.get(k)} then, {now[k]} now" for k in differ)

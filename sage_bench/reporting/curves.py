@@ -36,10 +36,8 @@ PANELS: Sequence[tuple[str, str, tuple[str, ...]]] = (
     ),
     (
         "Hint gap",
-        (
-            "nats a token by which a hinted completion is less likely without its hint: log p(o|q)"
-            " − log p(o|q, h)"
-        ),
+        "nats a token by which a hinted completion is less likely without its hint: log p(o|q)"
+        " − log p(o|q, h)",
         ("learner/hint_gap",),
     ),
     ("Length", "tokens of a completion", ("length",)),
@@ -77,110 +75,125 @@ def panels() -> list[tuple[str, str, tuple[str, ...]]]:
 
 def tidy(runs: Mapping[str, TrainRun]) -> pd.DataFrame:
     """All numbers of all runs: method, step, metric, value."""
+    columns = ["method", "step", "metric", "value"]
     parts = []
     for name, run in runs.items():
         for prefix, frame in (("", run.metrics), ("validation/", run.validation)):
-            if len(frame):
-                long = (
-                    frame.select_dtypes("number").melt(id_vars="step", var_name="metric").dropna()
-                )
-                parts.append(long.assign(method=name, metric=prefix + long.metric))
-    return (
-        pd.concat(parts)[["method", "step", "metric", "value"]]
-        if parts
-        else pd.DataFrame(columns=["method", "step", "metric", "value"])
-    )
+            if not len(frame):
+                continue
+            numbers = frame.select_dtypes("number")
+            long = numbers.melt(id_vars="step", var_name="metric").dropna()
+            parts.append(long.assign(method=name, metric=prefix + long.metric))
+    return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 def figures(runs: Mapping[str, TrainRun]) -> list[tuple[str, str, Any]]:
-    """(title, caption, plotly figure) of every panel that has data, and the hint levels of each run
-    that used hints."""
-    import plotly.graph_objects as go
-
+    """(title, caption, plotly figure) of every panel that has data, hint levels at the end."""
     out = []
     if any(len(r.validation) for r in runs.values()):
-        fig = go.Figure()
-        for colour, (name, run) in zip(COLOURS, runs.items(), strict=False):
-            if len(run.validation):
-                fig.add_scatter(
-                    x=run.validation.step,
-                    y=run.validation.reward,
-                    name=name,
-                    mode="lines+markers",
-                    line_color=colour,
-                )
-        out.append(
-            (
-                "Validation reward",
-                "un-hinted reward on the validation set at the rollout temperature",
-                fig,
-            )
-        )
-        out.append(
-            (
-                "Validation reward by rollouts",
-                "the same against all completions sampled so far: equal compute, not equal steps",
-                _by_rollouts(runs),
-            )
-        )
+        out += _validation(runs)
     for title, caption, columns in panels():
-        fig = go.Figure()
-        for colour, (name, run) in zip(COLOURS, runs.items(), strict=False):
-            if set(columns) <= set(run.metrics.columns):
-                y = run.metrics[list(columns)].sum(axis=1, min_count=1)
-                # a diagnostic that some steps lack keeps its line, with marks where it was measured
-                fig.add_scatter(
-                    x=run.metrics.step,
-                    y=y,
-                    name=name,
-                    mode="lines+markers" if y.isna().any() else "lines",
-                    connectgaps=True,
-                    line_color=colour,
-                )
-        if fig.data and any(any(v for v in t.y) for t in fig.data):
-            out.append((title, caption, fig))
+        figure = _panel(runs, columns)
+        if _shows_something(figure):
+            out.append((title, caption, figure))
     for name, run in runs.items():
         levels = sorted(c for c in run.metrics.columns if c.startswith("rescued_level_"))
         if levels:
-            fig = go.Figure()
-            for level in levels:
-                fig.add_bar(
-                    x=run.metrics.step, y=run.metrics[level].fillna(0), name=f"level {level[-1]}"
-                )
-            fig.update_layout(barmode="stack")
-            out.append((f"Hint levels, {name}", "share of prompts rescued at each level", fig))
-    for _, _, fig in out:
-        fig.update_layout(
-            template="plotly_white",
-            height=300,
-            margin={"l": 50, "r": 16, "t": 12, "b": 40},
-            legend={"orientation": "h", "y": 1.12},
-            showlegend=True,
-        )
-        fig.update_xaxes(
-            title="step" if fig.layout.xaxis.title.text is None else fig.layout.xaxis.title.text
-        )
+            caption = "share of prompts rescued at each level"
+            out.append((f"Hint levels, {name}", caption, _hint_levels(run, levels)))
+    for _, _, figure in out:
+        _lay_out(figure)
     return out
+
+
+def _lay_out(figure: Any) -> None:
+    """Size, legend and axis title that all panels share."""
+    figure.update_layout(
+        template="plotly_white",
+        height=300,
+        margin={"l": 50, "r": 16, "t": 12, "b": 40},
+        legend={"orientation": "h", "y": 1.12},
+        showlegend=True,
+    )
+    if figure.layout.xaxis.title.text is None:
+        figure.update_xaxes(title="step")
+
+
+def _validation(runs: Mapping[str, TrainRun]) -> list[tuple[str, str, Any]]:
+    import plotly.graph_objects as go
+
+    by_steps = go.Figure()
+    for colour, (name, run) in zip(COLOURS, runs.items(), strict=False):
+        if len(run.validation):
+            by_steps.add_scatter(
+                x=run.validation.step,
+                y=run.validation.reward,
+                name=name,
+                mode="lines+markers",
+                line_color=colour,
+            )
+    caption = "un-hinted reward on the validation set at the rollout temperature"
+    spent = "the same against all completions sampled so far: equal compute, not equal steps"
+    return [
+        ("Validation reward", caption, by_steps),
+        ("Validation reward by rollouts", spent, _by_rollouts(runs)),
+    ]
+
+
+def _panel(runs: Mapping[str, TrainRun], columns: Sequence[str]) -> Any:
+    """A line a run of the sum of some columns of its metrics."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for colour, (name, run) in zip(COLOURS, runs.items(), strict=False):
+        if not set(columns) <= set(run.metrics.columns):
+            continue
+        y = run.metrics[list(columns)].sum(axis=1, min_count=1)
+        # a diagnostic that some steps lack keeps its line, with marks where it was measured
+        mode = "lines+markers" if y.isna().any() else "lines"
+        figure.add_scatter(
+            x=run.metrics.step, y=y, name=name, mode=mode, connectgaps=True, line_color=colour
+        )
+    return figure
+
+
+def _shows_something(figure: Any) -> bool:
+    """Whether any line leaves zero: a method that never hints needs no panel of hints."""
+    return any(any(value for value in trace.y) for trace in figure.data)
+
+
+def _hint_levels(run: TrainRun, levels: Sequence[str]) -> Any:
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for level in levels:
+        y = run.metrics[level].fillna(0)
+        figure.add_bar(x=run.metrics.step, y=y, name=f"level {level[-1]}")
+    figure.update_layout(barmode="stack")
+    return figure
 
 
 def _by_rollouts(runs: Mapping[str, TrainRun]) -> Any:
     import plotly.graph_objects as go
 
-    fig = go.Figure()
+    figure = go.Figure()
     for colour, (name, run) in zip(COLOURS, runs.items(), strict=False):
-        if len(run.validation) and "rollouts" in run.metrics:
-            spent = run.metrics.rollouts.cumsum()
-            x = [
-                0 if s == 0 else int(spent[run.metrics.step < s].iloc[-1])
-                for s in run.validation.step
-                if s == 0 or (run.metrics.step < s).any()
-            ]
-            fig.add_scatter(
-                x=x,
-                y=run.validation.reward[: len(x)],
-                name=name,
-                mode="lines+markers",
-                line_color=colour,
-            )
-    fig.update_xaxes(title="rollouts")
-    return fig
+        if not len(run.validation) or "rollouts" not in run.metrics:
+            continue
+        spent = run.metrics.rollouts.cumsum()
+        x = []
+        for step in run.validation.step:
+            before = run.metrics.step < step
+            if step == 0:
+                x.append(0)
+            elif before.any():
+                x.append(int(spent[before].iloc[-1]))
+        figure.add_scatter(
+            x=x,
+            y=run.validation.reward[: len(x)],
+            name=name,
+            mode="lines+markers",
+            line_color=colour,
+        )
+    figure.update_xaxes(title="rollouts")
+    return figure

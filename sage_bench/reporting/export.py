@@ -1,5 +1,4 @@
-"""Files people and programs read: per-question and summary tables of a run, leaderboards over
-runs."""
+"""Files people and programs read: tables of a run, leaderboards over runs."""
 
 from __future__ import annotations
 
@@ -10,18 +9,30 @@ from rich.console import Console
 
 from sage_bench.evaluation.grades import load_grades
 from sage_bench.reporting.footers import data_notes
+from sage_bench.reporting.leaderboard import leaderboard
 from sage_bench.reporting.runs import EvalRun, find_runs, kind_of, read_eval
-from sage_bench.reporting.tables import comparison, leaderboard, markdown
+from sage_bench.reporting.tables import comparison, markdown
+from sage_bench.utils.cells import csv_text
 from sage_bench.utils.errors import UsageError
 from sage_bench.utils.files import write_text
 
+WORTH_A_WARNING = 0.05  # share of cut or unreadable answers that moves a score
 
-def write_eval(folder: Path) -> EvalRun:
-    """summary.csv and per_question.csv in the run folder, leaderboard.csv over all runs beside it;
-    prints the run's table."""
+
+def run_table(run: EvalRun) -> str:
+    """The Markdown table of one evaluation."""
+    rows = {run.method: run}
+    return markdown(comparison(rows).drop(columns="delta"), data_notes(rows))
+
+
+def write_eval(folder: Path, *, show: bool = True) -> EvalRun:
+    """Write summary.csv and per_question.csv in the run folder, leaderboards beside it.
+
+    Prints warnings about the run's answers, and with `show` its table.
+    """
     run = read_eval(folder)
     board = leaderboard([run], passes=True)
-    write_text(folder / "summary.csv", board.to_csv(index=False))
+    write_text(folder / "summary.csv", csv_text(board))
     grades = load_grades(folder)
     per_question = (
         grades.groupby(["task", "doc_id", "uid"], sort=False)
@@ -30,67 +41,78 @@ def write_eval(folder: Path) -> EvalRun:
     )
     if run.limited:
         per_question["limited"] = run.limited
-    write_text(folder / "per_question.csv", per_question.to_csv(index=False))
+    write_text(folder / "per_question.csv", csv_text(per_question))
     write_leaderboard(folder.parent.parent)
-    print_markdown(
-        markdown(comparison({run.method: run}).drop(columns="delta"), data_notes({run.method: run}))
-    )
-    for task, r in run.tasks.items():
-        for share, what in (
-            (r.truncated, "completions were cut at the token limit"),
-            (r.no_answer, "completions have no boxed answer"),
-        ):
-            if share > 0.05:
-                Console(stderr=True).print(f"warning: {task}: {share:.0%} of the {what}")
+    if show:
+        print_markdown(run_table(run))
+    _warn_of_answers(run)
     return run
+
+
+def _warn_of_answers(run: EvalRun) -> None:
+    console = Console(stderr=True)
+    for task, result in run.tasks.items():
+        if result.truncated > WORTH_A_WARNING:
+            console.print(
+                f"warning: {task}: {result.truncated:.0%} of the completions were cut at the token"
+                " limit"
+            )
+        if result.no_answer > WORTH_A_WARNING:
+            console.print(
+                f"warning: {task}: {result.no_answer:.0%} of the completions have no boxed answer"
+            )
 
 
 def write_leaderboard(out: Path) -> None:
     """leaderboard.csv and leaderboard.md of all evaluations below a folder."""
-    runs = [
-        read_eval(f)
-        for f in find_runs(out)
-        if kind_of(f) == "eval" and (f / "summary.csv").exists()
-    ]
-    if runs:
-        write_text(out / "leaderboard.csv", leaderboard(runs, passes=True).to_csv(index=False))
-        write_text(
-            out / "leaderboard.md",
-            "\n".join(
-                markdown(comparison(rows), data_notes(rows))
-                for group in by_tasks(runs)
-                for rows in [named(group)]
-            ),
-        )
+    runs = []
+    for folder in find_runs(out):
+        # an evaluation that still draws has no summary, and perhaps no grade
+        if kind_of(folder) == "eval" and (folder / "summary.csv").exists():
+            runs.append(read_eval(folder))
+    if not runs:
+        return
+    write_text(out / "leaderboard.csv", csv_text(leaderboard(runs, passes=True)))
+    tables = []
+    for group in by_tasks(runs):
+        rows = named(group)
+        tables.append(markdown(comparison(rows), data_notes(rows)))
+    write_text(out / "leaderboard.md", "\n".join(tables))
 
 
 def named(runs: Sequence[EvalRun]) -> dict[str, EvalRun]:
-    """Distinct names for a table's rows: method, with step, training seed and folder where
-    needed."""
+    """Distinct names for a table's rows: the method, and what tells it from the others.
+
+    That is the step, then the training seed, then the folder.
+    """
     out: dict[str, EvalRun] = {}
     for run in runs:
-        name = run.method + (f" @{run.label['step']}" if run.label.get("step") is not None else "")
+        name = run.method
+        if run.label.get("step") is not None:
+            name += f" @{run.label['step']}"
         if name in out and run.label.get("train_seed") is not None:
             name += f" seed {run.label['train_seed']}"
         while name in out:
-            name += f" ({run.folder.name})" if not name.endswith(")") else "'"
+            name += "'" if name.endswith(")") else f" ({run.folder.name})"
         out[name] = run
     return out
 
 
 def by_tasks(runs: Sequence[EvalRun]) -> list[list[EvalRun]]:
-    """Runs that answered the same benchmarks, on the same data: only those belong in one table."""
+    """Runs that answered the same benchmarks on the same data: only those share a table."""
     groups: dict[tuple[tuple[str, str], ...], list[EvalRun]] = {}
     for run in runs:
-        groups.setdefault(
-            tuple((t, run.manifest["sampling"][t]["data_rev"]) for t in run.tasks), []
-        ).append(run)
+        sampling = run.manifest["sampling"]
+        key = tuple((t, sampling[t]["data_rev"]) for t in run.tasks)
+        groups.setdefault(key, []).append(run)
     return list(groups.values())
 
 
 def eval_runs(folders: Sequence[Path]) -> dict[str, EvalRun]:
-    """The evaluations in or below some folders, each once, under distinct names. Raises
-    `UsageError` for a folder without any."""
+    """The evaluations in or below some folders, each once, under distinct names.
+
+    Raises `UsageError` for a folder without any.
+    """
     found: dict[Path, EvalRun] = {}
     for folder in folders:
         runs = [f for f in find_runs(folder) if kind_of(f) == "eval"]
@@ -103,9 +125,12 @@ def eval_runs(folders: Sequence[Path]) -> dict[str, EvalRun]:
                     " folders"
                 ),
             )
-        found.update({f.resolve(): read_eval(f) for f in runs if f.resolve() not in found})
+        for run in runs:
+            if run.resolve() not in found:
+                found[run.resolve()] = read_eval(run)
     return named(list(found.values()))
 
 
 def print_markdown(text: str) -> None:
+    """A table on standard output, with one empty line after it."""
     print(text.rstrip() + "\n")

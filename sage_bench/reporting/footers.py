@@ -10,62 +10,63 @@ from sage_bench.reporting.runs import EvalRun
 
 
 def data_notes(runs: Mapping[str, EvalRun]) -> list[str]:
-    """Corrected golds by name, incomplete data, tasks that were left out, limits, and data that
-    differ between rows.
+    """Corrected golds by name, incomplete data, left-out tasks, limits, data that differ.
 
     A line holds for all rows unless it begins with the name of one.
     """
-    lines: dict[str, list[str]] = defaultdict(list)
+    rows_of: dict[str, list[str]] = defaultdict(list)
     for name, run in runs.items():
-        for line in _of(run.manifest) + ([f"{run.limited}."] if run.limited else []):
-            lines[line].append(name)
-    out = [
-        line if len(names) == len(runs) else f"{', '.join(names)}: {line}"
-        for line, names in lines.items()
-    ]
+        lines = _manifest_notes(run.manifest)
+        if run.limited:
+            lines.append(f"{run.limited}.")
+        for line in lines:
+            rows_of[line].append(name)
+    out = []
+    for line, names in rows_of.items():
+        out.append(line if len(names) == len(runs) else f"{', '.join(names)}: {line}")
     editions: dict[str, set[str]] = defaultdict(set)
     for run in runs.values():
         for task in run.tasks:
             editions[task].add(run.manifest["sampling"][task]["data_rev"])
-    return out + [
-        f"{task}: the rows answered different questions or golds; do not compare them."
-        for task, revisions in editions.items()
-        if len(revisions) > 1
-    ]
+    for task, revisions in editions.items():
+        if len(revisions) > 1:
+            out.append(
+                f"{task}: the rows answered different questions or golds; do not compare them."
+            )
+    return out
 
 
-def _of(manifest: Mapping[str, Any]) -> list[str]:
+def _manifest_notes(manifest: Mapping[str, Any]) -> list[str]:
     out = []
     golds: Mapping[str, Mapping[str, Any]] = manifest.get("golds") or {}
     if golds and manifest.get("gold_corrections") == "off":
         out.append("Golds are as their sources have them, without our corrections.")
     for task, report in golds.items():
-        said = [f"golds corrected: {', '.join(report['corrected'])}"] if report["corrected"] else []
-        said += (
-            [f"questions left out as ill-posed or disputed: {', '.join(report['excluded'])}"]
-            if report["excluded"]
-            else []
-        )
-        said += (
-            [f"{len(report['quarantine'])} unusable rows left out"] if report["quarantine"] else []
-        )
-        said += (
-            [f"only {report['found']} of {min(report['expected'])} questions were in the data"]
-            if report["partial"]
-            else []
-        )
-        if said:
-            out.append(f"{task}: {'; '.join(said)}.")
-    out += [
-        f"{task}: not evaluated, {_why(skip)}."
-        for task, skip in (manifest.get("skipped") or {}).items()
-    ]
+        facts = _gold_facts(report)
+        if facts:
+            out.append(f"{task}: {'; '.join(facts)}.")
+    for task, skip in (manifest.get("skipped") or {}).items():
+        out.append(f"{task}: not evaluated, {_reason_of_skip(skip)}.")
     return out
 
 
-def _why(skip: Mapping[str, str]) -> str:
-    return (
-        f"its terms are not accepted ({skip['url']})"
-        if skip["status"] == "skipped_gated"
-        else "its data could not be loaded"
-    )
+def _gold_facts(report: Mapping[str, Any]) -> list[str]:
+    """What was done to a task's golds, and what its data lack."""
+    facts = []
+    if report["corrected"]:
+        facts.append(f"golds corrected: {', '.join(report['corrected'])}")
+    if report["excluded"]:
+        left_out = ", ".join(report["excluded"])
+        facts.append(f"questions left out as ill-posed or disputed: {left_out}")
+    if report["quarantine"]:
+        facts.append(f"{len(report['quarantine'])} unusable rows left out")
+    if report["partial"]:
+        expected = min(report["expected"])
+        facts.append(f"only {report['found']} of {expected} questions were in the data")
+    return facts
+
+
+def _reason_of_skip(skip: Mapping[str, str]) -> str:
+    if skip["status"] == "skipped_gated":
+        return f"its terms are not accepted ({skip['url']})"
+    return "its data could not be loaded"

@@ -18,19 +18,21 @@ from sage_bench.utils.errors import UsageError, did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """kind "avg": share of right samples. "pass": chance that k samples hold a right one. "maj":
-    score of the majority of k samples."""
+    """kind "avg": share of right samples. "pass": chance that k samples hold a right one.
+
+    "maj": score of the majority of k samples.
+    """
 
     kind: Literal["avg", "pass", "maj"] = "avg"
     k: int = 0
 
     @property
     def name(self) -> str:
+        """The name in tables: avg@n, pass@4, maj@4."""
         return "avg@n" if self.kind == "avg" else f"{self.kind}@{self.k}"
 
     def of(self, run: EvalRun, task: str) -> NDArray[np.float64]:
-        """Value of each complete question, (N,); NaN where the run has fewer than k samples a
-        question."""
+        """Value of each complete question, (N,); NaN where there are fewer than k samples."""
         result = run.tasks[task]
         if self.kind == "avg":
             return result.means
@@ -41,6 +43,7 @@ class Metric:
         return _majority(run, task, result, self.k)
 
     def scores(self, run: EvalRun) -> dict[str, NDArray[np.float64]]:
+        """`of` for each task of the run."""
         return {t: self.of(run, t) for t in run.tasks}
 
 
@@ -49,7 +52,8 @@ def _majority(run: EvalRun, task: str, result: TaskResult, k: int) -> NDArray[np
     out = []
     for doc in result.doc_ids:
         counts = Counter(votes[doc].values())
-        right, blank = counts.pop(RIGHT, 0), counts.pop(BLANK, 0)
+        right = counts.pop(RIGHT, 0)
+        blank = counts.pop(BLANK, 0)
         out.append(maj_at_k(right, list(counts.values()), blank, k))
     return np.array(out)
 
@@ -81,7 +85,7 @@ def parse_metric(text: str) -> Metric:
             where="--metric",
             remedy=f"write a number, e.g. {kind}@4",
         )
-    return Metric(kind, int(number))  # type: ignore[arg-type]
+    return Metric("pass" if kind == "pass" else "maj", int(number))
 
 
 def powers(n: int) -> list[int]:
@@ -90,4 +94,6 @@ def powers(n: int) -> list[int]:
     >>> powers(16), powers(6), powers(1)
     ([2, 4, 8, 16], [2, 4, 6], [])
     """
-    return sorted({2**i for i in range(1, n.bit_length()) if 2**i <= n} | ({n} if n > 1 else set()))
+    if n < 2:
+        return []
+    return sorted({2**i for i in range(1, n.bit_length()) if 2**i <= n} | {n})

@@ -1,5 +1,7 @@
-"""The report: one HTML file that opens without a server or a network, and the tables it shows as
-Markdown and CSV."""
+"""The report: one HTML file that opens without a server or a network, and its tables.
+
+The tables are also written as Markdown and CSV.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +14,15 @@ import pandas as pd
 
 from sage_bench.methods.base import Method
 from sage_bench.methods.registry import BACKENDS
-from sage_bench.reporting.compare import differences
+from sage_bench.reporting.comparable import differences
 from sage_bench.reporting.curves import figures, tidy
 from sage_bench.reporting.export import by_tasks, named
 from sage_bench.reporting.footers import data_notes
+from sage_bench.reporting.leaderboard import leaderboard
 from sage_bench.reporting.runs import EvalRun, TrainRun, find_runs, kind_of, read_eval, read_train
-from sage_bench.reporting.tables import (
-    answers,
-    compare,
-    comparison,
-    leaderboard,
-    markdown,
-    seed_table,
-)
+from sage_bench.reporting.tables import answers, compare, comparison, markdown, seed_table
 from sage_bench.statistics import holm
+from sage_bench.utils.cells import csv_text
 from sage_bench.utils.files import make_folder, write_text
 
 NUMBER = "{:.1f}".format
@@ -33,14 +30,18 @@ NUMBER = "{:.1f}".format
 
 @dataclass(frozen=True)
 class Table:
+    """A table of the report with the lines under it."""
+
     title: str
     frame: pd.DataFrame
     notes: Sequence[str] = field(default_factory=tuple)
 
 
 def comparison_line(c: Mapping[str, Any]) -> str:
-    """`sage − grpo: +12.3 [9.1, 15.4], p = 0.0001`; says n.s. when the interval covers 0. With
-    Holm's p where there is one."""
+    """One comparison in words: `sage − grpo: +12.3 [9.1, 15.4], p = 0.0001`.
+
+    Says n.s. when the interval covers 0; with Holm's p where there is one.
+    """
     verdict = "" if c["ci"][0] > 0 or c["ci"][1] < 0 else ", n.s."
     corrected = f" (Holm {c['holm']:.2g})" if "holm" in c else ""
     return (
@@ -77,19 +78,13 @@ def html(title: str, subtitle: str, tables: Sequence[Table], runs: Mapping[str, 
         figures=panels,
         plotly=f"<script>{plotly.offline.get_plotlyjs()}</script>" if panels else "",
         sections=method_sections(runs),
-        tables=[
-            {
-                "title": t.title,
-                "html": (
-                    t.frame.reset_index().to_html(
-                        float_format=NUMBER, na_rep="–", border=0, index=False
-                    )
-                ),
-                "notes": t.notes,
-            }
-            for t in tables
-        ],
+        tables=[{"title": t.title, "html": _table_html(t), "notes": t.notes} for t in tables],
     )
+
+
+def _table_html(table: Table) -> str:
+    frame = table.frame.reset_index()
+    return str(frame.to_html(float_format=NUMBER, na_rep="–", border=0, index=False))
 
 
 def method_sections(runs: Mapping[str, TrainRun]) -> list[str]:
@@ -109,33 +104,25 @@ def method_sections(runs: Mapping[str, TrainRun]) -> list[str]:
 
 
 def report(folders: Sequence[Path], out: Path, grader: str | None = None) -> list[Path]:
-    """Write report.html, table.md, leaderboard.csv and curves.csv for all runs in these folders;
-    returns what was written.
+    """Write report.html, table.md, leaderboard.csv and curves.csv for all runs in these folders.
 
-    grader: whose grades the tables show; each run's own unless named.
+    grader: whose grades the tables show; each run's own unless named. Returns what was written.
     """
     found = [f for folder in folders for f in find_runs(folder)] or list(folders)
     evals = named([read_eval(f, grader) for f in found if kind_of(f) == "eval"])
     trains = unique({f: read_train(f) for f in found if kind_of(f) == "train"})
     make_folder(out)
-    tables = [
-        table
-        for group in by_tasks(list(evals.values()))
-        for table in tables_of({n: r for n, r in evals.items() if r in group})
-    ]
-    title = "SAGE-Bench report"
-    files = {
-        "report.html": html(
-            title, f"{len(evals)} evaluations, {len(trains)} training runs", tables, trains
-        )
-    }
+    tables = []
+    for group in by_tasks(list(evals.values())):
+        tables += tables_of({n: r for n, r in evals.items() if r in group})
+    subtitle = f"{len(evals)} evaluations, {len(trains)} training runs"
+    files = {"report.html": html("SAGE-Bench report", subtitle, tables, trains)}
     if evals:
         files["table.md"] = "\n".join(markdown(t.frame, t.notes) for t in tables)
-        files["leaderboard.csv"] = leaderboard(list(evals.values()), passes=True).to_csv(
-            index=False
-        )
+        board = leaderboard(list(evals.values()), passes=True)
+        files["leaderboard.csv"] = csv_text(board)
     if trains:
-        files["curves.csv"] = tidy(trains).to_csv(index=False)
+        files["curves.csv"] = csv_text(tidy(trains))
     for name, text in files.items():
         write_text(out / name, text)
     return [out / name for name in files]
@@ -143,64 +130,52 @@ def report(folders: Sequence[Path], out: Path, grader: str | None = None) -> lis
 
 def comparison_of(runs: Mapping[str, EvalRun]) -> Table:
     """The comparison table with every method tested against the first."""
-    names = list(runs)
-    differ = {n: found for n in names[1:] if (found := differences(runs[names[0]], runs[n]))}
+    base, *others = runs
+    found = {name: differences(runs[base], runs[name]) for name in others}
+    alike = [name for name in others if not found[name]]
+    tested = [compare(name, base, runs) for name in alike]
+    if len(tested) > 1:
+        adjusted = holm([c["p"] for c in tested])
+        tested = [{**c, "holm": p} for c, p in zip(tested, adjusted, strict=True)]
     notes = [
         "Percent; ± is the standard error of the average, clustered by question. Evaluated without"
         " hints."
     ]
-    tested = [compare(n, names[0], runs) for n in names[1:] if n not in differ]
-    adjusted = holm([c["p"] for c in tested]) if len(tested) > 1 else []
-    notes += [
-        comparison_line(c | ({"holm": adjusted[i]} if adjusted else {}))
-        for i, c in enumerate(tested)
-    ]
-    notes += [
-        f"{n} is not compared with {names[0]}:"
-        f" {'; '.join(line for lines in found.values() for line in lines[:2])}"
-        for n, found in differ.items()
-    ]
-    notes += [
-        f"{n}: {t} {r.status}" for n in names for t, r in runs[n].tasks.items() if r.status != "ok"
-    ]
+    notes += [comparison_line(c) for c in tested]
+    for name in others:
+        if found[name]:
+            lines = [line for kind in found[name].values() for line in kind[:2]]
+            notes.append(f"{name} is not compared with {base}: {'; '.join(lines)}")
+    for name, run in runs.items():
+        notes += [f"{name}: {t} {r.status}" for t, r in run.tasks.items() if r.status != "ok"]
     return Table("Comparison", comparison(runs), (*notes, *data_notes(runs)))
 
 
 def tables_of(runs: Mapping[str, EvalRun]) -> list[Table]:
-    """The comparison, how the answers ended, and methods over their training seeds where there are
-    several."""
-    tables = [comparison_of(runs)]
-    tables += [
-        Table(
-            "How the answers ended",
-            answers(runs),
-            (
-                (
-                    "Means over benchmarks; tokens of a completion; pass@k is unbiased, over all"
-                    " samples of a question."
-                ),
-                *data_notes(runs),
-            ),
-        )
+    """The comparison, how the answers ended, and methods over their training seeds.
+
+    The last only where a method has several.
+    """
+    ended = (
+        "Means over benchmarks; tokens of a completion; pass@k is unbiased, over all samples of a"
+        " question."
+    )
+    tables = [
+        comparison_of(runs),
+        Table("How the answers ended", answers(runs), (ended, *data_notes(runs))),
     ]
     seeds = seed_table(list(runs.values()))
     if seeds is not None:
-        tables.append(
-            Table(
-                "Over training seeds",
-                seeds,
-                (
-                    (
-                        "Percent; ± and the 95 % interval (low, high) contain training seeds and"
-                        " questions."
-                    ),
-                ),
-            )
-        )
+        note = "Percent; ± and the 95 % interval (low, high) contain training seeds and questions."
+        tables.append(Table("Over training seeds", seeds, (note,)))
     return tables
 
 
 def unique(runs: Mapping[Path, TrainRun]) -> dict[str, TrainRun]:
     """Names for curves: the backend, or the folder where two runs share it."""
     backends = [r.backend for r in runs.values()]
-    return {(r.backend if backends.count(r.backend) == 1 else f.name): r for f, r in runs.items()}
+    names = {}
+    for folder, run in runs.items():
+        name = run.backend if backends.count(run.backend) == 1 else folder.name
+        names[name] = run
+    return names

@@ -21,11 +21,11 @@ from sage_bench.utils.files import read_jsonl
 
 @dataclass(frozen=True)
 class TaskResult:
-    """One benchmark of one run. means: score of each complete question, (N,) in [0, 1]; the rest
-    are shares and means over samples.
+    """One benchmark of one run.
 
-    questions: names of the same N questions, to pair them with another run's. doc_ids: their
-    numbers in the store.
+    means: score of each complete question, (N,) in [0, 1]. tokens, truncated, no_answer: means and
+    shares over samples. status: "ok", or "partial 412/480" samples. questions: names of the same N
+    questions, to pair them with another run's. doc_ids: their numbers in the store.
     """
 
     means: NDArray[np.float64]
@@ -34,7 +34,7 @@ class TaskResult:
     truncated: float
     no_answer: float
     timeouts: int
-    status: str  # "ok", or "partial 412/480"
+    status: str
     tokens_median: float = float("nan")
     questions: tuple[str, ...] = ()
     doc_ids: tuple[int, ...] = ()
@@ -52,8 +52,10 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class EvalRun:
-    """One evaluated model. model: the preset it is or was trained from, else what was given to
-    `eval`."""
+    """One evaluated model.
+
+    model: the preset it is or was trained from, else what was given to `eval`.
+    """
 
     folder: Path
     model: str
@@ -73,8 +75,7 @@ class EvalRun:
 
     @property
     def limited(self) -> str:
-        """The watermark of a run that was asked the first questions only (`--limit`), or an empty
-        string."""
+        """The watermark of a run that was asked the first questions only (`--limit`), or ""."""
         limit = self.manifest.get("limit")
         return f"LIMITED to the first {limit} questions of each task" if limit else ""
 
@@ -91,47 +92,59 @@ class TrainRun:
     ledger: list[dict[str, Any]] = field(repr=False)
 
     def no_signal(self, until: int | None = None) -> float | None:
+        """Share of training prompts without a signal in the steps before `until`."""
         return no_signal_share(self.ledger, until)
 
     def rollouts(self, until: int | None = None) -> int:
-        return sum(r["rollouts"] for r in self.ledger if until is None or r["step"] < until)
+        """Completions sampled in the steps before `until`."""
+        return sum(r["rollouts"] for r in self._ledger_until(until))
 
     def extra_rollouts(self, until: int | None = None) -> int:
         """Completions beyond one group for every prompt that was trained on."""
         group = self.config.get("method.group_size", 8)
-        return sum(
-            max(0, r["rollouts"] - (0 if r.get("dropped") else group))
-            for r in self.ledger
-            if until is None or r["step"] < until
-        )
+        extra = 0
+        for row in self._ledger_until(until):
+            trained_on = 0 if row.get("dropped") else group
+            extra += max(0, row["rollouts"] - trained_on)
+        return extra
+
+    def _ledger_until(self, until: int | None) -> list[dict[str, Any]]:
+        return [r for r in self.ledger if until is None or r["step"] < until]
 
 
 def kind_of(folder: Path) -> str:
-    """ "train" or "eval". Raises `UsageError` for a folder that is no run."""
+    """Whether a folder holds a training run ("train") or an evaluation ("eval").
+
+    Raises `UsageError` for a folder that is not a run.
+    """
     file = folder / "manifest.json"
     if not file.is_file():
         raise UsageError(
-            "this is no run folder: manifest.json is missing",
+            "this is not a run folder: manifest.json is missing",
             where=str(folder),
             remedy="give the --out of a train run, or the folder eval printed",
         )
-    return json.loads(file.read_text(encoding="utf-8"))["kind"]
+    return str(json.loads(file.read_text(encoding="utf-8"))["kind"])
 
 
 def find_runs(folder: Path) -> list[Path]:
     """The run folders at or below a folder, sorted."""
     if (folder / "manifest.json").is_file():
         return [folder]
-    return sorted(
-        p.parent
-        for p in folder.rglob("manifest.json")
-        if not any(part.startswith(".") for part in p.relative_to(folder).parts)
-    )
+    found = []
+    for file in folder.rglob("manifest.json"):
+        # hidden folders hold what was put aside, e.g. by --overwrite
+        if not any(part.startswith(".") for part in file.relative_to(folder).parts):
+            found.append(file.parent)
+    return sorted(found)
 
 
 def read_eval(folder: Path, grader: str | None = None) -> EvalRun:
-    """grader: whose grades, the run's own unless named. Raises `DataError` when nothing is graded
-    in it, or not by that one."""
+    """An evaluation from its folder.
+
+    grader: whose grades, the run's own unless named. Raises `DataError` when nothing in it is
+    graded, or not by that one.
+    """
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     manifest["grader"] = grader or manifest["grader"]
     grades = load_grades(folder, grader)
@@ -141,55 +154,47 @@ def read_eval(folder: Path, grader: str | None = None) -> EvalRun:
             where=str(folder),
             remedy="run the same `sage-bench eval` command again",
         )
-    tasks = {
-        t: _task_result(rows, manifest["tasks"][t])
-        for t in in_order(manifest["tasks"])
-        if len(rows := grades[grades.task == t])
-    }
+    tasks = {}
+    for task in in_order(manifest["tasks"]):
+        rows = grades[grades.task == task]
+        if len(rows):
+            tasks[task] = _task_result(rows, manifest["tasks"][task])
     label = manifest["label"]
-    return EvalRun(
-        folder,
-        label.get("preset") or manifest["model"],
-        label.get("method") or "base",
-        label,
-        tasks,
-        manifest,
-    )
+    model = label.get("preset") or manifest["model"]
+    return EvalRun(folder, model, label.get("method") or "base", label, tasks, manifest)
 
 
-def _task_result(rows: pd.DataFrame, n: int) -> TaskResult:
+def _task_result(rows: pd.DataFrame, samples: int) -> TaskResult:
     by_question = rows.groupby("doc_id")["correct"]
-    complete = by_question.count() == n
-    means = (
-        by_question.mean()[complete].sort_index().to_numpy(float)
-    )  # a question with missing samples is no question with wrong ones
+    # a question with missing samples is left out: its missing samples are not wrong ones
+    complete = by_question.count() == samples
+    means = by_question.mean()[complete].sort_index().to_numpy(float)
     asked = len(by_question)
-    status = "ok" if complete.all() else f"partial {len(rows)}/{asked * n}"
+    status = "ok" if complete.all() else f"partial {len(rows)}/{asked * samples}"
     doc_ids = sorted(complete.index[complete])
     uids = rows.groupby("doc_id")["uid"].first()[doc_ids].astype(str)
     return TaskResult(
-        means,
-        n,
-        float(rows.tokens.mean()),
-        float((rows.finish == "length").mean()),
-        float((rows.status == "no_answer").mean()),
-        int((rows.status == "timeout").sum()),
-        status,
-        float(rows.tokens.median()),
-        tuple(uids if uids.is_unique else map(str, doc_ids)),
-        tuple(map(int, doc_ids)),
+        means=means,
+        samples=samples,
+        tokens=float(rows.tokens.mean()),
+        truncated=float((rows.finish == "length").mean()),
+        no_answer=float((rows.status == "no_answer").mean()),
+        timeouts=int((rows.status == "timeout").sum()),
+        status=status,
+        tokens_median=float(rows.tokens.median()),
+        questions=tuple(uids if uids.is_unique else map(str, doc_ids)),
+        doc_ids=tuple(map(int, doc_ids)),
     )
 
 
 def read_train(folder: Path) -> TrainRun:
+    """A training run from its folder, finished or not."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))["values"]
-    metrics = pd.DataFrame(list(read_jsonl(folder / "metrics.jsonl")))
-    validation = pd.DataFrame(list(read_jsonl(folder / "validation.jsonl")))
     return TrainRun(
         folder,
         config["backend"],
         config,
-        metrics,
-        validation,
-        list(read_jsonl(folder / "ledger.jsonl")),
+        metrics=pd.DataFrame(list(read_jsonl(folder / "metrics.jsonl"))),
+        validation=pd.DataFrame(list(read_jsonl(folder / "validation.jsonl"))),
+        ledger=list(read_jsonl(folder / "ledger.jsonl")),
     )

@@ -1,5 +1,7 @@
-"""What a run folder is doing, from its files and its lock alone: nothing is asked of the process,
-nothing is changed."""
+"""What a run folder is doing, from its files and its lock alone.
+
+Nothing is asked of the process, nothing is changed.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,12 @@ RECENT_SAMPLES = 400
 
 @dataclass(frozen=True)
 class RunStatus:
-    """state: running (its lock is held); done; interrupted (somebody stopped it); failed (with its
+    """Where one run stands.
+
+    state: running (its lock is held); done; interrupted (somebody stopped it); failed (with its
     error in `note`); died (it says running, but no process holds its lock); incomplete (an
     evaluation lacks samples and nobody draws them); not begun. done of total are steps or samples;
-    eta in seconds; idle: seconds since it last wrote a result; parts: the same by task.
+    eta: seconds; idle: seconds since it last wrote a result; parts: the same by task.
     """
 
     folder: str
@@ -41,6 +45,7 @@ class RunStatus:
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
         return asdict(self)
 
 
@@ -53,20 +58,20 @@ def status(folder: Path, now: float | None = None) -> list[RunStatus]:
             where=str(folder),
             remedy="give the --out of `train`, `eval` or `demo`",
         )
-    return [
-        (
-            _train(f, now or time.time())
-            if _json(f / "manifest.json").get("kind") == "train"
-            else _eval(f, now or time.time())
-        )
-        for f in found
-    ]
+    now = now or time.time()
+    rows = []
+    for run in found:
+        is_training = _json(run / "manifest.json").get("kind") == "train"
+        rows.append(_train(run, now) if is_training else _eval(run, now))
+    return rows
 
 
 def lock_holder(folder: Path) -> int | None:
-    """The process that writes to this folder now, or None. Looks the lock up in /proc/locks, so
-    that it is not taken even for a moment; where there is none, asks whether the process that last
-    took it lives."""
+    """The process that writes to this folder now, or None.
+
+    Looks the lock up in /proc/locks, so that it is not taken even for a moment; where there is no
+    such file, asks whether the process that last took it lives.
+    """
     file = folder / ".lock"
     try:
         inode, text = file.stat().st_ino, file.read_text(encoding="utf-8").strip()
@@ -77,99 +82,104 @@ def lock_holder(folder: Path) -> int | None:
         locks = Path("/proc/locks").read_text(encoding="utf-8").splitlines()
     except OSError:
         return pid if pid is not None and _alive(pid) else None
-    held = [
-        w
-        for line in locks
-        if "->" not in (w := line.split())
-        and w[1] == "FLOCK"
-        and w[5].rsplit(":", 1)[-1] == str(inode)
-    ]
+    held = any(_holds(line.split(), inode) for line in locks)
     return pid if held else None
 
 
+def _holds(words: list[str], inode: int) -> bool:
+    """Whether a line of /proc/locks is a lock held on a file; `->` marks one that waits for it."""
+    return "->" not in words and words[1] == "FLOCK" and words[5].rsplit(":", 1)[-1] == str(inode)
+
+
 def _train(folder: Path, now: float) -> RunStatus:
-    said, pid = _json(folder / "status.json"), lock_holder(folder)
+    stated = _json(folder / "status.json")
+    pid = lock_holder(folder)
     steps = list(read_jsonl(folder / "metrics.jsonl"))
-    done, total = (
-        int(said.get("step", len(steps))),
-        said.get("steps") or _json(folder / "config.json").get("values", {}).get("train.steps"),
-    )
+    done = int(stated.get("step", len(steps)))
+    config = _json(folder / "config.json").get("values", {})
+    total = stated.get("steps") or config.get("train.steps")
+    state: State = stated.get("state") or "not begun"
+    if pid:
+        state = "running"
+    elif state == "running":
+        state = "died"
     seconds = [r["seconds/step"] for r in steps[-RECENT:] if r.get("seconds/step")]
-    stated = said.get("state")
-    state: State = (
-        "running" if pid else "died" if stated == "running" else stated if stated else "not begun"
-    )
-    eta = (
-        sum(seconds) / len(seconds) * (total - done)
-        if seconds and total and state == "running"
-        else None
-    )
-    reward = said.get("reward")
-    note = said.get("error") or (f"reward {reward:.3f}" if isinstance(reward, float) else "")
+    eta = None
+    if seconds and total and state == "running":
+        eta = sum(seconds) / len(seconds) * (total - done)
+    reward = stated.get("reward")
+    note = stated.get("error") or (f"reward {reward:.3f}" if isinstance(reward, float) else "")
     return RunStatus(
-        str(folder),
-        "train",
-        state,
-        done,
-        total,
-        "steps",
-        pid,
-        eta,
-        _idle(folder / "metrics.jsonl", now),
-        note,
+        folder=str(folder),
+        kind="train",
+        state=state,
+        done=done,
+        total=total,
+        unit="steps",
+        pid=pid,
+        eta=eta,
+        idle=_idle(folder / "metrics.jsonl", now),
+        note=note,
     )
 
 
 def _eval(folder: Path, now: float) -> RunStatus:
-    manifest, pid = _json(folder / "manifest.json"), lock_holder(folder)
+    manifest = _json(folder / "manifest.json")
+    pid = lock_holder(folder)
     parts: dict[str, dict[str, Any]] = {}
     times: list[float] = []
     for task, n in manifest.get("tasks", {}).items():
-        questions = _questions(folder, manifest, task)
-        rows = {
-            (r["doc_id"], r["sample"]): r.get("time", 0.0)
-            for r in read_jsonl(folder / "samples" / f"{task}.jsonl")
-            if r["sample"] < n
-        }
-        times += rows.values()
-        total = None if questions is None else questions * n
-        graded = any((folder / "grades").glob(f"{task}.*.jsonl"))
-        parts[task] = {"done": len(rows), "total": total, "graded": graded}
-    done, totals = sum(p["done"] for p in parts.values()), [p["total"] for p in parts.values()]
+        parts[task], drawn_at = _task_progress(folder, manifest, task, n)
+        times += drawn_at
+    done = sum(p["done"] for p in parts.values())
+    totals = [p["total"] for p in parts.values()]
     total = None if None in totals else sum(totals)
-    state: State = (
-        "running"
-        if pid
-        else (
-            "done"
-            if parts and done == total and all(p["graded"] for p in parts.values())
-            else "incomplete"
-            if done
-            else "not begun"
-        )
-    )
+    graded = bool(parts) and all(p["graded"] for p in parts.values())
     recent = sorted(times)[-RECENT_SAMPLES:]
-    rate = (
-        (len(recent) - 1) / (recent[-1] - recent[0])
-        if len(recent) > 1 and recent[-1] > recent[0]
-        else None
-    )
-    eta = (total - done) / rate if rate and total is not None and state == "running" else None
+    eta = None
+    if pid and total is not None and len(recent) > 1 and recent[-1] > recent[0]:
+        rate = (len(recent) - 1) / (recent[-1] - recent[0])
+        eta = (total - done) / rate
     skipped = manifest.get("skipped") or {}
-    note = f"without {', '.join(skipped)}" if skipped else ""
     return RunStatus(
-        str(folder),
-        "eval",
-        state,
-        done,
-        total,
-        "samples",
-        pid,
-        eta,
-        max(0.0, now - recent[-1]) if recent else None,
-        note,
-        parts,
+        folder=str(folder),
+        kind="eval",
+        state=_eval_state(bool(pid), done, total, graded),
+        done=done,
+        total=total,
+        unit="samples",
+        pid=pid,
+        eta=eta,
+        idle=max(0.0, now - recent[-1]) if recent else None,
+        note=f"without {', '.join(skipped)}" if skipped else "",
+        parts=parts,
     )
+
+
+def _eval_state(running: bool, done: int, total: int | None, graded: bool) -> State:
+    if running:
+        return "running"
+    if graded and done == total:
+        return "done"
+    return "incomplete" if done else "not begun"
+
+
+def _task_progress(
+    folder: Path, manifest: Mapping[str, Any], task: str, n: int
+) -> tuple[dict[str, Any], list[float]]:
+    """{"done", "total", "graded"} of one task, and when each of its samples was drawn."""
+    questions = _questions(folder, manifest, task)
+    # a sample that was drawn twice counts once
+    drawn_at = {}
+    for row in read_jsonl(folder / "samples" / f"{task}.jsonl"):
+        if row["sample"] < n:
+            drawn_at[row["doc_id"], row["sample"]] = row.get("time", 0.0)
+    progress = {
+        "done": len(drawn_at),
+        "total": None if questions is None else questions * n,
+        "graded": any((folder / "grades").glob(f"{task}.*.jsonl")),
+    }
+    return progress, list(drawn_at.values())
 
 
 def _questions(folder: Path, manifest: Mapping[str, Any], task: str) -> int | None:
@@ -185,9 +195,11 @@ def _idle(file: Path, now: float) -> float | None:
 
 
 def _json(file: Path) -> dict[str, Any]:
-    """What a file says, {} when it is not there; files are replaced whole, so it is never
-    half-written."""
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    """What a file says, {} when it is not there.
+
+    Files are replaced whole, so it is never half-written.
+    """
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
 
 def _alive(pid: int) -> bool:

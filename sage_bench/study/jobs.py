@@ -1,5 +1,4 @@
-"""Run a set of `sage-bench` commands that wait for each other, as many at a time as there are
-cores."""
+"""Run `sage-bench` commands that wait for each other, as many at once as there are cores."""
 
 from __future__ import annotations
 
@@ -12,19 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from sage_bench.utils.errors import SageBenchError
-from sage_bench.utils.progress import PLAIN_EVERY, REPORT_TO, fancy, stderr
+from sage_bench.utils.progress import PLAIN_EVERY, REPORT_TO, display, fancy
 
 POLL = 0.25
 
 
 @dataclass
 class Job:
-    """One command. args: the words after `sage-bench`, or a function that gives them once the jobs
-    in `after` have ended.
-    weight: how long it takes compared to others (for the overall bar)."""
+    """One command.
+
+    args: the words after `sage-bench`, or a function that gives them once the jobs in `after` have
+    ended. weight: how long it takes compared to others (for the overall bar).
+    """
 
     name: str
     args: Sequence[str] | Callable[[], Sequence[str]]
@@ -38,127 +37,143 @@ class Job:
 
 
 class Jobs:
-    """A list of jobs and the folder of their logs. `run` returns each job's last line of stdout by
-    name."""
+    """A list of jobs and the folder of their logs."""
 
     def __init__(
         self, jobs: Sequence[Job], logs: Path, *, at_once: int | None = None, quiet: bool = False
     ):
-        self.jobs, self.logs, self.quiet = list(jobs), logs, quiet
+        self.jobs = list(jobs)
+        self.logs = logs
+        self.quiet = quiet
         self.at_once = at_once or max(1, len(os.sched_getaffinity(0)))
-        self.done = {j.name: j for j in self.jobs}
-        self.began = self.told = time.monotonic()
+        self.by_name = {j.name: j for j in self.jobs}
+        self.began = time.monotonic()
+        self.last_report = self.began
 
     def run(self) -> dict[str, str]:
-        """Raises `SageBenchError` with the end of its log when a job fails; the others are stopped,
-        their work is kept."""
+        """Run all jobs; returns each one's last line of standard output by its name.
+
+        Raises `SageBenchError` with the end of its log when a job fails; the others are stopped,
+        their work is kept.
+        """
         self.logs.mkdir(parents=True, exist_ok=True)
-        progress = None
-        if not self.quiet and fancy():
-            progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("{task.fields[note]}"),
-                console=stderr(),
-            )
-            bars = {
-                j.name: progress.add_task(j.name, total=None, note="", start=False)
-                for j in self.jobs
-            }
-            whole = progress.add_task("[bold]all", total=100, note="")
-            progress.start()
+        bars = None if self.quiet or not fancy() else _Bars(self)
         try:
             while any(j.state != "done" for j in self.jobs):
                 self._start()
                 time.sleep(POLL)
                 for job in self.jobs:
                     self._look(job)
-                if progress:
-                    for job in self.jobs:
-                        if job.state != "waiting":
-                            progress.start_task(bars[job.name])
-                            progress.update(
-                                bars[job.name],
-                                completed=round(job.fraction * 100),
-                                total=100,
-                                note=job.note if job.state == "running" else "done",
-                            )
-                    progress.update(whole, completed=round(self.overall() * 100), note=self.eta())
-                elif not self.quiet and time.monotonic() - self.told > PLAIN_EVERY:
-                    self.told = time.monotonic()
-                    running = "; ".join(
-                        f"{j.name} {j.fraction:.0%} {j.note}".strip()
-                        for j in self.jobs
-                        if j.state == "running"
-                    )
-                    print(
-                        f"{self.overall():.0%} done, {self.eta()}: {running}",
-                        file=sys.stderr,
-                        flush=True,
-                    )
+                if bars:
+                    bars.draw()
+                elif not self.quiet:
+                    self._print_line()
         finally:
-            if progress:
-                progress.stop()
+            if bars:
+                bars.progress.stop()
             for job in self.jobs:
                 if job.process and job.process.poll() is None:
                     job.process.terminate()
                     job.process.wait()
         return {j.name: j.output for j in self.jobs}
 
+    def _print_line(self) -> None:
+        """Progress where there is no terminal: one line now and then."""
+        if time.monotonic() - self.last_report <= PLAIN_EVERY:
+            return
+        self.last_report = time.monotonic()
+        running = [j for j in self.jobs if j.state == "running"]
+        parts = "; ".join(f"{j.name} {j.fraction:.0%} {j.note}".strip() for j in running)
+        print(f"{self.overall():.0%} done, {self.eta()}: {parts}", file=sys.stderr, flush=True)
+
     def overall(self) -> float:
+        """The share of all work that is done."""
         return sum(j.weight * j.fraction for j in self.jobs) / sum(j.weight for j in self.jobs)
 
     def eta(self) -> str:
-        share, spent = self.overall(), time.monotonic() - self.began
-        return f"about {spent / share * (1 - share):.0f} s left" if share > 0.03 else "estimating"
+        """How long it will still take, in words."""
+        share = self.overall()
+        if share <= 0.03:
+            return "estimating"
+        spent = time.monotonic() - self.began
+        return f"about {spent / share * (1 - share):.0f} s left"
 
     def _start(self) -> None:
+        """Start what can be started, in the order of the list, while there is room."""
         free = self.at_once - sum(j.state == "running" for j in self.jobs)
         for job in self.jobs:
-            if (
-                free
-                and job.state == "waiting"
-                and all(self.done[a].state == "done" for a in job.after)
-            ):
-                args = job.args() if callable(job.args) else job.args
-                env = {
-                    **os.environ,
-                    REPORT_TO: str(self.logs / f"{job.name}.progress"),
-                    "OMP_NUM_THREADS": "1",
-                }
-                with (
-                    (self.logs / f"{job.name}.out").open("wb") as out,
-                    (self.logs / f"{job.name}.log").open("ab") as log,
-                ):
-                    job.process = subprocess.Popen(
-                        [sys.executable, "-m", "sage_bench", *args], stdout=out, stderr=log, env=env
-                    )
-                job.state, free = "running", free - 1
+            ready = all(self.by_name[name].state == "done" for name in job.after)
+            if free and job.state == "waiting" and ready:
+                self._launch(job)
+                free -= 1
+
+    def _launch(self, job: Job) -> None:
+        args = job.args() if callable(job.args) else job.args
+        env = {
+            **os.environ,
+            REPORT_TO: str(self.logs / f"{job.name}.progress"),
+            # as many jobs as cores run side by side: more threads a job would only get in the way
+            "OMP_NUM_THREADS": "1",
+        }
+        command = [sys.executable, "-m", "sage_bench", *args]
+        with (
+            (self.logs / f"{job.name}.out").open("wb") as out,
+            (self.logs / f"{job.name}.log").open("ab") as log,
+        ):
+            job.process = subprocess.Popen(command, stdout=out, stderr=log, env=env)
+        job.state = "running"
 
     def _look(self, job: Job) -> None:
+        """Take in how far a job is, and its end. Raises `SageBenchError` when it failed."""
         if job.state != "running" or job.process is None:
             return
         try:
-            told = json.loads((self.logs / f"{job.name}.progress").read_text(encoding="utf-8"))
-            job.fraction, job.note = min(1.0, told["done"] / max(told["total"], 1)), told["note"]
+            reported = json.loads((self.logs / f"{job.name}.progress").read_text(encoding="utf-8"))
+            job.fraction = min(1.0, reported["done"] / max(reported["total"], 1))
+            job.note = reported["note"]
         except (OSError, ValueError, KeyError):
             job.note = "loading"  # not written yet, or by a run of another version
         code = job.process.poll()
         if code is None:
             return
         if code:
-            tail = "\n".join(
-                (self.logs / f"{job.name}.log")
-                .read_text(encoding="utf-8", errors="replace")
-                .strip()
-                .splitlines()[-8:]
-            )
-            raise SageBenchError(
-                f"`{job.name}` failed (exit code {code}):\n{tail}",
-                where=str(self.logs / f"{job.name}.log"),
-                remedy="mend the cause and run the same command again",
-            )
+            raise self._failure(job, code)
         lines = (self.logs / f"{job.name}.out").read_text(encoding="utf-8").strip().splitlines()
-        job.state, job.fraction, job.output = "done", 1.0, lines[-1] if lines else ""
+        job.state = "done"
+        job.fraction = 1.0
+        job.output = lines[-1] if lines else ""
+
+    def _failure(self, job: Job, code: int) -> SageBenchError:
+        log = self.logs / f"{job.name}.log"
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        tail = "\n".join(lines[-8:])
+        return SageBenchError(
+            f"`{job.name}` failed (exit code {code}):\n{tail}",
+            where=str(log),
+            remedy="mend the cause and run the same command again",
+        )
+
+
+class _Bars:
+    """One progress bar a job on the terminal, and one for all."""
+
+    def __init__(self, jobs: Jobs):
+        self.jobs = jobs
+        self.progress = display()
+        self.bars = {
+            j.name: self.progress.add_task(j.name, total=None, note="", start=False)
+            for j in jobs.jobs
+        }
+        self.whole = self.progress.add_task("all", total=100, eta="")
+        self.progress.start()
+
+    def draw(self) -> None:
+        for job in self.jobs.jobs:
+            if job.state == "waiting":
+                continue
+            bar = self.bars[job.name]
+            note = job.note if job.state == "running" else "done"
+            self.progress.start_task(bar)
+            self.progress.update(bar, completed=round(job.fraction * 100), total=100, note=note)
+        completed = round(self.jobs.overall() * 100)
+        self.progress.update(self.whole, completed=completed, eta=self.jobs.eta())

@@ -48,14 +48,8 @@ TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}{% if"
     " add_generation_prompt %}<|assistant|>{% endif %}"
 )
-SPECIALS = [
-    "<|pad|>",
-    "<|end|>",
-    "<|endoftext|>",
-    "<|system|>",
-    "<|user|>",
-    "<|assistant|>",
-]  # endoftext: Qwen2Tokenizer's unknown token
+# endoftext is the unknown token of Qwen2Tokenizer
+SPECIALS = ["<|pad|>", "<|end|>", "<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>"]
 COMPETENCE = OptimConfig(
     lr=1.5e-3, betas=(0.9, 0.98), schedule="cosine", warmup_ratio=0.08, min_lr_ratio=0.05
 )
@@ -66,8 +60,10 @@ Mix = Callable[[random.Random, Renderer], Example]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one policy is made. noise: share of `*` results that are random digits in stage 2 (how
-    much it doubts)."""
+    """How one policy is made.
+
+    noise: share of `*` results that are random digits in stage 2, i.e. how much it doubts.
+    """
 
     name: str
     family: str
@@ -90,10 +86,12 @@ RECIPES = {
 
 
 def hint_json(c: Chain) -> str:
+    """The three hint levels in the form that SAGE's hint prompt asks for."""
     return json.dumps({f"level_{i}": h for i, h in enumerate(c.hints, 1)})
 
 
 def form(rng: random.Random) -> str:
+    """How the steps of an answer are laid out; benchmarks test all three."""
     return rng.choices(("plain", "spaced", "lines"), (0.8, 0.1, 0.1))[0]
 
 
@@ -101,26 +99,25 @@ def competence(rng: random.Random, renderer: Renderer) -> Example:
     """45 % unhinted (3 % of them longer than three steps), 30 % hinted, 25 % hint writing."""
     kind = rng.random()
     if kind < 0.45:
-        c = chain(
-            rng, rng.randint(4, 9) if rng.random() < 0.03 else rng.randint(1, 3), 1 / 3, form(rng)
-        )
+        length = rng.randint(4, 9) if rng.random() < 0.03 else rng.randint(1, 3)
+        c = chain(rng, length, 1 / 3, form(rng))
         return renderer.answer_user(c.question), c.solution
     if kind < 0.75:
-        n = rng.randint(1, 9)
-        c = chain(rng, n, 1 / 3, form(rng))
-        return (
-            renderer.answer_user(
-                c.question, c.hints[rng.choice((0, 1, 2) if n <= 3 else (0, 1, 1, 1, 2, 2, 2))]
-            ),
-            c.solution,
-        )
+        length = rng.randint(1, 9)
+        c = chain(rng, length, 1 / 3, form(rng))
+        # the weakest hint of a long chain helps little: it is shown less often
+        level = rng.choice((0, 1, 2) if length <= 3 else (0, 1, 1, 1, 2, 2, 2))
+        return renderer.answer_user(c.question, c.hints[level]), c.solution
     c = chain(rng, rng.randint(1, 9), 1 / 3, form(rng))
     return hint_messages(renderer, c), hint_json(c)
 
 
 def doubting(noise: float) -> Mix:
+    """The mix of stage 2: 40 % unhinted, 35 % hinted, 25 % hint writing, all with noise."""
+
     def mix(rng: random.Random, renderer: Renderer) -> Example:
-        kind, c = rng.random(), chain(rng, rng.randint(1, 8), 0.7, form(rng), noise)
+        kind = rng.random()
+        c = chain(rng, rng.randint(1, 8), 0.7, form(rng), noise)
         if kind < 0.4:
             return renderer.answer_user(c.question), c.solution
         if kind < 0.75:
@@ -131,27 +128,31 @@ def doubting(noise: float) -> Mix:
 
 
 def hint_messages(renderer: Renderer, c: Chain) -> tuple[str, str]:
+    """(system, user) that ask for the hints of a chain."""
     BACKENDS.names()  # the backend that has hints written brings their prompt
     user = renderer.fill("hint_user", question=c.question.strip(), solution=c.solution.strip())
     return renderer.fill("hint_system"), user
 
 
 def make_tokenizer(vocabulary: int = 768, examples: int = 4000) -> PreTrainedTokenizerFast:
-    """Byte-level BPE learned from the world's own chats; digits stay single, so that numbers are
-    spelled.
+    """Byte-level BPE learned from the world's own chats.
+
+    Digits stay single, so that numbers are spelled.
 
     The pipeline is Qwen2's: for its model types `AutoTokenizer` rebuilds that pipeline whatever
     tokenizer.json says.
     """
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer, tokenizer.decoder = normalizers.NFC(), decoders.ByteLevel()
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.decoder = decoders.ByteLevel()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    rng, renderer = random.Random("tiny tokenizer"), Renderer(wrap(tokenizer))
+    rng = random.Random("tiny tokenizer")
+    renderer = Renderer(wrap(tokenizer))
     texts = []
     for _ in range(examples):
         (system, user), answer = competence(rng, renderer)
@@ -167,8 +168,10 @@ def make_tokenizer(vocabulary: int = 768, examples: int = 4000) -> PreTrainedTok
 
 
 def wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
-    """A transformers tokenizer with our template. Only wrap what is trained: wrapping fixes the ids
-    of special tokens."""
+    """A transformers tokenizer with our template.
+
+    Only wrap what is trained: wrapping fixes the ids of special tokens.
+    """
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(tokenizer.to_str()),
         pad_token="<|pad|>",
@@ -181,7 +184,8 @@ def wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     )
 
 
-def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> torch.nn.Module:
+def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Any:
+    """A model of the recipe's family with random weights, the same for the same seed."""
     common: dict[str, Any] = dict(
         vocab_size=len(tokenizer),
         hidden_size=recipe.hidden,
@@ -213,22 +217,16 @@ def teach(
     offset: int = 0,
 ) -> Iterator[float]:
     """Cross-entropy on examples of a mix; yields the loss after every step."""
-    rng, renderer = random.Random(seed), Renderer(policy.tokenizer)
+    rng = random.Random(seed)
+    renderer = Renderer(policy.tokenizer)
     learner = Learner(policy, optim, total=steps, micro_tokens=1 << 15, prompt_once=False)
     for _ in range(steps):
         rows = []
         for i in range(batch):
             messages, answer = mix(rng, renderer)
             tokens = renderer.ids(answer) + (policy.tokenizer.eos_token_id,)
-            rows.append(
-                Row(
-                    renderer.ids(renderer.text(*messages)),
-                    tokens,
-                    torch.ones(len(tokens)),
-                    str(i),
-                    Kind.CE,
-                )
-            )
+            prompt = renderer.ids(renderer.text(*messages))
+            rows.append(Row(prompt, tokens, torch.ones(len(tokens)), str(i), Kind.CE))
         yield learner.update(rows, Objective())["loss"]
 
 
@@ -236,7 +234,9 @@ def build(
     recipe: Recipe, out: Path, report: Callable[[str, int, int, float], None] | None = None
 ) -> Policy:
     """Make one policy and save it to `out`, the policy before it doubts to `out/competent`.
-    report(stage, step, steps, loss)."""
+
+    report(stage, step, steps, loss) is called after every step.
+    """
     tokenizer = make_tokenizer()
     policy = Policy(make_model(recipe, tokenizer), tokenizer, str(out))
     stages = [
@@ -253,6 +253,7 @@ def build(
 
 def save(policy: Policy, recipe: Recipe, out: Path) -> None:
     """bf16, 1.4 MB; a run loads it as the number type it asks for."""
-    copy.deepcopy(policy.model).to(torch.bfloat16).save_pretrained(out)
+    model: Any = copy.deepcopy(policy.model)
+    model.to(torch.bfloat16).save_pretrained(out)
     policy.tokenizer.save_pretrained(out)
     write_json(out / LABEL, {"preset": recipe.name})

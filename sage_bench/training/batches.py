@@ -13,8 +13,10 @@ T = TypeVar("T")
 
 
 def steps_per_epoch(total: int, batch: int) -> int:
-    """Whole batches of one pass over the data; the rest is left for another order in the next pass
-    (drop_last).
+    """Whole batches of one pass over the data.
+
+    The rest is dropped; the next pass has another order, so other problems are left over then.
+    Raises `UsageError` when the data do not fill one batch.
 
     >>> steps_per_epoch(15000, 128)
     117

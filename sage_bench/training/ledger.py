@@ -1,5 +1,7 @@
-"""What happened to every group, and what a step amounts to. Pure functions of what `collect`
-returns."""
+"""What happened to every group, and what a step amounts to.
+
+Pure functions of what `sage_bench.methods.driver.collect` returns.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,12 @@ Outcome = Literal["mixed", "rescued", "graded", "dead_wrong", "dead_right", "no_
 
 
 def outcome(group: Group, live: bool) -> Outcome:
-    """mixed: right and wrong completions without a hint; rescued: the first right one came under a
-    hint; graded: all wrong, but partial credit or a trace gave a signal (`live`); dead_wrong and
-    dead_right: all rewards equal, no signal; no_rollout: the method does not sample (SFT)."""
+    """What became of a group. live: some token of it has an advantage.
+
+    mixed: right and wrong completions without a hint; rescued: the first right one came under a
+    hint; graded: all wrong, but partial credit or a trace gave a signal; dead_wrong and dead_right:
+    all rewards equal, no signal; no_rollout: the method does not sample (SFT).
+    """
     if not len(group.rewards):
         return "no_rollout"
     if bool(group.rewards.max() <= 0):
@@ -31,24 +36,25 @@ def outcome(group: Group, live: bool) -> Outcome:
 def ledger_row(
     step: int, item: Collected, context: Context, *, dropped: bool = False
 ) -> dict[str, Any]:
-    """One JSON row a group and step. dropped: rolled out, but left out of the update (dynamic
-    sampling). scores: only where they are not the verifier's rewards (partial credit). part: only
-    of a problem's further groups; what its way cost and what happened stands at the first."""
+    """The ledger's row of one group in one step, JSON-able.
+
+    dropped: rolled out, but left out of the update (dynamic sampling). scores: only where they are
+    not the verifier's rewards (partial credit). part: only of a problem's further groups; what its
+    way cost and what happened stands at the first.
+    """
     group, usage = item.group, item.usage
     attempts: Sequence[Attempt] = context.trail.get(group.problem.uid, [])
     events: Mapping[str, int] = context.events.get(group.problem.uid, {})
     if item.part:
         usage, attempts, events = Usage(), [], {}
     trained = sum(len(r.tokens) for r in item.rows if bool((r.advantage != 0).any()))
-    return {
+    row = {
         "step": step,
         "uid": group.problem.uid,
         "outcome": outcome(group, trained > 0),
         "level": group.level,
         "reward": round(float(group.rewards.mean()), 6) if len(group.rewards) else None,
-        "plain_reward": (
-            round(attempts[0].reward, 6) if attempts and attempts[0].level == 0 else None
-        ),
+        "plain_reward": _plain_reward(attempts),
         "trail": [[a.level, round(a.reward, 6)] for a in attempts],
         "rollouts": usage.rollouts,
         "tokens": usage.tokens,
@@ -61,13 +67,19 @@ def ledger_row(
         "rounds": usage.rounds,
         "status": dict(Counter(group.notes.get("status", []))),
         "events": dict(events),
-        **(
-            {"scores": [round(float(s), 6) for s in group.scores]}
-            if group.scores is not None
-            else {}
-        ),
-        **({"part": item.part} if item.part else {}),
     }
+    if group.scores is not None:
+        row["scores"] = [round(float(s), 6) for s in group.scores]
+    if item.part:
+        row["part"] = item.part
+    return row
+
+
+def _plain_reward(attempts: Sequence[Attempt]) -> float | None:
+    """Mean reward without a hint; None where the method did not try without."""
+    if not attempts or attempts[0].level > 0:
+        return None
+    return round(attempts[0].reward, 6)
 
 
 def step_metrics(
@@ -76,64 +88,80 @@ def step_metrics(
     stats: Mapping[str, float],
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
-    """The numbers of one step, from its ledger rows and what the learner reported."""
-    n = max(len(rows), 1)
-    counts = Counter(r["outcome"] for r in rows)
-    levels = Counter(r["level"] for r in rows if r["outcome"] == "rescued")
-    lengths = [len(c.tokens) for g in groups for c in g.completions]
-    plain = [r["plain_reward"] for r in rows if r["plain_reward"] is not None]
+    """The numbers of one step, from its ledger rows and what the learner reported.
+
+    rows and groups belong together, one by one. stats: of the engine's update; seconds: of the
+    step's parts.
+    """
     events: Counter[str] = Counter()
-    for r in rows:
-        events.update(r["events"])
-    rollouts = sum(r["rollouts"] for r in rows)
+    for row in rows:
+        events.update(row["events"])
+    metrics: dict[str, Any] = {
+        "reward": _mean(row["reward"] for row in rows),
+        "plain_reward": _mean(row["plain_reward"] for row in rows),
+        "length": _mean(len(c.tokens) for group in groups for c in group.completions),
+    }
+    metrics |= _outcome_shares(rows)
+    metrics |= _costs(rows, groups)
+    metrics["hint_failures"] = events["hint_failed"] + events["hint_level_missing"]
+    metrics |= {f"events/{k}": v for k, v in sorted(events.items())}
+    metrics |= {f"learner/{k}": v for k, v in stats.items()}
+    metrics |= {f"seconds/{k}": round(v, 3) for k, v in seconds.items()}
+    return metrics
+
+
+def _outcome_shares(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What share of the groups ended how."""
+    total = max(len(rows), 1)
+    counts = Counter(row["outcome"] for row in rows)
+    shares: dict[str, Any] = {
+        name: counts[name] / total
+        for name in ("dead_wrong", "dead_right", "rescued", "mixed", "graded")
+    }
+    shares["dropped"] = sum(row["dropped"] for row in rows) / total
+    shares["groups"] = len(rows)
+    shares["hinted"] = sum(row["level"] > 0 for row in rows) / total
+    levels = Counter(row["level"] for row in rows if row["outcome"] == "rescued")
+    for level, count in sorted(levels.items()):
+        shares[f"rescued_level_{level}"] = count / total
+    return shares
+
+
+def _costs(rows: Sequence[Mapping[str, Any]], groups: Sequence[Group]) -> dict[str, Any]:
+    """What the step sampled. Rollouts that no update saw are `extra_rollouts`."""
+    rollouts = sum(row["rollouts"] for row in rows)
+    used = 0
+    for group, row in zip(groups, rows, strict=True):
+        if not row["dropped"]:
+            used += len(group.completions)
     return {
-        "reward": _mean(r["reward"] for r in rows),
-        "plain_reward": _mean(plain),
-        "length": _mean(lengths),
-        "dead_wrong": counts["dead_wrong"] / n,
-        "dead_right": counts["dead_right"] / n,
-        "rescued": counts["rescued"] / n,
-        "mixed": counts["mixed"] / n,
-        "graded": counts["graded"] / n,
-        "dropped": sum(r["dropped"] for r in rows) / n,
-        "groups": len(rows),
-        "hinted": sum(r["level"] > 0 for r in rows) / n,
-        **{f"rescued_level_{k}": v / n for k, v in sorted(levels.items())},
         "rollouts": rollouts,
-        "extra_rollouts": (
-            rollouts
-            - sum(len(g.completions) for g, r in zip(groups, rows, strict=True) if not r["dropped"])
-        ),
-        "tokens": sum(r["tokens"] + r["hint_tokens"] for r in rows),
-        "trained_tokens": sum(r["trained_tokens"] for r in rows),
-        "truncated": sum(r["truncated"] for r in rows) / max(rollouts, 1),
-        "hint_calls": sum(r["hint_calls"] for r in rows),
-        "judge_calls": sum(r["judge_calls"] for r in rows),
-        "hint_failures": events["hint_failed"] + events["hint_level_missing"],
-        **{f"events/{k}": v for k, v in sorted(events.items())},
-        **{f"learner/{k}": v for k, v in stats.items()},
-        **{f"seconds/{k}": round(v, 3) for k, v in seconds.items()},
+        "extra_rollouts": rollouts - used,
+        "tokens": sum(row["tokens"] + row["hint_tokens"] for row in rows),
+        "trained_tokens": sum(row["trained_tokens"] for row in rows),
+        "truncated": sum(row["truncated"] for row in rows) / max(rollouts, 1),
+        "hint_calls": sum(row["hint_calls"] for row in rows),
+        "judge_calls": sum(row["judge_calls"] for row in rows),
     }
 
 
 def no_signal_share(rows: Iterable[Mapping[str, Any]], until: int | None = None) -> float | None:
-    """Share of the prompts seen that never gave a signal: no right completion, hinted ones included
-    (SAGE table 2), and no partial credit or trace in its place. None when none was seen.
+    """Share of the prompts seen that never gave a signal (SAGE table 2).
 
-    >>> rows = [
-    ...     {"step": 0, "uid": "a", "reward": 0.0},
-    ...     {"step": 1, "uid": "a", "reward": 0.1},
-    ...     {"step": 1, "uid": "b", "reward": 0.0},
-    ... ]
-    >>> no_signal_share(rows)
+    A signal is a right completion, hinted ones included, or partial credit or a trace in its place.
+    until: rows of earlier steps only. None when no prompt was seen.
+
+    >>> first = {"step": 0, "uid": "a", "reward": 0.0}
+    >>> later = {"step": 1, "uid": "a", "reward": 0.1}
+    >>> no_signal_share([first, later, {"step": 1, "uid": "b", "reward": 0.0}])
     0.5
     """
     best: dict[str, float] = {}
     for row in rows:
-        if row["reward"] is not None and (until is None or row["step"] < until):
-            best[row["uid"]] = max(
-                best.get(row["uid"], 0.0), row["reward"], float(row.get("outcome") == "graded")
-            )
+        if row["reward"] is None or (until is not None and row["step"] >= until):
+            continue
+        signal = max(row["reward"], float(row.get("outcome") == "graded"))
+        best[row["uid"]] = max(best.get(row["uid"], 0.0), signal)
     return sum(b <= 0 for b in best.values()) / len(best) if best else None
 
 

@@ -1,16 +1,14 @@
-"""The training loop: problems, method, engine, ledger, checkpoint. It knows no particular
-method."""
+"""The training loop: problems, method, engine, ledger, checkpoint."""
 
 from __future__ import annotations
 
-import os
-import signal
+import contextlib
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from sage_bench.config.schema import RunConfig
 from sage_bench.data.problems import Loaded
@@ -20,18 +18,31 @@ from sage_bench.methods.base import Context, Method
 from sage_bench.methods.driver import Collected, collect, drive
 from sage_bench.training import checkpoint
 from sage_bench.training.batches import batch_of, steps_per_epoch
+from sage_bench.training.heartbeat import Heartbeat, WatchedEngine, WatchedGrader
 from sage_bench.training.ledger import ledger_row, step_metrics
 from sage_bench.training.sinks import Sinks
-from sage_bench.types import Group, Problem, Sample, Sampling, Score
-from sage_bench.utils.files import locked
+from sage_bench.training.stopping import Stop
+from sage_bench.types import Group, Problem, Request, Sample, Sampling, Score
+from sage_bench.utils.errors import Interrupted, SageBenchError
+from sage_bench.utils.files import locked, remove_partials, to_trash
 from sage_bench.utils.progress import Bar
 
 PREPARE_BATCH = 256  # problems whose `prepare` runs together
 
 
+class RunRecords(Protocol):
+    """What describes a run in its folder (`sage_bench.training.setup.Records`)."""
+
+    def check(self, folder: Path) -> list[str]: ...
+    def write(self, folder: Path, step: int, accepted: list[str]) -> None: ...
+
+
 @dataclass
 class Run:
-    """Everything a run consists of, built by `sage_bench.training.setup`."""
+    """Everything a run consists of, built by `sage_bench.training.setup`.
+
+    overwrite: what lies in the folder is moved to .trash first.
+    """
 
     config: RunConfig
     folder: Path
@@ -41,135 +52,189 @@ class Run:
     data: Loaded
     validation: Sequence[Problem]
     steps: int
+    records: RunRecords
     quiet: bool = False
-
-
-class Stop:
-    """Ctrl-C once: finish the step, save, leave with 130. Twice: leave now."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.before: Any = None
-
-    def __enter__(self) -> Stop:
-        try:
-            self.before = signal.signal(signal.SIGINT, self._ask)
-        except ValueError:  # not the main thread: whoever runs the loop there handles signals
-            self.before = None
-        return self
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-
-    def __exit__(self, *exc: object) -> None:
-        if self.before is not None:
-            signal.signal(signal.SIGINT, self.before)
+    overwrite: bool = False
 
 
 @dataclass
-class Place:
-    """Where a run stands: steps done, batches of prompts taken (more than steps when groups are
-    replaced), completions sampled."""
+class TrainState:
+    """How far a run is; travels with the checkpoint.
+
+    step: steps done. batches: batches of prompts taken (more than steps when groups are replaced).
+    rollouts: completions sampled.
+    """
 
     step: int = 0
     batches: int = 0
     rollouts: int = 0
 
 
+@dataclass
+class Session:
+    """One process at work on a run: where it stands, and what it writes to."""
+
+    run: Run
+    state: TrainState
+    sinks: Sinks
+    heart: Heartbeat
+    engine: WatchedEngine
+    stop: Stop
+    budget: int | None  # completions after which the method ends the run
+
+    @property
+    def done(self) -> bool:
+        """All steps are taken, or the method's budget of completions is spent."""
+        if self.state.step >= self.run.steps:
+            return True
+        return self.budget is not None and self.state.rollouts >= self.budget
+
+
 def train(run: Run) -> Path:
-    """Train to the end, from the newest checkpoint if there is one. Returns the last checkpoint's
-    folder.
+    """Train to the end, from the newest intact checkpoint if there is one. Returns the last one.
 
     Every draw, order and update is a function of (configuration, step), so a run that was killed
-    and started again ends in the same weights, bit for bit on a CPU. Raises `KeyboardInterrupt`
-    after saving when it was interrupted.
+    and started again ends in the same weights, bit for bit on a CPU. Raises `Interrupted` after
+    saving when a signal asked it to stop.
     """
-    config, folder = run.config, run.folder
-    with locked(folder), Stop() as stop:
-        state = checkpoint.load_latest(folder, run.engine, run.method)
-        at = Place(**state["place"]) if state else Place()
-        budget = run.method.rollout_budget()
-        done = lambda: at.step >= run.steps or (budget is not None and at.rollouts >= budget)
-        sinks = Sinks(folder, at.step, config.log.tensorboard)
-        try:
-            if state is None:
-                prepare(run)
-                save(run, sinks, at)
-                validate(run, sinks, 0)
-            with Bar(f"train {config.backend}", run.steps, at.step, quiet=run.quiet) as bar:
-                while not done() and not stop.asked:
-                    metrics = one_step(run, sinks, at)
-                    note = (
-                        f"reward {metrics['reward'] or 0:.3f}  no signal"
-                        f" {metrics['dead_wrong']:.0%}  {metrics['seconds/step']:.1f} s/step"
-                    )
-                    bar.set(at.step, at.step if done() else None, note)
-                    sinks.status(
-                        state="running",
-                        step=at.step,
-                        steps=run.steps,
-                        pid=os.getpid(),
-                        reward=metrics["reward"],
-                        time=time.time(),
-                    )
-                    if at.step % config.validation.every == 0 or done():
-                        validate(run, sinks, at.step)
-                    if at.step % config.train.save_every == 0 or done() or stop.asked:
-                        save(run, sinks, at)
-            sinks.status(
-                state="done" if done() else "interrupted",
-                step=at.step,
-                steps=run.steps,
-                rollouts=at.rollouts,
-            )
-        except BaseException as error:
-            sinks.status(
-                state="failed",
-                step=at.step,
-                steps=run.steps,
-                error=f"{type(error).__name__}: {error}",
-            )
-            raise
-        finally:
-            sinks.close()
-    if not done():
-        raise KeyboardInterrupt
-    return folder / "checkpoints" / checkpoint.name(at.step)
+    with locked(run.folder):
+        if run.overwrite:
+            to_trash(run.folder)
+        remove_partials(run.folder)
+        accepted = run.records.check(run.folder)
+        heart = Heartbeat(run.folder, run.steps, run.config.train.stall_minutes)
+        grader = run.context.grader
+        run.context.grader = WatchedGrader(grader, heart)
+        with Stop() as stop, heart:
+            session = None
+            try:
+                session = resume(run, heart, stop, accepted)
+                work(session)
+            except BaseException as error:
+                leave(heart, run, error)
+                raise
+            finally:
+                run.context.grader = grader
+                if session is not None:
+                    session.sinks.close()
+        return run.folder / "checkpoints" / checkpoint.name(session.state.step)
 
 
-def prepare(run: Run) -> None:
+def resume(run: Run, heart: Heartbeat, stop: Stop, accepted: list[str]) -> Session:
+    """Bring engine, method and log files to the newest intact checkpoint, or to the beginning."""
+    heart.beat("reading the last checkpoint", limited=False)
+    saved = checkpoint.load_latest(run.folder, run.engine, run.method, warn)
+    state = TrainState(**saved.place) if saved else TrainState()
+    run.records.write(run.folder, state.step, accepted)
+    heart.beat("opening the log files", step=state.step, rollouts=state.rollouts)
+    sinks = Sinks(run.folder, state.step, run.config.log.tensorboard)
+    session = Session(
+        run,
+        state,
+        sinks,
+        heart,
+        WatchedEngine(run.engine, heart, run.config.train.max_rounds),
+        stop,
+        run.method.rollout_budget(),
+    )
+    if saved is None:
+        prepare(session)
+        save(session)
+    # its row is missing where the run was killed after the checkpoint and before the validation
+    if state.step % run.config.validation.every == 0 and not sinks.validated:
+        validate(session)
+    return session
+
+
+def work(session: Session) -> None:
+    """Step until the run is done. Raises `Interrupted` after saving when it was asked to stop."""
+    take_steps(session)
+    state, stop = session.state, session.stop
+    if not session.done and stop.asked is not None:
+        raise Interrupted(
+            stop.asked,
+            f"interrupted after step {state.step} of {session.run.steps}, which is saved; the same"
+            " command goes on from there",
+        )
+    session.heart.end("done", step=state.step, rollouts=state.rollouts)
+
+
+def leave(heart: Heartbeat, run: Run, error: BaseException) -> None:
+    """The last word of a run that did not come to its end."""
+    # the disk may be full: what ended the run matters more than that its status cannot be written
+    with contextlib.suppress(SageBenchError):
+        if not isinstance(error, KeyboardInterrupt):
+            heart.end("failed", error=f"{type(error).__name__}: {error}")
+            return
+        saved = checkpoint.steps(run.folder)
+        kept = f"step {saved[-1]} is saved" if saved else "nothing is saved yet"
+        heart.end("interrupted", error=None if heart.status.step in saved else kept)
+
+
+def warn(text: str) -> None:
+    """A word to the user, whether or not progress is shown: it changes what the run is."""
+    print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+def take_steps(session: Session) -> None:
+    """Step, validate and save until the run is done or somebody asks it to stop."""
+    run, state, stop = session.run, session.state, session.stop
+    config = run.config
+    with Bar(f"train {config.backend}", run.steps, state.step, quiet=run.quiet) as bar:
+        while not session.done and stop.asked is None:
+            metrics = one_step(session)
+            done = session.done
+            note = (
+                f"reward {metrics['reward'] or 0:.3f}  no signal {metrics['dead_wrong']:.0%}"
+                f"  {metrics['seconds/step']:.1f} s/step"
+            )
+            bar.set(state.step, state.step if done else None, note)
+            session.heart.beat(
+                "ending the step",
+                step=state.step,
+                reward=metrics["reward"],
+                rollouts=state.rollouts,
+            )
+            if done or state.step % config.validation.every == 0:
+                validate(session)
+            if done or stop.asked is not None or state.step % config.train.save_every == 0:
+                save(session)
+
+
+def prepare(session: Session) -> None:
     """Run the method's `prepare` over the training problems, on the initial policy."""
-    todo = [(p, g) for p in run.data.problems if (g := run.method.prepare(p)) is not None]
+    run = session.run
+    todo: list[tuple[Problem, Any]] = []
+    for problem in run.data.problems:
+        program = run.method.prepare(problem)
+        if program is not None:
+            todo.append((problem, program))
     if not todo:
         return
     with Bar(f"prepare {run.config.backend}", len(todo), quiet=run.quiet) as bar:
         for start in range(0, len(todo), PREPARE_BATCH):
+            if session.stop.asked is not None:
+                raise Interrupted(session.stop.asked, "interrupted before step 1: nothing is saved")
             part = todo[start : start + PREPARE_BATCH]
-            results, _ = drive([g for _, g in part], [p for p, _ in part], run.engine, step=-1)
+            programs, problems = [g for _, g in part], [p for p, _ in part]
+            with session.engine.batch() as engine:
+                results, _ = drive(programs, problems, engine, step=-1)
             run.method.prepared.update({p.uid: r for (p, _), r in zip(part, results, strict=True)})
             bar.advance(len(part))
 
 
-def one_step(run: Run, sinks: Sinks, at: Place) -> dict[str, Any]:
-    """Roll out, credit, update, log; moves `at` on."""
-    config, context, step = run.config, run.context, at.step
+def one_step(session: Session) -> dict[str, Any]:
+    """Roll out, credit, update, log; moves the state on. Returns the step's metrics."""
+    run, state = session.run, session.state
+    config, context, step = run.config, run.context, state.step
     began = time.perf_counter()
     context.step, context.steps, context.progress = step, run.steps, step / run.steps
     context.events.clear()
     context.trail.clear()
-    items = roll_batch(run, at)
-    kept = [item for item in items if run.method.keep(item.group)]
-    for _ in range(run.method.refills):
-        if problems_in(kept) >= config.train.prompts_per_step:
-            break
-        more = roll_batch(run, at)
-        items, kept = items + more, kept + [item for item in more if run.method.keep(item.group)]
-    kept = first_problems(kept, config.train.prompts_per_step)
+    items, kept = roll_step(session)
     rolled = time.perf_counter()
-    gap = hint_gap(run, kept)
-    stats = run.engine.update(
+    gap = hint_gap(session, kept)
+    stats = session.engine.update(
         [row for item in kept for row in item.rows], config.objective, run.method
     )
     ended = time.perf_counter()
@@ -177,56 +242,70 @@ def one_step(run: Run, sinks: Sinks, at: Place) -> dict[str, Any]:
     rows = [ledger_row(step, item, context, dropped=id(item) not in trained) for item in items]
     seconds = {"rollout": rolled - began, "update": ended - rolled, "step": ended - began}
     metrics = step_metrics(rows, [item.group for item in items], {**stats, **gap}, seconds)
-    sinks.step(step, metrics, rows, shown(run, step, items))
-    at.step, at.rollouts = step + 1, at.rollouts + metrics["rollouts"]
+    session.sinks.step(step, metrics, rows, shown(run, step, items))
+    state.step = step + 1
+    state.rollouts += metrics["rollouts"]
     return metrics
 
 
-def roll_batch(run: Run, at: Place) -> list[Collected]:
-    """Roll out the next batch of prompts. Seeds hang on the batch's number, which is the step
-    unless groups are replaced."""
-    config, number = run.config, at.batches
-    run.context.epoch = (
-        number // steps_per_epoch(len(run.data.problems), config.train.prompts_per_step) + 1
-    )
-    at.batches += 1
-    return collect(
-        run.method,
-        batch_of(run.data.problems, number, config.train.prompts_per_step, config.train.seed),
-        run.engine,
-        step=number,
-    )
+def roll_step(session: Session) -> tuple[list[Collected], list[Collected]]:
+    """(everything rolled out in this step, what the update sees of it).
 
-
-def hint_gap(run: Run, items: Sequence[Collected]) -> dict[str, float]:
-    """Mean of log pi(o|q) - log pi(o|q, h) a token over some hinted completions: how far hinted
-    answers are from what the policy says without the hint (spec hint-oar.md A4). A diagnostic for
-    every method that uses hints.
+    Fresh batches replace groups the method does not keep, `method.refills` times at most.
     """
+    run = session.run
+    wanted = run.config.train.prompts_per_step
+    items = roll_batch(session)
+    kept = [item for item in items if run.method.keep(item.group)]
+    for _ in range(run.method.refills):
+        if problems_in(kept) >= wanted:
+            break
+        more = roll_batch(session)
+        items += more
+        kept += [item for item in more if run.method.keep(item.group)]
+    return items, first_problems(kept, wanted)
+
+
+def roll_batch(session: Session) -> list[Collected]:
+    """Roll out the next batch of prompts.
+
+    Seeds hang on the batch's number, which is the step unless groups are replaced.
+    """
+    run, state = session.run, session.state
+    config, number = run.config, state.batches
+    size = config.train.prompts_per_step
+    run.context.epoch = number // steps_per_epoch(len(run.data.problems), size) + 1
+    state.batches += 1
+    problems = batch_of(run.data.problems, number, size, config.train.seed)
+    with session.engine.batch() as engine:
+        return collect(run.method, problems, engine, step=number)
+
+
+def hint_gap(session: Session, items: Sequence[Collected]) -> dict[str, float]:
+    """Mean of log pi(o|q) - log pi(o|q, h) a token over some hinted completions.
+
+    How far hinted answers are from what the policy says without the hint; a diagnostic for every
+    method that uses hints (docs: HINT specification, A4). Empty where no completion was hinted.
+    """
+    run = session.run
     hinted = [
-        (item.group, c)
+        (item.group, completion)
         for item in items
         if item.group.level and not item.group.prompts
-        for c in item.group.completions[:1]
+        for completion in item.group.completions[:1]
     ]
     chosen = hinted[: run.config.log.gap_rows]
     if not chosen or "score" not in run.engine.capabilities:
         return {}
-    asks = [
-        Score(prompt, c.tokens)
-        for g, c in chosen
-        for prompt in (run.context.prompt(g.problem), g.prompt)
+    asks: list[Request] = []
+    for group, completion in chosen:
+        asks.append(Score(run.context.prompt(group.problem), completion.tokens))
+        asks.append(Score(group.prompt, completion.tokens))
+    scores: list[Any] = session.engine.run(asks)
+    gaps = [
+        float((plain - hint).mean()) for plain, hint in zip(scores[::2], scores[1::2], strict=True)
     ]
-    scores = run.engine.run(list(asks))
-    return {
-        "hint_gap": (
-            sum(
-                float((plain - hint).mean())
-                for plain, hint in zip(scores[::2], scores[1::2], strict=True)
-            )
-            / len(chosen)
-        )
-    }
+    return {"hint_gap": sum(gaps) / len(gaps)}
 
 
 def problems_in(items: Sequence[Collected]) -> int:
@@ -265,12 +344,11 @@ def descriptions(method: Method, group: Group) -> dict[str, list[Any]]:
 def texts(context: Context, step: int, item: Collected) -> dict[str, Any]:
     """Prompt, hint and completions of one group, to be read by people."""
     group = item.group
-    tokenizer = context.renderer.tokenizer
     return {
         "step": step,
         "uid": group.problem.uid,
         "level": group.level,
-        "prompt": tokenizer.decode(list(group.prompt)),
+        "prompt": context.renderer.tokenizer.decode(list(group.prompt)),
         "hint": group.notes.get("hint"),
         "answer": group.problem.answer,
         "completions": [
@@ -280,28 +358,25 @@ def texts(context: Context, step: int, item: Collected) -> dict[str, Any]:
     }
 
 
-def validate(run: Run, sinks: Sinks, step: int) -> None:
+def validate(session: Session) -> None:
     """Un-hinted reward on the validation problems at the rollout temperature."""
+    run, step = session.run, session.state.step
     if not run.validation:
         return
+    session.heart.beat(f"validation on {len(run.validation)} problems", limited=False)
     settings = run.config.sampling
     params = Sampling(settings.temperature, settings.top_p, settings.max_tokens)
-    asks = [
-        Sample(
-            run.context.prompt(p),
-            run.config.validation.samples,
-            params,
-            key=("validation", step, p.uid),
-        )
+    samples = run.config.validation.samples
+    asks: list[Request] = [
+        Sample(run.context.prompt(p), samples, params, key=("validation", step, p.uid))
         for p in run.validation
     ]
     rewards = []
-    for problem, completions in zip(run.validation, run.engine.run(list(asks)), strict=True):
-        verdicts = run.context.grader.grade(
-            problem.answer, [run.context.text(c.tokens) for c in completions]
-        )  # type: ignore[union-attr]
+    for problem, completions in zip(run.validation, run.engine.run(asks), strict=True):
+        answers = [run.context.text(c.tokens) for c in completions]
+        verdicts = run.context.grader.grade(problem.answer, answers)
         rewards.append(sum(v.correct for v in verdicts) / len(verdicts))
-    sinks.validation(
+    session.sinks.validation(
         step,
         {
             "reward": sum(rewards) / len(rewards),
@@ -311,8 +386,11 @@ def validate(run: Run, sinks: Sinks, step: int) -> None:
     )
 
 
-def save(run: Run, sinks: Sinks, at: Place) -> None:
-    sinks.sync()
+def save(session: Session) -> None:
+    """Write the checkpoint of the steps done so far."""
+    run, state = session.run, session.state
+    session.heart.beat(f"writing checkpoint {checkpoint.name(state.step)}", limited=False)
+    session.sinks.sync()
     label = {
         "backend": run.config.backend,
         "seed": run.config.train.seed,
@@ -320,10 +398,10 @@ def save(run: Run, sinks: Sinks, at: Place) -> None:
     }
     checkpoint.save(
         run.folder,
-        at.step,
+        state.step,
         run.engine,
         run.method,
-        state={"place": asdict(at), "steps": run.steps},
+        state={"place": asdict(state), "steps": run.steps},
         label=label,
         keep=run.config.train.keep,
     )

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from sage_bench.config.layers import Resolved
+from sage_bench.methods import describe
 from sage_bench.methods.base import Method, MethodConfig, make_config
 from sage_bench.methods.registry import BACKENDS
 
 
 def deviations(config: MethodConfig) -> list[tuple[str, object, object, object]]:
-    """Switches on which paper and released code disagree: (name, value that is on, paper's,
-    code's)."""
-    out = []
+    """Switches on which paper and released code disagree.
+
+    Each is (name, the value that is on, the paper's, the code's).
+    """
+    out: list[tuple[str, object, object, object]] = []
     for name, field in type(config).model_fields.items():
         extra = field.json_schema_extra
         if isinstance(extra, dict) and "paper" in extra:
             out.append((name, getattr(config, name), extra["paper"], extra["code"]))
     return out
+
+
+def _source(backend: str) -> str:
+    """Where a method comes from; a child has its own source, or names what it builds on."""
+    about = describe.backend(backend)
+    if about["source"]:
+        return str(about["source"])
+    return f"none of its own; builds on {about['builds_on']}" if about["builds_on"] else "none"
 
 
 def plan(resolved: Resolved) -> str:
@@ -27,7 +38,7 @@ def plan(resolved: Resolved) -> str:
     rollouts = c.train.prompts_per_step * method.group_size if method_class.needs else 0
     lines = [
         f"backend    {c.backend}: {(method_class.__doc__ or '').splitlines()[0]}",
-        f"source     {method_class.source}",
+        f"source     {_source(c.backend)}",
         f"model      {c.model.path} (dtype {c.model.dtype}, device {c.model.device})",
         f"data       {c.data.source} (not loaded in a dry run)",
         (

@@ -1,18 +1,21 @@
-"""From a resolved configuration to a `Run`: everything that can fail, fails here, before the first
-step."""
+"""From a resolved configuration to a `Run`.
+
+Everything that can be wrong with a configuration fails here, before the first step. Nothing is
+written: the folder may belong to another process, and its lock is taken by `loop.train`.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sage_bench.config.layers import Resolved, flatten
 from sage_bench.config.schema import RunConfig
 from sage_bench.data.problems import Loaded, load_problems
+from sage_bench.data.schema import TrainConfig, TrainManifest
 from sage_bench.engines.base import check_needs
 from sage_bench.engines.registry import ENGINES
 from sage_bench.generation import model_folders as pretrained
@@ -21,93 +24,77 @@ from sage_bench.grading.registry import GRADERS
 from sage_bench.judges.registry import JUDGES
 from sage_bench.methods.base import Context, Method, make_config
 from sage_bench.methods.registry import BACKENDS
+from sage_bench.training import identity
 from sage_bench.training.batches import steps_per_epoch
 from sage_bench.training.loop import Run
 from sage_bench.types import Problem, Sampling
 from sage_bench.utils.errors import UsageError
-from sage_bench.utils.files import make_folder, write_json
+from sage_bench.utils.files import make_folder, writing
 from sage_bench.utils.progress import stderr
+from sage_bench.utils.secrets import masked
 from sage_bench.utils.versions import versions
 
-FREE = (
-    "log.",
-    "train.save_every",
-    "train.keep",
-    "engine.wave_tokens",
-    "engine.micro_tokens",
-    "validation.",
-)  # may change when a run goes on
+
+@dataclass(frozen=True)
+class Records:
+    """What describes a run in its folder. Written by the process that holds the folder's lock."""
+
+    resolved: Resolved
+    method: type[Method]
+    manifest: TrainManifest
+    data: Loaded
+
+    def check(self, folder: Path) -> list[str]:
+        """See `identity.check_same_run`."""
+        return identity.check_same_run(self.resolved, folder, self.method, self.manifest.identity)
+
+    def write(self, folder: Path, step: int, accepted: list[str]) -> None:
+        """config.json, manifest.json and the rows that were set aside."""
+        set_aside = folder / "quarantine" / "train.jsonl"
+        with writing(set_aside):
+            self.data.write_quarantine(set_aside)
+        manifest = identity.record_changes(self.manifest, folder, step, accepted)
+        values = masked(dict(flatten(self.resolved.config.model_dump())))
+        config = TrainConfig(values=values, origins=dict(self.resolved.origins))
+        config.write(folder / "config.json")
+        manifest.write(folder / "manifest.json")
 
 
-def build(resolved: Resolved, folder: Path, *, quiet: bool = False) -> Run:
-    """Load everything, check it against each other, write what describes the run. Raises
-    `SageBenchError`s only."""
+def build(resolved: Resolved, folder: Path, *, quiet: bool = False, overwrite: bool = False) -> Run:
+    """Load everything and check it against each other and against what lies in the folder.
+
+    overwrite: what lies there will be moved away. Raises `SageBenchError`s only.
+    """
     config = resolved.config
     method_class: type[Method] = BACKENDS.get(config.backend)
-    method_config = make_config(
-        method_class, config.method, resolved.origins.get("method", "method")
-    )
+    where = resolved.origins.get("method", "method")
+    method_config = make_config(method_class, config.method, where)
     JUDGES.names()  # backends and judges bring prompts: their keys are known once all are loaded
     make_folder(folder)
     path = pretrained.model_path(config.model.path)
-    renderer = Renderer(
-        pretrained.load_tokenizer(path, config.model.revision),
-        Prompts.from_file(config.prompts) if config.prompts else None,
-        template_options=config.model.template_options,
-    )
+    renderer = make_renderer(config, path)
     grader = GRADERS.get(config.grader)()
-    limits = config.sampling
-    data = load_problems(
-        config.data, grader, lambda p: len(renderer.answer(p.question)), limits.max_prompt_tokens
-    )
-    data.write_quarantine(folder / "quarantine" / "train.jsonl")
-    if data.quarantine and not quiet:
-        reasons = ", ".join(f"{n} x {r}" for r, n in data.reasons().items())
-        stderr().print(
-            f"{len(data.quarantine)} rows set aside ({reasons}):"
-            f" {folder / 'quarantine' / 'train.jsonl'}"
-        )
-    per_epoch = steps_per_epoch(len(data.problems), config.train.prompts_per_step)
-    steps = (
-        math.floor(config.train.epochs * per_epoch) if config.train.epochs else config.train.steps
-    )
-    check_same_run(resolved, folder, method_class)
-    objective = config.objective.model_copy(
-        update={"constant_length": config.objective.constant_length or limits.max_tokens}
-    )
-    config = config.model_copy(
-        update={"model": config.model.model_copy(update={"path": path}), "objective": objective}
-    )
+    data = load_data(config, grader, renderer, folder, quiet)
+    steps = planned_steps(config, len(data.problems))
+    config = fill_in(config, path)
+    digests = identity.identity(config, method_class, data.problems, renderer)
+    if not overwrite:
+        identity.check_same_run(resolved, folder, method_class, digests)
     engine = ENGINES.get(config.engine.name)(config, steps * config.train.updates_per_step)
-    context = Context(
-        renderer,
-        grader,
-        Sampling(limits.temperature, limits.top_p, limits.max_tokens),
-        limits.hint_max_tokens,
-        limits.max_prompt_tokens,
-        seed=config.train.seed,
-        folder=folder,
-    )
+    context = make_context(config, renderer, grader, folder)
     method = method_class(context, method_config)
     check_needs(method, engine, config.engine.name)
-    write_json(
-        folder / "config.json",
-        {"values": dict(flatten(resolved.config.model_dump())), "origins": dict(resolved.origins)},
-    )
-    write_json(
-        folder / "manifest.json",
-        {
-            "kind": "train",
-            "backend": config.backend,
-            "backend_place": BACKENDS.place(config.backend),
-            "method": method_config.model_dump(),
-            "model": resolved.config.model.path,
-            "engine": engine.describe(),
-            "grader": grader.version,
-            "data": describe_data(data),
-            "steps": steps,
-            "versions": versions(),
-        },
+    manifest = TrainManifest(
+        backend=config.backend,
+        backend_place=BACKENDS.place(config.backend),
+        method=masked(method_config.model_dump()),
+        model=resolved.config.model.path,
+        engine=engine.describe(),
+        grader=grader.version,
+        data=describe_data(data),
+        steps=steps,
+        versions=versions(),
+        identity=digests,
     )
     return Run(
         config,
@@ -118,7 +105,71 @@ def build(resolved: Resolved, folder: Path, *, quiet: bool = False) -> Run:
         data,
         validation_problems(config, grader, renderer),
         steps,
-        quiet,
+        records=Records(resolved, method_class, manifest, data),
+        quiet=quiet,
+        overwrite=overwrite,
+    )
+
+
+def make_renderer(config: RunConfig, path: str) -> Renderer:
+    """The policy's chat template with its options, and the prompt texts."""
+    return Renderer(
+        pretrained.load_tokenizer(path, config.model.revision),
+        Prompts.from_file(config.prompts) if config.prompts else None,
+        template_options=config.model.template_options,
+    )
+
+
+def load_data(
+    config: RunConfig, grader: Any, renderer: Renderer, folder: Path, quiet: bool
+) -> Loaded:
+    """The training problems; rows that cannot be used are counted on stderr."""
+    data = load_problems(
+        config.data,
+        grader,
+        lambda p: len(renderer.answer(p.question)),
+        config.sampling.max_prompt_tokens,
+    )
+    if data.quarantine and not quiet:
+        reasons = ", ".join(f"{n} x {r}" for r, n in data.reasons().items())
+        listed = folder / "quarantine" / "train.jsonl"
+        stderr().print(f"{len(data.quarantine)} rows set aside ({reasons}): {listed}", markup=False)
+    return data
+
+
+def planned_steps(config: RunConfig, problems: int) -> int:
+    per_epoch = steps_per_epoch(problems, config.train.prompts_per_step)
+    if not config.train.epochs:
+        return config.train.steps
+    steps = math.floor(config.train.epochs * per_epoch)
+    if steps < 1:
+        raise UsageError(
+            f"{config.train.epochs:g} epochs of {problems} problems are less than one step",
+            where="train.epochs",
+            remedy="raise it, or lower train.prompts_per_step",
+        )
+    return steps
+
+
+def fill_in(config: RunConfig, path: str) -> RunConfig:
+    """The configuration with what follows from other values: the model's folder, the constant that
+    Dr. GRPO divides by."""
+    length = config.objective.constant_length or config.sampling.max_tokens
+    objective = config.objective.model_copy(update={"constant_length": length})
+    model = config.model.model_copy(update={"path": path})
+    return config.model_copy(update={"model": model, "objective": objective})
+
+
+def make_context(config: RunConfig, renderer: Renderer, grader: Any, folder: Path) -> Context:
+    settings = config.sampling
+    return Context(
+        renderer,
+        grader,
+        Sampling(settings.temperature, settings.top_p, settings.max_tokens),
+        settings.hint_max_tokens,
+        settings.max_prompt_tokens,
+        seed=config.train.seed,
+        folder=folder,
     )
 
 
@@ -137,38 +188,9 @@ def validation_problems(config: RunConfig, grader: Any, renderer: Renderer) -> l
 
 
 def describe_data(data: Loaded) -> dict[str, Any]:
+    """How many rows there are, and the digest of questions and answers that manifests of earlier
+    versions have too."""
     digest = hashlib.sha256(
         "\n".join(f"{p.uid}\t{p.question}\t{p.answer}" for p in data.problems).encode()
     ).hexdigest()
     return {"problems": len(data.problems), "quarantined": len(data.quarantine), "sha256": digest}
-
-
-def check_same_run(resolved: Resolved, folder: Path, method_class: type[Method]) -> None:
-    """A folder holds one run. Raises `UsageError` naming the keys that differ from the run that
-    lies there.
-
-    A longer `train.steps` goes on from the last checkpoint where nothing depends on the planned
-    length.
-    """
-    file = folder / "config.json"
-    if not file.exists() or not any((folder / "checkpoints").glob("step_*")):
-        return
-    before: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))["values"]
-    now = json.loads(json.dumps(dict(flatten(resolved.config.model_dump()))))
-    free = FREE
-    if (
-        resolved.config.optim.schedule == "constant"
-        and not method_class.uses_progress
-        and now["train.steps"] >= before.get("train.steps", 0)
-    ):
-        free = (*FREE, "train.steps")
-    differ = [
-        k for k in sorted({*before, *now}) if before.get(k) != now.get(k) and not k.startswith(free)
-    ]
-    if differ:
-        shown = ", ".join(f"{k}: {before.get(k)} then, {now.get(k)} now" for k in differ[:5])
-        raise UsageError(
-            f"the folder holds another run ({shown})",
-            where=str(folder),
-            remedy="choose another --out, or --overwrite (moves the old run to .trash)",
-        )

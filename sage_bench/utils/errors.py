@@ -14,20 +14,20 @@ from collections.abc import Iterable
 class SageBenchError(Exception):
     """An error with a place and a remedy.
 
-    >>> print(SageBenchError("no `answer` in this row", where="train.jsonl:3", remedy="add the field"))
-    train.jsonl:3: no `answer` in this row. Remedy: add the field.
+    >>> print(SageBenchError("no `answer` in this row", where="a.jsonl:3", remedy="add the field"))
+    a.jsonl:3: no `answer` in this row. Remedy: add the field.
     """
 
     exit_code = 1
 
     def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None):
-        self.what, self.where, self.remedy = what, where, remedy
+        self.what = what
+        self.where = where
+        self.remedy = remedy
         text = f"{where}: {what}" if where else what
         if remedy:
-            text = (
-                f"{text.rstrip('.')}{'' if text.endswith(('?', '!')) else '.'} Remedy:"
-                f" {remedy.rstrip('.')}."
-            )
+            stop = "" if text.endswith(("?", "!")) else "."
+            text = f"{text.rstrip('.')}{stop} Remedy: {remedy.rstrip('.')}."
         super().__init__(text)
 
 
@@ -49,6 +49,23 @@ class TrainingError(SageBenchError):
     """Training cannot go on (non-finite loss, no usable prompt left)."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the program to stop, and it has saved what it could.
+
+    number: of the signal; the exit code is 128 + number, as a shell reports it. explanation: how to
+    go on.
+    """
+
+    def __init__(self, number: int, explanation: str):
+        super().__init__(explanation)
+        self.number = number
+        self.explanation = explanation
+
+    @property
+    def exit_code(self) -> int:
+        return 128 + self.number
+
+
 class PartialError(SageBenchError):
     """What could be done is done and kept, but not all that was asked for (exit code 3)."""
 
@@ -68,4 +85,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     'did you mean `grpo`?'
     """
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
-    return "did you mean " + " or ".join(f"`{c}`" for c in close) + "?" if close else ""
+    if not close:
+        return ""
+    return "did you mean " + " or ".join(f"`{c}`" for c in close) + "?"

@@ -3,17 +3,20 @@ writer."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sage_bench.utils.errors import SageBenchError
+
+LOCK = ".lock"  # in every folder that has one writer at a time
 
 
 def make_folder(path: Path) -> Path:
@@ -33,12 +36,22 @@ def make_folder(path: Path) -> Path:
 
 
 def to_trash(folder: Path) -> None:
-    """Move a folder aside (`.trash/` beside it) instead of deleting what somebody may still
-    need."""
-    if folder.exists() and any(folder.iterdir()):
-        trash = folder.parent / ".trash"
-        trash.mkdir(exist_ok=True)
-        shutil.move(folder, trash / f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+    """Move what a folder holds aside (`.trash/` beside it): somebody may still need it.
+
+    The caller holds the folder's lock, and goes on holding it: `.lock` stays. Checkpoints go first,
+    so that a kill in between never leaves them behind without the files that describe them.
+    """
+    if not folder.exists():
+        return
+    held = sorted(p for p in folder.iterdir() if p.name != LOCK)
+    if not held:
+        return
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    trash = folder.parent / ".trash" / f"{folder.name}-{stamp}-{os.getpid()}"
+    with writing(trash):
+        trash.mkdir(parents=True)
+        for path in sorted(held, key=lambda p: p.name != "checkpoints"):
+            shutil.move(path, trash / path.name)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -49,21 +62,65 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # on a read-only disk it cannot be removed either
+            partial.unlink(missing_ok=True)
         raise no_space(path, error) from error
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what killed writers of `write_text` left behind (`.status.json.4711`).
+
+    The caller holds the folder's lock: nobody else is writing one.
+    """
+    with writing(folder):
+        for path in folder.glob(".*.*"):
+            if path.suffix[1:].isdigit() and path.is_file():
+                path.unlink()
 
 
 def no_space(path: Path, error: OSError) -> SageBenchError:
     """The error of a write that failed: disk full, quota, file size limit, read-only."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    cure = "make room" if full else "make it writable"
     return SageBenchError(
         f"cannot be written: {error.strerror or error}; what was written before is kept",
         where=str(path),
-        remedy="make room and run the same command again",
+        remedy=f"{cure} and run the same command again",
     )
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a whole file of JSON lines, all or nothing."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an `OSError` while `path` is written into one `SageBenchError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise no_space(path, error) from error
 
 
 def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises `SageBenchError` naming the file when it is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
+        raise SageBenchError(
+            f"cannot be read: {reason}", where=str(path), remedy="restore it from a copy"
+        ) from error
+    if not isinstance(value, dict):
+        raise SageBenchError(
+            "does not hold a JSON object", where=str(path), remedy="restore it from a copy"
+        )
+    return value
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
@@ -110,9 +167,10 @@ class Appender:
 
     def __init__(self, path: Path):
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torn = path.exists() and path.stat().st_size > 0 and not _ends_with_newline(path)
-        self.file = path.open("ab", buffering=0)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torn = path.exists() and path.stat().st_size > 0 and not _ends_with_newline(path)
+            self.file = path.open("ab", buffering=0)
         if torn:
             self._put(b"\n")
 
@@ -128,10 +186,10 @@ class Appender:
             while left:
                 left = left[self.file.write(left) :]  # a nearly full disk takes a part
         except OSError as error:
-            if os.fstat(self.file.fileno()).st_size == before + len(data) - len(
-                left
-            ):  # nobody else wrote meanwhile
-                os.ftruncate(self.file.fileno(), before)
+            with suppress(OSError):  # a read-only disk keeps the torn part; it is skipped
+                size = os.fstat(self.file.fileno()).st_size
+                if size == before + len(data) - len(left):  # nobody else wrote meanwhile
+                    os.ftruncate(self.file.fileno(), before)
             raise no_space(self.path, error) from error
 
     def sync(self) -> None:
@@ -150,11 +208,21 @@ def _ends_with_newline(path: Path) -> bool:
         return file.read(1) == b"\n"
 
 
+def _no_links(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder against other writers; the lock dies with the process. Raises
-    `SageBenchError` when it is taken."""
-    with (folder / ".lock").open("a+") as file:
+    """Hold the folder against other writers; the lock dies with the process.
+
+    Take it before anything in the folder is written or moved. Raises `SageBenchError` when another
+    process has it, or when the lock file cannot be opened (a link is not followed).
+    """
+    path = folder / LOCK
+    with writing(path):
+        file = open(path, "a+", opener=_no_links)  # noqa: SIM115 (closed below)
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

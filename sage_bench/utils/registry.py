@@ -16,12 +16,14 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import re
 import sys
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from sage_bench.utils.errors import SageBenchError, UsageError, did_you_mean
@@ -39,8 +41,7 @@ def place_of(obj: object) -> str:
 
 
 def call(entry: Any, options: Mapping[str, Any], where: str, what: str = "") -> Any:
-    """`entry(**options)` with options a user gave. Raises `UsageError` naming the place when they
-    do not fit its signature."""
+    """`entry(**options)` with options a user gave; raises `UsageError` when they do not fit."""
     try:
         inspect.signature(entry).bind(**options)
     except TypeError as error:
@@ -65,18 +66,19 @@ class Registry(Generic[T]):
     """
 
     def __init__(self, kind: str, *, package: str | None = None, group: str | None = None):
-        self.kind, self.package, self.group = kind, package, group
+        self.kind = kind
+        self.package = package
+        self.group = group
         self._entries: dict[str, T] = {}
         self._places: dict[str, str] = {}
         self._broken: dict[str, str] = {}  # entry points that did not load: name -> reason
         self._loaded = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator. Raises `SageBenchError` when the name is malformed or taken (naming both
-        places)."""
+        """Decorator. Raises `SageBenchError` when the name is malformed, or taken (naming both)."""
         if not _NAME.fullmatch(name):
             raise SageBenchError(
-                f"`{name}` is no name for a {self.kind}",
+                f"`{name}` is not a name for a {self.kind}",
                 remedy="lower-case letters, digits and _ . - only",
             )
 
@@ -87,15 +89,16 @@ class Registry(Generic[T]):
         return add
 
     def get(self, name: str) -> T:
-        """The entry called `name`. Raises `UsageError` with the closest names when there is
-        none."""
+        """The entry called `name`. Raises `UsageError` with the closest names where there is none,
+        `SageBenchError` where it is installed and does not load."""
         self._load()
-        if name in self._entries:
-            return self._entries[name]
         if name in self._broken:
             raise SageBenchError(
-                f"the {self.kind} `{name}` is installed but does not load: {self._broken[name]}"
+                f"the {self.kind} `{name}` is installed but does not load: {self._broken[name]}",
+                remedy="`sage-bench doctor` lists such plugins; mend or uninstall it",
             )
+        if name in self._entries:
+            return self._entries[name]
         hint = did_you_mean(name, self._entries)
         raise UsageError(
             f"unknown {self.kind} `{name}`" + (f"; {hint}" if hint else ""),
@@ -103,9 +106,13 @@ class Registry(Generic[T]):
         )
 
     def make(self, name: str, options: Mapping[str, Any], where: str) -> Any:
-        """Call the entry with options a user gave. Raises `UsageError` naming the place when they
-        do not fit."""
+        """Call the entry with options a user gave; raises `UsageError` when they do not fit."""
         return call(self.get(name), options, where, f"{self.kind} `{name}`: ")
+
+    def broken(self) -> dict[str, str]:
+        """Plugins that are installed and do not load: name to reason."""
+        self._load()
+        return dict(sorted(self._broken.items()))
 
     def names(self) -> list[str]:
         self._load()
@@ -130,7 +137,8 @@ class Registry(Generic[T]):
                 f"two {self.kind}s are called `{name}`: {self._places[name]} and {place}",
                 remedy="rename one of them",
             )
-        self._entries[name], self._places[name] = obj, place
+        self._entries[name] = obj
+        self._places[name] = place
 
     def _load(self) -> None:
         if self._loaded:
@@ -142,20 +150,40 @@ class Registry(Generic[T]):
                 importlib.import_module(f"{self.package}.{module.name}")
         for point in entry_points(group=self.group) if self.group else ():
             try:
-                self._add(
-                    point.name,
-                    point.load(),
-                    f"{point.value} (entry point of {point.dist.name if point.dist else '?'})",
+                self._load_plugin(point)
+            # whatever somebody else's package raises: the other entries must stay usable
+            except Exception as error:  # noqa: BLE001
+                reason = str(error) or type(error).__name__
+                if not isinstance(error, SageBenchError):
+                    reason = f"{type(error).__name__}: {error}"
+                owner = point.dist.name if point.dist else "an installed package"
+                self._broken[point.name] = f"{reason} ({point.value}, entry point of {owner})"
+
+    def _load_plugin(self, point: EntryPoint) -> None:
+        """Load one entry point. One that names a module stands for what its decorators register."""
+        before = set(self._entries)
+        thing = point.load()
+        if isinstance(thing, ModuleType):
+            mine = {name for name, place in self._places.items() if _within(place, thing)}
+            if not (mine or set(self._entries) - before):
+                raise SageBenchError(
+                    f"the module {thing.__name__} registers no {self.kind}",
+                    remedy=f"let the entry point name the {self.kind}: `module:Name`",
                 )
-            except SageBenchError:
-                raise  # a name taken twice is for the user to settle
-            except Exception as error:
-                self._broken[point.name] = f"{type(error).__name__}: {error}"
+            return
+        owner = point.dist.name if point.dist else "?"
+        self._add(point.name, thing, f"{point.value} (entry point of {owner})")
+
+
+def _within(place: str, module: ModuleType) -> bool:
+    """Was a thing with this place defined in this module, or in its package?"""
+    file = place.rpartition(":")[0]
+    folders = [str(Path(folder).resolve()) for folder in getattr(module, "__path__", [])]
+    return file == module.__file__ or any(file.startswith(folder + os.sep) for folder in folders)
 
 
 def load_file(path: str | Path) -> None:
-    """Import a user's file so that its `@register_...` decorators run. The same file is imported
-    once per process.
+    """Import a user's file so that its `@register_...` decorators run, once per process.
 
     Raises `UsageError` when there is no such file, `SageBenchError` when it does not import.
     """

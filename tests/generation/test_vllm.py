@@ -24,15 +24,15 @@ from server import free_port
 from sage_bench.data.tiny_world import problems
 from sage_bench.evaluation import runner
 from sage_bench.evaluation.tasks.loading import DataOptions
-from sage_bench.evaluation.tasks.spec import parse, tasks_folder
+from sage_bench.evaluation.tasks.files import tasks_folder
+from sage_bench.evaluation.tasks.spec import parse
 from sage_bench.generation.model_folders import model_path
 from sage_bench.generation.prompts import SYSTEM
-from sage_bench.generation.samplers.base import Ask
 from sage_bench.generation.samplers.hf import Hf
 from sage_bench.generation.samplers.openai import OpenAI
 from sage_bench.generation.samplers.vllm import Vllm
 from sage_bench.reporting.runs import read_eval
-from sage_bench.types import Sampling
+from sage_bench.types import Sample, Sampling
 from sage_bench.utils.errors import UsageError
 from sage_bench.utils.files import read_jsonl
 from sage_bench.utils.seeds import derive_seed
@@ -98,8 +98,7 @@ def asks(
     samples: int,
     params: Sampling,
     seed: int = 0,
-    until: tuple[str, ...] = (),
-) -> list[Ask]:
+) -> list[Sample]:
     chats = [
         sampler.render(
             [{"role": "system", "content": SYSTEM}, {"role": "user", "content": p.question}]
@@ -107,14 +106,14 @@ def asks(
         for p in problems(benchmark)[:n]
     ]
     return [
-        Ask(c, params, derive_seed(seed, benchmark, d, s), until)
+        Sample(c, 1, params, seed=derive_seed(seed, benchmark, d, s))
         for d, c in enumerate(chats)
         for s in range(samples)
     ]
 
 
-def draw(sampler, wanted: list[Ask]) -> dict[int, tuple]:
-    out = {i: (t.text, t.finish, t.prompt_tokens, t.tokens) for i, t in sampler.draw(wanted)}
+def draw(sampler, wanted: list[Sample]) -> dict[int, tuple]:
+    out = {i: (t.text, t.finish, t.prompt_tokens, t.length) for i, t in sampler.draw(wanted)}
     assert out.keys() == set(range(len(wanted)))
     return dict(sorted(out.items()))
 
@@ -159,7 +158,7 @@ def test_scores_at_a_temperature_are_those_of_our_sampler(temperature, top_p, vl
         f"{task} at temperature {temperature}, 800 samples each: vllm {a.means.mean():.1%}, hf"
         f" {b.means.mean():.1%}, sampling error of the difference {noise:.2%}"
     )
-    assert 0 < noise
+    assert noise > 0
     assert abs(a.means.mean() - b.means.mean()) < 4 * noise
     tokens = [
         np.array([r[4] for r in rows(folders[n], task).values()], float) for n in ("vllm", "hf")
@@ -204,12 +203,12 @@ def test_a_seed_fixes_its_text_whatever_is_drawn_beside_it(vllm):
 def test_limits_and_stops(vllm, hf):
     short = draw(vllm, asks(vllm, "tiny_long", 10, 1, Sampling(0.6, 0.95, 5)))
     assert {(t[1], t[3]) for t in short.values()} == {("length", 5)}
-    stopped = draw(vllm, asks(vllm, "tiny_long", 10, 1, Sampling(0.0, 1.0, 96), until=("\\boxed",)))
+    stopped = draw(vllm, asks(vllm, "tiny_long", 10, 1, Sampling(0.0, 1.0, 96, ("\\boxed",))))
     assert all("\\boxed" not in t[0] and t[1] == "stop" for t in stopped.values())
     assert [t[0] for t in stopped.values()] == [
         t[0]
         for t in draw(
-            hf, asks(hf, "tiny_long", 10, 1, Sampling(0.0, 1.0, 96), until=("\\boxed",))
+            hf, asks(hf, "tiny_long", 10, 1, Sampling(0.0, 1.0, 96, ("\\boxed",)))
         ).values()
     ]
 
@@ -399,7 +398,10 @@ def wait_until_up(server: subprocess.Popen, url: str, log: Path) -> None:
 
 def bare(llama: str, out: Path, *words: str) -> dict[str, float]:
     """tiny_short under lm-eval's own command and its own vLLM model: its results."""
-    arguments = f"pretrained={llama},dtype=float32,gpu_memory_utilization=0.3,enforce_eager=True,max_model_len=1024,enable_chunked_prefill=False,max_num_batched_tokens=8192"
+    arguments = (
+        f"pretrained={llama},dtype=float32,gpu_memory_utilization=0.3,enforce_eager=True,"
+        "max_model_len=1024,enable_chunked_prefill=False,max_num_batched_tokens=8192"
+    )
     done = subprocess.run(
         [
             sys.executable,

@@ -13,12 +13,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sage_bench.backends.sage.hints import hint_prompt, leaks_answer, parse_hints
 from sage_bench.data.tiny_world import BENCHMARKS, chain, problems
+from sage_bench.generation.local.decode import Decoder
 from sage_bench.generation.local.policy import load_policy
-from sage_bench.generation.local.sampler import Draw, Sampler
 from sage_bench.generation.model_folders import model_path, preset_of
 from sage_bench.generation.prompts import Renderer
 from sage_bench.study import tiny_policies as builder
-from sage_bench.types import Sampling
+from sage_bench.types import Sample, Sampling
 
 ASSETS = {
     name: model_path(f"package:data/tiny_policies/{name.removeprefix('tiny-')}")
@@ -89,9 +89,10 @@ def success(policy, questions, golds, *, hints=None, temperature=0.6, samples=4)
         renderer.answer(q, h)
         for q, h in zip(questions, hints or [None] * len(questions), strict=True)
     ]
-    out = Sampler(policy).draw(
+    params = Sampling(temperature, 0.95 if temperature < 1 else 1.0, 96)
+    out = Decoder(policy).draw(
         [
-            Draw(p, Sampling(temperature, 0.95 if temperature < 1 else 1.0, 96), i * 100 + k)
+            Sample(p, 1, params, seed=i * 100 + k)
             for i, p in enumerate(prompts)
             for k in range(samples)
         ]
@@ -130,9 +131,10 @@ def test_the_hard_half_of_training_is_practically_unsolved_in_eight_samples(name
 def test_policies_write_the_hint_json_from_solutions(name):
     policy = load_policy(ASSETS[name])
     renderer, chosen = Renderer(policy.tokenizer), problems("tiny")[:24]
-    out = Sampler(policy).draw(
+    params = Sampling(1.0, 1.0, 256)
+    out = Decoder(policy).draw(
         [
-            Draw(hint_prompt(renderer, p.question, p.solution), Sampling(1.0, 1.0, 256), i)
+            Sample(hint_prompt(renderer, p.question, p.solution), 1, params, seed=i)
             for i, p in enumerate(chosen)
         ]
     )

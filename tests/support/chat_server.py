@@ -101,3 +101,8 @@ class ChatServer:
     def __exit__(self, *exc: object) -> None:
         self.server.shutdown()
         self.server.server_close()
+
+
+def in_turn(*replies):
+    """A script that gives these replies one after the other, and the last one for ever."""
+    return lambda n, body: replies[min(n, len(replies) - 1)]

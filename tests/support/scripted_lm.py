@@ -16,7 +16,8 @@ from pathlib import Path
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 
-from sage_bench.generation.samplers.base import Sampler, Text
+from sage_bench.generation.samplers.base import Sampler
+from sage_bench.types import Completion
 
 KEY: dict[str, str] = {}
 
@@ -53,7 +54,8 @@ class Scripted(Sampler):
 
     def draw(self, asks):
         for i, ask in enumerate(asks):
-            yield i, Text(answer(ask.prompt, self.seen[ask.prompt]), "stop", 1, 1)
+            text = answer(ask.prompt, self.seen[ask.prompt])
+            yield i, Completion(text=text, prompt_tokens=1, counted=1)
             self.seen[ask.prompt] += 1
 
     def fingerprint(self):

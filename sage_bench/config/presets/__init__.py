@@ -1,11 +1,10 @@
-"""Model presets: one YAML file a model, with the weights' place and the settings that go with it
-(`sage-bench ls models`)."""
+"""Model presets: one YAML file a model, with its weights' place and settings (`ls models`)."""
 
 from __future__ import annotations
 
 from importlib.resources import files
 
-from sage_bench.config.layers import read_yaml
+from sage_bench.config.files import read_yaml
 from sage_bench.config.registry import ModelPreset, register_model
 
 for _file in sorted(files(__name__).iterdir(), key=lambda f: f.name):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,13 @@ from sage_bench.engines.base import Stats
 from sage_bench.engines.local.learner import PLAIN, Learner
 from sage_bench.generation.local.forward import kl_divergence, log_probs
 from sage_bench.generation.local.policy import Policy
-from sage_bench.generation.local.sampler import Draw, Sampler
+from sage_bench.generation.samplers.base import Sampler
+from sage_bench.generation.samplers.hf import Hf
 from sage_bench.methods.hooks import UpdateHooks
 from sage_bench.methods.objective import Objective
 from sage_bench.types import (
     Answer,
+    Completion,
     Consult,
     PolicyAccess,
     Request,
@@ -28,12 +29,16 @@ from sage_bench.types import (
     Score,
     Scored,
 )
-from sage_bench.utils.seeds import derive_seed
+from sage_bench.utils.errors import ModelError, SageBenchError
+from sage_bench.utils.files import read_json, write_json
 
 
 class LocalEngine:
-    """Answers requests with `Sampler` and `log_probs`, and those a method brings with their own
+    """Answers requests with a `Sampler` and `log_probs`, and those a method brings with their own
     `answer`; applies rows with `Learner` (see `engines.base.Engine`).
+
+    sampler: who draws completions, by default our own on the policy that learns. Anything that
+    gives tokens and log-probabilities will do; an evaluation can draw from it, too.
 
     seed: base of all sampling seeds. kl_rows: rows a step on which KL to the initial policy is
     measured (0 = off; it keeps a second copy of the weights).
@@ -49,36 +54,32 @@ class LocalEngine:
         seed: int = 0,
         wave_tokens: int = 1 << 18,
         kl_rows: int = 0,
+        sampler: Sampler | None = None,
         **learner: Any,
     ):
         self.policy, self.seed, self.kl_rows = policy, seed, kl_rows
-        self.sampler = Sampler(policy, wave_tokens=wave_tokens)
+        self.sampler = sampler or Hf.of(policy, wave_tokens=wave_tokens)
         self.learner = Learner(policy, optim, **learner)
         self.start = copy.copy(policy) if kl_rows else None
         if self.start is not None:
             self.start.model = copy.deepcopy(policy.model).requires_grad_(False)
-        self.on_wave: Callable[[int], None] | None = None
 
     def any(self, flag: bool) -> bool:
         return flag
 
     def run(self, asks: list[Request]) -> list[Answer]:
-        answers: list[Answer] = [[] for _ in asks]
-        draws, owners = [], []
+        answers: list[Answer] = [None] * len(asks)
+        samples: dict[int, Sample] = {}
         others: dict[type[Request], list[int]] = {}
         for i, ask in enumerate(asks):
             if isinstance(ask, Sample):
-                draws += [
-                    Draw(ask.prompt, ask.params, derive_seed(self.seed, *ask.key, k))
-                    for k in range(ask.n)
-                ]
-                owners += [i] * ask.n
+                samples[i] = ask
             elif isinstance(ask, Consult):
                 raise NotImplementedError("a `Consult` is for its service, not for an engine")
             else:
                 others.setdefault(type(ask), []).append(i)
-        for i, completion in zip(owners, self.sampler.draw(draws, self.on_wave), strict=True):
-            answers[i].append(completion)
+        for i, completions in zip(samples, self._samples(list(samples.values())), strict=True):
+            answers[i] = completions
         for kind, mine in others.items():
             for part in self._parts([asks[i] for i in mine]):
                 indices = mine[part.start : part.stop]
@@ -86,6 +87,22 @@ class LocalEngine:
                 for i, answer in zip(indices, found, strict=True):
                     answers[i] = answer
         return answers
+
+    def _samples(self, asks: Sequence[Sample]) -> list[list[Completion]]:
+        """All completions of a round, drawn together. Raises `SageBenchError` for one that cannot
+        be learned from: the batch would be another than the seeds say."""
+        units = [ask.units(self.seed) for ask in asks]
+        drawn = self.sampler.complete([unit for own in units for unit in own])
+        for completion in drawn:
+            if completion.failed is not None or completion.logp is None:
+                reason = completion.failed or "no log-probabilities"
+                raise SageBenchError(
+                    f"a rollout brought nothing to learn from: {reason}",
+                    where=f"sampler {type(self.sampler).__name__}",
+                    remedy="a sampler of rollouts gives tokens and their log-probabilities",
+                )
+        rest = iter(drawn)
+        return [[next(rest) for _ in own] for own in units]
 
     def _answer(self, kind: type[Request], asks: list[Request]) -> list[Answer]:
         if issubclass(kind, Score):
@@ -135,14 +152,39 @@ class LocalEngine:
         model.save_pretrained(folder)
         self.policy.tokenizer.save_pretrained(folder)
         self.learner.optim.save(folder / "optimizer.safetensors")
-        (folder / "engine.json").write_text(json.dumps({"optimizer_step": self.learner.step}))
+        write_json(
+            folder / "engine.json",
+            {
+                "optimizer_step": self.learner.step,
+                "updates_taken": self.learner.optim.taken,
+                "skipped_in_a_row": self.learner.skipped_in_a_row,
+            },
+        )
 
     def load(self, folder: Path) -> None:
+        """Bring weights, optimiser and schedule to what `save` wrote.
+
+        Raises `SageBenchError` when a tensor is missing, left over or of another shape.
+        """
         model: Any = self.policy.model
-        saved = type(model).from_pretrained(folder, dtype=self.policy.dtype)
+        saved, found = type(model).from_pretrained(
+            folder, dtype=self.policy.dtype, output_loading_info=True
+        )
+        wrong = sorted({*found["missing_keys"], *found["unexpected_keys"]})
+        if wrong:
+            raise ModelError(
+                f"these are not the weights of the model ({len(wrong)} tensors are missing or left"
+                f" over: {', '.join(wrong[:3])})",
+                where=str(folder),
+                remedy="restore the folder from a copy, or remove it to go on from the one before",
+            )
         model.load_state_dict(saved.state_dict())
-        self.learner.optim.load(folder / "optimizer.safetensors")
-        self.learner.step = json.loads((folder / "engine.json").read_text())["optimizer_step"]
+        progress = read_json(folder / "engine.json")
+        self.learner.step = progress["optimizer_step"]
+        self.learner.skipped_in_a_row = progress.get("skipped_in_a_row", 0)
+        # checkpoints of earlier versions do not count skipped steps apart
+        taken = progress.get("updates_taken", self.learner.step)
+        self.learner.optim.load(folder / "optimizer.safetensors", taken)
 
     def describe(self) -> dict[str, Any]:
         model = self.policy.model

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from sage_bench.config.schema import OptimConfig
-from sage_bench.utils.errors import SageBenchError
+from sage_bench.utils.errors import SageBenchError, TrainingError
 
 
 def learning_rate(config: OptimConfig, step: int, total: int) -> float:
     """Rate of optimiser step `step` (0-based) of `total`.
 
-    The SFT recipe of SAGE, 71 of 702 steps warm-up:
+    The SFT recipe of SAGE has 71 warm-up steps:
 
     >>> c = OptimConfig(lr=5e-5, schedule="cosine", warmup_ratio=0.1, min_lr_ratio=0.1)
-    >>> [f"{learning_rate(c, s, 702):.4g}" for s in (0, 35, 71, 701)]
+    >>> [f"{learning_rate(c, step, 702):.4g}" for step in (0, 35, 71, 701)]
     ['0', '2.465e-05', '5e-05', '5e-06']
     """
     warmup = math.ceil(config.warmup_ratio * total)
@@ -33,17 +35,43 @@ def learning_rate(config: OptimConfig, step: int, total: int) -> float:
     return config.lr * (config.min_lr_ratio + (1 - config.min_lr_ratio) * shape)
 
 
-class MasterAdamW:
-    """AdamW whose parameters are float32 (or wider) copies of the model's; identical objects where
-    the model already is.
+PART = 1 << 26  # elements one call of the optimiser works on: its temporaries take 4 bytes each
 
-    bf16 weights round small updates away (at lr 1e-6 nearly all of them), so the sum is kept in the
-    masters and the model gets it rounded.
+
+def parts(parameters: Sequence[nn.Parameter], size: int = PART) -> Iterator[list[nn.Parameter]]:
+    """Consecutive parameters of `size` elements together, at least one.
+
+    AdamW works through one part after the other, so that what it needs besides its state stays
+    small; every element's arithmetic is the same however the parameters are parted.
+    """
+    part: list[nn.Parameter] = []
+    for parameter in parameters:
+        if part and sum(p.numel() for p in part) + parameter.numel() > size:
+            yield part
+            part = []
+        part.append(parameter)
+    if part:
+        yield part
+
+
+class MasterAdamW:
+    """AdamW on float32 (or wider) copies of the model's parameters.
+
+    bf16 weights round small updates away (at lr 1e-6 nearly all of them), so the sum is kept in
+    the masters and the model gets it rounded. Where the model is float32 already, masters and
+    parameters are the same objects.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], config: OptimConfig):
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        config: OptimConfig,
+        names: Mapping[nn.Parameter, str] | None = None,
+    ):
         self.config = config
+        self.names = names or {}
         self.model_parameters = [p for p in parameters if p.requires_grad]
+        self.taken = 0  # updates that were applied; skipped ones do not count
         narrow = torch.finfo(self.model_parameters[0].dtype).bits < 32
         self.masters = (
             [nn.Parameter(p.detach().float().clone()) for p in self.model_parameters]
@@ -51,7 +79,7 @@ class MasterAdamW:
             else self.model_parameters
         )
         self.adam = torch.optim.AdamW(
-            self.masters,
+            [{"params": part} for part in parts(self.masters)],
             lr=config.lr,
             betas=config.betas,
             eps=config.eps,
@@ -64,20 +92,26 @@ class MasterAdamW:
             p.grad = None
 
     def step(self, lr: float) -> tuple[float, bool]:
-        """One update from the gradients on the model's parameters. Returns (gradient norm, whether
-        the step was taken)."""
+        """One update from the gradients on the model's parameters.
+
+        Returns (gradient norm, whether the step was taken): a non-finite norm leaves everything as
+        it was. Raises `TrainingError` when a weight is not finite afterwards.
+        """
         for master, p in zip(self.masters, self.model_parameters, strict=True):
             if p.grad is None:
                 # a batch without signal still moves along the momentum, as if it had been run
                 p.grad = torch.zeros_like(p)
             if master is not p:
                 master.grad = p.grad.to(master.dtype)
+                p.grad = None  # the narrow one is not needed any more: 2 bytes a parameter
         norm = torch.nn.utils.clip_grad_norm_(self.masters, self.config.grad_clip)
         taken = bool(norm.isfinite())
         if taken:
             for group in self.adam.param_groups:
                 group["lr"] = lr
             self.adam.step()
+            self.taken += 1
+            self._check_weights()
             with torch.no_grad():
                 for master, p in zip(self.masters, self.model_parameters, strict=True):
                     if master is not p:
@@ -87,34 +121,100 @@ class MasterAdamW:
             master.grad = None
         return float(norm), taken
 
+    def _check_weights(self) -> None:
+        norms = torch.stack(torch._foreach_norm([m.detach() for m in self.masters]))
+        if bool(norms.isfinite().all()):
+            return
+        broken = [i for i, norm in enumerate(norms.tolist()) if not math.isfinite(norm)]
+        first = self.names.get(self.model_parameters[broken[0]], f"parameter {broken[0]}")
+        raise TrainingError(
+            f"`{first}` (one of {len(broken)} tensors) is not finite after update {self.taken}",
+            remedy=(
+                "lower optim.lr (train.accept_change=[optim.lr] goes on in this folder from its"
+                " last checkpoint)"
+            ),
+        )
+
     def save(self, file: Path) -> None:
+        """Write masters and moments, one tensor at a time in host memory."""
         tensors: dict[str, Tensor] = {}
         for i, master in enumerate(self.masters):
             state = self.adam.state.get(master)
             if state:
-                tensors |= {
-                    f"exp_avg.{i}": state["exp_avg"],
-                    f"exp_avg_sq.{i}": state["exp_avg_sq"],
-                    f"step.{i}": state["step"],
-                }
+                tensors |= {f"{key}.{i}": state[key] for key in STATE}
             if master is not self.model_parameters[i]:
                 tensors[f"master.{i}"] = master.detach()
-        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, file)
+        write_tensors(file, tensors)
 
-    def load(self, file: Path) -> None:
-        tensors = load_file(file)
+    def load(self, file: Path, taken: int) -> None:
+        """Read what `save` wrote. taken: updates that were applied when it did.
+
+        Raises `SageBenchError` when the file does not hold exactly the state of these parameters:
+        an Adam that starts again without a word would be another run.
+        """
+        with safe_open(file, "pt") as saved:
+            self._check_state(file, saved, taken > 0)
+            for i, master in enumerate(self.masters):
+                if taken:
+                    state = self.adam.state[master]
+                    state["exp_avg"] = saved.get_tensor(f"exp_avg.{i}").to(master)
+                    state["exp_avg_sq"] = saved.get_tensor(f"exp_avg_sq.{i}").to(master)
+                    state["step"] = saved.get_tensor(f"step.{i}")
+                if master is not self.model_parameters[i]:
+                    with torch.no_grad():
+                        master.copy_(saved.get_tensor(f"master.{i}"))
+        self.taken = taken
+
+    def _check_state(self, file: Path, saved: Any, begun: bool) -> None:
+        found = set(saved.keys())
+        wanted: dict[str, list[int]] = {}
         for i, master in enumerate(self.masters):
-            if f"exp_avg.{i}" in tensors:
-                if tensors[f"exp_avg.{i}"].shape != master.shape:
-                    raise SageBenchError(
-                        "optimiser state does not fit the model",
-                        where=str(file),
-                        remedy="resume with the model the run began with",
-                    )
-                state = self.adam.state[master]
-                state["exp_avg"] = tensors[f"exp_avg.{i}"].to(master)
-                state["exp_avg_sq"] = tensors[f"exp_avg_sq.{i}"].to(master)
-                state["step"] = tensors[f"step.{i}"]
-            with torch.no_grad():
-                if f"master.{i}" in tensors:
-                    master.copy_(tensors[f"master.{i}"])
+            shape = list(master.shape)
+            if begun:
+                wanted |= {f"exp_avg.{i}": shape, f"exp_avg_sq.{i}": shape, f"step.{i}": []}
+            if master is not self.model_parameters[i]:
+                wanted[f"master.{i}"] = shape
+        wrong = sorted(found ^ wanted.keys())
+        wrong += [k for k, v in wanted.items() if k in found and _shape(saved, k) != v]
+        if wrong:
+            raise SageBenchError(
+                f"optimiser state does not fit the model ({', '.join(wrong[:3])})",
+                where=str(file),
+                remedy="resume with the model the run began with, or from another checkpoint",
+            )
+
+
+STATE = ("exp_avg", "exp_avg_sq", "step")
+_DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+
+
+def _shape(saved: Any, key: str) -> list[int]:
+    return list(saved.get_slice(key).get_shape())
+
+
+def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file, copying one tensor at a time to the host.
+
+    `safetensors.torch.save_file` wants all of them there at once: with Adam's state and masters 12
+    bytes a parameter.
+    """
+    # wide types first, as safetensors itself orders them: every tensor lies aligned
+    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    header: dict[str, Any] = {}
+    end = 0
+    for name in names:
+        tensor = tensors[name]
+        begin, end = end, end + tensor.numel() * tensor.element_size()
+        header[name] = {
+            "dtype": _DTYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with file.open("wb") as out:
+        out.write(len(text).to_bytes(8, "little"))
+        out.write(text)
+        for name in names:
+            flat = tensors[name].detach().cpu().contiguous().reshape(-1)
+            out.write(flat.view(torch.uint8).numpy().data)

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 
-class GrowingLayer(DynamicLayer):
+class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no types here
     """transformers' dynamic layer with room to grow: `update` writes into a buffer and returns
     views of it.
 
@@ -19,8 +19,11 @@ class GrowingLayer(DynamicLayer):
 
     def __init__(self, keys: Tensor, values: Tensor, block: int = 64):
         super().__init__()
-        self.block, self.length = block, keys.shape[-2]
-        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+        self.block = block
+        self.length = keys.shape[-2]
+        self.dtype = keys.dtype
+        self.device = keys.device
+        self.is_initialized = True
         self._room = [self._with_room(keys), self._with_room(values)]
         self._show()
 

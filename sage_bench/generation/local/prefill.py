@@ -70,10 +70,13 @@ def prefill(policy: Policy, prompts: Sequence[TokenIds]) -> Prefill:
 def common_beginning(prompts: Sequence[TokenIds]) -> int:
     """Number of leading tokens all prompts share, leaving each at least one of its own.
 
-    >>> common_beginning([(1, 2, 3, 4), (1, 2, 9), (1, 2, 3)]), common_beginning([(1, 2), (1, 2, 3)])
-    (2, 1)
+    >>> common_beginning([(1, 2, 3, 4), (1, 2, 9), (1, 2, 3)])
+    2
+    >>> common_beginning([(1, 2), (1, 2, 3)])
+    1
     """
-    first, last = min(prompts), max(prompts)  # what the two extremes of the order share, all share
+    # what the two extremes of the order share, all share
+    first, last = min(prompts), max(prompts)
     most = min(map(len, prompts)) - 1
     return next((i for i in range(most) if first[i] != last[i]), most)
 

@@ -20,9 +20,8 @@ _GOLDEN, _MIX1, _MIX2 = (
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
-    return (x >> bits) & (
-        (1 << (64 - bits)) - 1
-    )  # torch shifts int64 arithmetically; we need the logical shift
+    # torch shifts int64 arithmetically; we need the logical shift
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def uniform(seeds: Tensor, index: int) -> Tensor:

@@ -1,57 +1,45 @@
-"""What every evaluation sampler is: render a chat, draw texts, say what decides them."""
+"""The one door for sampled text: what every sampler is, whoever asks.
+
+Rollouts, validation, evaluation, judges and teachers send `Sample`s and get `Completion`s. A
+sampler of your own is a class with `render`, `draw` and `fingerprint`; the rest has defaults:
+
+    @register_sampler("parrot")
+    class Parrot(Sampler):
+        def __init__(self, model: str, word: str = "ah"):
+            self.model, self.word = model, word
+
+        def render(self, messages):
+            return messages[-1]["content"]
+
+        def draw(self, samples):
+            for i, sample in enumerate(samples):
+                yield i, Completion(text=f"{self.word} {sample.prompt}")
+
+        def fingerprint(self):
+            return {"sampler": "parrot", "word": self.word}
+
+`sage-bench eval --sampler parrot --sampler-option word=oh` finds it by an entry point of the group
+`sage_bench.samplers`. To sample rollouts it must also give the tokens and their log-probabilities.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sage_bench.types import Sampling
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One sample to draw: the rendered prompt, how, its seed, and texts that end it. gold: only for
-    samplers with `wants_gold`."""
-
-    prompt: str
-    params: Sampling
-    seed: int
-    until: tuple[str, ...] = ()
-    gold: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """One drawn sample. finish: "stop" or "length" (truncated). Token counts are those of the
-    model's tokenizer."""
-
-    text: str
-    finish: str
-    prompt_tokens: int
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A sample that could not be drawn. The others go on; it stays missing in the store, and the
-    next run asks for it again."""
-
-    reason: str
+from sage_bench.types import Completion, Prompt, Sample, TokenIds
 
 
 class Sampler:
-    """Draws texts. A sampler of yours needs `render`, `draw` and `fingerprint`; the rest has
-    defaults.
+    """Draws completions.
 
     block: samples that must be drawn together to repeat bit for bit (numerics of a batch depend on
-    its shape); 1 where each
-    sample stands alone: then all missing samples are handed to `draw` at once, and each is stored
-    when it comes.
-    context: most tokens of prompt and completion together, None where it is not known here.
-    longer: what to type for a longer context, where there is such a thing.
-    wants_gold: gold answers are put into the asks (a fake; nothing that is measured may see them).
+    its shape); 1 where each sample stands alone: then all missing samples are handed to `draw` at
+    once, and each is stored when it comes. context: most tokens of prompt and completion together,
+    None where it is not known here. longer: what to type for a longer context, where there is such
+    a thing. wants_gold: gold answers are told to it by `know` (a fake; nothing that is measured may
+    see them).
     """
 
     block: int = 1
@@ -60,11 +48,12 @@ class Sampler:
     wants_gold: bool = False
 
     def render(self, messages: list[dict[str, str]]) -> str:
-        """The prompt of a chat, as `draw` will find it in `Ask.prompt`."""
+        """The prompt of a chat, as `draw` will find it in `Sample.prompt`."""
         raise NotImplementedError
 
-    def draw(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Text | Failed]]:
-        """(index, sample) as they finish, in any order."""
+    def draw(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Completion]]:
+        """(index, completion) as they finish, in any order. Every request is for one completion
+        and has its seed (`Sample.units`); a completion is a function of prompt, params and seed."""
         raise NotImplementedError
 
     def fingerprint(self) -> dict[str, Any]:
@@ -72,12 +61,43 @@ class Sampler:
         type."""
         raise NotImplementedError
 
-    def count(self, prompt: str) -> int | None:
+    def ids(self, prompt: Prompt) -> TokenIds | None:
+        """Token ids of a rendered prompt; None where only the server knows."""
+        return None if isinstance(prompt, str) else prompt
+
+    def count(self, prompt: Prompt) -> int | None:
         """Tokens of a rendered prompt; None where only the server knows."""
-        return None
+        ids = self.ids(prompt)
+        return None if ids is None else len(ids)
+
+    def text_of(self, completion: Completion) -> str:
+        """The completion as text, end tokens and other specials left out."""
+        return completion.text or ""
+
+    def know(self, key: tuple[str | int, ...], gold: str) -> None:
+        """The gold answer of the requests with this key, before `draw`; only where `wants_gold`."""
 
     def open(self, folder: Path) -> None:
         """Called with the run folder before anything is drawn: the place for logs."""
 
     def close(self) -> None:
         """Ends what the sampler started (processes, connections)."""
+
+    # ---- the same for all ------------------------------------------------------------------------
+    def complete(self, units: Sequence[Sample]) -> list[Completion]:
+        """One completion for each request, in order; what `draw` passed over has failed."""
+        out = [Completion(failed="the sampler gave no text")] * len(units)
+        for i, completion in self.draw(units):
+            out[i] = completion
+        return out
+
+    def answer(self, payloads: list[Sample]) -> list[list[Completion]]:
+        """The service that `Consult` asks: all requests of a round in one call. Seeds hang on key
+        and prompt, not on the batch."""
+        units = [sample.units(after=(_words(sample.prompt),)) for sample in payloads]
+        drawn = iter(self.complete([unit for own in units for unit in own]))
+        return [[next(drawn) for _ in own] for own in units]
+
+
+def _words(prompt: Prompt) -> str:
+    return prompt if isinstance(prompt, str) else " ".join(map(str, prompt))

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sage_bench.generation.registry import register_sampler
-from sage_bench.generation.samplers.base import Ask, Sampler, Text
+from sage_bench.generation.samplers.base import Sampler
+from sage_bench.types import Completion, Finish, Sample
 from sage_bench.utils.errors import UsageError
 from sage_bench.utils.seeds import derive_seed
 
@@ -35,8 +36,10 @@ def wrong_answer(gold: str, seed: int) -> str:
     """An answer of the gold's kind that is not it: another letter, another whole number, or a
     number no gold here is.
 
-    >>> wrong_answer("B", 1) in "ACD", wrong_answer("12", 1) != "12", wrong_answer(r"\\frac{1}{2}", 1)
-    (True, True, '1000003')
+    >>> wrong_answer("B", 1) in "ACD", wrong_answer("12", 1) != "12"
+    (True, True)
+    >>> wrong_answer(r"\\frac{1}{2}", 1)
+    '1000003'
     """
     gold = gold.strip().strip("$")
     if re.fullmatch(r"[A-Z]", gold):
@@ -53,6 +56,7 @@ class Fake(Sampler):
     wants_gold = True
 
     def __init__(self, model: str = "fake:0.5"):
+        self.golds: dict[tuple[str | int, ...], str] = {}
         word = model.removeprefix(PREFIX)
         try:
             self.accuracy = float(word)
@@ -68,23 +72,29 @@ class Fake(Sampler):
     def render(self, messages: list[dict[str, str]]) -> str:
         return json.dumps(messages, ensure_ascii=False)
 
-    def draw(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Text]]:
-        for i, ask in enumerate(asks):
-            yield i, self._one(ask)
+    def know(self, key: tuple[str | int, ...], gold: str) -> None:
+        self.golds[key] = gold
 
-    def _one(self, ask: Ask) -> Text:
-        work = "Let me think about it. " * (1 + derive_seed(ask.seed, "length") % 8)
-        kind = unit(ask.seed, "kind")
-        finish = "stop"
-        if unit(ask.seed, "right") < self.accuracy:
-            text = f"{work}So the answer is \\boxed{{{ask.gold}}}."
+    def draw(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Completion]]:
+        for i, sample in enumerate(samples):
+            yield i, self._one(sample)
+
+    def _one(self, sample: Sample) -> Completion:
+        seed = sample.seed or 0
+        gold = self.golds.get(sample.key, "")
+        work = "Let me think about it. " * (1 + derive_seed(seed, "length") % 8)
+        kind = unit(seed, "kind")
+        finish: Finish = "stop"
+        if unit(seed, "right") < self.accuracy:
+            text = f"{work}So the answer is \\boxed{{{gold}}}."
         elif kind < CUT:
             text, finish = f"{work}So the answer", "length"
         elif kind < CUT + SILENT:
             text = f"{work}I do not know."
         else:
-            text = f"{work}So the answer is \\boxed{{{wrong_answer(ask.gold, ask.seed)}}}."
-        return Text(text, finish, len(ask.prompt.split()), len(text.split()))
+            text = f"{work}So the answer is \\boxed{{{wrong_answer(gold, seed)}}}."
+        words = len(str(sample.prompt).split())
+        return Completion(text=text, finish=finish, prompt_tokens=words, counted=len(text.split()))
 
     def fingerprint(self) -> dict[str, Any]:
         return {"sampler": "fake", "accuracy": self.accuracy}

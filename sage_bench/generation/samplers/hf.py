@@ -1,25 +1,32 @@
-"""The local sampler: the one training uses, on transformers weights, on a CPU or one GPU."""
+"""Our own sampler: the one training uses, on transformers weights, on a CPU or one GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sage_bench.generation.local.policy import load_policy
-from sage_bench.generation.local.sampler import Draw
-from sage_bench.generation.local.sampler import Sampler as LocalSampler
+from sage_bench.generation.local.decode import Decoder
+from sage_bench.generation.local.policy import Policy, load_policy
+from sage_bench.generation.prompts import Renderer
 from sage_bench.generation.registry import register_sampler
-from sage_bench.generation.samplers.base import Ask, Sampler, Text
+from sage_bench.generation.samplers.base import Sampler
 from sage_bench.generation.templates import chat_renderer
-from sage_bench.generation.weights import hash_weights, short_sha
+from sage_bench.generation.weights import hash_tensors, hash_weights, short_sha
+from sage_bench.types import Completion, Prompt, Sample, TokenIds
 from sage_bench.utils.errors import UsageError
+
+WAVE_TOKENS = 1 << 18
 
 
 @register_sampler("local")  # its name before there were others
 @register_sampler("hf")
 class Hf(Sampler):
     """Our own sampler on a transformers model: every token is a pure function of seed and position.
-    `vllm` is for long completions of large models."""
+    `vllm` is for long completions of large models.
+
+    A request in token ids is answered in tokens alone, a request in text with the text as well.
+    """
 
     block = 128
 
@@ -30,56 +37,89 @@ class Hf(Sampler):
         dtype: str = "auto",
         device: str = "auto",
         revision: str | None = None,
-        wave_tokens: int = 1 << 18,
+        wave_tokens: int = WAVE_TOKENS,
         chat_template: str = "auto",
         template: Mapping[str, Any] | None = None,
     ):
-        self.path = model
-        self.policy = load_policy(model, dtype=dtype, device=device, revision=revision)
-        self.renderer = chat_renderer(self.policy.tokenizer, chat_template, template)
-        self.context = self.policy.context
-        self.sampler = LocalSampler(self.policy, wave_tokens=wave_tokens)
+        policy = load_policy(model, dtype=dtype, device=device, revision=revision)
+        renderer = chat_renderer(policy.tokenizer, chat_template, template)
+        self._take(policy, renderer, wave_tokens)
+
+    @classmethod
+    def of(cls, policy: Policy, *, wave_tokens: int = WAVE_TOKENS) -> Hf:
+        """The sampler of a policy that is in memory: an engine's, while it learns.
+
+        Where the context ends before `max_tokens`, its completions end there ("length"); a policy
+        from a folder refuses such a request.
+        """
+        sampler = cls.__new__(cls)
+        sampler._take(policy, Renderer(policy.tokenizer), wave_tokens, live=True)
+        return sampler
+
+    def _take(
+        self, policy: Policy, renderer: Renderer, wave_tokens: int, live: bool = False
+    ) -> None:
+        self.policy = policy
+        self.path = policy.path
+        self.renderer = renderer
+        self.live = live
+        self.context = policy.context
+        self.decoder = Decoder(policy, wave_tokens=wave_tokens)
 
     def render(self, messages: list[dict[str, str]]) -> str:
         return self.renderer.chat(messages)
 
-    def count(self, prompt: str) -> int:
-        return len(self.renderer.ids(prompt))
+    def ids(self, prompt: Prompt) -> TokenIds:
+        return self.renderer.ids(prompt) if isinstance(prompt, str) else prompt
 
-    def draw(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Text]]:
-        prompts = [self.renderer.ids(a.prompt) for a in asks]
-        for prompt, ask in zip(prompts, asks, strict=True):
-            if (
-                len(prompt) + ask.params.max_tokens > self.policy.context
-            ):  # never a silent cut; `StoreLM` says it earlier and names the question
+    def text_of(self, completion: Completion) -> str:
+        if completion.text is not None:
+            return completion.text
+        text: str = self.policy.tokenizer.decode(list(completion.tokens), skip_special_tokens=True)
+        return text
+
+    def draw(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Completion]]:
+        prompts = [self.ids(s.prompt) for s in samples]
+        if not self.live:
+            self._check_room(samples, prompts)
+        units = [replace(s, prompt=p) for s, p in zip(samples, prompts, strict=True)]
+        for i, completion in enumerate(self.decoder.draw(units)):
+            if isinstance(samples[i].prompt, str):
+                completion = self._with_text(completion, samples[i].params.stop, len(prompts[i]))
+            yield i, completion
+
+    def _check_room(self, samples: Sequence[Sample], prompts: Sequence[TokenIds]) -> None:
+        """Never a silent cut. Evaluation says it earlier and names the question."""
+        for sample, prompt in zip(samples, prompts, strict=True):
+            new = sample.params.max_tokens
+            if len(prompt) + new > self.policy.context:
                 raise UsageError(
-                    f"a prompt of {len(prompt)} tokens and {ask.params.max_tokens} new ones do not"
-                    f" fit the model's context of {self.policy.context}",
+                    f"a prompt of {len(prompt)} tokens and {new} new ones do not fit the model's"
+                    f" context of {self.policy.context}",
                     where=self.path,
                     remedy="lower --max-tokens",
                 )
-        completions = self.sampler.draw(
-            [Draw(p, a.params, a.seed) for p, a in zip(prompts, asks, strict=True)]
-        )
-        for i, (completion, ask) in enumerate(zip(completions, asks, strict=True)):
-            text, finish = (
-                self.policy.tokenizer.decode(list(completion.tokens), skip_special_tokens=True),
-                completion.finish,
-            )
-            cut = min((text.find(u) for u in ask.until if u in text), default=-1)
-            if cut >= 0:
-                text, finish = text[:cut], "stop"
-            yield i, Text(text, finish, len(prompts[i]), len(completion.tokens))
+
+    def _with_text(
+        self, completion: Completion, stop: Sequence[str], prompt_tokens: int
+    ) -> Completion:
+        text = self.text_of(completion)
+        cut = min((text.find(s) for s in stop if s in text), default=-1)
+        if cut < 0:
+            return replace(completion, text=text, prompt_tokens=prompt_tokens)
+        return replace(completion, text=text[:cut], finish="stop", prompt_tokens=prompt_tokens)
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the texts: weights, tokenizer, template, number type."""
-        tokenizer = self.policy.tokenizer
+        policy = self.policy
+        if self.live:
+            weights = hash_tensors(policy.model.state_dict())
+        else:
+            weights = hash_weights(policy.path, getattr(policy.model.config, "_commit_hash", None))
         return {
-            "weights": hash_weights(
-                self.path, getattr(self.policy.model.config, "_commit_hash", None)
-            ),
+            "weights": weights,
             "template": short_sha(self.renderer.template),
-            "vocabulary": short_sha(repr(sorted(tokenizer.get_vocab().items()))),
-            "dtype": str(self.policy.dtype),
+            "vocabulary": short_sha(repr(sorted(policy.tokenizer.get_vocab().items()))),
+            "dtype": str(policy.dtype),
             "template_options": self.renderer.template_options,
         }

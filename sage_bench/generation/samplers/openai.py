@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sage_bench.generation.endpoint import CHAT, PLAIN, Reply, endpoint
+from sage_bench.generation.endpoint import CHAT, PLAIN, Failure, endpoint
 from sage_bench.generation.model_folders import load_tokenizer
 from sage_bench.generation.registry import register_sampler
-from sage_bench.generation.samplers.base import Ask, Failed, Sampler, Text
+from sage_bench.generation.samplers.base import Sampler
 from sage_bench.generation.templates import chat_renderer
 from sage_bench.generation.weights import short_sha
+from sage_bench.types import Completion, Prompt, Sample, TokenIds
 from sage_bench.utils.errors import SageBenchError, UsageError
 
 REFUSED = {
@@ -21,7 +23,6 @@ REFUSED = {
     403: "access is denied",
     404: "the server knows no such model or address",
 }
-LENGTH = {"length", "max_tokens"}
 
 
 @register_sampler("openai")
@@ -52,16 +53,14 @@ class OpenAI(Sampler):
                 where="sampler openai",
                 remedy="give --sampler-option base_url=http://host:8000/v1",
             )
-        self.model, self.seed_bits, self.context = model, seed_bits, context
-        self.renderer = (
-            chat_renderer(load_tokenizer(tokenizer), chat_template) if tokenizer else None
-        )
-        options = {
-            "timeout": 1800.0,
-            "tries": 6,
-            "parallel": 64,
-            **options,
-        }  # a completion may take minutes, and a cluster wants work
+        self.model = model
+        self.seed_bits = seed_bits
+        self.context = context
+        self.renderer = None
+        if tokenizer:
+            self.renderer = chat_renderer(load_tokenizer(tokenizer), chat_template)
+        # a completion may take minutes, and a cluster wants work
+        options = {"timeout": 1800.0, "tries": 6, "parallel": 64, **options}
         self.endpoint = endpoint(
             {"patience": 2 * options["parallel"], **options},
             name="openai",
@@ -69,63 +68,68 @@ class OpenAI(Sampler):
         )
 
     def render(self, messages: list[dict[str, str]]) -> str:
-        return (
-            self.renderer.chat(messages)
-            if self.renderer
-            else json.dumps(messages, ensure_ascii=False)
-        )
+        if self.renderer:
+            return self.renderer.chat(messages)
+        return json.dumps(messages, ensure_ascii=False)
 
-    def count(self, prompt: str) -> int | None:
-        return len(self.renderer.ids(prompt)) if self.renderer else None
+    def ids(self, prompt: Prompt) -> TokenIds | None:
+        if isinstance(prompt, str):
+            return self.renderer.ids(prompt) if self.renderer else None
+        return prompt
 
     def open(self, folder: Path) -> None:
         self.endpoint.log_to(folder / "openai_calls.jsonl")
 
-    def payload(self, ask: Ask) -> dict[str, Any]:
+    def payload(self, sample: Sample) -> dict[str, Any]:
         """The body of one call."""
         body: dict[str, Any] = {
             "model": self.model,
-            "max_tokens": ask.params.max_tokens,
-            "temperature": ask.params.temperature,
-            "top_p": ask.params.top_p,
+            "max_tokens": sample.params.max_tokens,
+            "temperature": sample.params.temperature,
+            "top_p": sample.params.top_p,
         }
-        body |= (
-            {"prompt": ask.prompt, "add_special_tokens": False}
-            if self.renderer
-            else {"messages": json.loads(ask.prompt)}
-        )
-        if self.seed_bits:
-            body["seed"] = ask.seed % (1 << self.seed_bits)
-        if ask.until:
-            body["stop"] = list(ask.until)
+        if self.renderer:
+            prompt = sample.prompt
+            body["prompt"] = prompt if isinstance(prompt, str) else list(prompt)
+            body["add_special_tokens"] = False
+        else:
+            body["messages"] = chat_of(sample.prompt)
+        if self.seed_bits and sample.seed is not None:
+            body["seed"] = sample.seed % (1 << self.seed_bits)
+        if sample.params.stop:
+            body["stop"] = list(sample.params.stop)
         return body
 
-    def draw(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Text | Failed]]:
+    def draw(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Completion]]:
         failures = 0  # in a row: a server that answers nobody is told early, not after 20,000 calls
-        for i, reply in self.endpoint.stream([self.payload(a) for a in asks]):
-            if isinstance(reply, Reply):
+        for i, reply in self.endpoint.stream([self.payload(s) for s in samples]):
+            if isinstance(reply, Completion):
                 failures = 0
-                yield i, _text(reply)
+                yield i, with_thought(reply)
                 continue
-            failures, why = failures + 1, f"{reply.status} {reply.said}".strip()
-            if reply.code in REFUSED:
-                remedy = (
-                    "check base_url, --model and the environment variable"
-                    f" {self.endpoint.options.key_env}"
-                )
-                raise UsageError(
-                    f"{REFUSED[reply.code]} ({why})", where=self.endpoint.url, remedy=remedy
-                )
-            if failures >= self.endpoint.options.patience:
-                raise SageBenchError(
-                    f"{failures} calls in a row failed, the last with: {why}",
-                    where=self.endpoint.url,
-                    remedy=(
-                        "see openai_calls.jsonl in the run folder; run the same command again when"
-                        " the server is well"
-                    ),
-                )
-            yield i, Failed(why)
+            failures += 1
+            yield i, Completion(failed=self._failed(reply, failures))
+
+    def _failed(self, failure: Failure, in_a_row: int) -> str:
+        """Why one sample could not be drawn. Raises when no other will be drawn either."""
+        reason = f"{failure.status} {failure.explanation}".strip()
+        options = self.endpoint.options
+        if failure.code in REFUSED:
+            raise UsageError(
+                f"{REFUSED[failure.code]} ({reason})",
+                where=self.endpoint.url,
+                remedy=(f"check base_url, --model and the environment variable {options.key_env}"),
+            )
+        if in_a_row >= options.patience:
+            raise SageBenchError(
+                f"{in_a_row} calls in a row failed, the last with: {reason}",
+                where=self.endpoint.url,
+                remedy=(
+                    "see openai_calls.jsonl in the run folder; run the same command again when"
+                    " the server is well"
+                ),
+            )
+        return reason
 
     def fingerprint(self) -> dict[str, Any]:
         """The server's model by name: its weights cannot be seen from here. The address is not part
@@ -140,10 +144,30 @@ class OpenAI(Sampler):
         }
 
 
-def _text(reply: Reply) -> Text:
+def chat_of(prompt: Prompt) -> list[dict[str, str]]:
+    """The messages in a prompt that `OpenAI.render` made without a tokenizer."""
+    if not isinstance(prompt, str):
+        raise UsageError(
+            "a chat server takes messages, not token ids",
+            where="sampler openai",
+            remedy="give the sampler option tokenizer=FOLDER, so that `/completions` is called",
+        )
+    messages: list[dict[str, str]] = json.loads(prompt)
+    return messages
+
+
+def with_thought(reply: Completion) -> Completion:
     """Reasoning that a server keeps apart goes before the answer in think tags; an unfinished
-    thought stays unclosed, so that nobody takes it for an answer."""
-    text = reply.text or ""
-    if reply.thought:
-        text = f"<think>\n{reply.thought}" + ("" if reply.text is None else f"\n</think>\n\n{text}")
-    return Text(text, "length" if reply.finish in LENGTH else "stop", *reply.tokens)
+    thought stays unclosed, so that nobody takes it for an answer.
+
+    >>> with_thought(Completion(text="7", thought="3+4")).text
+    '<think>\\n3+4\\n</think>\\n\\n7'
+    >>> with_thought(Completion(thought="3+")).text
+    '<think>\\n3+'
+    """
+    if not reply.thought:
+        return replace(reply, text=reply.text or "")
+    thought = f"<think>\n{reply.thought}"
+    if reply.text is None:
+        return replace(reply, text=thought)
+    return replace(reply, text=f"{thought}\n</think>\n\n{reply.text}")

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from sage_bench.generation.model_folders import first_line, load_tokenizer, remedy
 from sage_bench.generation.registry import register_sampler
-from sage_bench.generation.samplers.base import Ask, Failed, Sampler, Text
+from sage_bench.generation.samplers.base import Sampler
 from sage_bench.generation.templates import chat_renderer
 from sage_bench.generation.weights import hash_weights, short_sha
 from sage_bench.generation.workers import Group, Pool
+from sage_bench.types import Completion, Prompt, Sample, TokenIds
 from sage_bench.utils.errors import ModelError, UsageError
 
 SEQUENCES = 256  # samples decoded together by one engine, unless told otherwise
@@ -68,7 +69,10 @@ class Vllm(Sampler):
                     " scripts/vllm_cpu_env.sh without one"
                 ),
             )
-        self.path, self.revision, self.pool, self.logs = model, revision, None, None
+        self.path = model
+        self.revision = revision
+        self.pool: Pool | None = None
+        self.logs: Path | None = None
         self.tokenizer = load_tokenizer(model, revision)
         self.renderer = chat_renderer(self.tokenizer, chat_template, template)
         config, self.stop_ids = read_config(model, revision, self.tokenizer)
@@ -80,14 +84,15 @@ class Vllm(Sampler):
         self.dtype = ("bfloat16" if gpus else "float32") if dtype == "auto" else dtype
         self.devices = split_gpus(gpus, tensor_parallel, workers)
         self.max_num_seqs = max_num_seqs
-        self.config = {
+        self.engine = {"max_num_seqs": max_num_seqs, **dict(engine or {})}
+        self.config: dict[str, Any] = {
             "model": model,
             "revision": revision,
             "dtype": self.dtype,
             "max_model_len": self.context,
             "tensor_parallel_size": tensor_parallel,
             "stop_token_ids": self.stop_ids,
-            "engine": {"max_num_seqs": max_num_seqs, **dict(engine or {})},
+            "engine": self.engine,
         }
         self.env = {
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -102,41 +107,47 @@ class Vllm(Sampler):
     def render(self, messages: list[dict[str, str]]) -> str:
         return self.renderer.chat(messages)
 
-    def count(self, prompt: str) -> int:
-        return len(self.renderer.ids(prompt))
+    def ids(self, prompt: Prompt) -> TokenIds:
+        return self.renderer.ids(prompt) if isinstance(prompt, str) else prompt
 
     def open(self, folder: Path) -> None:
         self.logs = folder / "logs"
 
-    def draw(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Text | Failed]]:
-        groups = group_by_question(asks, self.renderer.ids, limit=self.max_num_seqs)
+    def draw(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Completion]]:
+        groups = group_by_question(samples, self.ids, limit=self.max_num_seqs)
         lengths = {number: len(g["prompt"]) for g in groups for number, _ in g["asks"]}
         for message in self._pool().run(groups):
             number = message["id"]
             if "failed" in message:
-                yield number, Failed(message["failed"])
+                yield number, Completion(failed=message["failed"])
             else:
                 yield (
                     number,
-                    Text(message["text"], message["finish"], lengths[number], message["tokens"]),
+                    Completion(
+                        text=message["text"],
+                        finish=message["finish"],
+                        prompt_tokens=lengths[number],
+                        counted=message["tokens"],
+                    ),
                 )
 
     def _pool(self) -> Pool:
         if self.pool is None:
-            envs = [
-                {**self.env, **({"CUDA_VISIBLE_DEVICES": ",".join(d)} if d else {})}
-                for d in self.devices
-            ]
             logs = self.logs or Path(tempfile.mkdtemp(prefix="sage-bench-vllm-"))
             self.pool = Pool(
                 COMMAND,
-                [self.config] * len(envs),
-                envs,
+                [self.config] * len(self.devices),
+                [self._env_of(devices) for devices in self.devices],
                 logs=logs,
                 name="vllm",
                 window=2 * self.max_num_seqs,
             )
         return self.pool
+
+    def _env_of(self, devices: Sequence[str]) -> dict[str, str]:
+        if not devices:
+            return dict(self.env)
+        return {**self.env, "CUDA_VISIBLE_DEVICES": ",".join(devices)}
 
     def close(self) -> None:
         if self.pool:
@@ -156,32 +167,35 @@ class Vllm(Sampler):
             "max_model_len": self.context,
             "engine": {
                 k: v
-                for k, v in self.config["engine"].items()
+                for k, v in self.engine.items()
                 if k in {"quantization", "rope_scaling", "hf_overrides"}
             },
         }
 
 
-def group_by_question(asks: Sequence[Ask], ids: Any, *, limit: int) -> list[Group]:
+def group_by_question(
+    samples: Sequence[Sample], ids: Callable[[Prompt], Sequence[int]], *, limit: int
+) -> list[Group]:
     """Groups for the workers: samples of one prompt under the same sampling, at most `limit` in
     each, in the order they were asked."""
     groups: dict[tuple[Any, ...], list[Group]] = {}
     out: list[Group] = []
-    for i, ask in enumerate(asks):
-        same = groups.setdefault((ask.prompt, ask.params, ask.until), [])
+    for i, sample in enumerate(samples):
+        params = sample.params
+        same = groups.setdefault((sample.prompt, params), [])
         if not same or len(same[-1]["asks"]) >= limit:
             same.append(
                 {
-                    "prompt": same[0]["prompt"] if same else list(ids(ask.prompt)),
-                    "temperature": ask.params.temperature,
-                    "top_p": ask.params.top_p,
-                    "max_tokens": ask.params.max_tokens,
-                    "stop": list(ask.until),
+                    "prompt": same[0]["prompt"] if same else list(ids(sample.prompt)),
+                    "temperature": params.temperature,
+                    "top_p": params.top_p,
+                    "max_tokens": params.max_tokens,
+                    "stop": list(params.stop),
                     "asks": [],
                 }
             )
             out.append(same[-1])
-        same[-1]["asks"].append([i, ask.seed])
+        same[-1]["asks"].append([i, sample.seed])
     return out
 
 
@@ -223,7 +237,8 @@ def context_of(config: Any, max_model_len: int | None, overrides: Mapping[str, A
     decides.
 
     >>> from types import SimpleNamespace as Config
-    >>> context_of(Config(max_position_embeddings=4096), None, {}), context_of(Config(max_position_embeddings=4096), 8192, {"max_position_embeddings": 8192})
+    >>> own = Config(max_position_embeddings=4096)
+    >>> context_of(own, None, {}), context_of(own, 8192, {"max_position_embeddings": 8192})
     (4096, 8192)
     """
     own = overrides.get("max_position_embeddings", getattr(config, "max_position_embeddings", None))

@@ -1,0 +1,213 @@
+"""Decoding: prefill a prompt once, repeat its cache over the samples, draw token after token, drop
+rows as they finish."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from sage_bench.generation.local.cache import drop_rows, repeat_rows
+from sage_bench.generation.local.policy import Policy
+from sage_bench.generation.local.prefill import prefill
+from sage_bench.generation.local.rng import uniform
+from sage_bench.types import Completion, Sample, Sampling, TokenIds
+from sage_bench.utils.errors import SageBenchError
+
+STOP_WINDOW = 24  # last tokens of a completion in which a stop text is looked for
+# rows are dropped when this share of the wave has finished: compacting costs a copy of the cache
+DROP_AT = 0.25
+
+
+def choose(logits: Tensor, temperature: float, top_p: float, u: Tensor) -> tuple[Tensor, Tensor]:
+    """Pick one token a row by inverting the distribution function at u.
+
+    logits: (R, V) float32; u: (R,) in [0, 1). Returns (tokens (R,), log-probability (R,) at this
+    temperature, before top-p). Temperature 0 is the argmax, its log-probability taken at
+    temperature 1.
+
+    >>> logits = torch.tensor([[0.0, 0.0, -30.0]])
+    >>> [choose(logits, 1.0, 1.0, torch.tensor([u]))[0].item() for u in (0.4, 0.6)]
+    [0, 1]
+    """
+    logp = (logits / temperature if temperature > 0 else logits).log_softmax(-1)
+    if temperature == 0:
+        tokens = logp.argmax(-1)
+    else:
+        p, order = logp.exp(), None
+        if top_p < 1:
+            # keep the smallest head whose mass reaches top_p
+            p, order = p.sort(-1, descending=True)
+            p = p.masked_fill(p.cumsum(-1) - p >= top_p, 0.0)
+        cdf = p.double().cumsum(-1)
+        at = (u.to(cdf.device) * cdf[:, -1])[:, None]
+        tokens = torch.searchsorted(cdf, at, right=True).clamp(max=p.shape[-1] - 1)
+        tokens = (tokens if order is None else order.gather(-1, tokens))[:, 0]
+    return tokens, logp.gather(-1, tokens[:, None])[:, 0]
+
+
+class Decoder:
+    """Draws completions from a policy. wave_tokens bounds rows x (prompt + max_tokens) of what is
+    decoded together."""
+
+    def __init__(self, policy: Policy, *, wave_tokens: int = 1 << 18):
+        self.policy = policy
+        self.wave_tokens = wave_tokens
+        self.eos = torch.tensor(sorted(policy.eos_ids), device=policy.device)
+
+    def draw(self, samples: Sequence[Sample]) -> list[Completion]:
+        """One completion for each request, in order. The requests are for one completion each, in
+        token ids, with their seed (`Sample.units`).
+
+        Waves are cut from them in a fixed way, so that the same call repeats bit for bit.
+        """
+        out: list[Completion] = [Completion(failed="not drawn")] * len(samples)
+        for wave in self.waves(samples):
+            decoded = Wave(self.policy, self.eos, [samples[i] for i in wave]).decode()
+            for i, completion in zip(wave, decoded, strict=True):
+                out[i] = completion
+        return out
+
+    def waves(self, samples: Sequence[Sample]) -> Iterator[list[int]]:
+        """Indices of requests decoded together: same sampling parameters, prompts of similar
+        length, bounded size."""
+        order = sorted(
+            range(len(samples)),
+            key=lambda i: (_params(samples[i].params), len(samples[i].prompt), samples[i].prompt),
+        )
+        wave: list[int] = []
+        for i in order:
+            size = len(samples[i].prompt) + samples[i].params.max_tokens
+            full = (len(wave) + 1) * size > self.wave_tokens
+            if wave and (full or samples[i].params != samples[wave[0]].params):
+                yield wave
+                wave = []
+            wave.append(i)
+        if wave:
+            yield wave
+
+
+class Wave:
+    """Requests that are decoded together. A row is one completion; `alive` are the rows that still
+    lie in the cache, `ended` says which of them have finished."""
+
+    def __init__(self, policy: Policy, eos: Tensor, samples: Sequence[Sample]):
+        self.policy = policy
+        self.eos = eos
+        self.params = samples[0].params
+        self.prompts = [_ids(s) for s in samples]
+        self.limit = self._limit()
+        rows, device = len(samples), policy.device
+        self.position = torch.zeros(rows, 1, dtype=torch.long, device=device)
+        self.seeds = torch.tensor([s.seed for s in samples], device=device)
+        self.tokens = torch.zeros(rows, self.limit, dtype=torch.long, device=device)
+        self.logps = torch.zeros(rows, self.limit, device=device)
+        self.length = torch.full((rows,), self.limit, device=device)
+        self.stopped = torch.zeros(rows, dtype=torch.bool, device=device)
+        self.alive = torch.arange(rows, device=device)
+        self.ended = torch.zeros(rows, dtype=torch.bool, device=device)
+
+    def _limit(self) -> int:
+        longest = max(map(len, self.prompts))
+        limit = min(self.params.max_tokens, self.policy.context - longest)
+        if limit < 1:
+            raise SageBenchError(
+                f"a prompt of {longest} tokens leaves no room in the model's context of"
+                f" {self.policy.context}",
+                remedy="lower `limits.max_prompt_tokens`",
+            )
+        return limit
+
+    @torch.inference_mode()
+    def decode(self) -> list[Completion]:
+        policy, params = self.policy, self.params
+        logits = self._prefill()
+        for t in range(self.limit):
+            u = uniform(self.seeds[self.alive], t)
+            token, logp = choose(logits, params.temperature, params.top_p, u)
+            self._keep(token, logp, t)
+            finished = int(self.ended.sum())
+            if finished == len(self.alive) or t + 1 == self.limit:
+                break
+            if finished >= DROP_AT * len(self.alive):
+                token = self._drop_finished(token)
+            self.position = self.position + 1
+            hidden = policy.hidden(
+                token[:, None],
+                attention_mask=self.mask[..., : self.width + t + 1],
+                position_ids=self.position,
+                cache=self.cache,
+            )
+            logits = policy.logits(hidden[:, -1])
+        return self._completions()
+
+    def _prefill(self) -> Tensor:
+        """Logits of the first token, (R, V); sets cache, mask and positions."""
+        policy = self.policy
+        start = prefill(policy, self.prompts)
+        logits = policy.logits(start.last[:, -1])[start.rows]
+        self.cache = repeat_rows(start.cache, start.rows)
+        self.width = start.mask.shape[1]
+        room = start.mask.new_ones(len(self.prompts), self.limit)
+        mask = torch.cat([start.mask[start.rows], room], 1)
+        if policy.dense_masks:
+            # an additive mask, sliced at every token, is half the time of one derived anew
+            additive = torch.zeros(mask.shape, dtype=policy.dtype, device=mask.device)
+            additive = additive.masked_fill(mask == 0, torch.finfo(policy.dtype).min)
+            mask = additive[:, None, None]
+        self.mask = mask
+        self.position = start.after[start.rows] - 1
+        return logits
+
+    def _keep(self, token: Tensor, logp: Tensor, t: int) -> None:
+        """Write down token number t of every row that runs, and who ends with it."""
+        running = self.alive[~self.ended]
+        self.tokens[running, t] = token[~self.ended]
+        self.logps[running, t] = logp[~self.ended].to(self.logps.dtype)
+        now = torch.isin(token, self.eos) & ~self.ended
+        if self.params.stop:
+            recent = self.tokens[self.alive, max(0, t + 1 - STOP_WINDOW) : t + 1]
+            now |= self._wrote_a_stop(recent) & ~self.ended
+        self.length[self.alive[now]] = t + 1
+        self.stopped[self.alive[now]] = True
+        self.ended = self.ended | now
+
+    def _wrote_a_stop(self, recent: Tensor) -> Tensor:
+        """Which rows have just written one of the stop texts. recent: (R, W) their last tokens."""
+        texts = self.policy.tokenizer.batch_decode(recent.tolist())
+        stop = self.params.stop
+        return torch.tensor([any(s in text for s in stop) for text in texts], device=recent.device)
+
+    def _drop_finished(self, token: Tensor) -> Tensor:
+        """Take finished rows out of the cache; the tokens (R,) of those that stay."""
+        keep = (~self.ended).nonzero()[:, 0]
+        drop_rows(self.cache, keep)
+        self.alive = self.alive[keep]
+        self.position = self.position[keep]
+        self.mask = self.mask[keep]
+        self.ended = self.ended[keep]
+        return token[keep]
+
+    def _completions(self) -> list[Completion]:
+        rows: Iterable[tuple[Tensor, Tensor, int, bool]] = zip(
+            self.tokens.cpu(),
+            self.logps.cpu(),
+            self.length.tolist(),
+            self.stopped.tolist(),
+            strict=True,
+        )
+        return [
+            Completion(tuple(ids[:n].tolist()), logp[:n].clone(), "stop" if stop else "length")
+            for ids, logp, n, stop in rows
+        ]
+
+
+def _ids(sample: Sample) -> TokenIds:
+    if isinstance(sample.prompt, str):
+        raise TypeError("the decoder takes token ids; a sampler turns texts into them")
+    return sample.prompt
+
+
+def _params(p: Sampling) -> tuple[float, float, int, tuple[str, ...]]:
+    return (p.temperature, p.top_p, p.max_tokens, p.stop)

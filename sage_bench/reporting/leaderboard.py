@@ -1,0 +1,141 @@
+"""The leaderboard: one row per run, metric and benchmark, with how it was asked and graded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from numpy.typing import NDArray
+
+from sage_bench.reporting.metrics import Metric, powers
+from sage_bench.reporting.runs import EvalRun
+from sage_bench.statistics import macro, macro_interval, mean_se, sampling_se, share_interval
+
+LEADERBOARD = [
+    "model",
+    "method",
+    "train_seed",
+    "step",
+    "select_rule",
+    "task",
+    "n_questions",
+    "n_samples",
+    "metric",
+    "value",
+    "se_question",
+    "se_seed",
+    "ci_lo",
+    "ci_hi",
+    "tokens_mean",
+    "trunc_pct",
+    "noans_pct",
+    "timeouts",
+    "grader",
+    "prompt_id",
+    "temp",
+    "top_p",
+    "max_tokens",
+    "data_rev",
+    "fingerprint",
+    "status",
+    "limited",
+]
+
+
+def leaderboard(
+    runs: Sequence[EvalRun], select_rule: str = "fixed step", *, passes: bool = False
+) -> pd.DataFrame:
+    """Tidy: one row per run, metric and benchmark; the macro average is task `avg`. In percent.
+
+    passes: pass@2, pass@4, ... up to the samples there are, beside avg@n; a benchmark with fewer
+    than k samples has no row of pass@k, and without it there is no average.
+    """
+    rows = []
+    for run in runs:
+        metrics = [Metric()]
+        if passes:
+            most = max(r.samples for r in run.tasks.values())
+            metrics += [Metric("pass", k) for k in powers(most)]
+        for metric in metrics:
+            rows += _run_rows(run, metric, select_rule)
+    return pd.DataFrame(rows, columns=LEADERBOARD)
+
+
+def _run_rows(run: EvalRun, metric: Metric, select_rule: str) -> list[dict[str, Any]]:
+    common = {
+        "model": run.model,
+        "method": run.method,
+        "train_seed": run.label.get("train_seed"),
+        "step": run.label.get("step"),
+        "select_rule": select_rule,
+        "metric": metric.name,
+        "fingerprint": run.folder.name,
+        "limited": run.limited or None,
+    }
+    scores = {t: s for t, s in metric.scores(run).items() if not pd.isna(s).any()}
+    rows = [common | _task_columns(run, t, metric, values) for t, values in scores.items()]
+    if len(scores) == len(run.tasks):
+        rows.append(common | _average_columns(run, scores))
+    return rows
+
+
+def _task_columns(run: EvalRun, task: str, metric: Metric, values: NDArray[Any]) -> dict[str, Any]:
+    result = run.tasks[task]
+    sampling = run.manifest["sampling"][task]
+    graders = run.manifest.get("graders", {})
+    mean, se = mean_se(values)
+    low, high = share_interval(mean, se, len(values))
+    noise = 100 * sampling_se(result.means, result.samples) if metric.kind == "avg" else None
+    return {
+        "task": task,
+        "grader": graders.get(task, run.manifest["grader"]),
+        "n_questions": len(values),
+        "n_samples": result.samples,
+        "value": 100 * mean,
+        "se_question": 100 * se,
+        "se_seed": noise,
+        "ci_lo": 100 * low,
+        "ci_hi": 100 * high,
+        "tokens_mean": result.tokens,
+        "trunc_pct": 100 * result.truncated,
+        "noans_pct": 100 * result.no_answer,
+        "timeouts": result.timeouts,
+        "prompt_id": sampling["prompt_id"],
+        "temp": sampling["temperature"],
+        "top_p": sampling["top_p"],
+        "max_tokens": sampling["max_gen_toks"],
+        "data_rev": sampling["data_rev"],
+        "status": watermarked(run, task),
+    }
+
+
+def _average_columns(run: EvalRun, scores: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    average, se = macro(scores)
+    low, high = macro_interval(scores)
+    marks = [watermarked(run, t) for t in run.tasks]
+    first_mark = next((m for m in marks if m != "ok"), "ok")
+    return {
+        "task": "avg",
+        "grader": run.manifest["grader"],
+        "n_questions": sum(map(len, scores.values())),
+        "n_samples": None,
+        "value": 100 * average,
+        "se_question": 100 * se,
+        "ci_lo": 100 * low,
+        "ci_hi": 100 * high,
+        "status": first_mark.partition(" ")[0],  # "partial", without the counts of one task
+    }
+
+
+def watermarked(run: EvalRun, task: str) -> str:
+    """The status of a task's numbers; LIMITED where not all questions were asked."""
+    status = run.tasks[task].status
+    if status != "ok":
+        return status
+    report = (run.manifest.get("golds") or {}).get(task, {})
+    if run.manifest.get("limit"):
+        return f"LIMITED first {run.manifest['limit']}"
+    if report.get("partial"):
+        return f"LIMITED {report['found']} of {min(report['expected'])}"
+    return status

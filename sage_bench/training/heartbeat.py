@@ -1,0 +1,146 @@
+"""Signs of life: what a run is doing, for `sage-bench status`, and limits on how long it may.
+
+A method's generator, a grader or a judge may hang. `status.json` says what was begun last, so its
+age tells a hang from long work; `train.max_rounds` and `train.stall_minutes` end it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from sage_bench.data.schema import TrainStatus
+from sage_bench.engines.base import Engine, Stats
+from sage_bench.grading.verdict import Grader, Verdict
+from sage_bench.methods.hooks import UpdateHooks
+from sage_bench.methods.objective import Objective
+from sage_bench.types import Answer, Request, Row, Sample
+from sage_bench.utils.errors import TrainingError
+
+
+class Heartbeat:
+    """Writes status.json at every sign of life, and stops a run that gives none.
+
+    steps: planned. stall_minutes: how long Python code of ours or of a plugin may run between two
+    signs (None: for ever); the engine's own work has no limit, since only its size decides. The
+    limit needs the main thread's alarm; elsewhere there is none.
+    """
+
+    def __init__(self, folder: Path, steps: int, stall_minutes: float | None = None):
+        self.file = folder / "status.json"
+        self.status = TrainStatus(state="running", step=0, steps=steps)
+        main = threading.current_thread() is threading.main_thread()
+        self.limit = stall_minutes * 60 if stall_minutes and main else 0.0
+        self._before: Any = None
+
+    def __enter__(self) -> Heartbeat:
+        if self.limit:
+            self._before = signal.signal(signal.SIGALRM, self._stalled)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.limit:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._before)
+
+    def beat(self, activity: str, *, limited: bool = True, **values: Any) -> None:
+        """Say what begins now. values: fields of `TrainStatus` that changed."""
+        now = {"activity": activity, "pid": os.getpid(), "time": time.time()}
+        self.status = self.status.model_copy(update={**now, **values})
+        self.status.write(self.file)
+        if self.limit:
+            signal.setitimer(signal.ITIMER_REAL, self.limit if limited else 0)
+
+    def end(self, state: str, **values: Any) -> None:
+        """The last word: done, interrupted or failed."""
+        if self.limit:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        ended = {"state": state, "pid": None, "activity": None, "time": time.time()}
+        self.status = self.status.model_copy(update={**ended, **values})
+        self.status.write(self.file)
+
+    def _stalled(self, number: int, frame: FrameType | None) -> None:
+        where = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else None
+        raise TrainingError(
+            f"no sign of life for {self.limit / 60:g} minutes while {self.status.activity}",
+            where=where,
+            remedy=(
+                "mend what hangs there, or raise train.stall_minutes; the same command goes on from"
+                " the last checkpoint"
+            ),
+        )
+
+
+class WatchedEngine:
+    """An engine that tells the heartbeat what it is asked, and counts the rounds of a batch."""
+
+    def __init__(self, engine: Engine, heart: Heartbeat, max_rounds: int):
+        self.engine = engine
+        self.heart = heart
+        self.max_rounds = max_rounds
+        self.rounds = 0
+        self.capabilities = engine.capabilities
+
+    @contextmanager
+    def batch(self) -> Iterator[WatchedEngine]:
+        """The rounds of one batch of problems."""
+        self.rounds = 0
+        yield self
+        self.rounds = 0
+
+    def run(self, asks: list[Request]) -> list[Answer]:
+        self.rounds += 1
+        kinds = Counter(type(ask).__name__ for ask in asks)
+        what = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "no request to the engine"
+        problems = len({ask.key[1] for ask in asks if isinstance(ask, Sample) and ask.key})
+        if self.rounds > self.max_rounds:
+            raise TrainingError(
+                f"a problem is not done after {self.max_rounds} rounds of requests ({what})",
+                where="the method's `roll`",
+                remedy="end its generator, or raise train.max_rounds",
+            )
+        of = f" of {problems} problems" if problems else ""
+        self.heart.beat(f"round {self.rounds}: {what}{of}", limited=False)
+        answers = self.engine.run(asks)
+        self.heart.beat(f"round {self.rounds}: {what}{of} answered, the method goes on")
+        return answers
+
+    def any(self, flag: bool) -> bool:
+        return self.engine.any(flag)
+
+    def update(self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks) -> Stats:
+        self.heart.beat(f"updating the weights with {len(rows)} rows", limited=False)
+        return self.engine.update(rows, objective, hooks)
+
+    def save(self, folder: Path) -> None:
+        self.engine.save(folder)
+
+    def load(self, folder: Path) -> None:
+        self.engine.load(folder)
+
+    def describe(self) -> dict[str, Any]:
+        return self.engine.describe()
+
+
+class WatchedGrader:
+    """A grader that tells the heartbeat what it is given."""
+
+    def __init__(self, grader: Grader, heart: Heartbeat):
+        self.grader = grader
+        self.heart = heart
+        self.version = grader.version
+
+    def gold_error(self, gold: str) -> str | None:
+        return self.grader.gold_error(gold)
+
+    def grade(self, gold: str, texts: Sequence[str]) -> list[Verdict]:
+        self.heart.beat(f"grading {len(texts)} answers against {gold[:60]!r}")
+        return self.grader.grade(gold, texts)
