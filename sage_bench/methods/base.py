@@ -98,7 +98,7 @@ class Context:
 
     renderer: Renderer
     grader: Grader
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     hint_max_tokens: int = 1024
     max_prompt_tokens: int = 2048
     step: int = 0
