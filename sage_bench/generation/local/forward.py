@@ -96,7 +96,7 @@ def log_probs(
     if len(target) <= chunk:
         return _score(policy, hidden, target, temperature, entropy_gradient)
     parts = []
-    for h, t in zip(hidden.split(chunk), target.split(chunk), strict=True):
+    for h, t in zip(torch.split(hidden, chunk), torch.split(target, chunk), strict=True):
         if torch.is_grad_enabled():
             parts.append(
                 checkpoint(_score, policy, h, t, temperature, entropy_gradient, use_reentrant=False)
@@ -113,7 +113,9 @@ def kl_divergence(policy: Policy, other: Policy, pairs: Sequence[Pair]) -> Tenso
     states = [hidden_states(p, pairs) for p in (policy, other)]
     chunk = max(1, HEAD_LOGITS // policy.model.config.get_text_config().vocab_size)
     parts = []
-    for ours, theirs in zip(states[0].split(chunk), states[1].split(chunk), strict=True):
+    for ours, theirs in zip(
+        torch.split(states[0], chunk), torch.split(states[1], chunk), strict=True
+    ):
         logp, logq = policy.logits(ours).log_softmax(-1), other.logits(theirs).log_softmax(-1)
         parts.append((logp.exp() * (logp - logq)).sum(-1))
     return torch.cat(parts)
