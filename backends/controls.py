@@ -1,10 +1,8 @@
-"""Controls that reviewers ask for: is it the reward, the compute, the sampling or the
-normalisation?"""
+"""Controls: is it the reward, the compute, the sampling or the normalisation?"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -63,11 +61,9 @@ class GRPOMore(GRPO):
                 where=f"method.like: {self.cfg.like}",
                 remedy="give the --out of a finished run",
             )
-        return sum(
-            r["rollouts"]
-            for r in read_jsonl(ledger)
-            if self.cfg.like_steps is None or r["step"] < self.cfg.like_steps
-        )
+        last = self.cfg.like_steps
+        rows = [r for r in read_jsonl(ledger) if last is None or r["step"] < last]
+        return sum(int(row["rollouts"]) for row in rows)
 
 
 class DAPOConfig(GRPOConfig):
@@ -86,19 +82,19 @@ class DAPO(GRPO):
         "arXiv 2503.14476 (dynamic sampling, clip-higher, token-mean loss; without overlong reward"
         " shaping)"
     )
-    notes = (
+    notes = [
         (
             "The paper samples until the batch is full; here `refills` bounds the cost, and a batch"
             " may stay smaller."
         ),
-    )
+    ]
 
     def keep(self, group: Group) -> bool:
         return bool(group.rewards.max() != group.rewards.min())
 
     @property
     def refills(self) -> int:
-        return self.cfg.refills
+        return int(self.cfg.refills)
 
 
 class DrGRPOConfig(GRPOConfig):
@@ -112,5 +108,5 @@ class DrGRPO(GRPO):
 
     Config = DrGRPOConfig
     source = "arXiv 2503.20783"
-    notes = ("The constant is `objective.constant_length`, the longest completion unless set.",)
-    objective: dict[str, Any] = {"aggregation": "constant"}
+    notes = ["The constant is `objective.constant_length`, the longest completion unless set."]
+    objective = {"aggregation": "constant"}

@@ -43,7 +43,7 @@ class GRPO(Method):
 
     Config = GRPOConfig
     source = "arXiv 2402.03300; settings of SAGE (arXiv 2602.03143 eq. 2; BaohaoLiao/SAGE @8722c1a)"
-    notes = (
+    notes = [
         (
             "GRPO's paper averages over the tokens of a completion first and has a KL term; here,"
             " as in SAGE, every token of an update counts the same, the upper clip is 0.28 and no"
@@ -55,7 +55,7 @@ class GRPO(Method):
             " second slightly off-policy, where the paper says on-policy"
             " (`train.updates_per_step`)."
         ),
-    )
+    ]
 
     def attempt(
         self,

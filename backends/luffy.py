@@ -36,15 +36,15 @@ class LUFFY(GRPO):
         "arXiv 2504.14945 (NeurIPS 2025) eqs. 4-6 and appendix E.1 (no clip); ElliottYan/LUFFY"
         " @01f4ae0"
     )
-    columns = (
+    columns = [
         Column(
             "trace",
             "a teacher's full response",
             named_by="trace_column",
             without="a problem without one gets G rollouts",
         ),
-    )
-    notes = (
+    ]
+    notes = [
         (
             "Eqs. 4-6 divide by the standard deviation and by all tokens, and clip the rollouts'"
             " ratio; experiments (appendix E.1) and code do neither and divide by a constant"
@@ -59,7 +59,7 @@ class LUFFY(GRPO):
             "The code gives no reward to a response without `</think>`; here the verifier alone"
             " decides."
         ),
-    )
+    ]
     # no clip, a constant normaliser; the released entropy weight .001 adds up over micro-batches
     # against 64 x the policy term: about 1e-4 in our means
     objective = {"clip": False, "dual_clip": None, "aggregation": "constant", "entropy_coef": 1e-4}

@@ -69,13 +69,13 @@ class ScafGRPO(GRPO):
 
     Config = ScafConfig
     source = "arXiv 2510.19807 (ICLR 2026); JIA-Lab-research/Scaf-GRPO @ac9f99e"
-    columns = (
+    columns = [
         Column(
             ("knowledge", "planning", "solution_parts"),
             "lists of hint items, in order (by DeepSeek-R1 in the authors' data)",
         ),
-    )
-    notes = (
+    ]
+    notes = [
         (
             "The code has no monitor for the plateau of unsolved prompts (paper, section 3.2); its"
             " `replace_num=2` is not offered. SAGE's row for this method most likely is"
@@ -85,7 +85,7 @@ class ScafGRPO(GRPO):
             "Paper and code clip at 0.2 on both sides; here the objective is that of the comparison"
             " (`objective.clip_high=0.2` is theirs)."
         ),
-    )
+    ]
     uses_progress = True
 
     def roll(self, problem: Problem) -> Program:
@@ -95,12 +95,7 @@ class ScafGRPO(GRPO):
         hints = self.ladder(problem)
         if not hints:
             self.ctx.record(problem, "no_scaffold")
-        wave = {
-            "sequential": lambda level: level,
-            "wave": lambda level: (level - 1) // self.cfg.levels,
-            "parallel": lambda level: 0,
-        }[self.cfg.search]
-        for _, part in groupby(hints, lambda entry: wave(entry[0])):
+        for _, part in groupby(hints, lambda entry: self.wave(entry[0])):
             tried = yield from together(
                 [self.attempt(problem, level, hint, n=1) for level, hint in part]
             )
@@ -109,13 +104,18 @@ class ScafGRPO(GRPO):
                 return self.replaced(group, found)
         return group
 
+    def wave(self, level: int) -> int:
+        """Which hints are tried together: those whose levels share this number."""
+        if self.cfg.search == "sequential":
+            return level
+        return (level - 1) // int(self.cfg.levels) if self.cfg.search == "wave" else 0
+
     def exempt(self) -> bool:
         cfg, ctx = self.cfg, self.ctx
-        return ctx.step < (
-            cfg.exempt_steps
-            if cfg.exempt_steps is not None
-            else floor(cfg.exempt_share * ctx.steps + 1e-9)
-        )
+        steps = cfg.exempt_steps
+        if steps is None:
+            steps = floor(cfg.exempt_share * ctx.steps + 1e-9)
+        return bool(ctx.step < steps)
 
     def ladder(self, problem: Problem) -> list[tuple[int, str]]:
         """(level 1..12 or 1..8, hint text) from the columns `knowledge`, `planning`,
@@ -147,9 +147,7 @@ class ScafGRPO(GRPO):
         group.prompts = [group.prompt] * len(group.completions)
         if self.cfg.train_prompt == "hinted":
             group.prompts[i] = found.prompt
-        group.level, group.notes["hint"], group.notes["replaced"] = (
-            found.level,
-            found.notes["hint"],
-            i,
-        )
+        group.level = found.level
+        group.notes["hint"] = found.notes["hint"]
+        group.notes["replaced"] = i
         return group

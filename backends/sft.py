@@ -32,7 +32,7 @@ class SFT(Method):
     source = (
         "SAGE appendix C.3 (OpenRLHF defaults: token-mean negative log-likelihood of the response)"
     )
-    columns = (
+    columns = [
         Column(
             "solution",
             "what is imitated",
@@ -47,13 +47,13 @@ class SFT(Method):
             without="a problem without it is passed over",
             required=True,
         ),
-    )
-    notes = (
+    ]
+    notes = [
         (
             "SAGE's paper names OpenRLHF, its code LUFFY's trainer; the schedule is not stated. The"
             " presets take OpenRLHF's defaults and DeepSeek-R1 traces."
         ),
-    )
+    ]
 
     def roll(self, problem: Problem) -> Program:
         prompt = self.ctx.prompt(problem)

@@ -1,5 +1,4 @@
-"""What a step of each method costs relative to GRPO with the same number of prompts, in
-CPU-seconds, side by side in one run.
+"""What a step of each method costs relative to GRPO, in CPU-seconds, side by side in one run.
 
 The policy is one in the middle of its training (`--warm` steps of SAGE from a tiny policy, then
 frozen), the prompts are training prompts of which a third failed in 32 samples (the others were
@@ -18,6 +17,7 @@ import json
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -25,12 +25,13 @@ from typing import Any
 
 from sage_bench.cli.common import quiet_libraries
 
+# the libraries read the environment when they are imported, so this stands before them
 quiet_libraries()
 
-from sage_bench.api.settings import training_config
-from sage_bench.methods.driver import collect
-from sage_bench.training import loop, setup
-from sage_bench.types import Problem
+from sage_bench.api.settings import training_config  # noqa: E402
+from sage_bench.methods.driver import collect  # noqa: E402
+from sage_bench.training import loop, setup  # noqa: E402
+from sage_bench.types import Problem  # noqa: E402
 
 VARIANTS: dict[str, tuple[str, list[str]]] = {
     "grpo": ("grpo", []),
@@ -52,8 +53,11 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
 
 @dataclass
 class Cost:
-    """CPU-seconds of rolling out (with hints, judging, probing) and of the update, completions and
-    trained tokens, one number a step."""
+    """What the steps of one method cost, one number a step.
+
+    roll, update: CPU-seconds, of rolling out with hints, judging and probing in it. rollouts:
+    completions. trained: tokens with an advantage.
+    """
 
     run: loop.Run
     roll: list[float] = field(default_factory=list)
@@ -64,7 +68,8 @@ class Cost:
     def step(self, number: int) -> float:
         """Runs one step; returns the share of prompts whose first group failed."""
         run = self.run
-        run.context.step, run.context.progress = number, 0.5
+        run.context.step = number
+        run.context.progress = 0.5
         run.context.events.clear()
         run.context.trail.clear()
         began = time.process_time()
@@ -74,14 +79,17 @@ class Cost:
         self.roll.append(rolled - began)
         self.update.append(time.process_time() - rolled)
         self.rollouts.append(sum(i.usage.rollouts for i in items))
-        self.trained.append(
-            sum(len(r.tokens) for i in items for r in i.rows if bool((r.advantage != 0).any()))
-        )
+        trained = 0
+        for item in items:
+            # rows without an advantage are skipped by the learner: they cost nothing
+            trained += sum(len(r.tokens) for r in item.rows if bool((r.advantage != 0).any()))
+        self.trained.append(trained)
         first = [trail[0].reward for trail in run.context.trail.values() if trail]
         return sum(r == 0 for r in first) / len(first)
 
 
 def build(backend: str, model: str, data: str, out: Path, *words: str) -> loop.Run:
+    """A training run with its method, engine and data, ready to step."""
     config = training_config(
         backend=backend,
         model=model,
@@ -89,26 +97,20 @@ def build(backend: str, model: str, data: str, out: Path, *words: str) -> loop.R
         engine=None,
         configs=[],
         backend_files=[],
-        overrides=[
-            "log.kl_rows=0",
-            "log.tensorboard=false",
-            "validation.source=null",
-            *words,
-        ],
+        overrides=["log.kl_rows=0", "log.tensorboard=false", "validation.source=null", *words],
     )
     return setup.build(config, out, quiet=True)
 
 
 def a_third_failing(run: loop.Run, prompts: int) -> list[Problem]:
-    """`prompts` training problems of which a third failed in four groups of 8, the others were
-    solved in each."""
+    """`prompts` training problems of which a third always failed.
+
+    They failed in each of four groups of 8; the others were solved in each.
+    """
     solved: Counter[str] = Counter()
     for step in range(4):
-        solved.update(
-            i.group.problem.uid
-            for i in collect(run.method, run.data.problems, run.engine, step=10_000 + step)
-            if i.group.solved
-        )
+        items = collect(run.method, run.data.problems, run.engine, step=10_000 + step)
+        solved.update(i.group.problem.uid for i in items if i.group.solved)
     never = [p for p in run.data.problems if not solved[p.uid]]
     always = [p for p in run.data.problems if solved[p.uid] == 4]
     third = round(prompts / 3)
@@ -118,6 +120,12 @@ def a_third_failing(run: loop.Run, prompts: int) -> list[Problem]:
             " steps; change --warm or --prompts"
         )
     return never[:third] + always[: prompts - third]
+
+
+def as_row(p: Problem) -> dict[str, Any]:
+    """A problem as a row of a data file."""
+    row = {"uid": p.uid, "question": p.question, "answer": p.answer, "solution": p.solution}
+    return {**row, **p.extra}
 
 
 def main() -> None:
@@ -136,39 +144,25 @@ def main() -> None:
         "--methods", default="", help="comma-separated parts of names; all by default"
     )
     args = parser.parse_args()
-    wanted = {
-        n: v
-        for n, v in VARIANTS.items()
-        if n.startswith("grpo") or not args.methods or any(m in n for m in args.methods.split(","))
-    }
+    parts = args.methods.split(",")
+    wanted = {}
+    for name, variant in VARIANTS.items():
+        # grpo is what the others are measured by
+        if name.startswith("grpo") or not args.methods or any(part in name for part in parts):
+            wanted[name] = variant
 
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        warm = str(
-            loop.train(build("sage", args.model, "tiny", out / "warm", f"train.steps={args.warm}"))
-        )
+        run = build("sage", args.model, "tiny", out / "warm", f"train.steps={args.warm}")
+        warm = str(loop.train(run))
         chosen = a_third_failing(build("grpo", warm, "tiny", out / "probe"), args.prompts)
         data = out / "problems.jsonl"
-        data.write_text(
-            "".join(
-                json.dumps(
-                    {
-                        "uid": p.uid,
-                        "question": p.question,
-                        "answer": p.answer,
-                        "solution": p.solution,
-                        **p.extra,
-                    }
-                )
-                + "\n"
-                for p in chosen
-            )
-        )
+        data.write_text("".join(json.dumps(as_row(p)) + "\n" for p in chosen))
         frozen = ["optim.lr=1e-12", f"train.prompts_per_step={args.prompts}", "train.steps=1000"]
-        costs = {
-            n: Cost(build(backend, warm, str(data), out / f"run{i}", *frozen, *words))
-            for i, (n, (backend, words)) in enumerate(wanted.items())
-        }
+        costs = {}
+        for i, (name, (backend, words)) in enumerate(wanted.items()):
+            run = build(backend, warm, str(data), out / f"run{i}", *frozen, *words)
+            costs[name] = Cost(run)
         failing: dict[str, list[float]] = {n: [] for n in costs}
         for number in range(args.steps + 2):
             for name, cost in costs.items():
@@ -176,12 +170,17 @@ def main() -> None:
         print_table(args, costs, failing)
 
 
-def print_table(args: Any, costs: dict[str, Cost], failing: dict[str, list[float]]) -> None:
-    def mid(values: list[Any]) -> float:
-        return median(values[2:])
+def mid(values: Sequence[float]) -> float:
+    """The median step; the first two warm caches up."""
+    return median(values[2:])
 
+
+def print_table(args: Any, costs: dict[str, Cost], failing: dict[str, list[float]]) -> None:
+    """Seconds, ratios to grpo, and what a completion costs."""
     base = costs["grpo"]
-    base_roll, base_update = mid(base.roll), mid(base.update)
+    base_roll = mid(base.roll)
+    base_total = base_roll + mid(base.update)
+    base_rollout = base_total / mid(base.rollouts)
     dead = costs["grpo, dead rows too"]
     usual = mid(dead.roll) + mid(dead.update)
     print(
@@ -197,15 +196,15 @@ def print_table(args: Any, costs: dict[str, Cost], failing: dict[str, list[float
         f" {'update':>7} {'total':>7} | {'roll':>6} {'total':>6} {'usual':>6} {'a rollout':>9}"
     )
     for name, cost in costs.items():
-        roll, update = mid(cost.roll), mid(cost.update)
-        per = (
-            (roll + update) / mid(cost.rollouts) / ((base_roll + base_update) / mid(base.rollouts))
-        )
+        roll = mid(cost.roll)
+        update = mid(cost.update)
+        total = roll + update
+        per_rollout = total / mid(cost.rollouts) / base_rollout
         print(
             f"{name:<22} {mid(failing[name]):>7.0%} {mid(cost.rollouts):>8.0f}"
-            f" {mid(cost.trained):>14.0f} {roll:>7.3f} {update:>7.3f} {roll + update:>7.3f} |"
-            f" {roll / base_roll:>6.2f} {(roll + update) / (base_roll + base_update):>6.2f}"
-            f" {(roll + update) / usual:>6.2f} {per:>9.2f}"
+            f" {mid(cost.trained):>14.0f} {roll:>7.3f} {update:>7.3f} {total:>7.3f} |"
+            f" {roll / base_roll:>6.2f} {total / base_total:>6.2f}"
+            f" {total / usual:>6.2f} {per_rollout:>9.2f}"
         )
 
 

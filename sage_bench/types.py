@@ -187,7 +187,8 @@ class Consult(Request):
     purpose: Literal["hint", "judge", "other"] = "other"
 
 
-Answer: TypeAlias = "list[Completion] | Tensor | Any"
+# list[Completion] to a Sample, Tensor or Scored to a Score; what they say to a Consult and to others
+Answer: TypeAlias = Any
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ os.environ |= {
 
 import numpy as np
 
-from sage_bench.evaluation.tasks.spec import tasks_folder
+from sage_bench.evaluation.tasks.files import tasks_folder
 from sage_bench.generation.model_folders import model_path
 from sage_bench.reporting.runs import read_eval
 from sage_bench.utils.files import read_jsonl

@@ -69,7 +69,7 @@ class HINT(GRPO):
         "arXiv 2510.09388 (v2), code at HEAD: whole-group replacement, Affinity version 2 (version"
         " 1 is logged)"
     )
-    columns = (
+    columns = [
         Column(
             "meta_hint",
             "one abstract hint a problem",
@@ -82,8 +82,8 @@ class HINT(GRPO):
             "what the policy or the teacher writes a hint from",
             without="the bare answer where it is missing",
         ),
-    )
-    notes = (
+    ]
+    notes = [
         (
             "The paper's text was not at hand; equations are those of the code at HEAD. In its"
             " first version UC grew with consistency and nothing was weighed by Affinity: that"
@@ -101,7 +101,7 @@ class HINT(GRPO):
             " theirs). They sample at temperature 0.9 and score at 1."
         ),
         "Teacher, prompt and length of the hints are not published: ours, with a leak check.",
-    )
+    ]
 
     def __init__(self, *args: Any, **switches: Any):
         super().__init__(*args, **switches)

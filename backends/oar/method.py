@@ -14,7 +14,7 @@ from sage_bench.backends.grpo import GRPO, GRPOConfig
 from sage_bench.backends.oar.report import section
 from sage_bench.backends.oar.saliency import Saliency
 from sage_bench.backends.oar.spans import AnswerSpan, answer_span
-from sage_bench.methods.advantage import token_weights
+from sage_bench.backends.oar.weights import token_weights
 from sage_bench.methods.base import Program, switch
 from sage_bench.methods.registry import register_backend
 from sage_bench.types import Completion, Group, Problem, Row
@@ -52,7 +52,7 @@ class OAR(GRPO):
     Config = OARConfig
     needs = frozenset({"sample", "policy"})
     source = "arXiv 2601.07408; Valsure/OAR at HEAD (not runnable as released)"
-    notes = (
+    notes = [
         (
             "The paper's text was not at hand, and the code misses helpers: `quantile` and `boost`"
             " are from a sister repository, the probe text `\\boxed{` is the response's own, and"
@@ -63,7 +63,7 @@ class OAR(GRPO):
             " sampled token ids (theirs are tokenised again), outcomes read where the answer is"
             " predicted, negative importance counted as 0, no work on groups without advantage."
         ),
-    )
+    ]
 
     def roll(self, problem: Problem) -> Program:
         group = yield from self.attempt(problem)
@@ -140,12 +140,12 @@ class OARP(OAR):
     the pad token."""
 
     Config = OARPConfig
-    notes = (
+    notes = [
         (
             "`positions=12` is ours, to bound the cost; the paper replaces every token. The code"
             " can read `last` only."
         ),
-    )
+    ]
 
     def ask(self, group: Group, span: AnswerSpan) -> Saliency:
         mask = self.ctx.renderer.tokenizer.pad_token_id

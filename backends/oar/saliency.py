@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -131,7 +131,8 @@ def gradient_saliency(policy: Policy, asks: Sequence[Saliency], seed: int) -> li
         inputs = [inputs_after_prompt(a) for a in asks]
         width = max(map(len, inputs))
         ids, valid = pad_right(inputs, width, policy)
-        embeddings = policy.model.get_input_embeddings()(ids)
+        model: Any = policy.model
+        embeddings = model.get_input_embeddings()(ids)
         mask = torch.cat([start.mask[start.rows], valid], 1)
         positions = start.after[start.rows] + torch.arange(width, device=device)
         noise = torch.zeros_like(embeddings)
@@ -153,9 +154,8 @@ def gradient_saliency(policy: Policy, asks: Sequence[Saliency], seed: int) -> li
         )
         # one call of the LM head for all rows: on a large vocabulary reading its weights is the
         # cost
-        logits = policy.logits(
-            torch.cat([_at(hidden[i], start.last[start.rows[i]], a) for i, a in enumerate(asks)])
-        ).split(sizes)
+        places = [_at(hidden[i], start.last[start.rows[i]], a) for i, a in enumerate(asks)]
+        logits = torch.split(policy.logits(torch.cat(places)), sizes)
         return [
             reading(own, torch.tensor(a.target, device=device), a.outcome)
             for own, a in zip(logits, asks, strict=True)

@@ -52,7 +52,7 @@ class SAGELight(SAGE):
         " trainer.method=sage-light"
     )
     columns = SAGE.columns
-    notes = (
+    notes = [
         (
             "One hint level a visit: the switches `hint_calls`, `on_all_fail` and `fixed_level` of"
             " `sage` do nothing here."
@@ -61,7 +61,7 @@ class SAGELight(SAGE):
             "The code's threshold 0.1 means 0 right of at most 9 completions; with 4 a level falls"
             " from 2 right on, with 8 from 3."
         ),
-    )
+    ]
 
     def __init__(self, *args: Any, **switches: Any):
         super().__init__(*args, **switches)
@@ -76,7 +76,7 @@ class SAGELight(SAGE):
         if accuracy is None:
             return 0
         if accuracy < cfg.up_threshold or (accuracy == cfg.up_threshold and not cfg.up_strict):
-            return min(level + 1, cfg.levels)
+            return min(level + 1, int(cfg.levels))
         if cfg.down_threshold is not None and accuracy > cfg.down_threshold:
             return max(level - 1, 0)
         return level

@@ -83,15 +83,15 @@ class SAGE(GRPO):
         "arXiv 2602.03143 algorithm 1; BaohaoLiao/SAGE @8722c1a, intended semantics (groups are"
         " never regrouped by position)"
     )
-    columns = (
+    columns = [
         Column(
             "solution",
             "hints are written from it",
             without="a problem without one is never hinted",
         ),
         Column("hints", "a list, least hint first", when="hint_source=data"),
-    )
-    notes = (
+    ]
+    notes = [
         (
             "The released code sorts rows by length before it reads groups by position, so that it"
             " hints and replaces rows of other prompts (trainer.balance_batch); here a group is one"
@@ -107,7 +107,7 @@ class SAGE(GRPO):
             " prompt over the limit is not used (as in the code). Completions: 8096 tokens in"
             " section 5, 8192 in appendix and code."
         ),
-    )
+    ]
 
     def roll(self, problem: Problem) -> Program:
         cfg = self.cfg

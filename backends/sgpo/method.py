@@ -3,6 +3,7 @@ stands (arXiv 2505.11595)."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -14,12 +15,13 @@ from sage_bench.backends.sgpo.steps import (
     split_steps,
     trajectory_score,
 )
+from sage_bench.judges.base import NotAsked
 from sage_bench.judges.registry import JUDGES
 from sage_bench.judges.steps import majority
 from sage_bench.methods.base import Program, switch
 from sage_bench.methods.columns import Column
 from sage_bench.methods.registry import register_backend
-from sage_bench.types import Group, Problem
+from sage_bench.types import Group, Problem, Row
 
 PRESETS = {"b10_g0.5": (10.0, 0.5), "b0.5_g10": (0.5, 10.0)}
 
@@ -68,14 +70,14 @@ class SGPO(GRPO):
         "arXiv 2505.11595 (text of March 2026) eqs. 1-2; no code is public: judge prompt and step"
         " splitter are ours"
     )
-    columns = (
+    columns = [
         Column(
             "solution",
             "what the judge compares with",
             without="the bare answer where it is missing",
         ),
-    )
-    notes = (
+    ]
+    notes = [
         (
             'The text names beta and gamma as "10 and 0.5" without saying which is which: `reward`'
             " has both readings, and the default is the one that gives a half-right response one"
@@ -83,13 +85,14 @@ class SGPO(GRPO):
         ),
         (
             "Not in the paper, so ours: a response without a wrong step scores 1 and an empty one"
-            " 0; a group of which one response could not be judged keeps its rewards."
+            " 0; a group of which one response could not be judged keeps its rewards; a response"
+            " too long for the judge is left out of its group (advantage 0), the others are graded."
         ),
         (
             "The paper judges in epochs 1 to 3 of 12, which is the default share of the steps. Its"
             " KL weight and learning rate are `verl`'s defaults (not printed); here there is no KL."
         ),
-    )
+    ]
     uses_progress = True
 
     def __init__(self, *args: Any, **switches: Any):
@@ -97,11 +100,10 @@ class SGPO(GRPO):
         self.judge = JUDGES.make(self.cfg.judge, self.cfg.judge_options, "method.judge_options")
 
     def judging(self) -> bool:
-        return (
-            self.ctx.epoch <= self.cfg.judge_epochs
-            if self.cfg.judge_epochs
-            else self.ctx.progress < self.cfg.judge_share
-        )
+        """Whether this step is one of those in which responses are judged."""
+        if self.cfg.judge_epochs:
+            return bool(self.ctx.epoch <= self.cfg.judge_epochs)
+        return bool(self.ctx.progress < self.cfg.judge_share)
 
     def roll(self, problem: Problem) -> Program:
         group = yield from self.attempt(problem)
@@ -121,16 +123,49 @@ class SGPO(GRPO):
             (yield from self.judge.judge(self.ctx, problem, asked, self.cfg.votes)) if asked else []
         )
         votes = [next(judged) if s else [None] for s in steps]
-        if not all(
-            votes
-            # never a default score for one sample beside judged ones: the group stays as the verifier
-            # left it
-        ):
+        graded = [k for k, v in enumerate(votes) if not isinstance(v, NotAsked)]
+        left_out = len(wrong) - len(graded)
+        # never a default score for one sample beside judged ones: the group then stays as the
+        # verifier left it
+        if len(group.completions) - left_out < 2 or not all(votes[k] for k in graded):
             self.ctx.record(problem, "judge_failed")
             return group
-        self.ctx.record(problem, "judged", len(asked))
-        self.grade(group, wrong, steps, [majority(v) for v in votes])
+        self.ctx.record(problem, "judged", len(asked) - left_out)
+        self.grade(
+            group,
+            [wrong[k] for k in graded],
+            [steps[k] for k in graded],
+            [majority(votes[k]) for k in graded],
+        )
+        if left_out:
+            group.notes["left_out"] = sorted(set(wrong) - {wrong[k] for k in graded})
         return group
+
+    def credit(self, group: Group) -> list[Row]:
+        """Responses that the judge cannot be asked about have no advantage, and no part in that of
+        the others."""
+        left_out = group.notes.get("left_out")
+        if not left_out or group.scores is None:
+            return super().credit(group)
+        kept = [i for i in range(len(group.completions)) if i not in left_out]
+        rest = replace(
+            group,
+            completions=[group.completions[i] for i in kept],
+            rewards=group.rewards[kept],
+            scores=group.scores[kept],
+            prompts=[group.prompts[i] for i in kept] if group.prompts else None,
+        )
+        rows = dict(zip(kept, super().credit(rest), strict=True))
+        for i in left_out:
+            c = group.completions[i]
+            rows[i] = replace(
+                rows[kept[0]],
+                prompt=group.train_prompt_of(i),
+                tokens=c.tokens,
+                advantage=torch.zeros(len(c.tokens)),
+                sampler_logp=c.logp,
+            )
+        return [rows[i] for i in sorted(rows)]
 
     def grade(
         self, group: Group, wrong: list[int], steps: list[list[str]], first_wrong: list[int | None]

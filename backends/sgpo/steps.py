@@ -56,12 +56,8 @@ def split_steps(text: str, most: int | None = None, pattern: str | None = None) 
     """
     if pattern is not None:
         ends = [m.end() for m in re.finditer(pattern, text)]
-        steps = [
-            p
-            for a, b in zip([0, *ends], [*ends, len(text)], strict=True)
-            if (p := text[a:b].strip())
-        ]
-        return merge(steps, most) if most and len(steps) > most else steps
+        cut = [text[a:b].strip() for a, b in zip([0, *ends], [*ends, len(text)], strict=True)]
+        return at_most([piece for piece in cut if piece], most)
     text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
     inside = [m.span() for m in MATH.finditer(text)]
     cuts = {m.end() for m in re.finditer(r"\n+", text)}
@@ -79,6 +75,10 @@ def split_steps(text: str, most: int | None = None, pattern: str | None = None) 
             steps[-1] += " " + piece
         else:
             steps.append(piece)
+    return at_most(steps, most)
+
+
+def at_most(steps: list[str], most: int | None) -> list[str]:
     return merge(steps, most) if most and len(steps) > most else steps
 
 

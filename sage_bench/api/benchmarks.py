@@ -106,7 +106,7 @@ def validate_tasks(
     if grader:
         GRADERS.get(grader)
     if train:
-        from sage_bench.data.problems import check_source
+        from sage_bench.data.rows import check_source
 
         for source in train:
             check_source(source)

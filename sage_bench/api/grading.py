@@ -19,6 +19,7 @@ from sage_bench.reporting.runs import find_runs, kind_of
 from sage_bench.utils.errors import UsageError
 from sage_bench.utils.files import locked
 from sage_bench.utils.progress import Bar
+from sage_bench.utils.rows import RejectedRow
 
 # the fields of a file of completions unless others are named
 GOLD, TEXT = "gold", "response"
@@ -122,14 +123,14 @@ class FileGrades:
     """The grades of one file of completions.
 
     verdicts: one row a completion and grader. shares: percent of right completions by group.
-    differences: rows whose label a grader does not share. quarantined: (file:line, reason).
+    differences: rows whose label a grader does not share. quarantined: rows that could not be used.
     """
 
     file: Path
     verdicts: pd.DataFrame = field(repr=False)
     shares: pd.DataFrame
     differences: list[dict[str, Any]] = field(repr=False)
-    quarantined: list[tuple[str, str]] = field(repr=False)
+    quarantined: list[RejectedRow] = field(repr=False)
 
     @property
     def rows(self) -> int:

@@ -21,15 +21,18 @@ from sage_bench.config.layers import (
 from sage_bench.config.registry import MODELS
 from sage_bench.config.schema import RunConfig
 from sage_bench.config.values import lookalike
-from sage_bench.data.problems import check_source
+from sage_bench.data.rows import check_source
 from sage_bench.engines.registry import ENGINES
-from sage_bench.generation.model_folders import preset_of
+from sage_bench.generation.model_folders import check_folder, model_path, preset_of
 from sage_bench.grading.registry import GRADERS
+from sage_bench.methods.base import make_config
 from sage_bench.methods.registry import BACKENDS
 from sage_bench.utils.errors import UsageError, did_you_mean
+from sage_bench.utils.files import read_json
 from sage_bench.utils.registry import load_file
 
 FLAGS = "command line"
+YAML = (".yaml", ".yml", ".json")
 
 Overrides = Sequence[str] | Mapping[str, Any]
 
@@ -96,6 +99,8 @@ def check_training(resolved: Resolved[RunConfig]) -> None:
     check_source(config.data.source)
     if config.validation.source:
         check_source(config.validation.source)
+    check_model(config.model.path)
+    check_lengths(resolved)
     for name, value in config.method.items():
         field = method.Config.model_fields.get(name)
         reason = None if field is None else lookalike(field.annotation, value)
@@ -104,12 +109,77 @@ def check_training(resolved: Resolved[RunConfig]) -> None:
             raise UsageError(f"{reason} (it is {value!r})", where=f"{origin}: method.{name}")
 
 
+def check_model(path: str) -> None:
+    """Raise `UsageError` or `ModelError` when a name is no preset, folder or Hub id."""
+    if not Path(model_path(path)).exists() and "/" not in path:
+        hint = did_you_mean(path, MODELS.names())
+        raise UsageError(
+            f"there is no model `{path}`; {hint}".rstrip("; "),
+            remedy="give a folder, a Hub id, or one of " + ", ".join(MODELS.names()),
+        )
+    check_folder(model_path(path))
+
+
+def check_lengths(resolved: Resolved[RunConfig]) -> None:
+    """Raise `UsageError` when somebody asks for more tokens than the model's context has.
+
+    Only for a model that lies on this machine: its config.json says how long the context is.
+    Defaults that are too long are a warning (`warnings_of`).
+    """
+    context = context_of(resolved.config.model.path)
+    if context is None:
+        return
+    sampling = resolved.config.sampling
+    for name, length in (
+        ("max_tokens", sampling.max_tokens),
+        ("max_prompt_tokens", sampling.max_prompt_tokens),
+    ):
+        origin = resolved.origins.get(f"sampling.{name}")
+        if length >= context and origin is not None:
+            raise UsageError(
+                f"{length} tokens do not fit the model's context of {context}",
+                where=f"{origin}: sampling.{name}",
+                remedy=f"lower it below {context}, or take a model with a longer context",
+            )
+
+
+def context_of(path: str) -> int | None:
+    """The context of a model folder in tokens, None where nobody says."""
+    file = Path(model_path(path)) / "config.json"
+    if not file.is_file():
+        return None
+    found = read_json(file)
+    length = found.get("max_position_embeddings")
+    return length if isinstance(length, int) else None
+
+
+def warnings_of(resolved: Resolved[RunConfig]) -> list[str]:
+    """What will train, but hardly as it is meant."""
+    config = resolved.config
+    method = BACKENDS.get(config.backend)
+    size = make_config(method, config.method, "method").group_size
+    warnings = []
+    if method.needs and size == 1:
+        warnings.append(
+            "method.group_size=1: a group of one completion has nothing to be compared with, so"
+            " its advantage is zero and nothing is learned; take 2 or more"
+        )
+    context = context_of(config.model.path)
+    longest = config.sampling.max_prompt_tokens + config.sampling.max_tokens
+    if context is not None and longest > context:
+        warnings.append(
+            f"sampling.max_prompt_tokens + sampling.max_tokens = {longest} is more than the"
+            f" model's context of {context}: the longest prompts will not fit"
+        )
+    return warnings
+
+
 def _config_file(word: str) -> tuple[str, dict[str, Any]]:
     """(origin, values) of one `--config`: a preset's name, or a YAML file."""
     if word in MODELS:
         return f"preset {word}", dict(MODELS.get(word).values)
     path = Path(word)
-    if not path.exists() and not path.suffix:
+    if path.suffix not in YAML and not path.exists():
         hint = did_you_mean(word, MODELS.names())
         raise UsageError(
             f"there is no such file or preset; {hint}".rstrip("; "),

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sage_bench.api.settings import Overrides, training_config
+from sage_bench.api.settings import Overrides, training_config, warnings_of
 from sage_bench.config.layers import Resolved
 from sage_bench.config.schema import RunConfig
 from sage_bench.methods.base import make_config
 from sage_bench.methods.registry import BACKENDS
 from sage_bench.utils.files import read_jsonl
+from sage_bench.utils.progress import stderr
+from sage_bench.utils.secrets import masked, masked_text
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def run_training(
     """Train what a configuration says."""
     from sage_bench.training import loop, setup
 
+    for warning in warnings_of(resolved):
+        stderr().print(f"warning: {warning}")
     checkpoint = loop.train(setup.build(resolved, out, quiet=quiet, overwrite=overwrite))
     return TrainResult(out, checkpoint)
 
@@ -104,15 +108,17 @@ def training_plan(resolved: Resolved[RunConfig]) -> TrainingPlan:
     method = make_config(method_class, config.method, resolved.origins.get("method", "method"))
     per_step = config.train.prompts_per_step * method.group_size if method_class.needs else 0
     values = {
-        "configuration": config.model_dump(mode="json"),
-        "switches": method.model_dump(mode="json"),
+        "configuration": masked(config.model_dump(mode="json")),
+        "switches": masked(method.model_dump(mode="json")),
         "rollouts_per_step": per_step,
+        "warnings": warnings_of(resolved),
         "deviations": [
             {"switch": name, "value": value, "paper": paper, "code": code}
             for name, value, paper, code in deviations(method)
         ],
     }
-    return TrainingPlan(plan(resolved), values)
+    warned = [f"warning    {warning}" for warning in warnings_of(resolved)]
+    return TrainingPlan("\n".join([masked_text(plan(resolved)), *warned]), values)
 
 
 def config_rows(resolved: Resolved[Any]) -> list[tuple[str, Any, str]]:
@@ -120,7 +126,7 @@ def config_rows(resolved: Resolved[Any]) -> list[tuple[str, Any, str]]:
 
     A switch that no layer sets shows the method's own default.
     """
-    rows = resolved.rows()
+    rows = [(key, masked(value, key), origin) for key, value, origin in resolved.rows()]
     if not isinstance(resolved.config, RunConfig):
         return rows
     method_class = BACKENDS.get(resolved.config.backend)
@@ -132,7 +138,13 @@ def config_rows(resolved: Resolved[Any]) -> list[tuple[str, Any, str]]:
         out.append((key, value, origin))
     place = next(i for i, row in enumerate(out) if row[0].startswith("objective."))
     own = [
-        (f"method.{name}", value, resolved.origins.get(f"method.{name}", "default"))
+        (f"method.{name}", masked(value, name), _origin(f"method.{name}", resolved.origins))
         for name, value in switches.items()
     ]
     return [*out[:place], *own, *out[place:]]
+
+
+def _origin(key: str, origins: Mapping[str, str]) -> str:
+    """The layer that set a key, or the last one that set something inside it."""
+    inside = [origin for known, origin in origins.items() if known.startswith(key + ".")]
+    return origins.get(key) or (inside[-1] if inside else "default")

@@ -43,6 +43,7 @@ FLAGS = {
     "device": "model.device",
     "dtype": "model.dtype",
     "chat_template": "model.chat_template",
+    "trust_remote_code": "model.trust_remote_code",
     "tasks": "tasks",
     "n": "sampling.n",
     "temperature": "sampling.temperature",
@@ -157,6 +158,7 @@ def evaluate(
             rich_help_panel=options.SAMPLING,
         ),
     ] = None,
+    trust_remote_code: options.TrustRemoteCode = None,
     device: Annotated[
         Optional[str],
         typer.Option(help="auto, cpu, cuda, ...", rich_help_panel=options.SAMPLING),
@@ -223,11 +225,11 @@ def evaluate(
 
     quiet_libraries()
     from sage_bench.api import evaluation
-    from sage_bench.api.paths import include_path as include
     from sage_bench.api.settings import evaluation_config
     from sage_bench.cli.output import emit
     from sage_bench.cli.train import show_rows
     from sage_bench.config.layers import override_layer
+    from sage_bench.evaluation.tasks.spec import include
     from sage_bench.utils.errors import UsageError
 
     include(include_path or [])

@@ -86,8 +86,8 @@ def grade_file(
         adjudications=adjudications,
         quiet=quiet,
     )
-    for where, why in [bad for result in results for bad in result.quarantined[:SHOWN]]:
-        stderr().print(f"quarantined {where}: {why}", markup=False)
+    for row in [bad for result in results for bad in result.quarantined[:SHOWN]]:
+        stderr().print(f"quarantined {row.where}: {row.reason}", markup=False)
     if out is not None:
         write_jsonl(out, [row for result in results for row in result.rows_of_verdicts()])
     emit(as_json, [as_dict(result) for result in results], lambda: text_of(results))

@@ -69,13 +69,13 @@ def ls(
             remedy="one of " + ", ".join(KINDS),
         )
     if path and kind == "tasks":
-        from sage_bench.evaluation.tasks.spec import tasks_folder
+        from sage_bench.evaluation.tasks.files import tasks_folder
 
         print(tasks_folder())
         return
     from sage_bench.api.listing import listing
-    from sage_bench.api.paths import include_path as include
     from sage_bench.cli.output import emit
+    from sage_bench.evaluation.tasks.spec import include
     from sage_bench.utils.registry import load_file
 
     include(include_path or [])

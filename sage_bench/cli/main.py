@@ -1,14 +1,17 @@
 """`sage-bench`: the verbs, and how errors leave the program.
 
-Exit codes: 0 fine, 1 error, 2 usage, 3 partial results, 4 validation failed; 129, 130 and
-143 when a signal (hang-up, Ctrl-C, terminate) stopped it.
+The exit codes are listed in docs/exit-codes.md.
 """
 
 from __future__ import annotations
 
+import errno
+import signal
 import sys
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
+import typer.core
 
 from sage_bench.cli import (
     compare,
@@ -27,10 +30,37 @@ from sage_bench.cli import (
     validate,
 )
 from sage_bench.utils.errors import Interrupted, SageBenchError
+from sage_bench.utils.secrets import masked_text
+from sage_bench.utils.signals import EXPLANATION, leaving_on_signals
 from sage_bench.version import VERSION
+
+FINE = 0
+ERROR = 1
+USAGE = 2
+LONGEST = 300  # characters of a file name in an error
+
+
+class Stopped(BaseException):
+    """A verb was asked to stop. Typer would turn any `KeyboardInterrupt` into exit code 130."""
+
+    def __init__(self, asked: KeyboardInterrupt):
+        super().__init__(str(asked))
+        self.asked = asked
+
+
+class Verbs(typer.core.TyperGroup):
+    """All verbs; hands an interruption to `main` as it is."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as asked:
+            raise Stopped(asked) from asked
+
 
 app = typer.Typer(
     name="sage-bench",
+    cls=Verbs,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -40,50 +70,80 @@ app = typer.Typer(
         " minutes."
     ),
 )
-app.command("demo")(demo.demo)
-app.command("train")(train.train)
-app.command("eval")(evaluate.evaluate)
-app.command("judge-eval")(judge_eval.judge_eval)
-app.command("report")(report.report)
-app.command("grade")(grade.grade)
-app.command("grade-file")(grade_file.grade_file)
-app.command("compare")(compare.compare)
-app.command("validate")(validate.validate)
-app.command("status")(status.status)
-app.command("doctor")(doctor.doctor)
-app.command("grader-eval")(grader_eval.grader_eval)
-app.command("ls")(ls.ls)
-app.add_typer(tiny.app, name="tiny")
+RUN = "Train and evaluate"
+READ = "Read results"
+CHECK = "Check and list"
+
+app.command("demo", rich_help_panel=RUN)(demo.demo)
+app.command("train", rich_help_panel=RUN)(train.train)
+app.command("eval", rich_help_panel=RUN)(evaluate.evaluate)
+app.command("status", rich_help_panel=READ)(status.status)
+app.command("report", rich_help_panel=READ)(report.report)
+app.command("compare", rich_help_panel=READ)(compare.compare)
+app.command("grade", rich_help_panel=READ)(grade.grade)
+app.command("grade-file", rich_help_panel=READ)(grade_file.grade_file)
+app.command("validate", rich_help_panel=CHECK)(validate.validate)
+app.command("doctor", rich_help_panel=CHECK)(doctor.doctor)
+app.command("ls", rich_help_panel=CHECK)(ls.ls)
+app.command("grader-eval", rich_help_panel=CHECK)(grader_eval.grader_eval)
+app.command("judge-eval", rich_help_panel=CHECK)(judge_eval.judge_eval)
+app.add_typer(tiny.app, name="tiny", rich_help_panel=CHECK)
 
 
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
-    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.")
+    ] = False,
 ) -> None:
     if version:
         print(f"sage-bench {VERSION}")
         raise typer.Exit
     if context.invoked_subcommand is None:
         print(context.get_help())
-        raise typer.Exit(2)
+        raise typer.Exit(USAGE)
 
 
 def main() -> None:
     """Run the program; every error a user can act on is one paragraph on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        _print_anything(stream)
     try:
-        app()
+        with leaving_on_signals():
+            app()
     except SageBenchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except Interrupted as stopped:
-        print(stopped.explanation, file=sys.stderr)
-        sys.exit(stopped.exit_code)
-    except KeyboardInterrupt:
-        print(
-            "interrupted: what was finished is saved; run the same command again to go on",
-            file=sys.stderr,
-        )
-        sys.exit(130)
+        _leave(f"error: {masked_text(str(error))}", error.exit_code)
+    except (Stopped, KeyboardInterrupt) as stopped:
+        asked = stopped.asked if isinstance(stopped, Stopped) else stopped
+        if isinstance(asked, Interrupted):
+            _leave(asked.explanation, asked.exit_code)
+        _leave(f"interrupted: {EXPLANATION}", 128 + signal.SIGINT)
     except BrokenPipeError:
-        sys.exit(1)  # the reader of our stdout went away (`| head`)
+        sys.exit(ERROR)  # the reader of our stdout went away (`| head`)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _leave(_file_error(error), USAGE if error.errno == errno.ENAMETOOLONG else ERROR)
+
+
+def _print_anything(stream: TextIO | None) -> None:
+    """Let a stream print any text: what an ascii or latin-1 terminal lacks is escaped.
+
+    Without this the result of hours is lost to a dash in a footer.
+    """
+    if stream is not None and hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
+
+
+def _file_error(error: OSError) -> str:
+    """One paragraph on a file that could not be used."""
+    name = str(error.filename)
+    if len(name) > LONGEST:
+        name = f"{name[:LONGEST]}... ({len(name)} characters)"
+    return f"error: {name}: {error.strerror or error}. Remedy: give a file or folder that works."
+
+
+def _leave(text: str, code: int) -> NoReturn:
+    print(text, file=sys.stderr)
+    sys.exit(code)

@@ -49,7 +49,7 @@ def build(
     ] = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Make the tiny policies from scratch, about twenty minutes each on one core.
+    """Make the tiny policies from scratch, ten to twenty minutes each on one core.
 
     Examples:
 

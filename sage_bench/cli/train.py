@@ -39,6 +39,7 @@ def train(
     ] = None,
     backend_file: options.BackendFile = None,
     model: options.Model = None,
+    trust_remote_code: options.TrustRemoteCode = None,
     data: Annotated[
         Optional[str],
         typer.Option(
@@ -79,13 +80,16 @@ def train(
     from sage_bench.cli.output import emit
     from sage_bench.utils.errors import UsageError
 
+    words = list(overrides or [])
+    if trust_remote_code:
+        words.append("model.trust_remote_code=true")
     resolved = training_config(
         backend=backend,
         model=model,
         data=data,
         engine=engine,
         configs=config or [],
-        overrides=overrides or [],
+        overrides=words,
         backend_files=backend_file or [],
     )
     if show_config:
@@ -96,7 +100,7 @@ def train(
         emit(as_json, plan.values, plan.text)
         return
     if out is None:
-        raise UsageError("no --out", remedy="give the folder of the run, e.g. --out runs/sage")
+        raise UsageError("no --out", remedy="give the folder of the run, e.g. --out runs/mine")
     result = run_training(resolved, out, overwrite=overwrite, quiet=quiet)
     emit(as_json, {"folder": out, "checkpoint": result.checkpoint}, str(result.checkpoint))
 

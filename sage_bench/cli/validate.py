@@ -64,8 +64,8 @@ def validate(
 
     quiet_libraries()
     from sage_bench.api.benchmarks import validate_tasks
-    from sage_bench.api.paths import include_path as include
     from sage_bench.cli.output import emit
+    from sage_bench.evaluation.tasks.spec import include
     from sage_bench.utils.files import write_json
 
     include(include_path or [])

@@ -32,6 +32,9 @@ class ModelConfig(Section):
     template_options: dict[str, Any] = Field(
         default_factory=dict, description="passed to the chat template (enable_thinking, ...)"
     )
+    trust_remote_code: bool = Field(
+        False, description="run the Python code that a model folder may bring (`auto_map`)"
+    )
 
 
 class DataConfig(Section):
@@ -61,7 +64,7 @@ class SamplingConfig(Section):
 class OptimConfig(Section):
     """AdamW (SAGE spec 3.5)."""
 
-    lr: float = Field(1e-6, gt=0, description="peak learning rate")
+    lr: float = Field(1e-6, gt=0, le=1e30, description="peak learning rate")
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW betas")
     eps: float = Field(1e-8, gt=0, description="AdamW eps")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
@@ -77,7 +80,7 @@ class OptimConfig(Section):
     )
     on_nonfinite: Literal["error", "skip"] = Field(
         "error",
-        description="non-finite gradient norm: stop, or skip the step (recipe) and count it",
+        description="a loss or gradient that is not finite: stop, or skip the step (recipe) and count it",
     )
 
 

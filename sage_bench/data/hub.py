@@ -1,29 +1,62 @@
-"""Rows of a dataset of the Hugging Face Hub: pinned, from the cache when offline, with errors that
-say what to do."""
+"""The one loader of datasets of the Hugging Face Hub: pinned, from the cache when offline, with
+errors that say what to do."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sage_bench.utils.errors import DataError
 
 
+@dataclass(frozen=True, slots=True)
+class HubData:
+    """Where rows lie on the Hub, and what to say when they cannot be had.
+
+    user: the task or dataset they are for, named in errors. instead: how to give a file in their
+    place. fetch: the command that puts them into the cache. revision: the pinned commit, None where
+    none is. gated: URL of terms that somebody has to accept first.
+    """
+
+    user: str
+    id: str
+    split: str
+    config: str | None = None
+    revision: str | None = None
+    gated: str | None = None
+    instead: str = "give a local .jsonl or .parquet file with data.source=FILE"
+    fetch: str = "run the same command"
+
+    @classmethod
+    def of_task(cls, task: str, hub: Mapping[str, Any], gated: str | None = None) -> HubData:
+        """What a task file says under `metadata.hub`."""
+        return cls(
+            task,
+            hub["id"],
+            hub["split"],
+            hub.get("config"),
+            hub.get("revision"),
+            gated,
+            instead=f"give --data {task}=FILE",
+            fetch=f"`sage-bench validate -t {task}`",
+        )
+
+    @property
+    def place(self) -> str:
+        return self.id + (f" at {self.revision[:10]}" if self.revision else "")
+
+
 class GatedError(DataError):
     """A dataset whose terms somebody has to accept first. url: where."""
 
-    def __init__(self, what: str, url: str, *, where: str):
+    def __init__(self, what: str, url: str, *, where: str, instead: str):
         self.url = url
-        super().__init__(
-            what,
-            where=where,
-            remedy=(
-                f"accept its terms at {url} and `export HF_TOKEN=...`, or give --data {where}=FILE"
-            ),
-        )
+        remedy = f"accept its terms at {url} and `export HF_TOKEN=...`, or {instead}"
+        super().__init__(what, where=where, remedy=remedy)
 
 
 def go_offline() -> None:
@@ -32,9 +65,9 @@ def go_offline() -> None:
     import datasets
     from huggingface_hub import constants
 
-    datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = (
-        True  # both read the variables on import only
-    )
+    # both read the variables on import only
+    datasets.config.HF_HUB_OFFLINE = True
+    constants.HF_HUB_OFFLINE = True
 
 
 def is_offline() -> bool:
@@ -49,59 +82,53 @@ def has_token() -> bool:
     return bool(huggingface_hub.get_token())
 
 
-def rows(
-    task: str, hub: Mapping[str, Any], gated: str | None = None
-) -> Iterator[Mapping[str, Any]]:
-    """Rows of `hub` = {"id", "config", "split", "revision"}.
+def read_hub(data: HubData) -> Iterator[Mapping[str, Any]]:
+    """The rows of a dataset of the Hub.
 
-    Raises `GatedError` when its terms (at the URL `gated`) are not accepted, and `DataError` when
-    it can be had neither from the Hub nor from the cache, or when the cache holds another revision
-    than the pinned one.
+    Raises `GatedError` when its terms are not accepted, and `DataError` when it can be had neither
+    from the Hub nor from the cache, or when the cache holds another revision than the pinned one.
     """
     import datasets
 
-    place = f"{hub['id']}" + (f" at {hub['revision'][:10]}" if hub.get("revision") else "")
     try:
-        data = datasets.load_dataset(
-            hub["id"], hub.get("config"), split=hub["split"], revision=hub.get("revision")
+        found = datasets.load_dataset(
+            data.id, data.config, split=data.split, revision=data.revision
         )
     # network, access, cache and format each have types of their own, from several libraries
     except Exception as error:
-        line = (str(error).strip().splitlines() or [""])[0]
-        reason = f"{type(error).__name__}: {line}"
-        if gated and ("gated" in line.lower() or is_offline() or not has_token()):
-            raise GatedError(
-                f"{hub['id']} is gated and was not opened ({reason})", gated, where=task
-            ) from error
-        if is_offline():
-            raise DataError(
-                f"{place} is not in the cache of this machine, and the network is switched off",
-                where=task,
-                remedy=(
-                    f"once with a network: `sage-bench validate -t {task}`; or give --data"
-                    f" {task}=FILE"
-                ),
-            ) from error
+        raise _unavailable(data, error) from error
+    cached = cached_revision(found)
+    if data.revision and cached and cached != data.revision:
         raise DataError(
-            f"{place} cannot be loaded: {reason}",
-            where=task,
-            remedy=f"check network and HF_TOKEN, or give --data {task}=FILE",
-        ) from error
-    found = cached_revision(data)
-    if hub.get("revision") and found and found != hub["revision"]:
-        raise DataError(
-            f"the cache holds {hub['id']} at {found[:10]}, the task pins {hub['revision'][:10]}",
-            where=task,
-            remedy=(
-                f"once with a network: `sage-bench validate -t {task}`; or give --data {task}=FILE"
-            ),
+            f"the cache holds {data.id} at {cached[:10]}, the task pins {data.revision[:10]}",
+            where=data.user,
+            remedy=f"once with a network: {data.fetch}; or {data.instead}",
         )
-    yield from data
+    yield from found
+
+
+def _unavailable(data: HubData, error: Exception) -> DataError:
+    line = (str(error).strip().splitlines() or [""])[0]
+    reason = f"{type(error).__name__}: {line}"
+    if data.gated and ("gated" in line.lower() or is_offline() or not has_token()):
+        what = f"{data.id} is gated and was not opened ({reason})"
+        return GatedError(what, data.gated, where=data.user, instead=data.instead)
+    if is_offline():
+        return DataError(
+            f"{data.place} is not in the cache of this machine, and the network is switched off",
+            where=data.user,
+            remedy=f"once with a network: {data.fetch}; or {data.instead}",
+        )
+    return DataError(
+        f"{data.place} cannot be loaded from the Hub: {reason}",
+        where=data.user,
+        remedy=f"check network and HF_TOKEN, or {data.instead}",
+    )
 
 
 def cached_revision(data: Any) -> str | None:
     """The revision a loaded dataset was cached under (the name of its folder), or None where that
-    is no revision."""
+    is not a revision."""
     files = getattr(data, "cache_files", None)
     name = Path(files[0]["filename"]).parent.name if files else ""
     return name if re.fullmatch(r"[0-9a-f]{40}", name) else None

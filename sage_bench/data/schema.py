@@ -47,11 +47,13 @@ class EvalManifest(Document):
     sampling: Annotated[
         dict[str, dict[str, Any]],
         about("by task: questions, temperature, top_p, max_gen_toks, until, prompt_id, data_rev"),
-    ]
+    ] = Field(default_factory=dict)
     fingerprint: Annotated[
         dict[str, Any], about("everything that decides the samples except how many there are")
-    ]
-    versions: Annotated[dict[str, str], about("versions of the packages that decide results")]
+    ] = Field(default_factory=dict)
+    versions: Annotated[dict[str, str], about("versions of the packages that decide results")] = (
+        Field(default_factory=dict)
+    )
     earlier_versions: Annotated[
         list[dict[str, str]], about("those of earlier calls into this folder, where they differ")
     ] = Field(default_factory=list)
@@ -117,7 +119,9 @@ class GraderRecord(Document):
     grader: Annotated[str, about("its name")]
     version: Annotated[str, about("its version, with those of the packages it uses")]
     packages: Annotated[dict[str, str], about("versions of the packages that decide grades")]
-    canaries: Annotated[dict[str, str], about("known pairs, and whether they came out as expected")]
+    canaries: Annotated[
+        dict[str, str | bool | None], about("known pairs: as expected, or what came out instead")
+    ]
     samples: Annotated[int, about("samples it graded")]
     statuses: Annotated[dict[str, int], about("how many of each status")]
     seconds: Annotated[float, about("time it took")]
@@ -305,6 +309,9 @@ class SetAsideRow(TypedDict):
 
 SAMPLES = RowFormat(
     SampleRow, "remove the line and run the same `sage-bench eval` again: it draws what is missing"
+)
+QUESTIONS = RowFormat(
+    QuestionRow, "run the same `sage-bench eval` command again: it writes the file anew"
 )
 GRADES = RowFormat(GradeRow, "`sage-bench grade FOLDER` writes the file anew")
 LEDGER = RowFormat(LedgerRow, REDO)

@@ -6,8 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sage_bench.data import tiny_world
+from sage_bench.data.hub import HubData, read_hub
 from sage_bench.data.registry import register_dataset
-from sage_bench.utils.errors import DataError
+
+# No revision is pinned: the datasets were not public when this was written.
+SAGE_TRAIN = HubData("sage-train", "baohao/sage_train", "train")
+SAGE_VALIDATION = HubData("sage-validation", "baohao/sage_validation", "test")
 
 
 def _tiny(name: str) -> Iterator[Mapping[str, Any]]:
@@ -34,27 +38,14 @@ def tiny_val() -> Iterator[Mapping[str, Any]]:
     return _tiny("tiny-val")
 
 
-def _hub(repository: str, split: str, revision: str | None = None) -> Iterator[Mapping[str, Any]]:
-    import datasets
-
-    try:
-        rows = datasets.load_dataset(repository, split=split, revision=revision)
-    except (
-        Exception
-    ) as error:  # no network, no access, no such id: the Hub client has many types for it
-        raise DataError(
-            f"cannot be loaded from the Hub: {type(error).__name__}: {str(error).splitlines()[0]}",
-            where=repository,
-            remedy=(
-                "check network and `HF_TOKEN`, or give a local .jsonl or .parquet file with"
-                " data.source=FILE"
-            ),
-        ) from error
-    for row in rows:
+def _sage(data: HubData) -> Iterator[Mapping[str, Any]]:
+    """Rows of SAGE's own sets, which keep the gold under `reward_model`, as verl has it."""
+    for row in read_hub(data):
         gold = (row.get("reward_model") or {}).get("ground_truth")
+        index = (row.get("extra_info") or {}).get("index", "")
         yield {
             **row,
-            "uid": f"{split}-{(row.get('extra_info') or {}).get('index', '')}",
+            "uid": f"{data.split}-{index}",
             "question": row.get("problem"),
             "answer": row.get("answer") or gold,
         }
@@ -62,13 +53,11 @@ def _hub(repository: str, split: str, revision: str | None = None) -> Iterator[M
 
 @register_dataset("sage-train")
 def sage_train() -> Iterator[Mapping[str, Any]]:
-    """The 15k training prompts of SAGE (Hub: baohao/sage_train; could not be read where this was
-    written)."""
-    return _hub("baohao/sage_train", "train")
+    """The 15k training prompts of SAGE (Hub: baohao/sage_train)."""
+    return _sage(SAGE_TRAIN)
 
 
 @register_dataset("sage-validation")
 def sage_validation() -> Iterator[Mapping[str, Any]]:
-    """SAGE's validation prompts (Hub: baohao/sage_validation; could not be read where this was
-    written)."""
-    return _hub("baohao/sage_validation", "test")
+    """SAGE's validation prompts (Hub: baohao/sage_validation)."""
+    return _sage(SAGE_VALIDATION)

@@ -1,5 +1,4 @@
-"""The tiny world: arithmetic modulo 10 in explicit steps, exactly verifiable, with a difficulty one
-can dial.
+"""The tiny world: arithmetic modulo 10 in explicit steps, exactly verifiable.
 
 A problem is a chain of operations from left to right, `3*9+6*8`; its solution computes one step at
 a time, `3*9=7 7+6=3 3*8=4 \\boxed{734}`; its answer is the string of all results. One wrong step
@@ -41,27 +40,27 @@ class Chain:
     def hints(self) -> tuple[str, str, str]:
         """Three progressive levels: how many steps, the first half of them, all but the last."""
         n = len(self.steps)
-        return tuple(
-            f"{n} steps" + (": " + " ".join(self.steps[:k]) if k else "")
-            for k in (0, n // 2, n - 1)
-        )  # type: ignore[return-value]
+        return self._hint(0), self._hint(n // 2), self._hint(n - 1)
+
+    def _hint(self, shown: int) -> str:
+        count = f"{len(self.steps)} steps"
+        return f"{count}: {' '.join(self.steps[:shown])}" if shown else count
 
     @property
     def scaffold(self) -> dict[str, list[str]]:
         """Ready-made hints in the columns of Scaf-GRPO's data: how many steps; the first of them;
         all but the last, in up to four parts."""
-        n, count = len(self.steps), self.hints[0]
-        shown = self.steps[: n - 1]
-        cuts = (
-            [round(i * len(shown) / min(4, len(shown))) for i in range(min(4, len(shown)) + 1)]
-            if shown
-            else [0]
-        )
-        parts = [" ".join(shown[a:b]) for a, b in pairwise(cuts)]
+        count = self._hint(0)
+        shown = self.steps[:-1]
+        if not shown:
+            return {"knowledge": [count], "planning": [], "solution_parts": []}
+        pieces = min(4, len(shown))
+        cuts = [round(i * len(shown) / pieces) for i in range(pieces + 1)]
+        first, *others = [" ".join(shown[a:b]) for a, b in pairwise(cuts)]
         return {
             "knowledge": [count],
-            "planning": [f"{count}: {self.steps[0]}"] if shown else [],
-            "solution_parts": [f"{count}: {p}" if i == 0 else p for i, p in enumerate(parts)],
+            "planning": [f"{count}: {self.steps[0]}"],
+            "solution_parts": [f"{count}: {first}", *others],
         }
 
 
@@ -115,9 +114,9 @@ def surface(start: int, terms: list[str], form: str) -> str:
         return f"{start} " + " ".join(f"{t[0]} {t[1]}" for t in terms)
     if form == "lines":
         half = (len(terms) + 1) // 2
-        return f"{start}{''.join(terms[:half])}" + (
-            f"\nthen {''.join(terms[half:])}" if terms[half:] else ""
-        )
+        first = f"{start}{''.join(terms[:half])}"
+        rest = "".join(terms[half:])
+        return f"{first}\nthen {rest}" if rest else first
     return f"{start}{''.join(terms)}"
 
 
@@ -132,20 +131,24 @@ def chain(
     """
     while True:
         start = value = rng.randrange(10)
-        terms, steps = [], []
+        terms: list[str] = []
+        steps: list[str] = []
         for _ in range(length):
-            op, operand = "*" if rng.random() < stars else rng.choice("+-"), rng.randrange(1, 10)
+            op = "*" if rng.random() < stars else rng.choice("+-")
+            operand = rng.randrange(1, 10)
             result = {"+": value + operand, "-": value - operand, "*": value * operand}[op] % 10
             if op == "*" and rng.random() < noise:
                 result = rng.randrange(10)
             terms.append(f"{op}{operand}")
             steps.append(f"{value}{op}{operand}={result}")
             value = result
-        if steps[0][-1] != "0":  # an answer "073" would be the number 73
+        # an answer "073" would be the number 73
+        if steps[0][-1] != "0":
             return Chain(surface(start, terms, form), tuple(steps))
 
 
 def draw(family: Family, seed: str) -> Iterator[Chain]:
+    """Chains of a family without end, their lengths in turn."""
     rng = random.Random(seed)
     low, high = family.lengths
     i = 0
@@ -169,16 +172,12 @@ def problems(name: str) -> tuple[Problem, ...]:
             found.setdefault(c.question, c)
         if len(found) == family.count:
             break
-    return tuple(
-        Problem(
-            f"{name}-{i:04d}",
-            c.question,
-            c.solution,
-            c.answer,
-            {"steps": list(c.steps), "hints": list(c.hints), "meta_hint": c.hints[1], **c.scaffold},
-        )
-        for i, c in enumerate(found.values())
-    )
+    return tuple(_problem(f"{name}-{i:04d}", c) for i, c in enumerate(found.values()))
+
+
+def _problem(uid: str, of: Chain) -> Problem:
+    columns = {"steps": list(of.steps), "hints": list(of.hints), "meta_hint": of.hints[1]}
+    return Problem(uid, of.question, of.solution, of.answer, {**columns, **of.scaffold})
 
 
 def _before(name: str) -> list[str]:

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SCHEMA = 2  # of manifest.json; a folder of another schema is never gone on with
+from sage_bench.data.schema import EvalManifest
+from sage_bench.utils.errors import DataError
+from sage_bench.utils.secrets import masked
+from sage_bench.utils.typed_files import read_bytes
+
+SCHEMA = 2  # of the fingerprint; samples of another one are never gone on with
+# the parts of lm-eval's results that hold one entry a task
 MERGED = (
     "results",
     "groups",
@@ -21,16 +27,18 @@ MERGED = (
     "higher_is_better",
     "n-samples",
     "task_hashes",
-)  # of lm-eval, by task
+)
+Differences = dict[str, tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """news: what differs from the nearest run of the same model, "" when there is nothing to
-    tell."""
+class RunFolder:
+    """explanation: what differs from the nearest run of the same model, "" when nothing does.
+    unreadable: what is wrong with other folders beside it, which were passed over."""
 
     folder: Path
-    news: str = ""
+    explanation: str = ""
+    unreadable: tuple[str, ...] = ()
 
 
 def fingerprint(
@@ -42,75 +50,91 @@ def fingerprint(
 ) -> dict[str, Any]:
     """Everything that decides the samples except how many there are: weights, template, seed,
     sampling, and of each task its prompt, sampling and data."""
-    return json.loads(
-        json.dumps(
-            {
-                "schema": SCHEMA,
-                "sampler": sampler,
-                "seed": seed,
-                "limit": limit,
-                "sampling": dict(sampling),
-                "tasks": tasks,
-            },
-            default=str,
-        )
-    )
+    value = {
+        "schema": SCHEMA,
+        "sampler": sampler,
+        "seed": seed,
+        "limit": limit,
+        "sampling": dict(sampling),
+        "tasks": tasks,
+    }
+    # as it will be read from the manifest: tuples are lists there
+    as_stored: dict[str, Any] = json.loads(json.dumps(masked(value), default=str))
+    return as_stored
 
 
-def choose(parent: Path, wanted: Mapping[str, Any]) -> Place:
+def choose(parent: Path, wanted: Mapping[str, Any]) -> RunFolder:
     """The run folder under `parent` (all runs of one model name).
 
     Tasks are not part of the name, so that more of them can join a run later. A run is gone on with
     when everything but its tasks agrees and no task that both know has changed; of several, the one
-    that shares most tasks.
+    that shares most tasks. Raises `DataError` when the manifest of the folder that would be taken
+    cannot be read; one elsewhere is told and passed over.
     """
-    runs = {
-        f: read_manifest(f).get("fingerprint", {})
-        for f in sorted(parent.glob("*"))
-        if (f / "manifest.json").is_file()
-    }
+    runs, broken = _fingerprints(parent)
     common = {k: v for k, v in wanted.items() if k != "tasks"}
     base = parent / _name(common)
-    fits = {
-        f: sum(t in p["tasks"] for t in wanted["tasks"])
-        for f, p in runs.items()
-        if not difference(p, wanted)
+    told = tuple(str(error) for error in broken.values())
+    shared = {
+        folder: sum(task in found["tasks"] for task in wanted["tasks"])
+        for folder, found in runs.items()
+        if not difference(found, wanted)
     }
-    if fits:
-        return Place(max(fits, key=lambda f: (fits[f], f == base)))
-    folder = base if base not in runs else parent / _name(wanted)
+    if shared:
+        best = max(shared, key=lambda folder: (shared[folder], folder == base))
+        return RunFolder(best, unreadable=told)
+    if base in broken:
+        raise broken[base]
+    folder = parent / _name(wanted) if base in runs else base
     if not runs:
-        return Place(folder)
+        return RunFolder(folder, unreadable=told)
     nearest = min(runs, key=lambda f: (len(difference(runs[f], wanted)), f != base))
-    lines = [
-        f"  {key}: {old} -> {new}" for key, (old, new) in difference(runs[nearest], wanted).items()
-    ]
-    return Place(
-        folder, f"new run folder {folder}; {nearest.name} beside it differs in\n" + "\n".join(lines)
+    changes = difference(runs[nearest], wanted)
+    lines = [f"  {key}: {old} -> {new}" for key, (old, new) in changes.items()]
+    explanation = "\n".join(
+        [f"new run folder {folder}; {nearest.name} beside it differs in", *lines]
     )
+    return RunFolder(folder, explanation, told)
 
 
-def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+def _fingerprints(parent: Path) -> tuple[dict[Path, dict[str, Any]], dict[Path, DataError]]:
+    runs: dict[Path, dict[str, Any]] = {}
+    broken: dict[Path, DataError] = {}
+    for folder in sorted(parent.glob("*")):
+        try:
+            manifest = read_manifest(folder)
+        except DataError as error:
+            broken[folder] = error
+            continue
+        if manifest is not None:
+            runs[folder] = manifest.fingerprint
+    return runs, broken
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Differences:
     """Dotted keys whose values differ, with both values. Tasks that only one of them has are no
     difference.
 
-    >>> difference({"seed": 0, "tasks": {"a": {"data_rev": 1}, "b": {}}}, {"seed": 0, "tasks": {"a": {"data_rev": 2}}})
+    >>> before = {"seed": 0, "tasks": {"a": {"data_rev": 1}, "b": {}}}
+    >>> difference(before, {"seed": 0, "tasks": {"a": {"data_rev": 2}}})
     {'tasks.a.data_rev': ('1', '2')}
     """
     both = sorted(set(old.get("tasks", {})) & set(new.get("tasks", {})))
-    pairs = [
-        ("", *({k: v for k, v in x.items() if k != "tasks"} for x in (old, new))),
-        *((f"tasks.{t}.", old["tasks"][t], new["tasks"][t]) for t in both),
-    ]
-    out = {}
-    for prefix, before, after in pairs:
-        a, b = _flat(before, prefix), _flat(after, prefix)
-        out |= {
-            k: (_short(a.get(k)), _short(b.get(k)))
-            for k in sorted(a.keys() | b.keys())
-            if a.get(k) != b.get(k)
-        }
+    out = _differences("", _without_tasks(old), _without_tasks(new))
+    for task in both:
+        out |= _differences(f"tasks.{task}.", old["tasks"][task], new["tasks"][task])
     return out
+
+
+def _without_tasks(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in fingerprint.items() if k != "tasks"}
+
+
+def _differences(prefix: str, old: Any, new: Any) -> Differences:
+    before = _flat(old, prefix)
+    now = _flat(new, prefix)
+    changed = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
+    return {k: (_short(before.get(k)), _short(now.get(k))) for k in changed}
 
 
 def merge_results(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,19 +143,29 @@ def merge_results(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, A
     >>> merge_results({"results": {"a": 1}, "date": 1}, {"results": {"b": 2}, "date": 2})
     {'results': {'a': 1, 'b': 2}, 'date': 2}
     """
-    return {
-        k: {**old.get(k, {}), **v} if k in MERGED and isinstance(v, dict) else v
-        for k, v in new.items()
-    }
+    merged = dict(new)
+    for key in MERGED:
+        if isinstance(new.get(key), dict):
+            merged[key] = {**old.get(key, {}), **new[key]}
+    return merged
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    return read_json(folder / "manifest.json")
+def read_manifest(folder: Path) -> EvalManifest | None:
+    """The manifest of an evaluation, None where there is none. Raises `DataError`."""
+    return EvalManifest.read_or_none(folder / "manifest.json")
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """The content of a file, {} when there is none."""
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+def read_results(folder: Path) -> dict[str, Any]:
+    """lm-eval's results of earlier calls, {} when there are none or the file is damaged: it is
+    written anew from the samples."""
+    file = folder / "results.json"
+    if not file.exists():
+        return {}
+    try:
+        found = json.loads(read_bytes(file, "remove it"))
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}
 
 
 def _name(value: Mapping[str, Any]) -> str:
@@ -139,13 +173,12 @@ def _name(value: Mapping[str, Any]) -> str:
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        return {
-            k: v
-            for name, inner in value.items()
-            for k, v in _flat(inner, f"{prefix}{name}.").items()
-        }
-    return {prefix.rstrip("."): value}
+    if not isinstance(value, Mapping):
+        return {prefix.rstrip("."): value}
+    flat: dict[str, Any] = {}
+    for name, inner in value.items():
+        flat |= _flat(inner, f"{prefix}{name}.")
+    return flat
 
 
 def _short(value: Any) -> str:

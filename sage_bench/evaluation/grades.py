@@ -3,110 +3,166 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from sage_bench.data.schema import (
+    GRADES,
+    QUESTIONS,
+    SAMPLES,
+    EvalManifest,
+    GradeRow,
+    GraderRecord,
+    QuestionRow,
+    SampleRow,
+)
 from sage_bench.grading import cache
 from sage_bench.grading.canary import canaries, packages
 from sage_bench.grading.question import grade_question
 from sage_bench.utils.errors import DataError
-from sage_bench.utils.files import read_jsonl, write_json, write_text
 
 COLUMNS = ["task", "doc_id", "uid", "sample", "correct", "status", "finish", "tokens"]
+Tell = Callable[[int], None]
+
+
+@dataclass
+class _Tally:
+    """What one grader did in a run."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
 
 
 def grade_run(
     folder: Path,
     graders: str | Mapping[str, str] = cache.DEFAULT,
-    tell: Callable[[int], None] = lambda done: None,
+    tell: Tell = lambda done: None,
 ) -> None:
-    """Write grades/<task>.<grader>.jsonl for every stored sample: doc_id, sample, correct, status,
-    extracted, grader_version.
+    """Write grades/<task>.<grader>.jsonl for every stored sample, and what decided.
 
     graders: one for all tasks, or one by task (others keep the default). Grades of other graders
     stay; those of another version of this one move to grades/superseded. grades/<grader>.json says
     what decided: versions of the packages, the canaries, statuses and seconds. tell(done) counts
-    samples.
+    samples. Raises `DataError` naming file and line where stored files are damaged.
     """
-    done, seen = 0, {}
+    tallies: dict[str, _Tally] = {}
+    done = 0
     for file in sorted((folder / "questions").glob("*.json")):
-        task, lines, began = file.stem, [], time.perf_counter()
+        task = file.stem
         grader = graders if isinstance(graders, str) else graders.get(task, cache.DEFAULT)
-        version = cache.grader(grader).version
-        statuses, _ = seen.setdefault(grader, (Counter(), []))
-        asked = {q["doc_id"]: q for q in json.loads(file.read_text(encoding="utf-8"))}
-        by_doc: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        for row in stored_samples(folder, task):
-            by_doc[row["doc_id"]].append(row)
-        for doc_id, rows in sorted(by_doc.items()):
-            done += len(rows)
-            if doc_id not in asked:
-                continue
-            q = asked[doc_id]
-            for row, v in zip(
-                rows,
-                grade_question(q["gold"], [r["text"] for r in rows], grader, q.get("options")),
-                strict=True,
-            ):
-                statuses[v.status] += 1
-                lines.append(
-                    {
-                        "doc_id": doc_id,
-                        "sample": row["sample"],
-                        "correct": v.correct,
-                        "status": v.status,
-                        "extracted": v.extracted,
-                        "grader_version": version,
-                    }
-                )
-            tell(done)
-        place = folder / "grades" / f"{task}.{grader}.jsonl"
+        tally = tallies.setdefault(grader, _Tally())
+        began = time.perf_counter()
+        rows = stored_samples(folder, task)
+        grades = _grade_task(QUESTIONS.read_list(file), rows, grader, done, tell)
+        done += len(rows)
+        tally.statuses.update(g["status"] for g in grades)
+        place = grades_file(folder, task, grader)
         place.parent.mkdir(exist_ok=True)
-        _set_aside(place, version)
-        write_text(place, "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines))
-        seen[grader][1].append(time.perf_counter() - began)
-    for grader, (statuses, seconds) in seen.items():
-        write_json(
-            folder / "grades" / f"{grader}.json",
-            {
-                "grader": grader,
-                "version": cache.grader(grader).version,
-                "packages": packages(),
-                "canaries": {
-                    f"{c.gold} | {c.answer}": "as expected" if c.well else c.said
-                    for c in canaries()
-                },
-                "samples": sum(statuses.values()),
-                "statuses": dict(sorted(statuses.items())),
-                "seconds": round(sum(seconds), 3),
-            },
-        )
+        _set_aside(place, cache.grader(grader).version)
+        GRADES.write(place, grades)
+        tally.seconds += time.perf_counter() - began
+    for grader, tally in tallies.items():
+        _record(grader, tally).write(folder / "grades" / f"{grader}.json")
+
+
+def _grade_task(
+    questions: Sequence[QuestionRow],
+    rows: Sequence[SampleRow],
+    grader: str,
+    done: int,
+    tell: Tell,
+) -> list[GradeRow]:
+    """Verdicts on all samples of a task, question by question; samples of questions that are not
+    asked any more are passed over. done: samples of tasks before this one, for `tell`."""
+    version = cache.grader(grader).version
+    asked = {q["doc_id"]: q for q in questions}
+    by_question: dict[int, list[SampleRow]] = defaultdict(list)
+    for row in rows:
+        by_question[row["doc_id"]].append(row)
+    grades: list[GradeRow] = []
+    for doc_id, samples in sorted(by_question.items()):
+        done += len(samples)
+        if doc_id not in asked:
+            continue
+        question = asked[doc_id]
+        texts = [s["text"] for s in samples]
+        verdicts = grade_question(question["gold"], texts, grader, question.get("options"))
+        for sample, verdict in zip(samples, verdicts, strict=True):
+            grades.append(
+                {
+                    "doc_id": doc_id,
+                    "sample": sample["sample"],
+                    "correct": verdict.correct,
+                    "status": verdict.status,
+                    "extracted": verdict.extracted,
+                    "grader_version": version,
+                }
+            )
+        tell(done)
+    return grades
+
+
+def _record(grader: str, tally: _Tally) -> GraderRecord:
+    known = {f"{c.gold} | {c.answer}": "as expected" if c.well else c.answered for c in canaries()}
+    return GraderRecord(
+        grader=grader,
+        version=cache.grader(grader).version,
+        packages=packages(),
+        canaries=known,
+        samples=tally.statuses.total(),
+        statuses=dict(sorted(tally.statuses.items())),
+        seconds=round(tally.seconds, 3),
+    )
+
+
+def grades_file(folder: Path, task: str, grader: str) -> Path:
+    return folder / "grades" / f"{task}.{grader}.jsonl"
 
 
 def _set_aside(file: Path, version: str) -> None:
-    """Grades another version gave are kept beside the new ones."""
-    before = next((row.get("grader_version") for row in read_jsonl(file)), None)
+    """Grades another version gave are kept beside the new ones; a file that cannot be read is no
+    loss, since it is written anew."""
+    try:
+        before = next((row.get("grader_version") for row in GRADES.read(file)), None)
+    except DataError:
+        before = "unreadable"
     if before is not None and before != version:
         aside = file.parent / "superseded"
         aside.mkdir(exist_ok=True)
-        file.replace(
-            aside / f"{file.stem}.{hashlib.sha256(str(before).encode()).hexdigest()[:8]}.jsonl"
-        )
+        digest = hashlib.sha256(before.encode()).hexdigest()[:8]
+        file.replace(aside / f"{file.stem}.{digest}.jsonl")
 
 
-def stored_samples(folder: Path, task: str) -> list[dict[str, Any]]:
+def stored_samples(folder: Path, task: str) -> list[SampleRow]:
     """Stored rows of a task by (doc_id, sample), the first of each key."""
-    rows: dict[tuple[int, int], dict[str, Any]] = {}
-    for row in read_jsonl(folder / "samples" / f"{task}.jsonl"):
+    rows: dict[tuple[int, int], SampleRow] = {}
+    for row in SAMPLES.read(folder / "samples" / f"{task}.jsonl"):
         rows.setdefault((row["doc_id"], row["sample"]), row)
     return [rows[k] for k in sorted(rows)]
+
+
+def questions_asked(folder: Path, manifest: EvalManifest) -> dict[str, int]:
+    """How many questions each task of a run was asked, answered or not.
+
+    That is the number of its question file; where it was killed before that was written, the
+    manifest's own count.
+    """
+    asked: dict[str, int] = {}
+    for task in manifest.tasks:
+        file = folder / "questions" / f"{task}.json"
+        if file.exists():
+            asked[task] = len(QUESTIONS.read_list(file))
+        else:
+            all_of_it = int(manifest.sampling.get(task, {}).get("questions", 0))
+            asked[task] = min(all_of_it, manifest.limit or all_of_it)
+    return asked
 
 
 def graders_of(folder: Path) -> list[str]:
@@ -115,54 +171,57 @@ def graders_of(folder: Path) -> list[str]:
 
 
 def load_grades(folder: Path, grader: str | None = None) -> pd.DataFrame:
-    """All graded samples of a run, one row each (`COLUMNS`). grader: the manifest's unless another
-    is named.
+    """The graded samples of a run, one row each (`COLUMNS`), as many a question as were asked for.
 
-    Raises `DataError` when that one has not graded the run.
+    grader: the manifest's unless another is named. Raises `DataError` when that one has not graded
+    the run.
     """
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    graders = manifest.get("graders", {})
+    manifest = EvalManifest.read(folder / "manifest.json")
     if grader is not None:
         _check_graded(folder, grader)
-    out = []
-    for task in manifest["tasks"]:
-        uids = {
-            q["doc_id"]: q["uid"]
-            for q in json.loads((folder / "questions" / f"{task}.json").read_text(encoding="utf-8"))
-        }
-        samples = {(r["doc_id"], r["sample"]): r for r in stored_samples(folder, task)}
-        for g in read_jsonl(
-            folder / "grades" / f"{task}.{grader or graders.get(task) or manifest['grader']}.jsonl"
-        ):
-            s = samples[g["doc_id"], g["sample"]]
-            out.append(
-                (
-                    task,
-                    g["doc_id"],
-                    uids[g["doc_id"]],
-                    g["sample"],
-                    g["correct"],
-                    g["status"],
-                    s["finish"],
-                    s["tokens"],
-                )
-            )
+    out: list[tuple[Any, ...]] = []
+    for task, asked in manifest.tasks.items():
+        name = grader or manifest.graders.get(task) or manifest.grader
+        out += _task_grades(folder, task, name, asked)
     return pd.DataFrame(out, columns=COLUMNS)
 
 
+def _task_grades(folder: Path, task: str, grader: str, asked: int) -> list[tuple[Any, ...]]:
+    file = grades_file(folder, task, grader)
+    if not file.exists():
+        return []
+    questions = QUESTIONS.read_list(folder / "questions" / f"{task}.json")
+    uids = {q["doc_id"]: q["uid"] for q in questions}
+    samples = {(r["doc_id"], r["sample"]): r for r in stored_samples(folder, task)}
+    out: list[tuple[Any, ...]] = []
+    for grade in GRADES.read(file):
+        doc_id, number = grade["doc_id"], grade["sample"]
+        if number >= asked:
+            continue
+        sample = samples.get((doc_id, number))
+        if sample is None or doc_id not in uids:
+            raise DataError(
+                f"there is a grade of question {doc_id}, sample {number}, and no such sample",
+                where=str(file),
+                remedy=f"sage-bench grade {folder}",
+            )
+        verdict = (grade["correct"], grade["status"], sample["finish"], sample["tokens"])
+        out.append((task, doc_id, uids[doc_id], number, *verdict))
+    return out
+
+
 def verdicts(folder: Path, grader: str) -> pd.DataFrame:
-    """What one grader said of every sample, from its grades alone: task, doc_id, sample, correct.
+    """What one grader said of every sample that was asked for: task, doc_id, sample, correct.
     Raises `DataError` when it has not graded the run."""
     _check_graded(folder, grader)
-    files = sorted((folder / "grades").glob(f"*.{grader}.jsonl"))
-    return pd.DataFrame(
-        [
-            (f.name.split(".")[0], g["doc_id"], g["sample"], g["correct"])
-            for f in files
-            for g in read_jsonl(f)
-        ],
-        columns=["task", "doc_id", "sample", "correct"],
-    )
+    asked = EvalManifest.read(folder / "manifest.json").tasks
+    out = []
+    for file in sorted((folder / "grades").glob(f"*.{grader}.jsonl")):
+        task = file.name.split(".")[0]
+        for grade in GRADES.read(file):
+            if task not in asked or grade["sample"] < asked[task]:
+                out.append((task, grade["doc_id"], grade["sample"], grade["correct"]))
+    return pd.DataFrame(out, columns=["task", "doc_id", "sample", "correct"])
 
 
 def _check_graded(folder: Path, grader: str) -> None:
@@ -189,26 +248,20 @@ def agreement(folder: Path, graders: Sequence[str] | None = None) -> pd.DataFram
             remedy=f"sage-bench grade {folder} --grader oat",
         )
     correct = {
-        n: verdicts(folder, n).set_index(["task", "doc_id", "sample"])["correct"] for n in names
+        name: verdicts(folder, name).set_index(["task", "doc_id", "sample"])["correct"]
+        for name in names
     }
-    rows = []
-    for a, b in combinations(names, 2):
-        both = pd.concat([correct[a], correct[b]], axis=1, join="inner", keys=["a", "b"]).astype(
-            bool
-        )
-        counts = {
-            "both": int((both.a & both.b).sum()),
-            "neither": int((~both.a & ~both.b).sum()),
-            "only_a": int((both.a & ~both.b).sum()),
-            "only_b": int((~both.a & both.b).sum()),
-        }
-        rows.append(
-            {
-                "a": a,
-                "b": b,
-                "samples": len(both),
-                "agree": (counts["both"] + counts["neither"]) / max(len(both), 1),
-                **counts,
-            }
-        )
+    rows = [_agreement_of(a, b, correct[a], correct[b]) for a, b in combinations(names, 2)]
     return pd.DataFrame(rows)
+
+
+def _agreement_of(a: str, b: str, of_a: Any, of_b: Any) -> dict[str, Any]:
+    both = pd.concat([of_a, of_b], axis=1, join="inner", keys=["a", "b"]).astype(bool)
+    counts = {
+        "both": int((both.a & both.b).sum()),
+        "neither": int((~both.a & ~both.b).sum()),
+        "only_a": int((both.a & ~both.b).sum()),
+        "only_b": int((~both.a & both.b).sum()),
+    }
+    equal = counts["both"] + counts["neither"]
+    return {"a": a, "b": b, "samples": len(both), "agree": equal / max(len(both), 1), **counts}

@@ -29,35 +29,15 @@ def plan(
     """Text of the plan. Costs are upper bounds: every completion as long as it may be, on GPUs that
     make `tokens_per_second` each."""
     loaded, skipped = load(tasks, options, grader=grader, sampling=sampling)
-    renderer, said = _renderer(model)
-    out = [f"model      {model}{said}"]
+    renderer, remark = _renderer(model)
+    out = [f"model      {model}{remark}"]
     samples = longest = 0
     for name, task in loaded.items():
         docs = list(task.eval_docs)[:limit]
-        kwargs = task.config.generation_kwargs
-        prompts = [_render(renderer, task, d) for d in docs]
-        n, most = len(docs) * task.config.repeats, int(kwargs["max_gen_toks"])
-        samples, longest = samples + n, longest + n * most
-        report = report_of(task)
-        out += [
-            "",
-            f"{name}: {len(docs)} questions x {task.config.repeats} = {n:,} samples, graded by"
-            f" {grader_of(task)}" + (" (LIMITED)" if limit else ""),
-            f"  data       {report['source'] if report else 'generated'}"
-            + (
-                f", {len(report['corrected'])} golds corrected, {len(report['excluded'])} questions"
-                " left out"
-                if report
-                else ""
-            ),
-            (
-                f"  sampling   temperature {kwargs.get('temperature')}, top_p"
-                f" {kwargs.get('top_p', 1.0)}, at most {most} tokens"
-            ),
-            f"  prompts    {_lengths(renderer, prompts)}",
-            "  first prompt:",
-            *(f"    | {line}" for line in _short(shown(task, prompts[0])).splitlines()),
-        ]
+        n = len(docs) * task.config.repeats
+        samples += n
+        longest += n * int(task.config.generation_kwargs["max_gen_toks"])
+        out += _task_lines(name, task, docs, renderer, limited=bool(limit))
     out += ["", *(f"left out: {skip['why']}" for skip in skipped.values())]
     hours = longest / tokens_per_second / 3600
     price = f", {hours * gpu_price:,.2f} at {gpu_price:g} an hour" if gpu_price is not None else ""
@@ -66,6 +46,39 @@ def plan(
         f" hours at {tokens_per_second:,.0f} tokens a second{price}"
     )
     return "\n".join(out)
+
+
+def _task_lines(
+    name: str, task: Any, docs: list[Any], renderer: Renderer | None, *, limited: bool
+) -> list[str]:
+    """What is said of one task."""
+    kwargs = task.config.generation_kwargs
+    repeats = task.config.repeats
+    prompts = [_render(renderer, task, doc) for doc in docs]
+    watermark = " (LIMITED)" if limited else ""
+    return [
+        "",
+        f"{name}: {len(docs)} questions x {repeats} = {len(docs) * repeats:,} samples, graded by"
+        f" {grader_of(task)}{watermark}",
+        f"  data       {_data(task)}",
+        (
+            f"  sampling   temperature {kwargs.get('temperature')}, top_p"
+            f" {kwargs.get('top_p', 1.0)}, at most {int(kwargs['max_gen_toks'])} tokens"
+        ),
+        f"  prompts    {_lengths(renderer, prompts)}",
+        "  first prompt:",
+        *(f"    | {line}" for line in _short(shown(task, prompts[0])).splitlines()),
+    ]
+
+
+def _data(task: Any) -> str:
+    report = report_of(task)
+    if report is None:
+        return "generated"
+    return (
+        f"{report['source']}, {len(report['corrected'])} golds corrected,"
+        f" {len(report['excluded'])} questions left out"
+    )
 
 
 def _renderer(model: str) -> tuple[Renderer | None, str]:
@@ -90,6 +103,6 @@ def _lengths(renderer: Renderer | None, prompts: list[str]) -> str:
 
 
 def _short(text: str) -> str:
-    return (
-        text if len(text) <= SHOWN else f"{text[:SHOWN]} ... ({len(text) - SHOWN} more characters)"
-    )
+    if len(text) <= SHOWN:
+        return text
+    return f"{text[:SHOWN]} ... ({len(text) - SHOWN} more characters)"

@@ -4,6 +4,7 @@ folder alone."""
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import re
 import sys
@@ -13,11 +14,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from sage_bench.data.schema import QUESTIONS, EvalManifest, QuestionRow
 from sage_bench.evaluation import folders
 from sage_bench.evaluation.grades import grade_run
 from sage_bench.evaluation.lm import StoreLM
 from sage_bench.evaluation.tasks.loading import (
     DataOptions,
+    Skipped,
     grader_of,
     load,
     report_of,
@@ -33,11 +36,13 @@ from sage_bench.utils.versions import versions
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """What to evaluate. tasks: name to samples a question. sampling: overrides of the task files'
-    generation_kwargs.
-    grader: for all tasks, instead of the one each of them names. data: where rows come from and how
-    golds are read.
-    overwrite: a run of the same fingerprint goes to .trash first."""
+    """What to evaluate.
+
+    tasks: name to samples a question. out: folder of all evaluations. sampling: overrides of the
+    task files' generation_kwargs. limit: first questions of each task only. grader: for all tasks,
+    instead of the one each of them names. data: where rows come from and how golds are read.
+    overwrite: a run of the same fingerprint goes to .trash first.
+    """
 
     model: str
     tasks: Mapping[str, int]
@@ -54,8 +59,10 @@ class EvalConfig:
 def slug(model: str) -> str:
     """A folder name for a model.
 
-    >>> slug("runs/sage/checkpoints/step_000040"), slug("Qwen/Qwen2.5-7B-Instruct"), slug("package:data/tiny_policies/llama")
-    ('sage-step_000040', 'Qwen-Qwen2.5-7B-Instruct', 'tiny_policies-llama')
+    >>> slug("runs/sage/checkpoints/step_000040"), slug("Qwen/Qwen2.5-7B-Instruct")
+    ('sage-step_000040', 'Qwen-Qwen2.5-7B-Instruct')
+    >>> slug("package:data/tiny_policies/llama")
+    'tiny_policies-llama'
     """
     parts = [p for p in re.split(r"[/\\:]", model) if p and p not in {".", "..", "checkpoints"}]
     return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(parts[-2:]))
@@ -84,92 +91,96 @@ def evaluate(config: EvalConfig, sampler: Sampler, *, quiet: bool = False) -> Pa
     loaded, skipped = load(
         config.tasks, config.data, grader=config.grader, sampling=config.sampling
     )
-    print_of = folders.fingerprint(
+    fingerprint = folders.fingerprint(
         sampler.fingerprint(),
         config.seed,
         config.limit,
         config.sampling,
         {name: describe(task) for name, task in loaded.items()},
     )
-    place = folders.choose(config.out / slug(config.model), print_of)
-    if place.news:
-        print(place.news, file=sys.stderr, flush=True)
-    folder = make_folder(place.folder)
+    chosen = folders.choose(config.out / slug(config.model), fingerprint)
+    for problem in chosen.unreadable:
+        _note(f"passed over: {problem}")
+    if chosen.explanation:
+        _note(chosen.explanation)
+    folder = make_folder(chosen.folder)
     if config.overwrite:
         with locked(folder):
             to_trash(folder)
         make_folder(folder)
     with locked(folder):
         before = folders.read_manifest(folder)
-        tasks = {t: max(config.tasks[t], before.get("tasks", {}).get(t, 0)) for t in loaded}
-        for name, n in tasks.items():
-            loaded[name].set_config("repeats", n)
-        said = manifest(config, before, tasks, print_of)
-        kept = {k: before.get(k, {}) for k in ("tasks", "golds", "graders")}
-        graders = {**kept["graders"], **{name: grader_of(task) for name, task in loaded.items()}}
-        write_json(
-            folder / "manifest.json",
-            {
-                **said,
-                "skipped": {t: s for t, s in skipped.items() if t not in kept["tasks"]},
-                "golds": {
-                    **kept["golds"],
-                    **{
-                        name: report for name, task in loaded.items() if (report := report_of(task))
-                    },
-                },
-                "gold_corrections": "on" if config.data.gold_corrections else "off",
-                "grader": ", ".join(dict.fromkeys(graders.values())),
-                "graders": graders,
-            },
-        )
+        tell_versions(before)
+        now = manifest(config, before, loaded, skipped, fingerprint)
+        for name, task in loaded.items():
+            task.set_config("repeats", now.tasks[name])
+        now.write(folder / "manifest.json")
         write_questions(folder, loaded, config.limit)
         try:
             results = run_lm_eval(config, sampler, folder, loaded, quiet=quiet)
         except PartialError:
-            grade_run(folder, graders)  # what is there can be read; the tables say `partial`
+            # what is there can be read; the tables say `partial`
+            grade_run(folder, now.graders)
             raise
-        write_json(
-            folder / "results.json",
-            folders.merge_results(folders.read_json(folder / "results.json"), results),
-        )
-        grade_run(folder, graders)
+        merged = folders.merge_results(folders.read_results(folder), results)
+        write_json(folder / "results.json", merged)
+        grade_run(folder, now.graders)
     return folder
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def tell_versions(before: EvalManifest | None) -> None:
+    """Say which packages have changed since this run began: samples of both will stand together."""
+    now = versions()
+    for name, version in (before.versions if before else {}).items():
+        if now.get(name) != version:
+            _note(f"note: {name} was {version} when this run began and is {now.get(name)} now")
 
 
 def manifest(
     config: EvalConfig,
-    before: Mapping[str, Any],
-    tasks: Mapping[str, int],
-    print_of: Mapping[str, Any],
-) -> dict[str, Any]:
+    before: EvalManifest | None,
+    loaded: Mapping[str, Any],
+    skipped: Skipped,
+    fingerprint: Mapping[str, Any],
+) -> EvalManifest:
     """manifest.json: what this call asks for, together with what earlier calls into this folder
     asked for."""
+    old_tasks = before.tasks if before else {}
+    graders = before.graders if before else {}
+    golds = before.golds if before else {}
+    known = before.fingerprint.get("tasks", {}) if before else {}
+    samples = {name: max(config.tasks[name], old_tasks.get(name, 0)) for name in loaded}
+    asked = {**fingerprint, "tasks": {**known, **fingerprint["tasks"]}}
+    graders = {**graders, **{name: grader_of(task) for name, task in loaded.items()}}
+    reports = {name: report for name, task in loaded.items() if (report := report_of(task))}
+    return EvalManifest(
+        model=config.model,
+        label={**read_label(config.model), **config.label},
+        tasks={**old_tasks, **samples},
+        seed=config.seed,
+        limit=config.limit,
+        sampling=asked["tasks"],
+        fingerprint=asked,
+        versions=versions(),
+        earlier_versions=earlier_versions(before),
+        skipped={name: why for name, why in skipped.items() if name not in old_tasks},
+        golds={**golds, **reports},
+        gold_corrections="on" if config.data.gold_corrections else "off",
+        grader=", ".join(dict.fromkeys(graders.values())),
+        graders=graders,
+    )
+
+
+def earlier_versions(before: EvalManifest | None) -> list[dict[str, str]]:
+    """The versions of packages that earlier calls into a folder used, where they differ."""
+    if before is None:
+        return []
     now = versions()
-    earlier = [
-        v for v in [*before.get("earlier_versions", []), before.get("versions", now)] if v != now
-    ]
-    for name, version in (before.get("versions") or {}).items():
-        if now.get(name) != version:
-            print(
-                f"note: {name} was {version} when this run began and is {now.get(name)} now",
-                file=sys.stderr,
-            )
-    asked = dict(print_of) | {
-        "tasks": {**before.get("fingerprint", {}).get("tasks", {}), **print_of["tasks"]}
-    }
-    return {
-        "kind": "eval",
-        "model": config.model,
-        "label": {**read_label(config.model), **config.label},
-        "tasks": {**before.get("tasks", {}), **tasks},
-        "seed": config.seed,
-        "limit": config.limit,
-        "sampling": asked["tasks"],
-        "fingerprint": asked,
-        "versions": now,
-        "earlier_versions": earlier,
-    }
+    return [v for v in [*before.earlier_versions, before.versions or now] if v != now]
 
 
 def load_tasks(config: EvalConfig, tasks: Mapping[str, int]) -> dict[str, Any]:
@@ -190,9 +201,26 @@ def describe(task: Any) -> dict[str, Any]:
         "top_p": kwargs.get("top_p", 1.0),
         "max_gen_toks": kwargs.get("max_gen_toks"),
         "until": list(kwargs.get("until") or []),
-        "prompt_id": _sha(f"{task.config.description}\x1f{task.config.doc_to_text}"),
+        "prompt_id": _sha(prompt_of(task)),
         "data_rev": _sha(docs),
     }
+
+
+def prompt_of(task: Any) -> str:
+    """Everything a task file says about its prompt, as a text that is the same in every process."""
+    config = task.config
+    parts = [_written(config.description), _written(config.doc_to_text)]
+    # what hardly any task has, so that those without it keep their prompt_id
+    if config.num_fewshot:
+        parts.append(f"{config.num_fewshot} {config.fewshot_split} {config.fewshot_config}")
+    if config.gen_prefix:
+        parts.append(_written(config.gen_prefix))
+    return "\x1f".join(parts)
+
+
+def _written(part: Any) -> str:
+    """A text as it is, a function as its source."""
+    return inspect.getsource(part) if callable(part) else str(part)
 
 
 def run_lm_eval(
@@ -201,14 +229,7 @@ def run_lm_eval(
     """Drive lm-eval over our tasks. Returns its results (its own schema) without the samples, which
     are in the store."""
     from lm_eval import evaluator
-    from lm_eval.api import task as prompts
 
-    prompts.tqdm = lambda docs, **_: (
-        docs
-    )  # its bar for building prompts cannot be switched off, and ours is on the same screen
-    evaluator.get_git_commit_hash = lambda: (
-        None
-    )  # it would record the commit of whatever folder the user stands in
     with Bar(f"eval {slug(config.model)}", 0, quiet=quiet) as bar:
         lm = StoreLM(
             sampler,
@@ -227,7 +248,10 @@ def run_lm_eval(
             log_samples=True,
             confirm_run_unsafe_code=True,
         )
-    return {k: v for k, v in results.items() if k != "samples"}
+    kept = {k: v for k, v in results.items() if k != "samples"}
+    # lm-eval takes the commit of whatever folder the user stands in
+    kept["git_hash"] = None
+    return kept
 
 
 def gold_of(task: Any, doc: Mapping[str, Any]) -> str:
@@ -240,19 +264,17 @@ def write_questions(folder: Path, tasks: Mapping[str, Any], limit: int | None = 
     again from its folder alone."""
     (folder / "questions").mkdir(exist_ok=True)
     for name, task in tasks.items():
-        docs = enumerate(islice(task.eval_docs, limit))
-        write_json(
-            folder / "questions" / f"{name}.json",
-            [
-                {
-                    "doc_id": i,
-                    "uid": d.get("uid", i),
-                    "gold": gold_of(task, d),
-                    **({"options": d["options"]} if "options" in d else {}),
-                }
-                for i, d in docs
-            ],
-        )
+        rows = []
+        for doc_id, doc in enumerate(islice(task.eval_docs, limit)):
+            row: QuestionRow = {
+                "doc_id": doc_id,
+                "uid": doc.get("uid", doc_id),
+                "gold": gold_of(task, doc),
+            }
+            if "options" in doc:
+                row["options"] = doc["options"]
+            rows.append(row)
+        QUESTIONS.write_list(folder / "questions" / f"{name}.json", rows)
 
 
 def _sha(text: str) -> str:

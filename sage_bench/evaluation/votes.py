@@ -3,15 +3,18 @@ spelling."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sage_bench.data.schema import GRADES, EvalManifest, GradeRow, Votes
+from sage_bench.evaluation.grades import grades_file
 from sage_bench.grading import cache
-from sage_bench.utils.files import read_jsonl, write_text
+from sage_bench.utils.errors import DataError, SageBenchError
+from sage_bench.utils.typed_files import read_bytes
 
 RIGHT, BLANK = 0, -1  # the class of right answers; samples without an answer
 
@@ -26,45 +29,71 @@ def answer_classes(
     are compared with the first of each class, the most frequent ones first, since a grader's
     equality need not be transitive.
 
-    >>> rows = [{"sample": i, "correct": a == "7", "extracted": a} for i, a in enumerate(["7", "1/2", "0.5", None, "3"])]
+    >>> answers = enumerate(["7", "1/2", "0.5", None, "3"])
+    >>> rows = [{"sample": i, "correct": a == "7", "extracted": a} for i, a in answers]
     >>> answer_classes(rows, lambda a, others: [{a, b} == {"1/2", "0.5"} for b in others])
     {0: 0, 1: 1, 2: 1, 3: -1, 4: 2}
     """
     wrong = Counter(str(r["extracted"]) for r in rows if not r["correct"] and r["extracted"])
-    left, number, of = [a for a, _ in wrong.most_common()], 0, {}
+    left = [answer for answer, _ in wrong.most_common()]
+    class_of: dict[str, int] = {}
+    number = RIGHT
     while left:
-        first, others, number = left[0], left[1:], number + 1
+        number += 1
+        first, *others = left
         equal = same(first, others) if others else []
-        of[first] = number
-        of.update({a: number for a, e in zip(others, equal, strict=True) if e})
-        left = [a for a, e in zip(others, equal, strict=True) if not e]
-    return {
-        r["sample"]: RIGHT if r["correct"] else of[str(r["extracted"])] if r["extracted"] else BLANK
-        for r in rows
-    }
+        class_of[first] = number
+        left = []
+        for answer, is_equal in zip(others, equal, strict=True):
+            if is_equal:
+                class_of[answer] = number
+            else:
+                left.append(answer)
+    classes: dict[int, int] = {}
+    for row in rows:
+        if row["correct"]:
+            classes[row["sample"]] = RIGHT
+        elif row["extracted"]:
+            classes[row["sample"]] = class_of[str(row["extracted"])]
+        else:
+            classes[row["sample"]] = BLANK
+    return classes
 
 
 def load_votes(folder: Path, task: str, grader: str) -> dict[int, dict[int, int]]:
-    """{doc_id: {sample: class}} of a graded task of a run. Kept in votes/ of the run folder until
-    its grades change."""
-    grades = folder / "grades" / f"{task}.{grader}.jsonl"
-    digest = hashlib.sha256(grades.read_bytes()).hexdigest()
+    """{doc_id: {sample: class}} of a graded task of a run, of the samples that were asked for.
+
+    Kept in votes/ of the run folder until its grades change.
+    """
+    grades = grades_file(folder, task, grader)
+    asked = EvalManifest.read(folder / "manifest.json").tasks.get(task)
+    digest = hashlib.sha256(read_bytes(grades, GRADES.remedy) + f"|{asked}".encode()).hexdigest()
     file = folder / "votes" / f"{task}.{grader}.json"
-    if file.is_file():
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        if kept["grades"] == digest:
-            return {int(d): {int(s): c for s, c in v.items()} for d, v in kept["classes"].items()}
-    by_doc: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for row in read_jsonl(grades):
-        by_doc[row["doc_id"]].append(row)
-    classes = {doc: answer_classes(rows, _by_grader(grader)) for doc, rows in by_doc.items()}
-    try:
-        file.parent.mkdir(exist_ok=True)
-        write_text(file, json.dumps({"grades": digest, "classes": classes}))
-    except OSError:
+    if (kept := _kept(file, digest)) is not None:
+        return kept
+    by_question: dict[int, list[GradeRow]] = defaultdict(list)
+    for row in GRADES.read(grades):
+        if asked is None or row["sample"] < asked:
+            by_question[row["doc_id"]].append(row)
+    same = _by_grader(grader)
+    classes = {doc_id: answer_classes(rows, same) for doc_id, rows in by_question.items()}
+    named = {str(d): {str(s): c for s, c in of.items()} for d, of in classes.items()}
+    with contextlib.suppress(OSError, SageBenchError):
         # a run folder that may only be read is compared all the same, a little slower each time
-        return classes
+        file.parent.mkdir(exist_ok=True)
+        Votes(grades=digest, classes=named).write(file)
     return classes
+
+
+def _kept(file: Path, digest: str) -> dict[int, dict[int, int]] | None:
+    """The classes of these very grades, None where they are to be made anew."""
+    try:
+        kept = Votes.read_or_none(file)
+    except DataError:
+        return None
+    if kept is None or kept.grades != digest:
+        return None
+    return {int(d): {int(s): c for s, c in of.items()} for d, of in kept.classes.items()}
 
 
 def _by_grader(grader: str) -> Callable[[str, Sequence[str]], list[bool]]:

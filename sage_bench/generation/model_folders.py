@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,10 @@ def template_options_of(path: str, given: Mapping[str, Any] | None) -> dict[str,
     differ = [k for k in chosen if k not in saved or chosen[k] != saved[k]]
     if differ and "template_options" in label:
         shown = ", ".join(f"{k}: {saved.get(k, 'not set')} then, {chosen[k]} now" for k in differ)
-        stderr().print(
-            f"warning: {path} was trained with other template options ({shown})", markup=False
-        )
+        _warn_once(f"warning: {path} was trained with other template options ({shown})")
     return chosen
+
+
+@lru_cache
+def _warn_once(text: str) -> None:
+    stderr().print(text, markup=False)

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    PrivateAttr,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from sage_bench.generation.chat import pin_date, render_chat
@@ -97,10 +105,8 @@ HintPosition = Literal["user_end", "system"]
 
 # ---- what a run uses ----------------------------------------------------------------------------
 class Prompts(BaseModel):
-    """The texts of a run. Placeholders are replaced literally, so that LaTeX braces are safe.
-
-    texts: replacements of registered texts, by key.
-    """
+    """The texts of a run: the answering prompts, and what replaces registered texts. Placeholders
+    are replaced literally, so that LaTeX braces are safe."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -111,19 +117,20 @@ class Prompts(BaseModel):
     hinted: str | None = Field(
         None, description="user message with a hint; null = the method's `hint_lead`"
     )
-    texts: dict[str, str] = Field(default_factory=dict, exclude=True)
+    _replaced: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def keys(cls) -> list[str]:
         """What a prompts file may set: the answering prompts and everything registered."""
-        return [*(name for name in cls.model_fields if name != "texts"), *sorted(TEXTS)]
+        return [*cls.model_fields, *sorted(TEXTS)]
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Prompts:
         """Prompts from one flat mapping of keys to texts. Raises pydantic's `ValidationError`."""
-        others = {key: text for key, text in values.items() if key in TEXTS}
-        answering = {key: text for key, text in values.items() if key not in TEXTS}
-        return cls.model_validate({**answering, **({"texts": others} if others else {})})
+        registered = {key: text for key, text in values.items() if key in TEXTS}
+        prompts = cls.model_validate({k: text for k, text in values.items() if k not in TEXTS})
+        prompts._replaced = TypeAdapter(dict[str, str]).validate_python(registered)
+        return prompts
 
     @classmethod
     def from_file(cls, path: str | Path) -> Prompts:
@@ -137,8 +144,7 @@ class Prompts(BaseModel):
         try:
             return cls.of(raw)
         except ValidationError as error:
-            place = [str(p) for p in error.errors()[0]["loc"]]
-            key = ".".join(place[1:] if place[0] == "texts" else place)
+            key = ".".join(str(p) for p in error.errors()[0]["loc"])
             raise UsageError(
                 f"{error.errors()[0]['msg']} {did_you_mean(key, cls.keys())}",
                 where=f"{path}:{key}",
@@ -147,8 +153,8 @@ class Prompts(BaseModel):
 
     def text(self, key: str) -> str:
         """A registered text, or what the prompts file puts in its place."""
-        if key in self.texts:
-            return self.texts[key]
+        if key in self._replaced:
+            return self._replaced[key]
         if key not in TEXTS:
             raise SageBenchError(
                 f"no prompt is registered as `{key}`", remedy="`register_prompt` it before use"
@@ -172,7 +178,7 @@ class Messages:
     itself."""
 
     def __init__(self, prompts: Prompts | None = None):
-        self.prompts = prompts or Prompts()
+        self.prompts = prompts or Prompts.of({})
 
     def answer_user(
         self,

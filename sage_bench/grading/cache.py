@@ -1,12 +1,11 @@
-"""Verdicts are remembered: lm-eval's metrics, the grades file and the tables ask for the same
-ones."""
+"""Verdicts are remembered: metrics, the grades file and the tables ask for the same ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from sage_bench.grading.registry import GRADERS
-from sage_bench.grading.verdict import Grader, Verdict
+from sage_bench.grading.verdict import Grader, OptionGrader, Verdict
 
 DEFAULT = "robust"
 Options = tuple[str, ...] | None
@@ -15,16 +14,18 @@ _verdicts: dict[tuple[str, Options, str, str], Verdict] = {}
 
 
 def grader(name: str = DEFAULT, options: Sequence[str] | None = None) -> Grader:
-    """One instance a process; with the options of a multiple-choice question, if it takes any
-    (`for_options`), one of its own."""
+    """One instance a process.
+
+    With the options of a multiple-choice question one of its own, where the grader takes any.
+    """
     if (name, None) not in _graders:
         _graders[name, None] = GRADERS.get(name)()
     plain = _graders[name, None]
-    if options is None or not hasattr(plain, "for_options"):
+    if options is None or not isinstance(plain, OptionGrader):
         return plain
     key = (name, tuple(options))
     if key not in _graders:
-        _graders[key] = plain.for_options(key[1])  # type: ignore[attr-defined]
+        _graders[key] = plain.for_options(tuple(options))
     return _graders[key]
 
 
@@ -35,6 +36,7 @@ def grade(
     key = None if options is None else tuple(options)
     missing = list(dict.fromkeys(t for t in texts if (name, key, gold, t) not in _verdicts))
     if missing:
-        for text, verdict in zip(missing, grader(name, options).grade(gold, missing), strict=True):
+        verdicts = grader(name, options).grade(gold, missing)
+        for text, verdict in zip(missing, verdicts, strict=True):
             _verdicts[name, key, gold, text] = verdict
     return [_verdicts[name, key, gold, t] for t in texts]

@@ -1,5 +1,7 @@
-"""Six pairs whose grades change with the versions underneath (the antlr runtime alone decides the
-first two)."""
+"""Six pairs whose grades change with the versions underneath.
+
+The antlr runtime alone decides the first two.
+"""
 
 from __future__ import annotations
 
@@ -29,32 +31,37 @@ EXPECTED = (  # (gold, answer, what math-verify 0.9 with antlr 4.13.2 says)
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """One pair: what was expected of math-verify, and what it said (None: the comparison was
-    lost)."""
+    """One pair, what was expected of math-verify, and what it answered.
+
+    answered: None where the comparison was lost.
+    """
 
     gold: str
     answer: str
     expected: bool
-    said: bool | None
+    answered: bool | None
 
     @property
     def well(self) -> bool:
-        return self.said is self.expected
+        return self.answered is self.expected
 
 
 def canaries(pool: Pool | None = None) -> list[Canary]:
-    """Ask math-verify, past all our short cuts; once a process. Any that is not `well` means:
-    grades here differ from grades elsewhere."""
+    """Ask math-verify, past all our short cuts; once a process.
+
+    Any that is not `well` means: grades here differ from grades elsewhere.
+    """
     return list(_asked(pool))
 
 
 @cache
 def _asked(pool: Pool | None) -> tuple[Canary, ...]:
     replies = (pool or shared_pool()).compare([(gold, answer) for gold, answer, _ in EXPECTED])
-    return tuple(
-        Canary(g, a, e, r["correct"] if r["status"] == "ok" else None)
-        for (g, a, e), r in zip(EXPECTED, replies, strict=True)
-    )
+    found = []
+    for (gold, answer, expected), reply in zip(EXPECTED, replies, strict=True):
+        answered = reply["correct"] if reply["status"] == "ok" else None
+        found.append(Canary(gold, answer, expected, answered))
+    return tuple(found)
 
 
 def packages() -> dict[str, str]:

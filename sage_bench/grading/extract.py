@@ -30,11 +30,14 @@ class Extraction:
 
 
 def extract(text: str, *, several: bool = False) -> Extraction:
-    r"""The last finished box after the thinking; with `several`, all boxes of the closing sentence,
-    joined by commas.
+    r"""The last finished box after the thinking.
 
-    >>> extract(r"<think>\boxed{3}</think> so \boxed{4}").answer, extract(r"<think> maybe \boxed{3}").status
-    ('4', 'truncated')
+    several: all boxes of the closing sentence, joined by commas.
+
+    >>> extract(r"<think>\boxed{3}</think> so \boxed{4}").answer
+    '4'
+    >>> extract(r"<think> maybe \boxed{3}").status
+    'truncated'
     >>> extract(r"roots \boxed{3} and \boxed{4}", several=True)
     Extraction(answer='3, 4', status='boxed_joined', span=(13, 28))
     >>> extract(r"\boxed{3}, wait: \boxed{4}", several=True).answer
@@ -49,27 +52,28 @@ def extract(text: str, *, several: bool = False) -> Extraction:
     group = [found[-1]]
     if several:
         for box in reversed(found[:-1]):
-            glue = text[box[1] : group[0][0]]
-            if (
-                len(glue) > _GLUE
-                or "\n\n" in glue.strip("$ \n\\][)(")
-                or _REVISION.search(glue)
-                or re.search(r"[.!?]\s", glue)
-            ):
+            if not _is_glue(text[box[1] : group[0][0]]):
                 break
             group.insert(0, box)
     if len(group) == 1:
         start, end = group[0]
         return Extraction(text[start:end].strip(), "boxed", (start, end))
-    return Extraction(
-        ", ".join(text[s:e].strip() for s, e in group), "boxed_joined", (group[0][0], group[-1][1])
-    )
+    joined = ", ".join(text[start:end].strip() for start, end in group)
+    return Extraction(joined, "boxed_joined", (group[0][0], group[-1][1]))
+
+
+def _is_glue(between: str) -> bool:
+    """Does what stands between two boxes keep them one answer?"""
+    if len(between) > _GLUE or "\n\n" in between.strip("$ \n\\][)("):
+        return False
+    return not _REVISION.search(between) and not re.search(r"[.!?]\s", between)
 
 
 def boxes(text: str, begin: int = 0) -> list[tuple[int, int]]:
     r"""(start, end) of the contents of all finished outermost boxes from `begin` on.
 
-    >>> [r"\boxed{a}\fbox{\boxed{b}}\boxed{c"[s:e] for s, e in boxes(r"\boxed{a}\fbox{\boxed{b}}\boxed{c")]
+    >>> text = r"\boxed{a}\fbox{\boxed{b}}\boxed{c"
+    >>> [text[start:end] for start, end in boxes(text)]
     ['a', '\\boxed{b}']
     """
     out: list[tuple[int, int]] = []
@@ -84,9 +88,9 @@ def boxes(text: str, begin: int = 0) -> list[tuple[int, int]]:
 
 
 def last_boxed(text: str) -> str | None:
-    r"""Content of the last `\boxed{...}` (or `\fbox`) whose braces balance, innermost where boxes
-    are nested, or None.
+    r"""Content of the last `\boxed{...}` (or `\fbox`) whose braces balance, or None.
 
+    The innermost where boxes are nested.
     An unfinished box at the end (a truncated completion) does not hide a finished one before it.
     Escaped braces do not count.
 
@@ -105,16 +109,19 @@ def last_boxed(text: str) -> str | None:
 def given_answer(text: str) -> str | None:
     r"""`last_boxed` of what was said after the thinking; None where thinking never ended.
 
-    >>> given_answer(r"<think>\boxed{3}"), given_answer(r"<think>\boxed{3}</think> \boxed{4}"), given_answer(r"\boxed{x = \boxed{5}}")
-    (None, '4', '5')
+    >>> given_answer(r"<think>\boxed{3}</think> \boxed{4}"), given_answer(r"\boxed{x = \boxed{5}}")
+    ('4', '5')
+    >>> given_answer(r"<think>\boxed{3}")
     """
     begin = text.rfind("</think>") + len("</think>") if "</think>" in text else 0
     return None if text.find("<think>", begin) >= 0 else last_boxed(text[begin:])
 
 
 def closing_brace(text: str, start: int) -> int | None:
-    r"""Index of the brace that closes the one at `start`, or None. `\{` and `\}` are set braces,
-    not delimiters."""
+    r"""Index of the brace that closes the one at `start`, or None.
+
+    `\{` and `\}` are set braces, not delimiters.
+    """
     depth = 0
     i = start
     while i < len(text):
@@ -133,8 +140,10 @@ def closing_brace(text: str, start: int) -> int | None:
 
 
 def closings(text: str, *, escapes: bool = True) -> dict[int, int]:
-    r"""Where each brace closes, in one pass: models repeat `\boxed{` thousands of times without
-    ever closing it. escapes: `\{` is no brace.
+    r"""Where each brace closes, in one pass.
+
+    Models repeat `\boxed{` thousands of times without ever closing it. escapes: `\{` is
+    not a brace.
 
     >>> closings("a{b{c}}"), closings(r"{\}"), closings(r"{\}", escapes=False)
     ({3: 5, 1: 6}, {}, {0: 2})

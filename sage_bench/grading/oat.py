@@ -1,43 +1,51 @@
-"""The comparison of the oat grader (SAGE's evaluation grader), written from SAGE spec 4.2: string,
-then sympy, then math-verify.
+"""The comparison of the oat grader (SAGE's evaluation grader), written from SAGE spec 4.2.
 
-It is lenient and has false positives (`a+b` for `c+b`, 50 % for 0.5, any unit for any other). It is
-here because published tables were made with it; judge new results with `robust`. Runs in a worker
-process: sympy may hang.
+String, then sympy, then math-verify. It is lenient and has false positives (`a+b` for `c+b`, 50 %
+for 0.5, any unit for any other). It is here because published tables were made with it; judge new
+results with `robust`. Runs in a worker process: sympy may hang.
 """
 
 from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
+
+from sage_bench.grading.worker import Reply
 
 # The spec's list is made of physical units, bare letters and everyday words; the last two are where
 # the false positives come from.
 _LETTERS = "a c d g h l m o s t"
 _WORDS = "are by less men more no_change number per prime pure ratio square unit"
 _LENGTHS = "centimeter cm feet foot ft inch kilometer km meter mile millimeter mm yard"
-_OTHERS = """acre cent cubic day deg degree dollar gallon gram hectare hour kg kilogram kmph kph lb liter litre minute ml month mph
-ounce percent pint point pound quart radian revolution second sq_ft sq_in sq_m step ton tonne volt watt week year"""
+_OTHERS = (
+    "acre cent cubic day deg degree dollar gallon gram hectare hour kg kilogram kmph kph lb liter"
+    " litre minute ml month mph ounce percent pint point pound quart radian revolution second sq_ft"
+    " sq_in sq_m step ton tonne volt watt week year"
+)
 _UNITS = sorted(
     {u.replace("_", " ") for u in f"{_LETTERS} {_WORDS} {_LENGTHS} {_OTHERS}".split()},
     key=len,
     reverse=True,
 )
 _UNIT = re.compile(r"(^|\W)(?:" + "|".join(f"{re.escape(u)}s?" for u in _UNITS) + r")($|\W)")
-_DROPPED = "degree cm centimeter meter mile second minute hour day week month year foot feet inch yard".split()
+_DROPPED = (
+    "degree cm centimeter meter mile second minute hour day week month year foot feet inch yard"
+).split()
 _DROP = re.compile(rf"({'|'.join(_DROPPED)})(es)?(s)? *(\^[0-9]+)?")
 _SCALE = {"million": "*10^6", "billion": "*10^9", "trillion": "*10^12"}
 
 
 def boxed(text: str) -> str | None:
-    r"""The spec's extraction: from the last `\boxed` to where the braces balance; it must begin
-    with `\boxed{` and end with `}`.
+    r"""The spec's extraction: from the last `\boxed` to where the braces balance.
 
-    >>> boxed(r"\boxed{5} and \boxed{\frac{1}{2}}"), boxed(r"\boxed{5}, finally \boxed{5"), boxed(r"\boxed {5}")
-    ('\\frac{1}{2}', None, None)
+    It must begin with `\boxed{` and end with `}`.
+
+    >>> boxed(r"\boxed{5} and \boxed{\frac{1}{2}}"), boxed(r"\boxed{5}, finally \boxed{5")
+    ('\\frac{1}{2}', None)
+    >>> boxed(r"\boxed {5}")
     """
     start = text.rfind("\\boxed")
     if start < 0:
@@ -83,10 +91,8 @@ def _mathd(s: str) -> str:
         s = bare or s
     s = s.replace("^{\\circ}", "").replace("^\\circ", "").replace("\\$", "")
     if "\\text{ " in s:
-        left, _ = s.split(
-            "\\text{ "
-        )  # ValueError unless there is exactly one: the caller keeps the text as it was
-        s = left
+        # ValueError unless there is exactly one: the caller keeps the text as it was
+        s, _ = s.split("\\text{ ")
     s = s.replace("\\%", "").replace(" .", " 0.").replace("{.", "{0.")
     if not s:
         return s
@@ -98,14 +104,18 @@ def _mathd(s: str) -> str:
     s = re.sub(r"\\frac([^{}\\])(?=\{)", r"\\frac{\1}", s)
     s = "\\frac{1}{2}" if s == "0.5" else s
     m = re.fullmatch(r"(-?\d+)/(-?\d+)", s)
-    return f"\\frac{{{m[1]}}}{{{m[2]}}}" if m and all(str(int(g)) == g for g in m.groups()) else s
+    if m and all(str(int(g)) == g for g in m.groups()):
+        return f"\\frac{{{m[1]}}}{{{m[2]}}}"
+    return s
 
 
 def plain(text: str) -> str:
     r"""Step B's spelling: LaTeX to text, units and scale words gone, lower case.
 
-    >>> plain(r"2\frac{3}{4}"), plain(r"50\%"), plain(r"\text{Yes}"), plain("3 million"), plain("5.0"), plain("1,234")
-    ('2+3/4', '50', 'yes', '3*10^6', '5', '1234')
+    >>> plain(r"2\frac{3}{4}"), plain(r"50\%"), plain(r"\text{Yes}")
+    ('2+3/4', '50', 'yes')
+    >>> plain("3 million"), plain("5.0"), plain("1,234")
+    ('3*10^6', '5', '1234')
     """
     m = re.fullmatch(r"\\text\{(.+?)\}", text)
     s = (
@@ -123,8 +133,7 @@ def plain(text: str) -> str:
     if s.startswith("{") and s.endswith("}"):
         s = s[1:-1]
     s = s.replace(",\\!", "")
-    if (v := _float(s)) is not None and abs(v - round(v)) <= 1e-7:
-        s = str(round(v))
+    s = _whole(s) or s
     if "\\" in s:
         s = _latex_to_text(s)
     s = s.replace("- ", "-")
@@ -135,14 +144,10 @@ def plain(text: str) -> str:
         .replace("}", "")
         .lower()
     )
-    bare = s.replace(",", "")
-    return (
-        str(round(v))
-        if (v := _float(bare)) is not None
-        and abs(v - round(v)) <= 1e-7
-        and (_THOUSANDS.fullmatch(s) or "," not in s)
-        else s
-    )
+    if "," in s and not _THOUSANDS.fullmatch(s):
+        return s
+    whole = _whole(s.replace(",", ""))
+    return s if whole is None else whole
 
 
 _THOUSANDS = re.compile(r"-?\d{1,3}(,\d{3})+(\.0*)?")
@@ -156,6 +161,12 @@ def _float(s: str) -> float | None:
     return v if abs(v) < 1e15 and "n" not in s.lower() else None
 
 
+def _whole(s: str) -> str | None:
+    """A number that is whole up to rounding errors, without decimals."""
+    value = _float(s)
+    return str(round(value)) if value is not None and abs(value - round(value)) <= 1e-7 else None
+
+
 def _latex_to_text(s: str) -> str:
     from pylatexenc.latex2text import LatexNodes2Text
 
@@ -167,17 +178,20 @@ def _latex_to_text(s: str) -> str:
 
 
 def by_sympy(gold: str, answer: str) -> bool:
-    """Step B: element by element, strings, simple fractions, whole numbers, then sympy's simplify
-    of the difference."""
+    """Step B, element by element.
+
+    Strings, simple fractions, whole numbers, then sympy's simplify of the difference.
+    """
     gold, answer = plain(gold), plain(answer)
     if gold == answer:
         return True
     if not answer:
         return False
     golds, answers = _elements(gold), _elements(answer)
-    if len(golds) != len(answers) or (
-        len(golds) > 1 and (gold[0] != answer[0] or gold[-1] != answer[-1])
-    ):
+    if len(golds) != len(answers):
+        return False
+    same_brackets = gold[0] == answer[0] and gold[-1] == answer[-1]
+    if len(golds) > 1 and not same_brackets:
         return False
     return all(_same_element(g, a) for g, a in zip(golds, answers, strict=True))
 
@@ -204,13 +218,11 @@ def _is_whole(s: str) -> bool:
 
 
 def _attempt(s: str) -> bool:
+    """Is it simple enough to be worked out: two letters, small powers?"""
     letters = {c for c in s.replace("sqrt", "").replace("frac", "") if c.isalpha()}
-    return (
-        len(letters) <= 2
-        and "^{" not in s
-        and "^(" not in s
-        and not re.search(r"\^[0-9]+\^|\^[0-9][0-9]+", s)
-    )
+    if len(letters) > 2 or "^{" in s or "^(" in s:
+        return False
+    return not re.search(r"\^[0-9]+\^|\^[0-9][0-9]+", s)
 
 
 def _difference_is_zero(g: str, a: str) -> bool:
@@ -227,13 +239,15 @@ def _difference_is_zero(g: str, a: str) -> bool:
             text, transformations=(*standard_transformations, implicit_multiplication_application)
         )
         return bool(sympy.simplify(difference) == 0)
-    except Exception:
+    except Exception:  # noqa: BLE001  # sympy raises anything; the released code says no
         return False
 
 
 def repetitive(s: str) -> bool:
-    """Does a long string repeat itself (longest common prefix of neighbouring suffixes over 20 % of
-    it)?"""
+    """Does a long string repeat itself?
+
+    The longest common prefix of neighbouring suffixes is over 20 % of it.
+    """
     if len(s) <= 128:
         return False
     s = s[:4000]  # what follows is quadratic
@@ -248,7 +262,7 @@ def repetitive(s: str) -> bool:
 
 
 @contextmanager
-def alarm(seconds: int) -> Any:
+def alarm(seconds: int) -> Iterator[None]:
     """SIGALRM after so many seconds (the worker's main thread only). Raises `TimeoutError`."""
 
     def ring(*_: object) -> None:
@@ -271,36 +285,31 @@ def by_math_verify(gold: str, answer: str) -> bool:
         return False
     if mathd(gold) == mathd(answer):
         return True
-    how = (
-        LatexExtractionConfig(boxed_match_priority=0),
-        ExprExtractionConfig(),
-    )  # extraction_mode stays any_match: the recorded vectors 82, 105 and 177 need it
+    # extraction_mode stays any_match: the recorded vectors 82, 105 and 177 need it
+    how = (LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig())
     try:
         with alarm(1):
             a, b = (
-                parse(
-                    t if "$" in t else f"${t}$",
-                    how,
-                    fallback_mode="no_fallback",
-                    parsing_timeout=None,
-                )
+                parse(_in_dollars(t), how, fallback_mode="no_fallback", parsing_timeout=None)
                 for t in (gold, answer)
             )
             return bool(verify(a, b, timeout_seconds=None))
-    except (TimeoutError, Exception):
+    except Exception:  # noqa: BLE001  # math-verify raises anything; the released code says no
         return False
 
 
-def equivalent(gold: str, answer: str, fast: bool = False) -> dict[str, object]:
-    """{"correct", "status"} of the three steps; `fast` leaves out the third."""
-    correct = (
-        mathd(gold) == mathd(answer)
-        or by_sympy(gold, answer)
-        or (not fast and by_math_verify(gold, answer))
-    )
+def _in_dollars(text: str) -> str:
+    return text if "$" in text else f"${text}$"
+
+
+def equivalent(gold: str, answer: str, fast: bool = False) -> Reply:
+    """The three steps; `fast` leaves out the third."""
+    correct = mathd(gold) == mathd(answer) or by_sympy(gold, answer)
+    if not correct and not fast:
+        correct = by_math_verify(gold, answer)
     return {"correct": correct, "status": "ok"}
 
 
-def equivalent_fast(gold: str, answer: str) -> dict[str, object]:
+def equivalent_fast(gold: str, answer: str) -> Reply:
     """`equivalent` without math-verify."""
     return equivalent(gold, answer, fast=True)

@@ -1,5 +1,5 @@
-"""Grade the answers to one question: the one place where what a grader is told beside the gold is
-decided."""
+"""Grade the answers to one question: the place that decides what a grader is told beside the
+gold."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from sage_bench.grading.verdict import Grader, Verdict
 
 
 def grader_for(grader: str, options: Sequence[str] | None) -> Grader:
-    """The grader, told the options of the question where it wants to know them (it has
-    `for_options`)."""
+    """The grader, told the options of the question where it wants to know them."""
     return cache.grader(grader, options or None)
 
 
@@ -21,8 +20,9 @@ def grade_question(
     grader: str = cache.DEFAULT,
     options: Sequence[str] | None = None,
 ) -> list[Verdict]:
-    """One verdict a text. options: the texts of a multiple-choice question in the order asked; gold
-    is then a letter.
+    """One verdict a text.
+
+    options: the texts of a multiple-choice question in the order asked; gold is then a letter.
 
     >>> [v.correct for v in grade_question("7", ["\\\\boxed{7}", "\\\\boxed{8}", "7"])]
     [True, False, False]
@@ -33,8 +33,7 @@ def grade_question(
 def self_test(
     gold: str, grader: str = cache.DEFAULT, options: Sequence[str] | None = None
 ) -> tuple[bool, str | None]:
-    r"""(does an answer that boxes the gold itself count?, why the grader cannot use the gold or
-    None).
+    r"""(does an answer that boxes the gold itself count?, why the gold cannot be used or None).
 
     A gold that counts and still cannot be used is compared by its spelling alone.
 

@@ -1,8 +1,8 @@
 """The child process that compares: one JSON line in, one JSON line out. Started by `grading.pool`.
 
-A job names its comparer as "module:function"; the function takes (gold, answer) and returns
-{"correct", "status"}. Memory is capped (`MEMORY_GIB`), so that a runaway expansion is a crash of
-one row and not of the machine. math-verify guards itself with SIGALRM, which fails off the main
+A job names its comparer as "module:function"; the function takes (gold, answer) and returns a
+`Reply`. Memory is capped (`MEMORY_GIB`), so that a runaway expansion is a crash of one row and not
+of the machine. math-verify guards itself with SIGALRM, which fails off the main
 thread and disarms other timers; here both its timeouts are off and the parent kills the process
 instead.
 """
@@ -21,9 +21,10 @@ from typing import NotRequired, TypedDict
 
 from sage_bench.grading.verdict import Status
 
-MEMORY_GIB = float(
-    os.environ.get("SAGEBENCH_GRADER_MEMORY_GIB", "4")
-)  # of address space, a process
+# of address space, a process
+MEMORY_GIB = float(os.environ.get("SAGEBENCH_GRADER_MEMORY_GIB", "4"))
+# digits of a number as text: turning longer ones into text is quadratic in time
+MOST_DIGITS = 100_000
 
 
 class Reply(TypedDict):
@@ -54,20 +55,18 @@ def metric(gold: str, answer: str) -> Reply:
     from math_verify import ExprExtractionConfig, LatexExtractionConfig
     from math_verify.metric import math_metric
 
-    score = math_metric(
+    score_of = math_metric(
         (LatexExtractionConfig(),), (ExprExtractionConfig(), LatexExtractionConfig()), precision=6
     )
     try:
-        return {
-            "correct": score(["\\boxed{" + gold + "}"], ["\\boxed{" + answer + "}"])[0] == 1.0,
-            "status": "ok",
-        }
+        score, *_ = score_of(["\\boxed{" + gold + "}"], ["\\boxed{" + answer + "}"])
     except ValueError:  # a gold it cannot read: the released code scores 0
         return {"correct": False, "status": "parse_error"}
+    return {"correct": score == 1.0, "status": "ok"}
 
 
 def readable(gold: str, _: str) -> Reply:
-    """{"correct": can math-verify read the gold?, "status": "ok"}."""
+    """Can math-verify read the gold?"""
     return {"correct": is_gold(gold), "status": "ok"}
 
 
@@ -83,8 +82,10 @@ def is_gold(text: str) -> bool:
 
 
 def parse_boxed(text: str) -> list[object]:
-    """math-verify's reading of an answer. Bare golds parse wrongly (`3\\sqrt{13}` becomes 3), boxed
-    ones do not."""
+    """math-verify's reading of an answer.
+
+    Bare golds parse wrongly (`3\\sqrt{13}` becomes 3), boxed ones do not.
+    """
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
 
     found = parse(
@@ -110,7 +111,8 @@ def answer_line(line: str) -> Reply:
         return comparer(job["how"])(job["gold"], job["answer"])
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:
+    # a comparer that fails costs its row, not the run; math-verify's timeout is a BaseException
+    except BaseException as error:  # noqa: BLE001
         return {
             "correct": False,
             "status": "crash",
@@ -120,12 +122,11 @@ def answer_line(line: str) -> Reply:
 
 def main() -> None:
     logging.disable(logging.WARNING)  # math-verify warns about the missing timeouts for every row
+    import math_verify  # noqa: F401  # imported once, before "ready", not in the first row's time
 
     size = int(MEMORY_GIB * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (size, size))
-    sys.set_int_max_str_digits(
-        100_000
-    )  # answers may be long numbers; turning longer ones into text is quadratic in time
+    sys.set_int_max_str_digits(MOST_DIGITS)
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         print(json.dumps(answer_line(line)), flush=True)

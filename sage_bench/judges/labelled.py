@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sage_bench.data.problems import check_source, read_rows
+from sage_bench.data.rows import RejectedRow, check_source, read_source
 from sage_bench.types import Problem
+from sage_bench.utils import rows as data_rows
 from sage_bench.utils.errors import DataError, UsageError
 
 QUESTION = ("problem", "question", "prompt")
@@ -58,13 +59,14 @@ class Labelled:
 
 @dataclass
 class Rows:
-    """rows, and what was set aside: {"place", "reason", "row"}."""
+    """Labelled rows, and those that were set aside."""
 
     rows: list[Labelled] = field(default_factory=list)
-    quarantine: list[dict[str, Any]] = field(default_factory=list)
+    quarantine: list[RejectedRow] = field(default_factory=list)
 
     def reasons(self) -> dict[str, int]:
-        return dict(Counter(q["reason"] for q in self.quarantine))
+        """How many rows were set aside for each reason."""
+        return data_rows.reasons(self.quarantine)
 
 
 def read_labelled(
@@ -91,22 +93,24 @@ def read_labelled(
     taken: Counter[tuple[str, str]] = Counter()
     seen: set[str] = set()
     for name, file in zip(names, files, strict=True):
-        for place, raw in read_rows(file):
+        for raw in read_source(file):
+            if isinstance(raw, RejectedRow):
+                found.quarantine.append(raw)
+                continue
             try:
-                row = with_solution(to_labelled(name, place, raw), known)
+                row = with_solution(to_labelled(name, raw.where, raw.values), known)
                 if row.name in seen:
                     raise ValueError("its id occurs twice")
             except ValueError as error:
-                found.quarantine.append({"place": place, "reason": str(error), "row": raw})
+                found.quarantine.append(RejectedRow(raw.where, str(error), raw.values))
                 continue
             seen.add(row.name)
             taken[row.file, row.subset] += 1
             if limit is None or taken[row.file, row.subset] <= limit:
                 found.rows.append(row)
     if not found.rows:
-        reasons = ", ".join(f"{n} x {r}" for r, n in found.reasons().items()) or "no rows"
         raise DataError(
-            f"no usable row ({reasons})",
+            f"no usable row ({data_rows.summary(found.quarantine) or 'no rows'})",
             where=", ".join(files),
             remedy=(
                 "rows need `problem`, `steps` (a list of texts) and `label` (first wrong step from"
@@ -116,16 +120,15 @@ def read_labelled(
     return found
 
 
-def to_labelled(file: str, place: str, raw: Mapping[str, Any] | str) -> Labelled:
+def to_labelled(file: str, place: str, raw: Mapping[str, Any]) -> Labelled:
     """One row. Raises `ValueError` with the reason why it cannot be used.
 
     >>> row = {"id": "gsm8k-7", "problem": "1+1?", "steps": ["1+1=3"], "label": 0, "gold": 2}
     >>> to_labelled("f", "f:1", row).subset
     'gsm8k'
     """
-    if isinstance(raw, str):
-        raise ValueError(raw)
-    question, uid = _first(raw, QUESTION), _first(raw, UID)
+    question = _first(raw, QUESTION)
+    uid = _first(raw, UID)
     if not isinstance(question, str) or not question.strip():
         raise ValueError("no question")
     steps = steps_of(_first(raw, STEPS))
@@ -194,13 +197,14 @@ def read_solutions(files: Sequence[str]) -> dict[str, tuple[str, str]]:
     """(solution, answer) by question, letters and digits only."""
     known: dict[str, tuple[str, str]] = {}
     for file in files:
-        for _, row in read_rows(file):
-            if (
-                not isinstance(row, str)
-                and (solution := _text(_first(row, SOLUTION)))
-                and (question := _text(_first(row, QUESTION)))
-            ):
-                known.setdefault(_bare(question), (solution, _text(_first(row, ANSWER)) or ""))
+        for row in read_source(file):
+            if isinstance(row, RejectedRow):
+                continue
+            solution = _text(_first(row.values, SOLUTION))
+            question = _text(_first(row.values, QUESTION))
+            if solution and question:
+                answer = _text(_first(row.values, ANSWER)) or ""
+                known.setdefault(_bare(question), (solution, answer))
     return known
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from sage_bench.statistics import clustered_se, wilson
+from sage_bench.utils.cells import csv_text, markdown_cell
 from sage_bench.utils.files import write_json, write_text
 
 DRAWS = 2000
@@ -181,7 +182,7 @@ def table(parts: Sequence[Mapping[str, Any]], reasons: Mapping[str, int] | None 
             *shares,
             f"{p['seconds']:.4f}",
         ]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
+        lines.append("| " + " | ".join(map(markdown_cell, cells)) + " |")
     lines += [
         "",
         (
@@ -220,7 +221,7 @@ def write(folder: Path, rows: Sequence[Row], reasons: Mapping[str, int] | None =
             "quarantined": dict(reasons or {}),
         },
     )
-    write_text(folder / "summary.csv", pd.DataFrame(parts).to_csv(index=False))
+    write_text(folder / "summary.csv", csv_text(pd.DataFrame(parts)))
     text = table(parts, reasons)
     write_text(folder / "table.md", text)
     return text

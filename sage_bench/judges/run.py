@@ -27,6 +27,7 @@ from sage_bench.types import Answer, Request, Sample
 from sage_bench.utils.errors import SageBenchError, UsageError
 from sage_bench.utils.files import Appender, locked, make_folder, read_jsonl, write_json, write_text
 from sage_bench.utils.progress import Bar
+from sage_bench.utils.secrets import masked
 from sage_bench.utils.versions import versions
 
 SETTINGS, STORE = "judge.json", "judgements.jsonl"
@@ -96,7 +97,7 @@ def judge_rows(
         done = stored(folder)
         settings = {
             "judge": config.judge,
-            "options": dict(config.options),
+            "options": masked(dict(config.options)),
             "votes": config.votes,
             "model": config.model,
         }
@@ -105,7 +106,8 @@ def judge_rows(
         write_text(
             folder / "quarantine.jsonl",
             "".join(
-                json.dumps(q, ensure_ascii=False, default=str) + "\n" for q in found.quarantine
+                json.dumps(q.as_dict(), ensure_ascii=False, default=str) + "\n"
+                for q in found.quarantine
             ),
         )
         todo = [r for r in found.rows if is_open(done.get((r.name, r.digest())), config.retry)]

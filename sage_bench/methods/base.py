@@ -93,7 +93,8 @@ class Context:
     groups verified).
     steps: planned for the run; progress: share of them that is done, 0..1; step: 0-based; epoch:
     pass over the data, 1-based; all kept up to date by the loop. folder: of the run, where services
-    keep their files.
+    keep their files. context_tokens: most tokens of prompt and completion together that the policy
+    takes, None where nobody knows.
     """
 
     renderer: Renderer
@@ -107,6 +108,7 @@ class Context:
     seed: int = 0
     epoch: int = 1
     folder: Path | None = None
+    context_tokens: int | None = None
     events: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     trail: dict[str, list[Attempt]] = field(default_factory=lambda: defaultdict(list))
 
@@ -177,9 +179,9 @@ class Method(UpdateHooks):
 
     needs: ClassVar[frozenset[str]] = frozenset({"sample"})
     source: ClassVar[str] = ""
-    columns: ClassVar[tuple[Column, ...]] = ()
-    notes: ClassVar[tuple[str, ...]] = ()
-    objective: ClassVar[dict[str, Any]] = {}
+    columns: ClassVar[Sequence[Column]] = ()
+    notes: ClassVar[Sequence[str]] = ()
+    objective: ClassVar[Mapping[str, Any]] = {}
     uses_progress: ClassVar[bool] = False
     Config: ClassVar[type[MethodConfig]] = MethodConfig
 

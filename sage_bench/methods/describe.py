@@ -31,7 +31,7 @@ checkpoints, evaluation without hints) is shared, so that two backends differ in
 - Defaults follow the papers. Where a paper and its released code disagree, the table has both values, and `method.variant=code`
   takes the code's side in all of them at once. `{UNSTATED}` means that the paper leaves it open and the default is ours. What
   differs and has no switch is said below the table.
-- The objective (clip, normaliser, entropy) is the same for all backends, SAGE's, unless a backend says under *objective* what it
+- The objective (clip, normaliser, entropy) is the same for all backends unless a backend says under *objective* what it
   changes; `objective.NAME=VALUE` changes it for a run.
 - *Engine* is what a backend asks of the engine, checked before the first step. *Data* is what it reads of a row besides question
   and answer. *Progress* means that it looks at the planned number of steps, so that a longer run is another run.

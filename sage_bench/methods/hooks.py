@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
 from sage_bench.methods.objective import Objective, token_loss
@@ -38,7 +39,7 @@ class RowTokens:
 
     def split(self, values: Tensor) -> tuple[Tensor, ...]:
         """(N,) values as one (T,) a row."""
-        return values.split([len(row.tokens) for row in self.rows])
+        return torch.split(values, [len(row.tokens) for row in self.rows])
 
 
 class UpdateHooks:

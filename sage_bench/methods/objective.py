@@ -93,7 +93,7 @@ def row_weights(
         if not constant_length:
             raise ValueError("aggregation `constant` needs constant_length")
         return torch.full_like(n, 1.0 / (len(n) * constant_length))
-    micro = n.split(recipe_micro_batch)
+    micro = torch.split(n, recipe_micro_batch)
     return torch.cat([torch.full_like(m, 1.0) / (len(micro) * m.sum().clamp(min=1)) for m in micro])
 
 

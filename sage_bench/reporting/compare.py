@@ -14,6 +14,7 @@ from sage_bench.reporting.comparable import check, common_tasks
 from sage_bench.reporting.metrics import Metric
 from sage_bench.reporting.runs import EvalRun
 from sage_bench.statistics import Scores, detectable, holm, macro, paired, paired_over_seeds
+from sage_bench.utils.cells import markdown_cell, markdown_note
 from sage_bench.utils.errors import UsageError, did_you_mean
 
 AVERAGE = "avg"
@@ -302,10 +303,10 @@ def comparison_markdown(c: Comparison) -> str:
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for r in c.rows:
-        name = f"{r.a} − {r.b}, {r.task}"
+        name = markdown_cell(f"{r.a} − {r.b}, {r.task}")
         values = f"{_number(r.value_a)} | {_number(r.value_b)}"
         lines.append(f"| {name} | {r.questions} | {values} | {_difference_cells(r)} |")
-    return "\n".join([*lines, "", *(f"{n}  " for n in c.notes)]) + "\n"
+    return "\n".join([*lines, "", *(f"{markdown_note(n)}  " for n in c.notes)]) + "\n"
 
 
 def _difference_cells(r: Row) -> str:

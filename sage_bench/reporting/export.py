@@ -12,6 +12,7 @@ from sage_bench.reporting.footers import data_notes
 from sage_bench.reporting.leaderboard import leaderboard
 from sage_bench.reporting.runs import EvalRun, find_runs, kind_of, read_eval
 from sage_bench.reporting.tables import comparison, markdown
+from sage_bench.utils.cells import csv_text
 from sage_bench.utils.errors import UsageError
 from sage_bench.utils.files import write_text
 
@@ -31,7 +32,7 @@ def write_eval(folder: Path, *, show: bool = True) -> EvalRun:
     """
     run = read_eval(folder)
     board = leaderboard([run], passes=True)
-    write_text(folder / "summary.csv", board.to_csv(index=False))
+    write_text(folder / "summary.csv", csv_text(board))
     grades = load_grades(folder)
     per_question = (
         grades.groupby(["task", "doc_id", "uid"], sort=False)
@@ -40,7 +41,7 @@ def write_eval(folder: Path, *, show: bool = True) -> EvalRun:
     )
     if run.limited:
         per_question["limited"] = run.limited
-    write_text(folder / "per_question.csv", per_question.to_csv(index=False))
+    write_text(folder / "per_question.csv", csv_text(per_question))
     write_leaderboard(folder.parent.parent)
     if show:
         print_markdown(run_table(run))
@@ -71,7 +72,7 @@ def write_leaderboard(out: Path) -> None:
             runs.append(read_eval(folder))
     if not runs:
         return
-    write_text(out / "leaderboard.csv", leaderboard(runs, passes=True).to_csv(index=False))
+    write_text(out / "leaderboard.csv", csv_text(leaderboard(runs, passes=True)))
     tables = []
     for group in by_tasks(runs):
         rows = named(group)

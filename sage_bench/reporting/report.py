@@ -22,6 +22,7 @@ from sage_bench.reporting.leaderboard import leaderboard
 from sage_bench.reporting.runs import EvalRun, TrainRun, find_runs, kind_of, read_eval, read_train
 from sage_bench.reporting.tables import answers, compare, comparison, markdown, seed_table
 from sage_bench.statistics import holm
+from sage_bench.utils.cells import csv_text
 from sage_bench.utils.files import make_folder, write_text
 
 NUMBER = "{:.1f}".format
@@ -119,9 +120,9 @@ def report(folders: Sequence[Path], out: Path, grader: str | None = None) -> lis
     if evals:
         files["table.md"] = "\n".join(markdown(t.frame, t.notes) for t in tables)
         board = leaderboard(list(evals.values()), passes=True)
-        files["leaderboard.csv"] = board.to_csv(index=False)
+        files["leaderboard.csv"] = csv_text(board)
     if trains:
-        files["curves.csv"] = tidy(trains).to_csv(index=False)
+        files["curves.csv"] = csv_text(tidy(trains))
     for name, text in files.items():
         write_text(out / name, text)
     return [out / name for name in files]

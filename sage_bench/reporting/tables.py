@@ -12,6 +12,7 @@ from sage_bench.reporting.compare import shared_scores
 from sage_bench.reporting.metrics import Metric
 from sage_bench.reporting.runs import EvalRun
 from sage_bench.statistics import Paired, macro, mean_se, over_seeds, paired
+from sage_bench.utils.cells import markdown_cell, markdown_note
 
 
 def comparison(
@@ -36,12 +37,14 @@ def comparison(
 
 def markdown(table: pd.DataFrame, footer: Sequence[str] = ()) -> str:
     """The table as GitHub Markdown; numbers with one digit, missing ones as a dash."""
-    names = ["± se" if c == "se" else c for c in table.columns]
+    names = ["± se" if c == "se" else markdown_cell(c) for c in table.columns]
     lines = ["| method | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
     for name, row in table.iterrows():
         cells = " | ".join(_markdown_cell(c, row[c]) for c in table.columns)
-        lines.append(f"| {name} | {cells} |")
-    return "\n".join([*lines, "", *footer]) + "\n"
+        lines.append(f"| {markdown_cell(name)} | {cells} |")
+    # two spaces at the end of a note are Markdown's line break
+    notes = [markdown_note(n) + ("  " if n.endswith("  ") else "") for n in footer]
+    return "\n".join([*lines, "", *notes]) + "\n"
 
 
 def _markdown_cell(column: str, value: Any) -> str:
@@ -53,7 +56,7 @@ def _markdown_cell(column: str, value: Any) -> str:
         return f"{value:+.1f}"
     if column.endswith("rollouts") or column in {"questions", "timeouts"}:
         return f"{value:.0f}"
-    return f"{value:.1f}" if isinstance(value, float) else str(value)
+    return f"{value:.1f}" if isinstance(value, float) else markdown_cell(value)
 
 
 def compare(a: str, b: str, runs: Mapping[str, EvalRun]) -> dict[str, Any]:

@@ -15,9 +15,7 @@ from sage_bench.statistics.means import (
     macro_interval,
     mean_se,
     sampling_se,
-    share_interval,
     t_interval,
-    wilson,
 )
 from sage_bench.statistics.pairs import (
     DRAWS,
@@ -30,12 +28,14 @@ from sage_bench.statistics.pairs import (
 )
 from sage_bench.statistics.samples import maj_at_k, pass_at_k
 from sage_bench.statistics.seeds import OverSeeds, over_seeds, paired_over_seeds
+from sage_bench.statistics.shares import accuracy_interval, share_interval, wilson
 
 __all__ = [
     "DRAWS",
     "OverSeeds",
     "Paired",
     "Scores",
+    "accuracy_interval",
     "bootstrap_interval",
     "clustered_se",
     "detectable",

@@ -55,52 +55,6 @@ def t_interval(mean: Any, se: Any, n: Any, level: float = 0.95) -> tuple[Any, An
     return (float(low), float(high)) if np.ndim(mean) == 0 else (low, high)
 
 
-def share_interval(mean: Any, se: Any, n: int, level: float = 0.95) -> tuple[Any, Any]:
-    """Interval of a benchmark's mean of n questions.
-
-    Wilson's, with the effective number of independent answers p (1 - p) / SE^2 and Student's
-    quantile (for clustered shares: Dean and Pagano, J. Survey Stat. Methodol. 2015). Near 0 and 1
-    it keeps its coverage far longer than mean +- t SE, whose interval for 0 of 30 is [0, 0]. Where
-    SE is 0 every question counts as one answer.
-
-    >>> [round(x, 3) for x in share_interval(0.0, 0.0, 30)]
-    [0.0, 0.122]
-    >>> [round(x, 3) for x in share_interval(0.5, 0.05, 30)]
-    [0.4, 0.6]
-    """
-    if n < 2:
-        return nan, nan
-    # a slow import, and most verbs need none of it
-    from statsmodels.stats.proportion import proportion_confint
-
-    m = np.asarray(mean, float)
-    s = np.asarray(se, float)
-    effective = np.where(s > 0, m * (1 - m) / np.where(s > 0, s, 1.0) ** 2, n)
-    effective = np.maximum(effective, 1e-9)
-    # statsmodels takes normal quantiles only: this is the level at which they are Student's
-    alpha = 2 * stats.norm.sf(stats.t.ppf(0.5 + level / 2, n - 1))
-    low, high = proportion_confint(m * effective, effective, alpha=alpha, method="wilson")
-    low = np.where(m <= 0, 0.0, np.maximum(low, 0.0))
-    high = np.where(m >= 1, 1.0, np.minimum(high, 1.0))
-    return (float(low), float(high)) if np.ndim(mean) == 0 else (low, high)
-
-
-def wilson(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a proportion, (low, high); NaN for n = 0.
-
-    It stays within [0, 1] and has a width at 0 of n.
-
-    >>> [round(x, 4) for x in wilson(0, 10)], [round(x, 4) for x in wilson(8, 10)]
-    ([0.0, 0.2775], [0.4902, 0.9433])
-    """
-    from statsmodels.stats.proportion import proportion_confint
-
-    if n == 0:
-        return nan, nan
-    low, high = proportion_confint(hits, n, alpha=1 - level, method="wilson")
-    return float(low), float(high)
-
-
 def clustered_se(values: NDArray[np.float64], clusters: Sequence[object]) -> float:
     """Standard error of the mean of `values` (N,) when those of one cluster are not independent.
 

@@ -21,6 +21,7 @@ from sage_bench.reporting.tables import compare, comparison, markdown
 from sage_bench.statistics import holm, macro
 from sage_bench.study.jobs import Job, Jobs
 from sage_bench.training.checkpoint import name as step_name
+from sage_bench.utils.cells import csv_text
 from sage_bench.utils.files import locked, make_folder, write_json, write_text
 
 EQUAL = "grpo, equal rollouts"
@@ -173,7 +174,7 @@ def write(
     write_json(config.out / "summary.json", summary)
     write_text(config.out / "table.md", text)
     board = leaderboard(list(evals.values()))
-    write_text(config.out / "leaderboard.csv", board.to_csv(index=False))
+    write_text(config.out / "leaderboard.csv", csv_text(board))
     subtitle = f"{config.model}, {', '.join(config.methods)}"
     tables = [Table("Comparison without hints", table, notes)]
     write_text(config.out / "report.html", html("SAGE-Bench demo", subtitle, tables, trains))

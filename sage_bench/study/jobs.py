@@ -11,10 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from sage_bench.utils.errors import SageBenchError
-from sage_bench.utils.progress import PLAIN_EVERY, REPORT_TO, fancy, stderr
+from sage_bench.utils.progress import PLAIN_EVERY, REPORT_TO, display, fancy
 
 POLL = 0.25
 
@@ -161,19 +159,12 @@ class _Bars:
 
     def __init__(self, jobs: Jobs):
         self.jobs = jobs
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=stderr(),
-        )
+        self.progress = display()
         self.bars = {
             j.name: self.progress.add_task(j.name, total=None, note="", start=False)
             for j in jobs.jobs
         }
-        self.whole = self.progress.add_task("[bold]all", total=100, note="")
+        self.whole = self.progress.add_task("all", total=100, eta="")
         self.progress.start()
 
     def draw(self) -> None:
@@ -185,4 +176,4 @@ class _Bars:
             self.progress.start_task(bar)
             self.progress.update(bar, completed=round(job.fraction * 100), total=100, note=note)
         completed = round(self.jobs.overall() * 100)
-        self.progress.update(self.whole, completed=completed, note=self.jobs.eta())
+        self.progress.update(self.whole, completed=completed, eta=self.jobs.eta())

@@ -24,6 +24,7 @@ from sage_bench.methods.base import Method
 from sage_bench.training import checkpoint
 from sage_bench.types import Problem
 from sage_bench.utils.errors import UsageError
+from sage_bench.utils.secrets import masked
 from sage_bench.version import VERSION
 
 # what each digest is of, as an error says it
@@ -160,7 +161,8 @@ def _keys(
 ) -> dict[str, str]:
     """Keys of the configuration whose values differ. with_names: paths count too, for runs of
     versions that kept no digests of what they name."""
-    now = json.loads(json.dumps(dict(flatten(resolved.config.model_dump()))))
+    now = json.loads(json.dumps(masked(dict(flatten(resolved.config.model_dump())))))
+    before = masked(before)  # runs of earlier versions wrote keys of servers as they were given
     defaults = json.loads(json.dumps(dict(flatten(RunConfig().model_dump()))))
     free = FREE if with_names else FREE + NAMES_OF_CONTENTS
     depends_on_length = resolved.config.optim.schedule != "constant" or method.uses_progress

@@ -24,7 +24,7 @@ from sage_bench.training.sinks import Sinks
 from sage_bench.training.stopping import Stop
 from sage_bench.types import Group, Problem, Request, Sample, Sampling, Score
 from sage_bench.utils.errors import Interrupted, SageBenchError
-from sage_bench.utils.files import locked, to_trash
+from sage_bench.utils.files import locked, remove_partials, to_trash
 from sage_bench.utils.progress import Bar
 
 PREPARE_BATCH = 256  # problems whose `prepare` runs together
@@ -100,6 +100,7 @@ def train(run: Run) -> Path:
     with locked(run.folder):
         if run.overwrite:
             to_trash(run.folder)
+        remove_partials(run.folder)
         accepted = run.records.check(run.folder)
         heart = Heartbeat(run.folder, run.steps, run.config.train.stall_minutes)
         grader = run.context.grader
@@ -394,6 +395,7 @@ def save(session: Session) -> None:
         "backend": run.config.backend,
         "seed": run.config.train.seed,
         "preset": preset_of(run.config.model.path),
+        "template_options": run.context.renderer.template_options,
     }
     checkpoint.save(
         run.folder,

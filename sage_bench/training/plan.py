@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sage_bench.config.layers import Resolved
+from sage_bench.methods import describe
 from sage_bench.methods.base import Method, MethodConfig, make_config
 from sage_bench.methods.registry import BACKENDS
 
@@ -20,6 +21,14 @@ def deviations(config: MethodConfig) -> list[tuple[str, object, object, object]]
     return out
 
 
+def _source(backend: str) -> str:
+    """Where a method comes from; a child has its own source, or names what it builds on."""
+    about = describe.backend(backend)
+    if about["source"]:
+        return str(about["source"])
+    return f"none of its own; builds on {about['builds_on']}" if about["builds_on"] else "none"
+
+
 def plan(resolved: Resolved) -> str:
     """The plan `--dry-run` prints."""
     c = resolved.config
@@ -29,7 +38,7 @@ def plan(resolved: Resolved) -> str:
     rollouts = c.train.prompts_per_step * method.group_size if method_class.needs else 0
     lines = [
         f"backend    {c.backend}: {(method_class.__doc__ or '').splitlines()[0]}",
-        f"source     {method_class.source}",
+        f"source     {_source(c.backend)}",
         f"model      {c.model.path} (dtype {c.model.dtype}, device {c.model.device})",
         f"data       {c.data.source} (not loaded in a dry run)",
         (

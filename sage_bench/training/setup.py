@@ -31,6 +31,7 @@ from sage_bench.types import Problem, Sampling
 from sage_bench.utils.errors import UsageError
 from sage_bench.utils.files import make_folder, writing
 from sage_bench.utils.progress import stderr
+from sage_bench.utils.secrets import masked
 from sage_bench.utils.versions import versions
 
 
@@ -53,7 +54,7 @@ class Records:
         with writing(set_aside):
             self.data.write_quarantine(set_aside)
         manifest = identity.record_changes(self.manifest, folder, step, accepted)
-        values = dict(flatten(self.resolved.config.model_dump()))
+        values = masked(dict(flatten(self.resolved.config.model_dump())))
         config = TrainConfig(values=values, origins=dict(self.resolved.origins))
         config.write(folder / "config.json")
         manifest.write(folder / "manifest.json")
@@ -81,12 +82,13 @@ def build(resolved: Resolved, folder: Path, *, quiet: bool = False, overwrite: b
         identity.check_same_run(resolved, folder, method_class, digests)
     engine = ENGINES.get(config.engine.name)(config, steps * config.train.updates_per_step)
     context = make_context(config, renderer, grader, folder)
+    context.context_tokens = engine.sampler.context
     method = method_class(context, method_config)
     check_needs(method, engine, config.engine.name)
     manifest = TrainManifest(
         backend=config.backend,
         backend_place=BACKENDS.place(config.backend),
-        method=method_config.model_dump(),
+        method=masked(method_config.model_dump()),
         model=resolved.config.model.path,
         engine=engine.describe(),
         grader=grader.version,
@@ -113,9 +115,11 @@ def build(resolved: Resolved, folder: Path, *, quiet: bool = False, overwrite: b
 def make_renderer(config: RunConfig, path: str) -> Renderer:
     """The policy's chat template with its options, and the prompt texts."""
     return Renderer(
-        pretrained.load_tokenizer(path, config.model.revision),
+        pretrained.load_tokenizer(
+            path, config.model.revision, trust_remote_code=config.model.trust_remote_code
+        ),
         Prompts.from_file(config.prompts) if config.prompts else None,
-        template_options=config.model.template_options,
+        template_options=pretrained.template_options_of(path, config.model.template_options),
     )
 
 

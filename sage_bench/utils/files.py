@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,20 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # on a read-only disk it cannot be removed either
+            partial.unlink(missing_ok=True)
         raise no_space(path, error) from error
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what killed writers of `write_text` left behind (`.status.json.4711`).
+
+    The caller holds the folder's lock: nobody else is writing one.
+    """
+    with writing(folder):
+        for path in folder.glob(".*.*"):
+            if path.suffix[1:].isdigit() and path.is_file():
+                path.unlink()
 
 
 def no_space(path: Path, error: OSError) -> SageBenchError:
@@ -174,10 +186,10 @@ class Appender:
             while left:
                 left = left[self.file.write(left) :]  # a nearly full disk takes a part
         except OSError as error:
-            if os.fstat(self.file.fileno()).st_size == before + len(data) - len(
-                left
-            ):  # nobody else wrote meanwhile
-                os.ftruncate(self.file.fileno(), before)
+            with suppress(OSError):  # a read-only disk keeps the torn part; it is skipped
+                size = os.fstat(self.file.fileno()).st_size
+                if size == before + len(data) - len(left):  # nobody else wrote meanwhile
+                    os.ftruncate(self.file.fileno(), before)
             raise no_space(self.path, error) from error
 
     def sync(self) -> None:

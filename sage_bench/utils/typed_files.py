@@ -36,7 +36,9 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="allow", populate_by_name=True)
     remedy: ClassVar[str] = "restore the file from a copy, or begin again in another --out"
 
-    file_schema: int = Field(SCHEMA, alias="schema", description="version of this file's fields")
+    file_schema: int = Field(
+        default=SCHEMA, alias="schema", description="version of this file's fields"
+    )
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -94,6 +96,10 @@ class RowFormat(Generic[Row]):
     def adapter(self) -> TypeAdapter[Row]:
         return TypeAdapter(self.row)
 
+    @cached_property
+    def list_adapter(self) -> TypeAdapter[list[Row]]:
+        return TypeAdapter(list[self.row])  # type: ignore[name-defined]  # a value, not a type
+
     def read(self, path: Path) -> Iterator[Row]:
         """The whole rows of a file, none when it does not exist.
 
@@ -123,6 +129,18 @@ class RowFormat(Generic[Row]):
         """Replace the file by these rows, all or nothing."""
         text = "".join(json.dumps(self._checked(r), ensure_ascii=False) + "\n" for r in rows)
         write_text(path, text)
+
+    def read_list(self, path: Path) -> list[Row]:
+        """The rows of a JSON file that is one list. Raises `DataError` naming file and field."""
+        data = read_bytes(path, self.remedy)
+        try:
+            return self.list_adapter.validate_json(data)
+        except ValidationError as error:
+            raise DataError(explain(error), where=str(path), remedy=self.remedy) from error
+
+    def write_list(self, path: Path, rows: Iterable[Row]) -> None:
+        """The same, all or nothing."""
+        write_json(path, [self._checked(r) for r in rows])
 
     def append(self, appender: Appender, rows: Iterable[Row]) -> None:
         """Write rows to the end in one call to the system."""

@@ -392,5 +392,5 @@ def test_every_engine_request_is_one_the_method_declares(renderer):
     assert {type(a) for r in engine.rounds for a in r} == {Sample, Saliency}
     assert OARG.needs == {
         "sample",
-        "saliency",
+        "policy",
     }

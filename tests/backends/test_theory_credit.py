@@ -45,7 +45,7 @@ def group_of(
     if hasattr(method, "opened"):  # LUFFY: a trace in the group
         group.notes |= {"trace": TRACE, "trace_reward": 1.0}
         group.prompts = None
-    if "saliency" in method.needs:
+    if "policy" in method.needs:
         group.notes["weights"] = [
             1 + torch.arange(n) / (n + i) for i, (_, n) in zip(ids, members, strict=True)
         ]
@@ -178,7 +178,7 @@ def test_advantages_of_a_group_sum_to_zero(name, renderer, members):
 @shared
 @given(groups)
 def test_reshaping_keeps_the_mass_of_every_completions_advantage(name, renderer, members):
-    from sage_bench.methods.advantage import token_weights
+    from sage_bench.backends.oar.weights import token_weights
 
     method = method_of(name, renderer)
     group = group_of(method, members)

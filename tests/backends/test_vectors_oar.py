@@ -19,7 +19,7 @@ from sage_bench.backends.oar.saliency import (
     perturbation_saliency,
     reading,
 )
-from sage_bench.methods.advantage import effective_share, token_weights
+from sage_bench.backends.oar.weights import effective_share, token_weights
 from sage_bench.methods.base import Context
 from sage_bench.methods.driver import collect
 from sage_bench.methods.objective import Objective, row_weights, token_loss

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from program import run
 
 
-def run(*words: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+def outside(*words: str) -> subprocess.CompletedProcess[str]:
+    """The program in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "sage_bench", *words],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "160", **env},
-        timeout=300,
+        [sys.executable, "-m", "sage_bench", *words], capture_output=True, text=True, timeout=300
     )
 
 
@@ -28,6 +25,7 @@ VERBS = (
     "train",
     "eval",
     "grade",
+    "grade-file",
     "judge-eval",
     "grader-eval",
     "report",
@@ -60,7 +58,7 @@ def test_help_costs_little():
 
     def cpu() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert run("--help").returncode == 0
+        assert outside("--help").returncode == 0
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -68,7 +66,7 @@ def test_help_costs_little():
 
 
 def test_version_and_module_are_the_same_program():
-    assert run("--version").stdout.startswith("sage-bench ")
+    assert outside("--version").stdout.startswith("sage-bench ")
 
 
 @pytest.mark.parametrize(
@@ -250,7 +248,7 @@ def test_version_and_module_are_the_same_program():
             "equal copies",
         ),
         (["ls", "backend"], 2, "did you mean `backends`"),
-        (["report", "nowhere"], 2, "no run folder"),
+        (["report", "nowhere"], 2, "not a run folder"),
         (["grade", "nowhere", "--grader", "oat"], 2, "no such file or folder"),
         (["grade", "nowhere", "--grader", "oatt"], 2, "did you mean `oat`"),
         (["grade", "."], 2, "nothing to do"),
@@ -337,11 +335,8 @@ def test_every_value_knows_where_it_comes_from(tmp_path):
         cwd=tmp_path,
         SAGE_BENCH_TRAIN__SEED="3",
     )
-    lines = {
-        line.split("│")[1].strip(): [c.strip() for c in line.split("│")[2:4]]
-        for line in done.stdout.splitlines()
-        if line.count("│") == 4
-    }
+    rows = [re.split(r"\s{2,}", line) for line in done.stdout.splitlines()]
+    lines = {row[0]: row[1:3] for row in rows if len(row) == 3}
     assert lines["optim.lr"] == ["2e-05", "my.yaml"]
     assert lines["train.steps"] == [
         "9",

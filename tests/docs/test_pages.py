@@ -17,6 +17,7 @@ import typer
 import yaml
 
 from sage_bench.cli.main import app
+from sage_bench.config.evaluation import EvalConfig
 from sage_bench.config.schema import RunConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,24 +168,29 @@ def test_commands_are_found():
     assert {"train", "eval", "report", "compare", "demo", "ls", "grade"} <= found
 
 
-def unknown_key(key: str) -> bool:
-    section, *rest = key.split(".")
-    if section == "method":  # the backend's own switches
-        return False
-    if section not in RunConfig.model_fields:
-        return True
-    fields = getattr(RunConfig.model_fields[section].annotation, "model_fields", {})
-    return bool(rest) and rest[0] not in fields
+CONFIGS = (RunConfig, EvalConfig)
+SECTIONS = {
+    name
+    for config in CONFIGS
+    for name, field in config.model_fields.items()
+    if hasattr(field.annotation, "model_fields")
+}
+
+
+def keys_of(section: str) -> set[str]:
+    """Keys of a section of training or of evaluation."""
+    fields = [c.model_fields[section] for c in CONFIGS if section in c.model_fields]
+    return {key for field in fields for key in field.annotation.model_fields}
 
 
 @pytest.mark.parametrize("page", PAGES_OF_NOW, ids=name_of)
 def test_configuration_keys_exist(page):
     """`optim.lr=1e-5` and the bare `optim.lr` name keys of the configuration."""
-    sections = "|".join(set(RunConfig.model_fields) - {"backend", "grader", "prompts"})
+    sections = "|".join(sorted(SECTIONS))
     in_spans = re.findall(rf"`({sections})\.(\w+)(?:=[^`]*)?`", prose(page))
     in_blocks = re.findall(rf"\s({sections})\.(\w+)=", "\n".join(shell_lines(page)))
-    keys = {f"{section}.{key}" for section, key in in_spans + in_blocks}
-    assert not {key for key in keys if unknown_key(key) and not key.endswith(".NAME")}
+    named = {(section, key) for section, key in in_spans + in_blocks if key != "NAME"}
+    assert not {f"{section}.{key}" for section, key in named if key not in keys_of(section)}
 
 
 # ---- the site -----------------------------------------------------------------------------------

@@ -285,3 +285,54 @@ def test_the_engine_measures_kl_to_its_start(random_policy):
     ]
     assert engine.update(rows, Objective())["kl_start"] == pytest.approx(0.0, abs=1e-6)
     assert engine.update(rows, Objective())["kl_start"] > 1e-4
+
+
+def broken_row(field: str) -> Row:
+    values = {"advantage": torch.ones(2), "old_logp": torch.zeros(2)}
+    values[field] = torch.tensor([0.0, float("inf")])
+    return Row((6, 7, 8), (9, 10), group="bad", **values)
+
+
+@pytest.mark.parametrize("field", ["advantage", "old_logp"])
+def test_what_is_not_finite_is_named_with_its_step_and_group(field, random_policy):
+    fine = Row((6, 7, 8), (9, 10), torch.ones(2), "fine")
+    with pytest.raises(TrainingError, match=f"`{field}` is not finite at optimiser step 0") as e:
+        Learner(random_policy(), OptimConfig()).update([fine, broken_row(field)], Objective())
+    assert "(groups bad)" in str(e.value)
+
+
+def test_log_probabilities_of_broken_weights_are_named(random_policy):
+    policy = random_policy()
+    with torch.no_grad():
+        policy.model.get_input_embeddings().weight[7, 0] = float("nan")
+    with pytest.raises(TrainingError, match="`log-probabilities` is not finite"):
+        Learner(policy, OptimConfig()).update(
+            [Row((6, 7, 8), (9, 10), torch.ones(2), "a")], Objective()
+        )
+
+
+def test_a_loss_that_is_not_finite_is_skipped_and_counted(random_policy):
+    policy = random_policy()
+    learner = Learner(policy, OptimConfig(on_nonfinite="skip"))
+    fine = Row((6, 7, 8), (9, 10), torch.ones(2), "fine")
+    before = [p.clone() for p in policy.model.parameters()]
+    stats = learner.update([fine, broken_row("advantage")], Objective())
+    assert stats["skipped_steps"] == 1
+    assert stats["loss"] == 0.0
+    assert all(torch.equal(a, b) for a, b in zip(before, policy.model.parameters(), strict=True))
+    assert all(p.grad is None for p in policy.model.parameters())
+    stats = learner.update([fine], Objective())
+    assert stats["skipped_steps"] == 0
+    assert stats["trained_rows"] == 1
+    assert not torch.equal(before[0], next(policy.model.parameters()))
+
+
+def test_three_skipped_steps_in_a_row_stop_the_run(random_policy):
+    learner = Learner(random_policy(), OptimConfig(on_nonfinite="skip"))
+    fine = Row((6, 7, 8), (9, 10), torch.ones(2), "fine")
+    for rows in ([broken_row("advantage")], [broken_row("advantage")], [fine]):
+        learner.update(rows, Objective())
+    learner.update([broken_row("advantage")], Objective())
+    learner.update([broken_row("advantage")], Objective())
+    with pytest.raises(TrainingError, match="3 optimiser steps in a row could not be taken"):
+        learner.update([broken_row("advantage")], Objective())

@@ -18,8 +18,9 @@ import stand_ins
 from hub_cache import leave
 
 from sage_bench.evaluation.tasks import benchmarks, golds
+from sage_bench.evaluation.tasks.keys import GROUP_KEYS, METADATA_KEYS, TASK_KEYS
 from sage_bench.evaluation.tasks.loading import DataOptions, load
-from sage_bench.evaluation.tasks.spec import GROUP_KEYS, METADATA_KEYS, TASK_KEYS, parse, task_files
+from sage_bench.evaluation.tasks.spec import parse, task_files
 from sage_bench.grading.question import grade_question
 from sage_bench.utils.errors import DataError, UsageError
 
@@ -100,12 +101,12 @@ def test_mathematics_is_asked_with_the_prompt_of_the_paper(task):
     ) == (0.6, 0.95, 8192, [], True)
 
 
-def test_s8_25_a_typo_in_a_task_file_is_an_error_that_names_file_and_key(tmp_path):
+def test_a_typo_in_a_task_file_is_an_error_that_names_file_and_key(tmp_path):
     from lm_eval.config.group import GroupConfig
     from lm_eval.config.task import TaskConfig
 
-    assert TASK_KEYS == {*TaskConfig.__dataclass_fields__, "class"}
-    assert GROUP_KEYS == set(GroupConfig.__dataclass_fields__)
+    assert {*TaskConfig.__dataclass_fields__, "class"} == TASK_KEYS
+    assert set(GroupConfig.__dataclass_fields__) == GROUP_KEYS
     assert {
         p for p in inspect.signature(benchmarks.load).parameters if p not in ("_", "benchmark")
     } < METADATA_KEYS
@@ -126,10 +127,10 @@ def test_s8_25_a_typo_in_a_task_file_is_an_error_that_names_file_and_key(tmp_pat
                 rf" `{near}`"
             ),
         ):
-            task_files.__wrapped__(tmp_path)
+            task_files(tmp_path)
     (tmp_path / "mine.yaml").write_text("include: _none.yaml\ntask: a")
     with pytest.raises(UsageError, match=r"_none\.yaml"):
-        task_files.__wrapped__(tmp_path)
+        task_files(tmp_path)
 
 
 # ---- rows
@@ -296,7 +297,7 @@ def test_data_words(tmp_path):
             benchmarks.data_files([word], tasks)
 
 
-def test_s8_23_the_set_of_83_cannot_land_in_the_column_of_40(benchmark_files, tmp_path):
+def test_the_set_of_83_cannot_land_in_the_column_of_40(benchmark_files, tmp_path):
     assert from_file("sb_amc23", benchmark_files / "amc23.jsonl").report.asked == 40
     with pytest.raises(
         benchmarks.OtherRowsError,
@@ -389,7 +390,7 @@ def test_the_switch_leaves_golds_as_the_source_has_them(benchmark_files):
 
 
 @pytest.mark.parametrize("grader", GRADERS)
-def test_s8_08_minerva_golds_in_e_notation_verify_themselves_and_accept_the_product_with_a_power_of_ten(
+def test_minerva_golds_in_e_notation_verify_themselves_and_take_powers_of_ten(
     grader, benchmark_files
 ):
     raw = {
@@ -425,7 +426,7 @@ def test_s8_08_minerva_golds_in_e_notation_verify_themselves_and_accept_the_prod
 
 
 @pytest.mark.parametrize("grader", GRADERS)
-def test_s8_10_an_aime_answer_with_leading_zeros_is_the_number(grader, tmp_path):
+def test_an_aime_answer_with_leading_zeros_is_the_number(grader, tmp_path):
     (question,) = from_file(
         "sb_aime24", write(tmp_path / "a.jsonl", [HUB_ROWS["sb_aime24"]])
     ).questions
@@ -455,13 +456,14 @@ CHOICE = [
 ]
 
 
-def test_s8_16_the_order_of_options_is_the_same_in_every_process_and_fits_the_gold(tmp_path):
+def test_the_order_of_options_is_the_same_in_every_process_and_fits_the_gold(tmp_path):
     file = write(tmp_path / "g.jsonl", CHOICE)
     here = from_file("sb_gpqa_diamond", file).questions
+    metadata = json.dumps(task_files()["sb_gpqa_diamond"].values["metadata"])
     code = (
         "import json\nfrom sage_bench.evaluation.tasks.benchmarks import"
         " load\nprint(json.dumps(load('sb_gpqa_diamond',"
-        f" **json.loads({json.dumps(json.dumps(task_files()['sb_gpqa_diamond'].values['metadata']))}),"
+        f" **json.loads({json.dumps(metadata)}),"
         f" data={{'sb_gpqa_diamond': {file!r}}}).questions))"
     )
     for seed in ("1", "77"):
@@ -506,7 +508,7 @@ def test_s8_16_the_order_of_options_is_the_same_in_every_process_and_fits_the_go
     ] == [(q["question"], q["options"], q["answer"]) for q in here]
 
 
-def test_s8_14_the_prompt_lists_as_many_letters_as_there_are_options_and_all_of_them_can_be_answered(
+def test_the_prompt_lists_as_many_letters_as_there_are_options(
     tmp_path,
 ):
     rows = [

@@ -18,8 +18,8 @@ import stand_ins
 from sage_bench.data.hub import GatedError
 from sage_bench.data.tiny_world import problems
 from sage_bench.evaluation import runner
+from sage_bench.evaluation.tasks.files import tasks_folder
 from sage_bench.evaluation.tasks.loading import DataOptions, check_complete
-from sage_bench.evaluation.tasks.spec import tasks_folder
 from sage_bench.generation.samplers.hf import Hf
 from sage_bench.reporting.export import write_eval
 from sage_bench.reporting.footers import data_notes
@@ -80,7 +80,7 @@ def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
-def test_s8_17_a_gated_set_is_skipped_with_its_url_and_the_rest_runs(tmp_path, empty_cache, capsys):
+def test_a_gated_set_is_skipped_with_its_url_and_the_rest_runs(tmp_path, empty_cache, capsys):
     folder = evaluate(tmp_path / "out", {"sb_gpqa_diamond": 2, "tiny_short": 2}, {}, limit=5)
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["tasks"] == {"tiny_short": 2}
@@ -134,7 +134,7 @@ def test_missing_data_of_one_task_is_told_and_makes_the_run_partial(tmp_path, em
         evaluate(tmp_path / "none", {"sb_aime25": 1}, {})
 
 
-def test_s8_24_what_is_not_the_whole_benchmark_is_watermarked_everywhere(tmp_path, capsys):
+def test_what_is_not_the_whole_benchmark_is_watermarked_everywhere(tmp_path, capsys):
     data = {"sb_math500": write(tmp_path / "m.jsonl", sums(9))}
     part, limited = (
         evaluate(tmp_path / name, {"sb_math500": 1}, data, limit=limit)

@@ -18,7 +18,8 @@ import pytest
 from sage_bench.data.tiny_world import BENCHMARKS, problems
 from sage_bench.evaluation import runner
 from sage_bench.evaluation.store import SampleStore
-from sage_bench.evaluation.tasks.spec import parse, task_files, tasks_folder
+from sage_bench.evaluation.tasks.files import tasks_folder
+from sage_bench.evaluation.tasks.spec import parse, task_files
 from sage_bench.generation.samplers.hf import Hf
 from sage_bench.reporting.export import write_eval
 from sage_bench.reporting.runs import read_eval
@@ -159,7 +160,8 @@ def test_kill_nine_during_evaluation_and_the_same_command_gives_the_same_table(t
 
 def test_the_first_row_of_a_key_counts(tmp_path):
     store = SampleStore(tmp_path, "t")
-    row = {"task": "t", "doc_id": 0, "sample": 0, "prompt_hash": "h", "text": "first"}
+    how = {"seed": 1, "prompt_hash": "h", "finish": "stop", "prompt_tokens": 1, "tokens": 1}
+    row = {"task": "t", "doc_id": 0, "sample": 0, **how, "text": "first"}
     store.append([row])
     store.append([{**row, "text": "second"}])
     with store.file.open("a") as f:
@@ -239,7 +241,7 @@ def test_broken_task_files_are_errors_that_name_them(tmp_path):
         task_files(tmp_path)
     (tmp_path / "broken.yaml").write_text("repeats: 3")
     with pytest.raises(UsageError, match="neither"):
-        task_files.__wrapped__(tmp_path)
+        task_files(tmp_path)
 
 
 def test_outputs_people_read(sampler, tmp_path, capsys):

@@ -18,14 +18,14 @@ from server import Server, completion
 
 from sage_bench.evaluation import folders, runner
 from sage_bench.evaluation.store import SampleStore
-from sage_bench.evaluation.tasks import loading
-from sage_bench.evaluation.tasks.spec import parse, tasks_folder
+from sage_bench.evaluation.tasks.files import tasks_folder
+from sage_bench.evaluation.tasks.spec import parse
 from sage_bench.generation.samplers.fake import Fake
 from sage_bench.generation.samplers.hf import Hf
 from sage_bench.generation.samplers.openai import OpenAI
 from sage_bench.reporting.runs import read_eval
 from sage_bench.utils.errors import PartialError, SageBenchError, UsageError
-from sage_bench.utils.files import Appender, locked, read_jsonl, write_json, write_text
+from sage_bench.utils.files import Appender, locked, read_jsonl, write_text
 
 ROW = {
     "task",
@@ -78,7 +78,8 @@ def run(words: list[str], **more) -> subprocess.CompletedProcess[str]:
 
 
 def row(doc: int = 0, sample: int = 0, **more) -> dict:
-    return {"task": "t", "doc_id": doc, "sample": sample, "prompt_hash": "h", "text": "x", **more}
+    how = {"seed": 1, "prompt_hash": "h", "finish": "stop", "prompt_tokens": 1, "tokens": 1}
+    return {"task": "t", "doc_id": doc, "sample": sample, **how, "text": "x", **more}
 
 
 def test_a_row_says_all_of_its_sample(tmp_path):
@@ -152,7 +153,7 @@ def test_a_kill_loses_at_most_what_was_in_flight_and_two_kills_change_nothing(tm
         assert (folder / name).read_bytes() == (straight / name).read_bytes()
 
 
-def test_s8_03_more_samples_keep_the_first_sixteen(tmp_path):
+def test_more_samples_keep_the_first_sixteen(tmp_path):
     folder = evaluate(Fake("fake:0.5"), tmp_path, "tiny_short:16")
     before = (folder / "samples/tiny_short.jsonl").read_bytes()
     assert evaluate(Fake("fake:0.5"), tmp_path, "tiny_short:32") == folder
@@ -173,7 +174,7 @@ def test_tasks_join_a_run_and_leave_the_others_alone(tmp_path):
     folder = evaluate(Fake("fake:0.5"), tmp_path, "tiny_short:4")
     assert evaluate(Fake("fake:0.5"), tmp_path, "tiny_long:2") == folder
     assert set(read_eval(folder).tasks) == {"tiny_short", "tiny_long"}
-    assert folders.read_manifest(folder)["tasks"] == {"tiny_short": 4, "tiny_long": 2}
+    assert folders.read_manifest(folder).tasks == {"tiny_short": 4, "tiny_long": 2}
     results = json.loads((folder / "results.json").read_text())
     assert set(results["results"]) == {"tiny_short", "tiny_long"} == set(results["n-samples"])
 
@@ -181,7 +182,7 @@ def test_tasks_join_a_run_and_leave_the_others_alone(tmp_path):
 # --- disk full
 
 
-def test_s8_18_a_full_disk_is_an_error_and_keeps_what_is_there(tmp_path):
+def test_a_full_disk_is_an_error_and_keeps_what_is_there(tmp_path):
     """lm-eval #2548: results were lost when saving failed. Here by a limit on the size of files,
     which needs no rights."""
     limit = 60_000
@@ -207,7 +208,7 @@ def test_s8_18_a_full_disk_is_an_error_and_keeps_what_is_there(tmp_path):
     assert (folder / "summary.csv").read_bytes() == (straight / "summary.csv").read_bytes()
 
 
-def test_s8_18_a_full_file_system_too(tmp_path):
+def test_a_full_file_system_too(tmp_path):
     """The same with a real ENOSPC, on a file system of 256 KB mounted in a namespace of its own."""
     small = tmp_path / "small"
     small.mkdir()
@@ -373,7 +374,7 @@ def own_task(folder: Path, answers: str = "12", **changes) -> None:
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     own_task(tmp_path / "tasks")
-    monkeypatch.setattr(loading, "tasks_folder", lambda: tmp_path / "tasks")
+    monkeypatch.setenv("SAGE_BENCH_INCLUDE_PATH", str(tmp_path / "tasks"))
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
 
     def go(sampler=None, **changes) -> Path:
@@ -502,19 +503,19 @@ def test_a_task_that_changed_does_not_bother_the_others(own, tmp_path):
 def test_a_folder_of_an_older_schema_is_left_alone(own, tmp_path):
     first = own()
     manifest = folders.read_manifest(first)
-    manifest["fingerprint"]["schema"] = 1
-    write_json(first / "manifest.json", manifest)
+    manifest.fingerprint["schema"] = 1
+    manifest.write(first / "manifest.json")
     assert own() != first
 
 
 def test_other_versions_on_the_way_are_noted(own, capsys):
     first = own()
     manifest = folders.read_manifest(first)
-    manifest["versions"]["torch"] = "1.0"
-    write_json(first / "manifest.json", manifest)
+    manifest.versions["torch"] = "1.0"
+    manifest.write(first / "manifest.json")
     assert own() == first
     assert "note: torch was 1.0 when this run began" in capsys.readouterr().err
-    assert [v["torch"] for v in folders.read_manifest(first)["earlier_versions"]] == ["1.0"]
+    assert [v["torch"] for v in folders.read_manifest(first).earlier_versions] == ["1.0"]
 
 
 def test_a_run_that_was_killed_before_its_first_sample_can_go_on(own, tmp_path):

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import datasets
 import pytest
-import stand_ins
 
 from sage_bench.evaluation.tasks.contamination import overlap, training_questions
 from sage_bench.evaluation.tasks.loading import DataOptions

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sage_bench.config.schema import RunConfig
+from sage_bench.judges import describe as page
 from sage_bench.judges.registry import JUDGES
 from sage_bench.methods import describe
 from sage_bench.methods.base import make_config
@@ -26,7 +27,7 @@ OURS = sorted(
 
 
 def test_docs_methods_is_current():
-    now = describe.markdown()
+    now = page.markdown()
     assert (ROOT / "docs/methods.md").read_text(encoding="utf-8") == now, (
         f"docs/methods.md is out of date: run `{describe.COMMAND} > docs/methods.md`"
     )
@@ -38,7 +39,7 @@ def test_the_command_that_renews_the_document_prints_it():
         [sys.executable, "-m", "sage_bench", *words], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0
-    assert done.stdout == describe.markdown()
+    assert done.stdout == page.markdown()
     wrong = subprocess.run(
         [sys.executable, "-m", "sage_bench", "ls", "tasks", "--markdown"],
         capture_output=True,
@@ -50,7 +51,7 @@ def test_the_command_that_renews_the_document_prints_it():
 
 
 def test_the_document_has_every_fact():
-    text = describe.markdown()
+    text = page.markdown()
     for row in (describe.backend(name) for name in OURS):
         section = re.search(rf"\n## {row['name']}\n(.*?)(?=\n## |\Z)", text, re.DOTALL)[1]
         assert row["about"] in section
@@ -89,7 +90,7 @@ def test_metadata_is_complete_and_consistent(name):
     row, config = describe.backend(name), BACKENDS.get(name).Config
     assert row["source"]
     assert row["about"].endswith(".")
-    assert set(row["needs"]) <= {"sample", "score", "saliency"}
+    assert set(row["needs"]) <= {"sample", "score", "policy"}
     assert set(row["objective"]) <= set(Objective.model_fields)
     code = inspect.getsource(sys.modules[row["module"]]) + inspect.getsource(
         sys.modules["sage_bench.methods.base"]
@@ -216,5 +217,5 @@ def test_a_backend_of_ones_own_is_described_by_its_own_words():
     assert row["source"] == ""
     assert row["notes"] == []
     assert "strongest hint" in row["about"]
-    assert "last_hint" in describe.markdown(all_registered=True)
-    assert "last_hint" not in describe.markdown()
+    assert "last_hint" in page.markdown(all_registered=True)
+    assert "last_hint" not in page.markdown()

@@ -1,42 +1,28 @@
-"""`sage-bench compare`, the tables and the report over evaluation runs: what is paired, refused,
-marked and printed."""
+"""Evaluation runs against each other: what is paired, refused and marked."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from runs import draw, write_run
 from scipy import stats
 
 from sage_bench.evaluation.votes import answer_classes, load_votes
 from sage_bench.reporting.compare import compare_runs, comparison_markdown
-from sage_bench.reporting.export import eval_runs, write_eval
+from sage_bench.reporting.export import eval_runs
 from sage_bench.reporting.leaderboard import leaderboard
 from sage_bench.reporting.metrics import Metric, parse_metric
 from sage_bench.reporting.report import report
 from sage_bench.reporting.runs import read_eval
 from sage_bench.reporting.tables import seed_table
-from sage_bench.statistics import holm, macro, mean_se, paired_over_seeds, pass_at_k
+from sage_bench.statistics import holm, macro, paired_over_seeds, pass_at_k
 from sage_bench.utils.errors import UsageError
 
-WEAK, STRONG = {"short": 0.4, "long": 0.2}, {"short": 0.7, "long": 0.5}
-
-
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sage_bench", "compare", *words],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "160"},
-        timeout=300,
-    )
+WEAK = {"short": 0.4, "long": 0.2}
+STRONG = {"short": 0.7, "long": 0.5}
 
 
 @pytest.fixture
@@ -127,7 +113,7 @@ def test_runs_that_were_not_asked_alike_are_refused_unless_allowed(tmp_path, kin
     assert any(said in n for n in allowed.notes)
 
 
-def test_s8_06_missing_samples_never_dilute(tmp_path, two):
+def test_missing_samples_never_dilute(tmp_path, two):
     """A question that lacks samples is left out on both sides; it is neither wrong nor averaged
     over fewer."""
     whole, partial = (
@@ -149,7 +135,7 @@ def test_s8_06_missing_samples_never_dilute(tmp_path, two):
     assert "partial 154/156" in set(board.status)
 
 
-def test_s8_07_more_samples_than_there_are_is_nan_in_tables_and_an_error_on_request(tmp_path, two):
+def test_more_samples_than_there_are_is_nan_in_tables_and_an_error_on_request(tmp_path, two):
     with pytest.raises(
         UsageError, match="pass@8 needs 8 samples a question; too few for short, long"
     ):
@@ -276,76 +262,6 @@ def test_training_seeds_are_a_level_of_their_own(tmp_path):
     assert "Over training seeds" in (tmp_path / "out/report.html").read_text()
 
 
-def test_s8_23_other_data_under_the_same_name_is_another_table(tmp_path):
-    """AMC with 40 and with 83 questions: never in one column, never tested against each other."""
-    forty = write_run(tmp_path / "a", "a", {"amc23": draw(1, {"amc23": 0.5})["amc23"]})
-    more = write_run(
-        tmp_path / "b",
-        "b",
-        {"amc23": draw(2, {"amc23": 0.5}, questions=83)["amc23"]},
-        how={"amc23": {"data_rev": "d83"}},
-    )
-    report([forty, more], tmp_path / "out")
-    text = (tmp_path / "out/table.md").read_text()
-    assert text.count("| method | amc23 |") == 2
-    assert " − " not in text
-    with pytest.raises(UsageError, match="differ in data"):
-        compare_runs(eval_runs([forty, more]), Metric())
-
-
-def test_s8_24_limited_runs_are_watermarked_everywhere(tmp_path, capsys):
-    folder = write_run(tmp_path / "m/aa", "sage", draw(1, WEAK, questions=5), limit=5)
-    write_eval(folder)
-    mark = "LIMITED to the first 5 questions"
-    assert mark in capsys.readouterr().out
-    report([folder], tmp_path / "out")
-    outputs = [
-        folder / "summary.csv",
-        folder / "per_question.csv",
-        tmp_path / "leaderboard.csv",
-        tmp_path / "leaderboard.md",
-        *(tmp_path / "out" / n for n in ("report.html", "table.md", "leaderboard.csv")),
-    ]
-    assert [p.name for p in outputs if mark not in p.read_text()] == []
-    whole = write_run(tmp_path / "n/bb", "grpo", draw(2, WEAK, questions=40))
-    found = compare_runs(eval_runs([folder, whole]), Metric())
-    # paired on what both have
-    assert any(mark in n for n in found.notes)
-    assert [r.questions for r in found.rows] == [
-        10,
-        5,
-        5,
-    ]
-
-
-def test_runs_of_other_sampling_stand_in_the_report_but_are_not_tested(tmp_path, two):
-    hot = write_run(tmp_path / "hot", "hot", draw(5, STRONG), how={"short": {"temperature": 1.0}})
-    report([*two, hot], tmp_path / "out")
-    text = (tmp_path / "out/table.md").read_text()
-    assert "sage @40 − grpo @40: +" in text
-    assert "hot @40 − " not in text
-    assert "hot @40 is not compared with grpo @40: short: temperature 0.6 and 1.0" in text
-    assert "pass@4" in text
-    assert "median tokens" in text
-    assert "no answer %" in text
-
-
-def test_the_leaderboard_has_every_metric_with_its_interval(two):
-    board = leaderboard([read_eval(f) for f in two], passes=True)
-    assert set(board.metric) == {"avg@n", "pass@2", "pass@4"}
-    assert len(board) == 2 * 3 * 3
-    assert ((board.ci_lo <= board.value) & (board.value <= board.ci_hi)).all()
-    assert board[board.task != "avg"].data_rev.eq("d1").all()
-    run = read_eval(two[1])
-    row = board[
-        (board.method == "sage") & (board.task == "short") & (board.metric == "pass@4")
-    ].iloc[0]
-    mean, se = mean_se((run.tasks["short"].right > 0).astype(float))
-    assert (row.value, row.se_question) == pytest.approx((100 * mean, 100 * se))
-    assert pd.isna(row.se_seed)
-    assert set(leaderboard([run]).metric) == {"avg@n"}
-
-
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -360,49 +276,6 @@ def test_a_wrong_metric_says_what_to_write(text, said):
     with pytest.raises(UsageError) as error:
         parse_metric(text)
     assert said in str(error.value)
-
-
-# ---- the command --------------------------------------------------------------------------------
-def test_the_command_prints_a_table_or_json_and_its_exit_code_says_how_it_went(tmp_path, two):
-    done = run(*map(str, two))
-    assert done.returncode == 0 and "| sage @40 − grpo @40, avg | 80 |" in done.stdout, done.stderr
-    told = json.loads(
-        run(str(tmp_path), "--metric", "pass@4", "--json", "--against", "sage @40").stdout
-    )
-    assert told["metric"] == "pass@4"
-    assert {r["b"] for r in told["rows"]} == {"sage @40"}
-    assert told["partial"] is False
-    write_run(tmp_path / "cut", "cut", draw(3, WEAK), drop=1)
-    partial = run(str(two[0]), str(tmp_path / "cut"))
-    assert partial.returncode == 3
-    assert "partial 159/160" in partial.stdout
-
-    wrong = run(str(two[0]), str(two[1]), "--allow", "samplng")
-    assert wrong.returncode == 2
-    assert "did you mean `sampling`" in wrong.stderr
-    assert "Traceback" not in wrong.stderr
-
-
-@pytest.mark.parametrize(
-    ("names", "options", "said"),
-    [
-        (["grpo"], {}, "only one run"),
-        (["grpo", "grpo"], {}, "only one run"),
-        (["grpo", "nowhere"], {}, "no evaluation here"),
-        (["grpo", "other"], {}, "share no benchmark"),
-        (["grpo", "hot"], {}, r"differ in sampling \(short: temperature 0.6 and 1.0"),
-        (["grpo", "sage"], {"metric": "pass@5"}, "needs 5 samples"),
-        (["grpo", "sage"], {"seeds": True}, "training seeds"),
-        (["grpo", "sage"], {"metric": "best"}, "unknown metric"),
-    ],
-)
-def test_wrong_comparisons_are_usage_errors(tmp_path, two, names, options, said):
-    from sage_bench.cli.compare import compare
-
-    write_run(tmp_path / "other", "other", draw(1, {"gpqa": 0.5}))
-    write_run(tmp_path / "hot", "hot", draw(4, WEAK), how={"short": {"temperature": 1.0}})
-    with pytest.raises(UsageError, match=said):
-        compare([tmp_path / n for n in names], **options)
 
 
 def test_real_evaluations_are_compared(packaged, tmp_path):

@@ -131,7 +131,9 @@ class LocalEngine:
     def _scores(self, asks: Sequence[Score]) -> list[Answer]:
         logp, entropy = log_probs(self.policy, [(a.prompt, a.tokens) for a in asks])
         sizes = [len(a.tokens) for a in asks]
-        both = zip(asks, logp.cpu().split(sizes), entropy.cpu().split(sizes), strict=True)
+        both = zip(
+            asks, torch.split(logp.cpu(), sizes), torch.split(entropy.cpu(), sizes), strict=True
+        )
         return [Scored(own, spread) if ask.entropy else own for ask, own, spread in both]
 
     @torch.no_grad()
@@ -146,12 +148,17 @@ class LocalEngine:
     def save(self, folder: Path) -> None:
         """Write a folder `transformers` loads (weights, tokenizer, template) and `engine.json` +
         `optimizer.safetensors` beside it."""
-        self.policy.model.save_pretrained(folder)
+        model: Any = self.policy.model
+        model.save_pretrained(folder)
         self.policy.tokenizer.save_pretrained(folder)
         self.learner.optim.save(folder / "optimizer.safetensors")
         write_json(
             folder / "engine.json",
-            {"optimizer_step": self.learner.step, "updates_taken": self.learner.optim.taken},
+            {
+                "optimizer_step": self.learner.step,
+                "updates_taken": self.learner.optim.taken,
+                "skipped_in_a_row": self.learner.skipped_in_a_row,
+            },
         )
 
     def load(self, folder: Path) -> None:
@@ -159,14 +166,16 @@ class LocalEngine:
 
         Raises `SageBenchError` when a tensor is missing, left over or of another shape.
         """
-        saved, found = type(self.policy.model).from_pretrained(
+        model: Any = self.policy.model
+        saved, found = type(model).from_pretrained(
             folder, dtype=self.policy.dtype, output_loading_info=True
         )
         check_all_there(found, str(folder))
         check_finite(saved, str(folder))
-        self.policy.model.load_state_dict(saved.state_dict())
+        model.load_state_dict(saved.state_dict())
         progress = read_json(folder / "engine.json")
         self.learner.step = progress["optimizer_step"]
+        self.learner.skipped_in_a_row = progress.get("skipped_in_a_row", 0)
         # checkpoints of earlier versions do not count skipped steps apart
         taken = progress.get("updates_taken", self.learner.step)
         self.learner.optim.load(folder / "optimizer.safetensors", taken)

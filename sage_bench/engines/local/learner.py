@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -21,6 +21,23 @@ from sage_bench.utils.errors import SageBenchError, TrainingError
 
 Weighted = tuple[Row, float]  # a row and the weight of each of its tokens in the loss
 PLAIN = UpdateHooks()
+MOST_SKIPPED = 3  # optimiser steps in a row that may be left out before the run stops
+
+
+class NotFiniteError(TrainingError):
+    """A number of an optimiser step is infinite or not a number; the weights are untouched."""
+
+    def __init__(self, what: str, step: int, rows: Sequence[Row] = ()):
+        groups = sorted({row.group for row in rows})
+        of = f" (groups {', '.join(groups[:3])})" if groups else ""
+        super().__init__(
+            f"{what} at optimiser step {step}{of}",
+            remedy=(
+                "lower optim.lr (train.accept_change=[optim.lr] goes on in this folder), check the"
+                " data of these groups, or leave such steps out with optim.on_nonfinite=skip; the"
+                " last checkpoint is kept"
+            ),
+        )
 
 
 @dataclass
@@ -34,6 +51,14 @@ class Tally:
     def measure(self, name: str, value: float) -> None:
         total, count = self.measured.get(name, (0.0, 0))
         self.measured[name] = (total + value, count + 1)
+
+    def add(self, other: Tally) -> None:
+        """Take over the sums of another tally."""
+        for name, value in other.totals.items():
+            self.totals[name] += value
+        for name, (total, count) in other.measured.items():
+            before, seen = self.measured.get(name, (0.0, 0))
+            self.measured[name] = (before + total, seen + count)
 
     def means(self) -> dict[str, float]:
         """Means over the tokens or groups they were summed over; none over nothing."""
@@ -128,7 +153,8 @@ class Learner:
         self.prompt_once = prompt_once
         self.skip_dead = skip_dead
         self.gradient_checkpointing = gradient_checkpointing
-        self.step = 0  # optimiser steps taken
+        self.step = 0  # optimiser steps taken or left out
+        self.skipped_in_a_row = 0
         self.last_lr = 0.0
         self.entropy_weight = 0.0
 
@@ -138,7 +164,8 @@ class Learner:
         """Apply one rollout batch. Returns means for the log (`entropy`, `clip_fraction`,
         `grad_norm`, ...).
 
-        Raises `TrainingError` on a non-finite loss, before the weights are touched.
+        Raises `TrainingError` naming step and tensor when a number is not finite, before the
+        weights are touched; with `optim.on_nonfinite=skip` when three steps in a row were.
         """
         if not rows:
             return {}
@@ -181,16 +208,9 @@ class Learner:
         for micro in micro_batches(live, self.micro_tokens):
             loss = self._loss(micro, objective, tally, hooks)
             if not torch.isfinite(loss):
-                groups = sorted({r.group for r, _ in micro})
-                raise TrainingError(
-                    f"the loss is {loss.item()} at optimiser step {self.step} (groups"
-                    f" {', '.join(groups[:3])})",
-                    remedy=(
-                        "lower optim.lr, check the data of these groups, or resume from an earlier"
-                        " checkpoint; nothing was written"
-                    ),
-                )
-            loss.backward()
+                rows = [r for r, _ in micro]
+                raise NotFiniteError(f"the loss is {loss.item()}", self.step, rows)
+            torch.autograd.backward(loss)
             loss_sum += loss.item()
         self.policy.model.eval()
         tally.totals["trained_rows"] += len(live)
@@ -201,18 +221,39 @@ class Learner:
     def _one_step(
         self, batch: Sequence[Row], objective: Objective, tally: Tally, hooks: UpdateHooks
     ) -> None:
-        tally.totals["loss"] += self.gradient(batch, objective, tally, hooks) / self.updates
         self.last_lr = learning_rate(self.optim.config, self.step, self.total)
-        norm, taken = self.optim.step(self.last_lr)
-        if not taken:
-            if self.optim.config.on_nonfinite == "error":
-                raise TrainingError(
-                    f"the gradient norm is {norm} at optimiser step {self.step}",
-                    remedy="lower optim.lr, or set optim.on_nonfinite=skip as the recipe does",
-                )
+        own = Tally()  # what a step that is left out would have logged is left out too
+        try:
+            loss = self.gradient(batch, objective, own, hooks)
+            norm, taken = self.optim.step(self.last_lr)
+            if not taken:
+                raise NotFiniteError(f"the gradient norm is {norm}", self.step, batch)
+        except NotFiniteError as error:
+            self._skip(error)
             tally.totals["skipped_steps"] += 1
-        tally.totals["grad_norm"] += norm if taken else 0.0
+        else:
+            self.skipped_in_a_row = 0
+            tally.add(own)
+            tally.totals["loss"] += loss / self.updates
+            tally.totals["grad_norm"] += norm
         self.step += 1
+
+    def _skip(self, error: NotFiniteError) -> None:
+        """Leave an optimiser step out, where the run allows it."""
+        if self.optim.config.on_nonfinite == "error":
+            raise error
+        self.optim.zero_grad()
+        self.policy.model.eval()
+        self.skipped_in_a_row += 1
+        if self.skipped_in_a_row >= MOST_SKIPPED:
+            raise TrainingError(
+                f"{self.skipped_in_a_row} optimiser steps in a row could not be taken; the last"
+                f" one: {error.what}",
+                remedy=(
+                    "lower optim.lr (train.accept_change=[optim.lr] goes on in this folder from its"
+                    " last checkpoint), or check the data"
+                ),
+            ) from error
 
     def _log_probs(
         self, rows: Sequence[Row], *, entropy_gradient: bool = False
@@ -236,13 +277,14 @@ class Learner:
         lengths = torch.tensor(sizes, device=device)
 
         def flat(values: Sequence[Tensor | None], default: Tensor) -> Tensor:
-            parts = zip(values, default.split(sizes), strict=True)
+            parts = zip(values, torch.split(default, sizes), strict=True)
             return torch.cat([p if v is None else v.to(device, p.dtype) for v, p in parts])
 
         old = flat([r.old_logp for r in rows], logp.detach())
         advantage = flat([r.advantage for r in rows], logp.detach())
         kind = torch.tensor([int(r.kind) for r in rows], device=device).repeat_interleave(lengths)
         weight = torch.tensor([w for _, w in micro], device=device, dtype=logp.dtype)
+        self._check({"log-probabilities": logp, "old_logp": old, "advantage": advantage}, rows)
         loss, stats = hooks.token_loss(RowTokens(rows, logp, old, advantage, kind), objective)
         with torch.no_grad():
             gap = (flat([r.sampler_logp for r in rows], logp.detach()) - logp).abs()
@@ -251,14 +293,30 @@ class Learner:
             stats["gap_tokens"] = lengths[known].sum()
             off = kind == Kind.OFF
             stats["off_probability"], stats["off_tokens"] = (logp.exp() * off).sum(), off.sum()
-            ratios = (logp - old).exp().split(sizes)
+            ratios = torch.split((logp - old).exp(), sizes)
             for name, values in hooks.row_metrics(rows, ratios, objective).items():
                 for value in values:
                     tally.measure(name, value)
-        for name, value in stats.items():
-            tally.totals[name] += float(value)
+        for name, amount in stats.items():
+            tally.totals[name] += float(amount)
         weighted = loss * weight.repeat_interleave(lengths)
         return weighted.sum() - self.entropy_weight * entropy.sum()
+
+    @torch.no_grad()
+    def _check(self, tensors: Mapping[str, Tensor], rows: Sequence[Row]) -> None:
+        """Raise `NotFiniteError` naming the first of some tensors (N,) that is not finite, and the
+        groups it is of."""
+        if bool(torch.stack([t.isfinite().all() for t in tensors.values()]).all()):
+            return
+        sizes = [len(row.tokens) for row in rows]
+        for name, tensor in tensors.items():
+            broken = [
+                row
+                for row, own in zip(rows, tensor.split(sizes), strict=True)
+                if not bool(own.isfinite().all())
+            ]
+            if broken:
+                raise NotFiniteError(f"`{name}` is not finite", self.step, broken)
 
     @torch.no_grad()
     def _weighed(
@@ -286,7 +344,7 @@ class Learner:
         logp, _ = self._log_probs(rows)
         return [
             torch.ones_like(own) if row.old_logp is None else (own - row.old_logp.to(own)).exp()
-            for row, own in zip(rows, logp.split([len(r.tokens) for r in rows]), strict=True)
+            for row, own in zip(rows, torch.split(logp, [len(r.tokens) for r in rows]), strict=True)
         ]
 
     @torch.no_grad()
@@ -303,6 +361,6 @@ class Learner:
         ):
             logp, _ = self._log_probs([r for r, _ in micro])
             sizes = [len(r.tokens) for r, _ in micro]
-            for (row, _), old in zip(micro, logp.split(sizes), strict=True):
+            for (row, _), old in zip(micro, torch.split(logp, sizes), strict=True):
                 out[int(row.group)] = replace(batch[int(row.group)], old_logp=old)
         return out

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from sage_bench.config.schema import OptimConfig
 from sage_bench.utils.errors import SageBenchError, TrainingError
@@ -137,7 +137,7 @@ class MasterAdamW:
 
     def save(self, file: Path) -> None:
         """Write masters and moments, one tensor at a time in host memory."""
-        tensors: dict[str, torch.Tensor] = {}
+        tensors: dict[str, Tensor] = {}
         for i, master in enumerate(self.masters):
             state = self.adam.state.get(master)
             if state:
@@ -192,7 +192,7 @@ def _shape(saved: Any, key: str) -> list[int]:
     return list(saved.get_slice(key).get_shape())
 
 
-def write_tensors(file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a safetensors file, copying one tensor at a time to the host.
 
     `safetensors.torch.save_file` wants all of them there at once: with Adam's state and masters 12

@@ -1,8 +1,8 @@
-"""Benchmarks: rows of the Hub, or of a file given instead, become questions with checked golds.
+"""Benchmarks: rows of the Hub, or of a file, become questions with checked golds.
 
-The task files in `tasks/` say everything that differs between benchmarks under `metadata` (where
-the rows lie, which fields they have, the form of the gold, how many rows there are); this module is
-the one way from there to questions.
+The task files say everything that differs between benchmarks under `metadata` (where the rows lie,
+which fields they have, the form of the gold, how many rows there are); this module is the one way
+from there to questions.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from sage_bench.data import hub as hubs
-from sage_bench.data.problems import ALIASES, read_rows
+from sage_bench.data.problems import ALIASES
+from sage_bench.data.rows import DataRow, RejectedRow, read_source
 from sage_bench.evaluation.tasks.golds import FORMS, correction_of, letter, question_key
-from sage_bench.utils.errors import DataError, UsageError
+from sage_bench.utils import rows as data_rows
+from sage_bench.utils.errors import DataError, UsageError, did_you_mean
 
-NAMES = {
+# our names -> columns that are taken for them where `fields` names none
+NAMES: dict[str, tuple[str, ...]] = {
     **ALIASES,
     "question": (*ALIASES["question"], "Question"),
     "options": ("options", "choices"),
@@ -35,8 +38,10 @@ class OtherRowsError(DataError):
 
 @dataclass
 class Report:
-    """What became of the rows. found: rows of the source; expected: row counts of the known
-    editions; the lists name uids."""
+    """What became of the rows.
+
+    found: rows of the source; expected: row counts of the known editions; the lists name uids.
+    """
 
     source: str
     found: int = 0
@@ -55,6 +60,9 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "partial": self.partial}
 
+    def set_aside(self, where: str, reason: str) -> None:
+        self.quarantine.append({"place": where, "reason": reason})
+
 
 @dataclass
 class Benchmark:
@@ -69,6 +77,7 @@ def load(
     benchmark: str,
     *,
     hub: Mapping[str, Any] | None = None,
+    file: str | None = None,
     fields: Mapping[str, Any] | None = None,
     gold: str = "latex",
     rows: int | Sequence[int] = (),
@@ -82,59 +91,99 @@ def load(
 ) -> Benchmark:
     """Read one benchmark.
 
-    hub: {"id", "config", "split", "revision"}. fields: our names to those of the source (other
-    files may use the usual names). gold: a form of `golds.FORMS`. rows: how many the source has;
-    several where editions differ. gated: URL of the terms.
+    hub: {"id", "config", "split", "revision"}; file: a file in its place. fields: our names to
+    those of the source (files of `data` may use the usual names). gold: a form of `golds.FORMS`.
+    rows: how many the source has; several where editions differ. gated: URL of the terms.
     options: None, "given" (multiple choice in the order of the source) or "hashed" (ordered by
-    `option_order`).
-    data: files to read instead of the Hub, by task. gold_corrections: False leaves golds exactly as
-    the source has them.
+    `option_order`). data: files to read instead, by task. gold_corrections: False leaves golds
+    exactly as the source has them.
 
     Raises `DataError` when the rows cannot be had or are not those of this benchmark, `GatedError`
     when terms are to be accepted.
     """
     name = benchmark.removeprefix("sb_")
-    file = (data or {}).get(benchmark)
-    if file is None and hub is None:
-        raise UsageError(
-            "this task has no data of its own",
-            where=benchmark,
-            remedy=f"give --data {benchmark}=FILE",
-        )
-    if offline:
-        hubs.go_offline()
-    expected = (rows,) if isinstance(rows, int) else tuple(rows)
-    report = Report(file or f"{hub['id']}@{hub.get('revision') or 'main'}", expected=expected)  # type: ignore[index]
-    source = (
-        read_rows(file)
-        if file
-        else ((f"{hub['id']}:{i}", r) for i, r in enumerate(hubs.rows(benchmark, hub, gated)))
-    )  # type: ignore[arg-type, index]
+    given = (data or {}).get(benchmark)
+    fields = fields or {}
+    source, found = _source(benchmark, given or file, hub, gated, offline)
+    report = Report(source, expected=(rows,) if isinstance(rows, int) else tuple(rows))
+    columns: set[str] = set()
     questions: list[dict[str, Any]] = []
     seen: set[str] = set()
-    for place, row in source:
+
+    def ask(row: DataRow) -> dict[str, Any]:
+        question = _question(row.values, fields, options, f"{name}-{report.found - 1}")
+        if question["uid"] in seen:
+            raise ValueError("its uid occurs twice")
+        seen.add(question["uid"])
+        _settle(name, question, gold, report, gold_corrections)
+        return question
+
+    for row in found:
         report.found += 1
+        if isinstance(row, RejectedRow):
+            report.set_aside(row.where, row.reason)
+            continue
+        columns.update(row.values)
         try:
-            if isinstance(row, str):
-                raise ValueError(row)
-            question = _question(row, fields or {}, options, f"{name}-{report.found - 1}")
-            if question["uid"] in seen:
-                raise ValueError("its uid occurs twice")
-            seen.add(question["uid"])
-            _settle(name, question, gold, report, gold_corrections)
+            question = ask(row)
         except ValueError as error:
-            report.quarantine.append({"place": place, "reason": str(error)})
+            report.set_aside(row.where, str(error))
             continue
         if question["uid"] not in report.excluded:
             questions.append({**question, "grader": grader})
     report.asked = len(questions)
+    if not given:
+        _check_columns(benchmark, report, fields, columns)
     _check_count(benchmark, report)
     return Benchmark(questions, report)
 
 
+def _source(
+    benchmark: str,
+    file: str | None,
+    hub: Mapping[str, Any] | None,
+    gated: str | None,
+    offline: bool,
+) -> tuple[str, Iterator[DataRow | RejectedRow]]:
+    """(what to call it, its rows): a file where one is given, else the Hub."""
+    if offline:
+        hubs.go_offline()
+    if file is not None:
+        return file, read_source(file)
+    if hub is None:
+        raise UsageError(
+            "this task has no data of its own",
+            where=benchmark,
+            remedy=f"give --data {benchmark}=FILE, or `file:` under metadata in the task file",
+        )
+    place = hubs.HubData.of_task(benchmark, hub, gated)
+    found = (
+        DataRow(f"{place.id}:{number}", number, row)
+        for number, row in enumerate(hubs.read_hub(place))
+    )
+    return f"{place.id}@{place.revision or 'main'}", found
+
+
+def _check_columns(
+    benchmark: str, report: Report, fields: Mapping[str, Any], columns: Iterable[str]
+) -> None:
+    """A column that no row has is a spelling mistake in the task file."""
+    known = sorted(columns)
+    for key, value in fields.items():
+        for column in [value] if isinstance(value, str) else value:
+            if known and column not in known and key != "context":
+                hint = did_you_mean(column, known)
+                raise DataError(
+                    f"no row has the column `{column}` that `metadata.fields.{key}` names;"
+                    f" {hint}".rstrip("; "),
+                    where=f"{benchmark}: {report.source}",
+                    remedy=f"its columns are {', '.join(known)}",
+                )
+
+
 def _check_count(benchmark: str, report: Report) -> None:
     if not report.asked:
-        reasons = "; ".join(sorted({q["reason"] for q in report.quarantine})) or "no rows"
+        reasons = "; ".join(sorted({q["reason"] for q in report.quarantine})[:5]) or "no rows"
         raise OtherRowsError(
             f"no usable row ({reasons})",
             where=f"{benchmark}: {report.source}",
@@ -156,7 +205,9 @@ def _question(
     row: Mapping[str, Any], fields: Mapping[str, Any], options: str | None, fallback: str
 ) -> dict[str, Any]:
     """One row in our names. Raises `ValueError` with the reason it cannot be asked."""
-    text, answer, uid = (_take(row, fields, n) for n in ("question", "answer", "uid"))
+    text = _take(row, fields, "question")
+    answer = _take(row, fields, "answer")
+    uid = _take(row, fields, "uid")
     if context := _take(row, fields, "context"):
         text = f"{context}\n{text}"
     if not isinstance(text, str) or not text.strip():
@@ -196,14 +247,14 @@ def _choices(
 ) -> dict[str, Any]:
     """{"question", "answer", "options", "letters"} of a multiple-choice row, the answer as a
     letter; "disputed" when the source gives letter and index and they differ."""
-    answer, given = (
-        question["answer"],
-        [str(o).strip() for o in _take(row, fields, "options") or ()],
-    )
-    if wrong := [
-        str(row[w]).strip() for w in fields.get("wrong", ()) if row.get(w) is not None
-    ]:  # the right answer in a column of its own
-        given, right, disputed = [answer, *wrong], 0, False
+    answer = question["answer"]
+    given = [str(o).strip() for o in _take(row, fields, "options") or ()]
+    wrong = [str(row[w]).strip() for w in fields.get("wrong", ()) if row.get(w) is not None]
+    disputed = False
+    if wrong:
+        # the right answer stands in a column of its own
+        given = [answer, *wrong]
+        right = 0
     elif len(given) < 2:
         raise ValueError("no options")
     else:
@@ -212,7 +263,8 @@ def _choices(
         disputed = index is not None and int(index) != right
     if not right < len(given) <= len(string.ascii_uppercase):
         raise ValueError(f"the gold `{answer}` is none of {len(given)} options")
-    text, gold = without_listing(question["question"], given), given[right]
+    text = without_listing(question["question"], given)
+    gold = given[right]
     if order == "hashed":
         given = option_order(text, given)
         right = given.index(gold)
@@ -233,8 +285,10 @@ def option_order(question: str, options: Iterable[str]) -> list[str]:
     The place of the right answer in the source has no influence, and every process, run and machine
     gets the same order.
 
-    >>> option_order("Which is prime?", ["4", "6", "7", "8"]) == option_order(" Which is  prime? ", ["7", "8", "4", "6"])
-    True
+    >>> option_order("Which is prime?", ["4", "6", "7"])
+    ['4', '6', '7']
+    >>> option_order(" Which is  prime? ", ["7", "4", "6"])
+    ['4', '6', '7']
     """
     key = question_key(question)
     return sorted(options, key=lambda o: hashlib.sha256(f"{key}\x1f{o}".encode()).hexdigest())
@@ -251,12 +305,10 @@ def without_listing(question: str, options: Sequence[str]) -> str:
 
 
 def _take(row: Mapping[str, Any], fields: Mapping[str, Any], name: str) -> Any:
-    keys: Iterator[str] = iter(
-        (*((fields[name],) if isinstance(fields.get(name), str) else ()), *NAMES[name])
-    )
+    """The value of a field of ours: of the column that `fields` names, else of a usual one."""
+    named = fields.get(name)
+    keys = NAMES[name] if named is None else (named, *NAMES[name])
     value = next((row[k] for k in keys if row.get(k) is not None), None)
-    if hasattr(value, "tolist"):  # parquet gives arrays
-        value = value.tolist()
     if isinstance(value, list) and name not in ("options", "wrong"):
         value = ", ".join(map(str, value))
     return value
@@ -268,24 +320,12 @@ def data_files(words: Sequence[str], tasks: Iterable[str]) -> dict[str, str]:
 
     Raises `UsageError` for a task that is not asked for or a file that is not there.
     """
-    known, out = list(tasks), {}
+    known = list(tasks)
+    out: dict[str, str] = {}
     for word in (w for given in words for w in given.split(",") if w):
         task, equals, path = word.partition("=")
         if not equals:
-            if not Path(word).is_dir():
-                raise UsageError(
-                    "is neither `task=FILE` nor a folder",
-                    where=f"--data {word}",
-                    remedy="e.g. --data sb_math500=math500.jsonl",
-                )
-            found = {
-                t: f
-                for t in known
-                for name in (t.removeprefix("sb_"), t)
-                for f in sorted(Path(word).glob(f"{name}.*"))
-                if f.suffix in (".jsonl", ".json", ".parquet", ".csv")
-            }
-            out |= {t: str(f.resolve()) for t, f in found.items() if t not in out}
+            out = _files_in(word, known) | out
             continue
         task = next((t for t in known if t in (task, f"sb_{task}")), task)
         if task not in known:
@@ -302,3 +342,19 @@ def data_files(words: Sequence[str], tasks: Iterable[str]) -> dict[str, str]:
             )
         out[task] = str(Path(path).resolve())
     return out
+
+
+def _files_in(folder: str, tasks: Sequence[str]) -> dict[str, str]:
+    if not Path(folder).is_dir():
+        raise UsageError(
+            "is neither `task=FILE` nor a folder",
+            where=f"--data {folder}",
+            remedy="e.g. --data sb_math500=math500.jsonl",
+        )
+    found: dict[str, str] = {}
+    for task in tasks:
+        for name in (task.removeprefix("sb_"), task):
+            for file in sorted(Path(folder).glob(f"{name}.*")):
+                if file.suffix in data_rows.SUFFIXES:
+                    found[task] = str(file.resolve())
+    return found

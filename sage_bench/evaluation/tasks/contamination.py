@@ -7,9 +7,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from sage_bench.data.problems import read_rows, to_problem
+from sage_bench.data.problems import to_problem
+from sage_bench.data.rows import RejectedRow, read_source
 from sage_bench.evaluation.tasks.golds import question_key
 
 WORDS = 13  # as in the GPT-3 paper and lm-eval's decontamination
@@ -17,8 +17,11 @@ WORDS = 13  # as in the GPT-3 paper and lm-eval's decontamination
 
 @dataclass
 class Overlap:
-    """exact: uids whose whole text is a training question. shared: uids with at least one run of
-    `WORDS` words in one, and the largest part of their runs found in a single training question."""
+    """Which questions stand in training data.
+
+    exact: uids whose whole text is a training question. shared: uids with at least one run of
+    `WORDS` words in one, and the largest part of their runs found in a single training question.
+    """
 
     exact: list[str] = field(default_factory=list)
     shared: dict[str, float] = field(default_factory=dict)
@@ -37,7 +40,8 @@ def runs(text: str, words: int = WORDS) -> set[str]:
 def overlap(questions: Mapping[str, str], training: Iterable[str], words: int = WORDS) -> Overlap:
     """questions: uid to text. training: question texts, read once and not kept.
 
-    >>> overlap({"a": "What is 1 + 1?", "b": "a b c d e f"}, ["what is $1 + 1$?", "x a b c d y"], words=3)
+    >>> benchmark = {"a": "What is 1 + 1?", "b": "a b c d e f"}
+    >>> overlap(benchmark, ["what is $1 + 1$?", "x a b c d y"], words=3)
     Overlap(exact=['a'], shared={'a': 1.0, 'b': 0.5})
     """
     keys: dict[str, list[str]] = defaultdict(list)
@@ -49,7 +53,8 @@ def overlap(questions: Mapping[str, str], training: Iterable[str], words: int = 
         sizes[uid] = len(mine)
         for run in mine:
             holders[run].append(uid)
-    out, exact = Overlap(), set()
+    out = Overlap()
+    exact: set[str] = set()
     for text in training:
         exact.update(keys.get(question_key(text), ()))
         hits: dict[str, int] = defaultdict(int)
@@ -64,14 +69,15 @@ def overlap(questions: Mapping[str, str], training: Iterable[str], words: int = 
 
 
 def training_questions(source: str, columns: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Question texts of a registered dataset or file; rows without a question or an answer teach
-    nothing and are passed over."""
-    for _, row in read_rows(source):
-        question: Any = None
-        if not isinstance(row, str):
-            try:
-                question = to_problem(row, columns or {}).question
-            except ValueError:
-                question = None
-        if question:
-            yield question
+    """Question texts of a registered dataset or file.
+
+    Rows without a question or an answer are passed over: nothing is trained on them either.
+    """
+    for row in read_source(source):
+        if isinstance(row, RejectedRow):
+            continue
+        try:
+            problem = to_problem(row.values, columns or {})
+        except ValueError:
+            continue
+        yield problem.question

@@ -3,15 +3,19 @@ at all, and then it is said why."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache as once
 from pathlib import Path
 from typing import Any, Literal
 
 from sage_bench.data.hub import GatedError
-from sage_bench.evaluation.tasks.spec import task_files, tasks_folder
+from sage_bench.evaluation.tasks.files import resolved
+from sage_bench.evaluation.tasks.spec import TaskFile, task_files
 from sage_bench.grading import cache
 from sage_bench.utils.errors import DataError, PartialError
 
@@ -43,14 +47,41 @@ class DataOptions:
         return hashlib.sha256(Path(self.data[task]).read_bytes()).hexdigest()[:16]
 
 
-def task_manager(metadata: Mapping[str, Any] | None = None) -> Any:
-    """lm-eval's index of our task files alone; with its own 14,000 files an index takes seconds."""
+@once
+def _task_class() -> type[Any]:
+    """lm-eval's task, without its bar for building prompts: ours is on the same screen, and its own
+    cannot be switched off."""
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    from lm_eval.api.task import ConfigurableTask
+
+    class Task(ConfigurableTask):  # type: ignore[misc]  # lm-eval has no types
+        def build_all_requests(self, **how: Any) -> None:
+            with contextlib.redirect_stderr(io.StringIO()):
+                super().build_all_requests(**how)
+
+    return Task
+
+
+def task_manager() -> Any:
+    """An index of nothing, for calls that want one: with its own 14,000 files an index takes
+    seconds, and our tasks are built already."""
     from lm_eval.tasks import TaskManager
 
-    return TaskManager(
-        include_path=str(tasks_folder()), include_defaults=False, metadata=dict(metadata or {})
-    )
+    return TaskManager(include_defaults=False)
+
+
+def build(file: TaskFile, metadata: Mapping[str, Any]) -> Any:
+    """A task file as lm-eval's task, with its data.
+
+    Raises `UsageError` for functions that cannot be found, and whatever the loader of its data
+    raises (`DataError`, `GatedError`).
+    """
+    config = resolved(file.values)
+    for key in ("tag", "group", "task_list"):
+        config.pop(key, None)
+    own = config.get("metadata") or {}
+    config["metadata"] = {**own, **metadata, "config_source": str(file.path)}
+    return _task_class()(config=config)
 
 
 def load(
@@ -66,30 +97,32 @@ def load(
     One task without data does not stop the others. Raises the error of the first one when no task
     can be loaded, and `GatedError` at once when gated data are to be a failure.
     """
-    manager = task_manager(options.metadata(grader))
+    files = task_files()
     loaded: dict[str, Any] = {}
     skipped: Skipped = {}
     first: DataError | None = None
-    for name, n in tasks.items():
+    for name, repeats in tasks.items():
         try:
-            task = manager.load([name])["tasks"][name]
+            task = build(files[name], options.metadata(grader))
         except DataError as error:
             if isinstance(error, GatedError) and options.gated == "fail":
                 raise
             first = first or error
-            skipped[name] = (
-                {"status": "skipped_gated", "url": error.url, "why": str(error)}
-                if isinstance(error, GatedError)
-                else {"status": "failed", "why": str(error)}
-            )
+            skipped[name] = _skipped(error)
             continue
-        task.set_config("repeats", n)
+        task.set_config("repeats", repeats)
         if sampling:
             task.set_config("generation_kwargs", dict(sampling), update=True)
         loaded[name] = task
     if first and not loaded:
         raise first
     return loaded, skipped
+
+
+def _skipped(error: DataError) -> dict[str, str]:
+    if isinstance(error, GatedError):
+        return {"status": "skipped_gated", "url": error.url, "why": str(error)}
+    return {"status": "failed", "why": str(error)}
 
 
 def grader_of(task: Any) -> str:
@@ -103,22 +136,20 @@ def own_grader(task: str) -> str:
     >>> own_grader("sb_mmlu_pro"), own_grader("tiny_short") == cache.DEFAULT
     ('mcq', True)
     """
-    return task_files()[task].values.get("metadata", {}).get("grader") or cache.DEFAULT
+    return (task_files()[task].values.get("metadata") or {}).get("grader") or cache.DEFAULT
 
 
 def shown(task: Any, prompt: str) -> str:
     """A prompt as it may be printed and written: the authors of gated data ask that examples are
     not published in plain text."""
-    return (
-        "(not shown: the terms of these data ask for it)"
-        if (task.config.metadata or {}).get("gated")
-        else prompt
-    )
+    if (task.config.metadata or {}).get("gated"):
+        return "(not shown: the terms of these data ask for it)"
+    return prompt
 
 
 def report_of(task: Any) -> dict[str, Any] | None:
-    """What became of the rows of a published benchmark (`data.benchmarks.Report`), None for
-    generated ones."""
+    """What became of the rows of a published benchmark (`benchmarks.Report`), None for generated
+    ones."""
     report = getattr(task.dataset, "report", None)
     return report.as_dict() if report else None
 

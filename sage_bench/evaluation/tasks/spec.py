@@ -1,38 +1,28 @@
-"""`-t tiny:4,aime24:16,@quick`: which tasks, how many samples a question."""
+"""Which tasks there are, and what `-t tiny:4,aime24:16,@quick` means.
+
+Task files lie in the folder of this package and in folders of yours: named by `--include-path` or
+`SAGE_BENCH_INCLUDE_PATH`, or by entry points of installed packages (group `sage_bench.tasks`, an
+entry point names a package whose folder holds task files, or a function or path that gives one).
+"""
 
 from __future__ import annotations
 
 import fnmatch
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from sage_bench.utils.errors import UsageError, did_you_mean
-
-# what lm-eval 0.4.12 to 0.5 read; a test compares. lm-eval names neither file nor near misses when
-# a key is wrong
-TASK_KEYS = frozenset(
-    "task task_alias tag custom_dataset dataset_path dataset_name dataset_kwargs training_split"
-    " validation_split test_split fewshot_split process_docs doc_to_text doc_to_target doc_to_image"
-    " doc_to_audio unsafe_code doc_to_choice process_results use_prompt description"
-    " target_delimiter fewshot_delimiter fewshot_config num_fewshot metric_list output_type"
-    " generation_kwargs repeats filter_list should_decontaminate doc_to_decontamination_query"
-    " gen_prefix metadata class".split()
-)
-GROUP_KEYS = frozenset("group group_alias task aggregate_metric_list metadata".split())
-# what our loader reads (`data.benchmarks.load`), then what is only for people
-METADATA_KEYS = frozenset(
-    "hub fields gold rows gated options grader data offline gold_corrections version about"
-    " revision_note paper_copy released license source".split()
-)
-
+from sage_bench.evaluation.tasks.files import read_yaml, tasks_folder
+from sage_bench.evaluation.tasks.keys import check, reads_benchmark
+from sage_bench.utils.errors import SageBenchError, UsageError, did_you_mean
 
 PROFILES = "_profiles.yaml"
+VARIABLE = "SAGE_BENCH_INCLUDE_PATH"
+GROUP = "sage_bench.tasks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +37,8 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class TaskFile:
-    """One of our YAML files, read without lm-eval (fast, for `ls` and checks). group: names of the
-    members, empty for a task."""
+    """A task file, read without lm-eval (fast, for `ls` and checks). group: names of the members,
+    empty for a task."""
 
     name: str
     path: Path
@@ -56,40 +46,121 @@ class TaskFile:
     values: Mapping[str, Any]
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that keeps `!function` as text."""
+def include(folders: Iterable[Path]) -> None:
+    """Look for task files in these folders too, in this process and its children.
+
+    Raises `UsageError` for a folder that is not there.
+    """
+    known = [w for w in os.environ.get(VARIABLE, "").split(os.pathsep) if w]
+    for folder in folders:
+        path = str(_folder(folder, "--include-path"))
+        if path not in known:
+            known.append(path)
+    if known:
+        os.environ[VARIABLE] = os.pathsep.join(known)
 
 
-_Loader.add_constructor("!function", lambda loader, node: str(node.value))
+def task_folders() -> list[Path]:
+    """Our folder, those of `SAGE_BENCH_INCLUDE_PATH`, then those of installed packages."""
+    words = [w for w in os.environ.get(VARIABLE, "").split(os.pathsep) if w]
+    found = [tasks_folder(), *(_folder(Path(w), VARIABLE) for w in words)]
+    found += [_entry_folder(point) for point in entry_points(group=GROUP)]
+    return list({folder.resolve(): folder for folder in found}.values())
 
 
-def tasks_folder() -> Path:
-    """The folder to give `lm_eval run --include_path`."""
-    return Path(str(files("sage_bench.tasks")))
+def _folder(folder: Path, where: str) -> Path:
+    if not folder.is_dir():
+        raise UsageError(
+            "no such folder", where=f"{where} {folder}", remedy="give a folder of task files"
+        )
+    return folder.resolve()
+
+
+def _entry_folder(point: EntryPoint) -> Path:
+    """The folder an entry point names. Raises `SageBenchError` when it does not load."""
+    where = f"entry point {point.name} = {point.value} of group {GROUP}"
+    try:
+        found = point.load()
+        found = found() if callable(found) else found
+    # the package is somebody else's: whatever it raises on import is for the user to read
+    except Exception as error:
+        raise SageBenchError(
+            f"does not load: {type(error).__name__}: {error}",
+            where=where,
+            remedy="mend or uninstall that package",
+        ) from error
+    path = next(iter(getattr(found, "__path__", [found])), None)
+    if not isinstance(path, str | os.PathLike):
+        raise SageBenchError(
+            f"gives {type(found).__name__}, not a package or a path",
+            where=where,
+            remedy="name a package with task files, or a function that gives their folder",
+        )
+    return _folder(Path(path), where)
+
+
+def task_files(folder: Path | None = None) -> dict[str, TaskFile]:
+    """All tasks and groups by name, of one folder or of all `task_folders`.
+
+    Raises `UsageError` naming file and key for a file that cannot be used, and both files when two
+    give one name.
+    """
+    out: dict[str, TaskFile] = {}
+    for place in [folder] if folder else task_folders():
+        for name, file in _files_in(place, _state(place)).items():
+            if name in out:
+                raise UsageError(
+                    f"the task `{name}` is in {out[name].path} already",
+                    where=str(file.path),
+                    remedy="rename one of them",
+                )
+            out[name] = file
+    return out
+
+
+def _state(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """What changes when a file of the folder does."""
+    stats = ((p.name, p.stat()) for p in sorted(folder.glob("*.yaml")))
+    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
 
 
 @cache
-def task_files(folder: Path | None = None) -> dict[str, TaskFile]:
-    """All tasks and groups by name. Raises `UsageError` naming file and key for a file that cannot
-    be used (lm-eval itself passes over broken YAML in silence)."""
+def _files_in(folder: Path, state: tuple[tuple[str, int, int], ...]) -> dict[str, TaskFile]:
     out: dict[str, TaskFile] = {}
-    for path in sorted((folder or tasks_folder()).glob("*.yaml")):
-        if path.name == PROFILES:
-            continue
-        values = _read(path)
-        name = values.get("group") or values.get("task")
-        if name is None and not path.name.startswith("_"):
-            raise UsageError(
-                "neither `task:` nor `group:` is given",
-                where=str(path),
-                remedy="name the task; files that are only included begin with _",
-            )
-        _check_keys(path, values)
-        if isinstance(name, str):
-            out[name] = TaskFile(
-                name, path, tuple(values["task"]) if "group" in values else (), values
-            )
+    for name, *_ in state:
+        if name != PROFILES:
+            file = _task_file(folder / name)
+            if file is not None:
+                out[file.name] = file
     return out
+
+
+def _task_file(path: Path) -> TaskFile | None:
+    """None for a file that is only included by others."""
+    values = read_yaml(path)
+    name = values.get("group") or values.get("task")
+    if name is None and not path.name.startswith("_"):
+        raise UsageError(
+            "neither `task:` nor `group:` is given",
+            where=str(path),
+            remedy="name the task; files that are only included begin with _",
+        )
+    check(path, values)
+    if not isinstance(name, str):
+        return None
+    members = tuple(values["task"]) if "group" in values else ()
+    return TaskFile(name, path, members, _with_defaults(path, name, values))
+
+
+def _with_defaults(path: Path, name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """What a task file of ours says in full, and one of yours may leave out: the benchmark is
+    called like the task, and its file lies beside the task file."""
+    if not reads_benchmark(values):
+        return values
+    metadata = dict(values.get("metadata") or {})
+    if metadata.get("file"):
+        metadata["file"] = str((path.parent / metadata["file"]).resolve())
+    return {"dataset_kwargs": {"benchmark": name}, **values, "metadata": metadata}
 
 
 def profiles(folder: Path | None = None) -> dict[str, Profile]:
@@ -98,25 +169,32 @@ def profiles(folder: Path | None = None) -> dict[str, Profile]:
     >>> profiles()["quick"].tasks
     'sb_aime24:4,sb_math500:1'
     """
-    path = (folder or tasks_folder()) / PROFILES
     out: dict[str, Profile] = {}
-    for name, values in (_read(path) if path.is_file() else {}).items():
-        try:
-            out[name] = Profile(name, **values)
-        except TypeError as error:
-            raise UsageError(
-                f"is no profile: {error}",
-                where=f"{path}:{name}",
-                remedy="write tasks, about and, if wanted, limit",
-            ) from error
+    for place in [folder] if folder else task_folders():
+        path = place / PROFILES
+        for name, values in (read_yaml(path) if path.is_file() else {}).items():
+            try:
+                out[name] = Profile(name, **values)
+            except TypeError as error:
+                raise UsageError(
+                    f"is not a profile: {error}",
+                    where=f"{path}:{name}",
+                    remedy="write tasks, about and, if wanted, limit",
+                ) from error
     return out
+
+
+def _words(spec: str | Sequence[str]) -> list[str]:
+    given = [spec] if isinstance(spec, str) else spec
+    words = [word.strip() for part in given for word in part.split(",")]
+    return [word for word in words if word]
 
 
 def named_profiles(spec: str | Sequence[str], folder: Path | None = None) -> list[Profile]:
     """The profiles a `-t` names, in order. Raises `UsageError` for an unknown one."""
-    words = [w.strip() for s in ([spec] if isinstance(spec, str) else spec) for w in s.split(",")]
-    known, out = profiles(folder), []
-    for name in (w[1:] for w in words if w.startswith("@")):
+    known = profiles(folder)
+    out = []
+    for name in (word[1:] for word in _words(spec) if word.startswith("@")):
         if name not in known:
             raise UsageError(
                 f"unknown profile `@{name}`; {did_you_mean(name, known)}".rstrip("; "),
@@ -125,34 +203,6 @@ def named_profiles(spec: str | Sequence[str], folder: Path | None = None) -> lis
             )
         out.append(known[name])
     return out
-
-
-def _check_keys(path: Path, values: Mapping[str, Any]) -> None:
-    keys = GROUP_KEYS if "group" in values else TASK_KEYS
-    metadata = values.get("metadata") or {}
-    for place, found, known in (
-        ("", values, keys),
-        ("metadata.", metadata if "hub" in metadata else {}, METADATA_KEYS),
-    ):
-        for key in found:
-            if key not in known:
-                raise UsageError(
-                    f"unknown key `{place}{key}`; {did_you_mean(key, known)}".rstrip("; "),
-                    where=f"{path}:{place}{key}",
-                    remedy="mend the task file",
-                )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise UsageError(
-            f"is not readable YAML: {' '.join(str(error).split())}", where=str(path)
-        ) from error
-    if include := values.pop("include", None):
-        values = _read(path.parent / include) | values
-    return values
 
 
 def parse(
@@ -166,26 +216,21 @@ def parse(
     """
     known = task_files(folder)
     wanted: dict[str, int] = {}
-    for word in (
-        w.strip() for s in ([spec] if isinstance(spec, str) else spec) for w in s.split(",")
-    ):
-        if not word:
-            continue
+    for word in _words(spec):
         if word.startswith("@"):
             (profile,) = named_profiles(word, folder)
             wanted |= parse(profile.tasks, samples, folder)
             continue
         name, colon, count = word.partition(":")
-        if colon and (not count.isdigit() or int(count) < 1):
+        if colon and (not count.isdecimal() or int(count) < 1):
             raise UsageError(
                 f"`{word}`: samples a question must be a positive number",
                 where="--tasks",
                 remedy="write e.g. tiny:4",
             )
         for task in _expand(name, known):
-            wanted[task] = (
-                int(count) if colon else samples or int(known[task].values.get("repeats", 1))
-            )
+            own = samples or int(known[task].values.get("repeats", 1))
+            wanted[task] = int(count) if colon else own
     if not wanted:
         raise UsageError("no task is named", where="--tasks", remedy="see `sage-bench ls tasks`")
     return wanted
@@ -198,9 +243,8 @@ def in_order(tasks: Iterable[str]) -> list[str]:
     ['tiny_short', 'tiny_long', 'train_tiny']
     """
     known = task_files()
-    order = [t for f in known.values() for t in f.group] + [
-        n for n, f in known.items() if not f.group
-    ]
+    order = [t for f in known.values() for t in f.group]
+    order += [name for name, f in known.items() if not f.group]
     return sorted(tasks, key=lambda t: order.index(t) if t in order else len(order))
 
 
@@ -215,10 +259,7 @@ def _expand(name: str, known: Mapping[str, TaskFile]) -> list[str]:
         raise UsageError(
             f"unknown task `{name}`; {did_you_mean(name, known)}".rstrip("; "),
             where="--tasks",
-            remedy="see `sage-bench ls tasks`",
+            remedy=f"see `sage-bench ls tasks`; tasks of yours: --include-path or {VARIABLE}",
         )
-    return (
-        [t for member in known[name].group for t in _expand(member, known)]
-        if known[name].group
-        else [name]
-    )
+    members = known[name].group
+    return [t for member in members for t in _expand(member, known)] if members else [name]

@@ -25,10 +25,13 @@ Status = Literal["ok", "partial", "skipped_gated", "failed", "wrong"]
 
 @dataclass
 class TaskCheck:
-    """What was found. status: ok; partial (nothing wrong, but the source has fewer rows than the
-    benchmark); skipped_gated and failed (no data); wrong (see `problems`). golds_true of `asked`
-    golds are graded true when a completion boxes them; `by_spelling` names those the grader can
-    compare by their spelling only. notes change nothing."""
+    """What was found.
+
+    status: ok; partial (nothing wrong, but the source has fewer rows than the benchmark);
+    skipped_gated and failed (no data); wrong (see `problems`). golds_true of `asked` golds are
+    graded true when a completion boxes them; `by_spelling` names those the grader can compare by
+    their spelling only. notes change nothing.
+    """
 
     task: str
     status: Status = "ok"
@@ -90,17 +93,12 @@ def _check(
     try:
         task = load({name: 1}, options, grader=grader)[0][name]
     except DataError as error:
-        check.status = (
-            "skipped_gated"
-            if isinstance(error, GatedError)
-            else "wrong"
-            if isinstance(error, OtherRowsError)
-            else "failed"
-        )
+        check.status = _status_of(error)
         check.notes.append(str(error))
         return check
-    docs = list(task.eval_docs)
-    check.grader, check.asked, check.found = grader_of(task), len(docs), len(docs)
+    docs = [{"uid": i, **doc} for i, doc in enumerate(task.eval_docs)]
+    check.grader = grader_of(task)
+    check.asked = check.found = len(docs)
     check.grader_version = cache.grader(check.grader).version
     _rows(check, report_of(task))
     for i, doc in enumerate(docs):
@@ -110,32 +108,37 @@ def _check(
     check.prompt = shown(task, f"{task.config.description}\n\n{task.doc_to_text(docs[0])}")
     _duplicates(check, docs)
     for source in train:
-        found = overlap({str(d["uid"]): _text(d) for d in docs}, training_questions(source))
-        near = [
-            uid for uid, share in found.shared.items() if share >= NEAR and uid not in found.exact
-        ]
-        check.overlap[source] = {"exact": found.exact, "near": near, "shared": found.shared}
-        if found.exact or near:
-            check.notes.append(
-                f"{len(found.exact)} questions stand in {source}, {len(near)} more share at least"
-                f" half of their runs of {WORDS} words with a question there"
-            )
+        _overlap(check, docs, source)
     return check
+
+
+def _status_of(error: DataError) -> Status:
+    if isinstance(error, GatedError):
+        return "skipped_gated"
+    return "wrong" if isinstance(error, OtherRowsError) else "failed"
+
+
+def _overlap(check: TaskCheck, docs: Sequence[Mapping[str, Any]], source: str) -> None:
+    """Which questions stand in training data, or nearly do."""
+    found = overlap({str(d["uid"]): _text(d) for d in docs}, training_questions(source))
+    near = [uid for uid, share in found.shared.items() if share >= NEAR and uid not in found.exact]
+    check.overlap[source] = {"exact": found.exact, "near": near, "shared": found.shared}
+    if found.exact or near:
+        check.notes.append(
+            f"{len(found.exact)} questions stand in {source}, {len(near)} more share at least"
+            f" half of their runs of {WORDS} words with a question there"
+        )
 
 
 def _rows(check: TaskCheck, report: Mapping[str, Any] | None) -> None:
     if report is None:
         return
-    check.source, check.found, check.expected = (
-        report["source"],
-        report["found"],
-        list(report["expected"]),
-    )
-    check.corrected, check.excluded, check.respelled = (
-        report["corrected"],
-        report["excluded"],
-        report["respelled"],
-    )
+    check.source = report["source"]
+    check.found = report["found"]
+    check.expected = list(report["expected"])
+    check.corrected = report["corrected"]
+    check.excluded = report["excluded"]
+    check.respelled = report["respelled"]
     for bad in report["quarantine"]:
         check.problem(bad["place"], "row", bad["reason"])
     if report["partial"] and check.status == "ok":
@@ -149,15 +152,10 @@ def _rows(check: TaskCheck, report: Mapping[str, Any] | None) -> None:
 def _prompt(check: TaskCheck, doc: Mapping[str, Any], text: str) -> None:
     """The question stands in the prompt, and every option with its letter."""
     options = doc.get("options") or ()
-    listing = "\n".join(
-        f"{letter}. {option}"
-        for letter, option in zip(string.ascii_uppercase, options, strict=False)
-    )
-    missing = [
-        what
-        for what, part in (("the question", doc["question"]), ("the list of options", listing))
-        if part not in text
-    ]
+    letters = string.ascii_uppercase
+    listing = "\n".join(f"{a}. {o}" for a, o in zip(letters, options, strict=False))
+    parts = {"the question": doc.get("question", ""), "the list of options": listing}
+    missing = [what for what, part in parts.items() if part not in text]
     if missing:
         check.problem(str(doc["uid"]), "prompt", f"{' and '.join(missing)} is not in the prompt")
     else:
@@ -179,17 +177,17 @@ def _gold(check: TaskCheck, doc: Mapping[str, Any], gold: str) -> None:
 
 
 def _text(doc: Mapping[str, Any]) -> str:
-    return "\n".join([doc["question"], *(doc.get("options") or ())])
+    return "\n".join([doc.get("question", ""), *(doc.get("options") or ())])
 
 
 def _duplicates(check: TaskCheck, docs: Sequence[Mapping[str, Any]]) -> None:
     same: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for doc in docs:
+    for doc in (d for d in docs if _text(d)):
         same[question_key(_text(doc))].append(doc)
     for group in same.values():
         if len(group) > 1:
             uids = ", ".join(str(d["uid"]) for d in group)
-            if len({d["answer"] for d in group}) > 1:
+            if len({str(d.get("answer")) for d in group}) > 1:
                 check.problem(uids, "duplicate", "the same question with different golds")
             else:
                 check.notes.append(f"the same question several times: {uids}")

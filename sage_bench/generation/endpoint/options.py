@@ -67,9 +67,7 @@ def check_names(
     known = [*Options.model_fields, *others]
     for key in options:
         if key not in known:
-            error = _unknown(key, known, name)
-            error.remedy = f"{error.remedy}; e.g. {example}" if example else error.remedy
-            raise error
+            raise _unknown(key, known, name, example)
 
 
 def read_options(options: Mapping[str, Any], name: str) -> Options:
@@ -97,11 +95,12 @@ def _refused(error: ValidationError, name: str) -> UsageError:
     return UsageError(first["msg"], where=f"{name}: {key}", remedy=f"options: {', '.join(known)}")
 
 
-def _unknown(key: str, known: Sequence[str], name: str) -> UsageError:
+def _unknown(key: str, known: Sequence[str], name: str, example: str = "") -> UsageError:
     problem = f"unknown option; {did_you_mean(key, known)}".rstrip("; ")
     secret = ""
     if "key" in key and key != "key_env":
         secret = "the key belongs into the environment variable that `key_env` names; "
+    such = f"; e.g. {example}" if example else ""
     return UsageError(
-        problem, where=f"{name}: {key}", remedy=f"{secret}options: {', '.join(known)}"
+        problem, where=f"{name}: {key}", remedy=f"{secret}options: {', '.join(known)}{such}"
     )

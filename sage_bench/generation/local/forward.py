@@ -9,6 +9,7 @@ in chunks whose logits are recomputed in the backward when they would be large.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,6 +64,11 @@ def pad_right(tokens: Sequence[TokenIds], width: int, policy: Policy) -> tuple[T
     return ids.to(policy.device), mask.to(policy.device)
 
 
+def vocabulary(policy: Policy) -> int:
+    config: Any = policy.model.config
+    return int(config.get_text_config().vocab_size)
+
+
 def _score(
     policy: Policy, hidden: Tensor, target: Tensor, temperature: float, entropy_gradient: bool
 ) -> tuple[Tensor, Tensor]:
@@ -91,8 +97,7 @@ def log_probs(
     """
     hidden = hidden_states(policy, pairs, prompt_once=prompt_once)
     target = torch.tensor([t for _, c in pairs for t in c], device=policy.device)
-    vocabulary = policy.model.config.get_text_config().vocab_size
-    chunk = max(1, HEAD_LOGITS // vocabulary)
+    chunk = max(1, HEAD_LOGITS // vocabulary(policy))
     if len(target) <= chunk:
         return _score(policy, hidden, target, temperature, entropy_gradient)
     parts = []
@@ -111,7 +116,7 @@ def kl_divergence(policy: Policy, other: Policy, pairs: Sequence[Pair]) -> Tenso
     """KL(policy || other) of the next-token distribution before every completion token, (N,), exact
     over the vocabulary."""
     states = [hidden_states(p, pairs) for p in (policy, other)]
-    chunk = max(1, HEAD_LOGITS // policy.model.config.get_text_config().vocab_size)
+    chunk = max(1, HEAD_LOGITS // vocabulary(policy))
     parts = []
     for ours, theirs in zip(
         torch.split(states[0], chunk), torch.split(states[1], chunk), strict=True

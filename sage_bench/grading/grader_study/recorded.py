@@ -1,9 +1,7 @@
-"""Completions that were recorded elsewhere, graded again: a JSONL file with a gold and a text a
-row."""
+"""Completions that were recorded elsewhere, graded again: JSONL with a gold and a text a row."""
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,12 +14,18 @@ from sage_bench.grading.grader_study.measure import given_text
 from sage_bench.grading.question import grade_question
 from sage_bench.grading.verdict import Verdict
 from sage_bench.utils.errors import DataError
+from sage_bench.utils.rows import DataRow, RejectedRow, read_rows
+
+COLUMNS = "row group question gold label grader correct status extracted"
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """One completion. label: what its source says of it, or None; group: which table row it belongs
-    to; question: the same for all samples of a question."""
+    """One completion.
+
+    label: what its source says of it, or None; group: which table row it belongs to; question: the
+    same for all samples of a question.
+    """
 
     row: int | str
     group: str
@@ -39,70 +43,50 @@ def read_recorded(
     gold: str = "gold",
     text: str = "response",
     stated: bool = False,
-) -> tuple[list[Recorded], list[tuple[str, str]]]:
-    """The rows of a file, and (file:line, reason) of those that cannot be used.
+) -> tuple[list[Recorded], list[RejectedRow]]:
+    """The rows of a file, and those that cannot be used.
 
     gold, text: names of the fields; `label` or `correct` is read where a row has one. by: field
     that names the group. stated: a text without a box counts by the answer it states. Raises
     `DataError` when the file cannot be read, or no row has the field `by`.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"cannot be read: {error}",
-            where=str(path),
-            remedy="give a JSONL file with a gold and a text a row",
-        ) from error
     kept: list[Recorded] = []
-    bad: list[tuple[str, str]] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
+    bad: list[RejectedRow] = []
+    for row in read_rows(path, place=str(path)):
+        if isinstance(row, RejectedRow):
+            bad.append(row)
             continue
         try:
-            kept.append(_recorded(json.loads(line), number, path.stem, by, gold, text, stated))
-        except (ValueError, TypeError, KeyError) as error:
-            bad.append(
-                (
-                    f"{path}:{number}",
-                    (
-                        "is no JSON"
-                        if isinstance(error, json.JSONDecodeError)
-                        else str(error).strip("'\"")
-                    ),
-                )
-            )
+            kept.append(_recorded(row, path.stem, by, gold, text, stated))
+        except ValueError as error:
+            bad.append(RejectedRow(row.where, str(error), row.values))
     if not kept:
         raise DataError(
-            f"no row can be used: {bad[0][1] if bad else 'it is empty'}",
-            where=bad[0][0] if bad else str(path),
+            f"no row can be used: {bad[0].reason if bad else 'it is empty'}",
+            where=bad[0].where if bad else str(path),
             remedy="name the fields with --gold-field and --text-field",
         )
     return kept, bad
 
 
 def _recorded(
-    row: Any, number: int, stem: str, by: str | None, gold: str, text: str, stated: bool
+    found: DataRow, stem: str, by: str | None, gold: str, text: str, stated: bool
 ) -> Recorded:
-    if not isinstance(row, dict):
-        raise TypeError("is no object")
-    for field in (gold, text, *([by] if by else [])):
-        if field not in row:
-            raise KeyError(f"has no field `{field}` (there are: {', '.join(row)})")
-    if (
-        not isinstance(row[text], str)
-        or not isinstance(row[gold], (str, int, float))
-        or not str(row[gold]).strip()
-    ):
-        raise TypeError(f"`{gold}` is empty or `{text}` is no text")
+    row = found.values
+    for field in (gold, text, by):
+        if field is not None and field not in row:
+            raise ValueError(f"has no field `{field}` (there are: {', '.join(row)})")
+    if not isinstance(row[gold], (str, int, float)) or not str(row[gold]).strip():
+        raise ValueError(f"`{gold}` is empty")
+    if not isinstance(row[text], str):
+        raise ValueError(f"`{text}` is not a text")
     label = row.get("label", row.get("correct"))
     options = row.get("options") or row.get("choices")
     completion = given_text({**row, "response": row[text]}) if stated else row[text]
-    question = next(
-        (str(row[k]) for k in ("doc_id", "uid", "problem", "question") if k in row), str(row[gold])
-    )
+    known = [str(row[k]) for k in ("doc_id", "uid", "problem", "question") if k in row]
+    question = known[0] if known else str(row[gold])
     return Recorded(
-        row.get("row", number),
+        row.get("row", found.number),
         str(row[by]) if by else stem,
         question,
         str(row[gold]),
@@ -117,64 +101,51 @@ def grade_recorded(
     graders: Sequence[str],
     tell: Callable[[str], None] = lambda name: None,
 ) -> pd.DataFrame:
-    """One line a row and grader: row, group, question, gold, label, grader, correct, status,
-    extracted. tell(name of the grader) counts."""
-    alike: dict[tuple[str, tuple[str, ...] | None], list[int]] = defaultdict(
-        list
-    )  # one call a gold: its answers are compared side by side
+    """One line a row and grader. tell(name of the grader) counts."""
+    # one call a gold: its answers are compared side by side
+    alike: dict[tuple[str, tuple[str, ...] | None], list[int]] = defaultdict(list)
     for i, r in enumerate(rows):
         alike[r.gold, r.options].append(i)
-    out = []
+    out: list[dict[str, Any]] = []
     for name in graders:
         verdicts: dict[int, Verdict] = {}
         for (gold, options), members in alike.items():
-            for i, verdict in zip(
-                members,
-                grade_question(gold, [rows[i].text for i in members], name, options),
-                strict=True,
-            ):
+            texts = [rows[i].text for i in members]
+            found = grade_question(gold, texts, name, options)
+            for i, verdict in zip(members, found, strict=True):
                 verdicts[i] = verdict
                 tell(name)
-        out += [
-            (r.row, r.group, r.question, r.gold, r.label, name, v.correct, v.status, v.extracted)
-            for i, r in enumerate(rows)
-            for v in [verdicts[i]]
-        ]
-    return pd.DataFrame(
-        out,
-        columns=[
-            "row",
-            "group",
-            "question",
-            "gold",
-            "label",
-            "grader",
-            "correct",
-            "status",
-            "extracted",
-        ],
-    )
+        out += [_graded(r, name, verdicts[i]) for i, r in enumerate(rows)]
+    return pd.DataFrame(out, columns=COLUMNS.split())
+
+
+def _graded(row: Recorded, grader: str, verdict: Verdict) -> dict[str, Any]:
+    """One line of `grade_recorded`."""
+    return {
+        "row": row.row,
+        "group": row.group,
+        "question": row.question,
+        "gold": row.gold,
+        "label": row.label,
+        "grader": grader,
+        "correct": verdict.correct,
+        "status": verdict.status,
+        "extracted": verdict.extracted,
+    }
 
 
 def shares(graded: pd.DataFrame) -> pd.DataFrame:
-    """Percent of right completions by group: columns rows, label (NaN where rows have none), then
-    one a grader.
+    """Percent of right completions by group: rows, label (NaN where rows have none), the graders.
 
-    >>> graded = pd.DataFrame({"row": [1, 2], "group": "a", "label": [True, None], "grader": "robust", "correct": [True, False]})
+    >>> rows = {"row": [1, 2], "group": "a", "label": [True, None]}
+    >>> graded = pd.DataFrame({**rows, "grader": "robust", "correct": [True, False]})
     >>> shares(graded).to_dict("records")
     [{'rows': 2, 'label': 100.0, 'robust': 50.0}]
     """
     one = graded[graded.grader == graded.grader.iloc[0]]
-    out = pd.DataFrame(
-        {
-            "rows": one.groupby("group").size(),
-            "label": (
-                one.dropna(subset=["label"])
-                .groupby("group")["label"]
-                .apply(lambda x: 100 * x.astype(float).mean())
-            ),
-        }
-    )
+    labels = one.dropna(subset=["label"]).groupby("group")["label"]
+    known = labels.apply(lambda x: 100 * x.astype(float).mean())
+    out = pd.DataFrame({"rows": one.groupby("group").size(), "label": known})
     for name in dict.fromkeys(graded.grader):
         out[name] = 100 * graded[graded.grader == name].groupby("group")["correct"].mean()
     return out

@@ -20,37 +20,53 @@ _MARKS = (  # strongest first; the last occurrence of the strongest mark present
     re.compile(r"(?:^|\n)\s*A:\s*(.+)"),
 )
 _MATHS = re.compile(
-    r"\\\[(.+?)\\\]|\$\$(.+?)\$\$|\\\((.+?)\\\)|(?<![\\$])\$((?![\d.,]+[.,;]?\s)(?:(?!\s[a-z]{2,}\s)[^$])+?)\$|\*\*([^*\n]+)\*\*",
+    r"\\\[(.+?)\\\]|\$\$(.+?)\$\$|\\\((.+?)\\\)"
+    r"|(?<![\\$])\$((?![\d.,]+[.,;]?\s)(?:(?!\s[a-z]{2,}\s)[^$])+?)\$|\*\*([^*\n]+)\*\*",
     re.S,
 )
 _NUMBER = r"-?\\?\$?-?\d[\d,]*(?:\.\d+)?(?:/\d+)?\\?%?"
 _CONCLUSION = re.compile(
-    r"\b(?:therefore|thus|hence|so|conclusion|in total|finally|the (?:final"
-    r" )?(?:answer|solutions?|values?|result) (?:is|are))\b",
+    r"\b(?:therefore|thus|hence|so|conclusion|in total|finally"
+    r"|the (?:final )?(?:answer|solutions?|values?|result) (?:is|are))\b",
     re.I,
 )
 _FINISHED = re.compile(r"[.!?$)\]}*>\d]\s*$")
 _SOLVED = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([a-z]\))?\s*=")  # a name on the left
 _GLUE = re.compile(r"\s*,?\s*(?:and|or)?\s*")
+_CLOSING_NUMBER = re.compile(
+    r"\b(?:is|are|be|equals?|of)\s*:?\s*(?:about |approximately |only |exactly )?"
+    rf"({_NUMBER})(?:\s+[a-z]+){{0,4}}[.!]?\s*$"
+)
+_COUNTED = re.compile(
+    r"(?:Therefore|Thus|Hence|So),?\s+(?:there (?:are|is) |it takes |we have |we need )?"
+    rf"({_NUMBER})\s+[a-z]+"
+)
+_AFTER_VERB = re.compile(
+    r"\b(?:is|are|has|have|be|equals?|=|takes|needs?|were|was|received|total of)\s+"
+    rf"(?:about |approximately |only |exactly )?({_NUMBER})"
+)
+_LAST_EQUATION = re.compile(rf"=\s*({_NUMBER})[^=\d]*$")
+_LEADING = re.compile(r"\b(?:is|are|be)\b[^.]{0,25}$")
 
 
 def stated_answer(text: str) -> str | None:
-    r"""The stated answer, or None. A text that breaks off in mid-sentence states one only with a
-    mark (`####`, "The answer is").
+    r"""The stated answer, or None.
 
-    >>> stated_answer("Step 3: #### 60"), stated_answer("Final Answer: The final answer is $\\frac{1}{2}$. I hope it is correct.")
+    A text that breaks off in mid-sentence states one only with a mark (`####`, "The answer is").
+
+    >>> stated_answer("Step 3: #### 60"), stated_answer("Final Answer: $\\frac{1}{2}$.")
     ('60', '\\frac{1}{2}')
-    >>> stated_answer("Therefore, there are 12 apples in 3 boxes."), stated_answer("Therefore, the GCF is \\(4 \\times 9 = 36\\).")
-    ('12', '36')
-    >>> stated_answer("so $5x=30$ and $x=6$.")
-    'x=6'
-    >>> stated_answer("Hence the roots are \\(x = 5\\) and \\(x = -2\\)."), stated_answer("and then we have 3 + 4 which")
-    ('x = 5, x = -2', None)
+    >>> stated_answer("Therefore, there are 12 apples in 3 boxes.")
+    '12'
+    >>> stated_answer("so $5x=30$ and $x=6$."), stated_answer("and then we have 3 + 4 which")
+    ('x=6', None)
+    >>> stated_answer("Hence the roots are \\(x = 5\\) and \\(x = -2\\).")
+    'x = 5, x = -2'
     """
     text = text.rsplit("</think>", 1)[-1].strip()
     for mark in _MARKS:
         found = mark.findall(text)
-        if found and (answer := _said(found[-1])):
+        if found and (answer := _marked(found[-1])):
             return answer
     if not _FINISHED.search(text):
         return None
@@ -59,7 +75,7 @@ def stated_answer(text: str) -> str | None:
     return concluded(closing[-1]) if closing else None
 
 
-def _said(said: str) -> str | None:
+def _marked(said: str) -> str | None:
     """What follows a mark: its formulas if it starts with one, a short text as it is, the
     conclusion of a sentence."""
     said = said.strip().strip("*").strip()
@@ -83,59 +99,52 @@ def _sentences(text: str) -> list[str]:
 
 
 def concluded(sentence: str) -> str | None:
-    """The value a sentence comes to: what "is" leads to at its end, its last formulas, or the
-    number it counts."""
+    """The value a sentence comes to.
+
+    What "is" leads to at its end, its last formulas, or the number it counts.
+    """
     found = list(_MATHS.finditer(sentence))
     bare = sentence
     for m in found:  # numbers are looked for outside the formulas
         bare = bare[: m.start()] + "\0" * (m.end() - m.start()) + bare[m.end() :]
-    end = re.search(
-        r"\b(?:is|are|be|equals?|of)\s*:?\s*(?:about |approximately |only |exactly"
-        rf" )?({_NUMBER})(?:\s+[a-z]+){{0,4}}[.!]?\s*$",
-        bare,
-    )
-    counted = re.match(
-        r"(?:Therefore|Thus|Hence|So),?\s+(?:there (?:are|is) |it takes |we have |we need"
-        rf" )?({_NUMBER})\s+[a-z]+",
-        bare,
-    )
-    if end or counted:
-        return (end or counted)[1].rstrip(",")  # type: ignore[index]
+    if number := _CLOSING_NUMBER.search(bare) or _COUNTED.match(bare):
+        return number[1].rstrip(",")
     if found:
-        leading = [
-            m for m in found if re.search(r"\b(?:is|are|be)\b[^.]{0,25}$", sentence[: m.start()])
-        ]
-        last = (
-            len(found) - 1
-            if not leading
-            or re.search(r"\b(?:is|are)\b", sentence[found[-1].start() - 8 : found[-1].start()])
-            else found.index(leading[-1])
-        )
-        group = [found[last]]
-        while last + 1 < len(found) and _GLUE.fullmatch(
-            sentence[found[last].end() : found[last + 1].start()]
-        ):
-            last += 1
-            group.append(found[last])
-        first = found.index(group[0])
-        while first and _GLUE.fullmatch(sentence[found[first - 1].end() : found[first].start()]):
-            first -= 1
-            group.insert(0, found[first])
-        said = [next(g for g in m.groups() if g is not None).strip().rstrip(".") for m in group]
-        if _SOLVED.match(said[-1]):  # "so 5x = 30 and x = 6" comes to x = 6
-            said = [s for s in said if _SOLVED.match(s)]
-        sides = re.split(r"(?<![<>!\\])=", said[0])
-        return (
-            ", ".join(said)
-            if len(said) > 1 or (len(sides) < 3 and not re.search(r"\\text|\d.*=", said[0]))
-            else sides[-1].strip()
-        )
+        return _last_formulas(sentence, found)
+    best = _LAST_EQUATION.search(sentence) or _AFTER_VERB.search(sentence)
+    if best:
+        return best[1].rstrip(",")
     numbers = re.findall(rf"(?<![\w.]){_NUMBER}", sentence)
-    after = re.search(
-        r"\b(?:is|are|has|have|be|equals?|=|takes|needs?|were|was|received|total of)\s+(?:about"
-        rf" |approximately |only |exactly )?({_NUMBER})",
-        sentence,
-    )
-    tail = re.search(rf"=\s*({_NUMBER})[^=\d]*$", sentence)
-    best = tail or after
-    return best[1].rstrip(",") if best else numbers[-1].rstrip(",") if numbers else None
+    return numbers[-1].rstrip(",") if numbers else None
+
+
+def _last_formulas(sentence: str, found: list[re.Match[str]]) -> str:
+    """The formulas a sentence ends with, or those that "is" leads to."""
+    last = len(found) - 1
+    leading = [i for i, m in enumerate(found) if _LEADING.search(sentence[: m.start()])]
+    just_before = sentence[found[-1].start() - 8 : found[-1].start()]
+    if leading and not re.search(r"\b(?:is|are)\b", just_before):
+        last = leading[-1]
+    first = last
+    while last + 1 < len(found) and _are_glued(sentence, found[last], found[last + 1]):
+        last += 1
+    while first and _are_glued(sentence, found[first - 1], found[first]):
+        first -= 1
+    group = [_content(m) for m in found[first : last + 1]]
+    if _SOLVED.match(group[-1]):  # "so 5x = 30 and x = 6" comes to x = 6
+        group = [formula for formula in group if _SOLVED.match(formula)]
+    if len(group) > 1:
+        return ", ".join(group)
+    sides = re.split(r"(?<![<>!\\])=", group[0])
+    is_name_and_value = len(sides) < 3 and not re.search(r"\\text|\d.*=", group[0])
+    return group[0] if is_name_and_value else sides[-1].strip()
+
+
+def _are_glued(sentence: str, one: re.Match[str], two: re.Match[str]) -> bool:
+    return bool(_GLUE.fullmatch(sentence[one.end() : two.start()]))
+
+
+def _content(m: re.Match[str]) -> str:
+    """What stands between the delimiters of a formula."""
+    inner = next(g for g in m.groups() if g is not None)
+    return inner.strip().rstrip(".")

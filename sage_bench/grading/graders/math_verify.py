@@ -7,14 +7,14 @@ from fractions import Fraction
 from importlib.metadata import version
 
 from sage_bench.grading.exact import number, spelled
-from sage_bench.grading.extract import closing_brace, given_answer
+from sage_bench.grading.extract import given_answer
+from sage_bench.grading.golds import written_error
 from sage_bench.grading.pool import READABLE, Pool, shared_pool
 from sage_bench.grading.registry import register_grader
 from sage_bench.grading.verdict import Verdict
 
-CLOSE = Fraction(
-    1, 10_000
-)  # decimals nearer than this may be equal up to rounding: math-verify decides, not we
+# decimals nearer than this may be equal up to rounding: math-verify decides, not we
+CLOSE = Fraction(1, 10_000)
 
 
 @register_grader("math_verify")
@@ -22,58 +22,41 @@ class MathVerify:
     r"""SAGE's training verifier (spec 4.1) with exact short cuts before math-verify and killable
     processes around it.
 
-    >>> [v.correct for v in MathVerify().grade("0.5", [r"so \boxed{\frac12}", r"\boxed{0.6}", "0.5"])]
+    >>> texts = [r"so \boxed{\frac12}", r"\boxed{0.6}", "0.5"]
+    >>> [v.correct for v in MathVerify().grade("0.5", texts)]
     [True, False, False]
     """
 
     def __init__(self, pool: Pool | None = None):
         self.pool = pool
-        self.version = (
-            f"math_verify {version('math-verify')}, antlr {version('antlr4-python3-runtime')}"
-        )
+        antlr = version("antlr4-python3-runtime")
+        self.version = f"math_verify {version('math-verify')}, antlr {antlr}"
 
     def grade(self, gold: str, texts: Sequence[str]) -> list[Verdict]:
-        verdicts: list[Verdict | None] = [None] * len(texts)
-        slow: list[int] = []
-        answers = [given_answer(t) for t in texts]
-        for i, answer in enumerate(answers):
-            if not answer:
-                verdicts[i] = Verdict(False, "no_answer")
-            elif (short := short_cut(gold, answer)) is not None:
-                verdicts[i] = Verdict(short, "ok", answer)
+        answers = [given_answer(t) or None for t in texts]
+        short = {a: short_cut(gold, a) for a in answers if a is not None}
+        slow = [(gold, a) for a, verdict in short.items() if verdict is None]
+        replies = (self.pool or shared_pool()).distinct(slow)
+        verdicts = []
+        for a in answers:
+            if a is None:
+                verdicts.append(Verdict(False, "no_answer"))
+            elif (decided := short[a]) is not None:
+                verdicts.append(Verdict(decided, "ok", a))
             else:
-                slow.append(i)
-        distinct = list(
-            dict.fromkeys(answers[i] for i in slow)
-        )  # samples of one question often agree
-        replies = (
-            dict(
-                zip(
-                    distinct,
-                    (self.pool or shared_pool()).compare([(gold, a) for a in distinct]),
-                    strict=True,
-                )
-            )
-            if distinct
-            else {}
-        )
-        for i in slow:
-            reply = replies[answers[i]]
-            verdicts[i] = Verdict(reply["correct"], reply["status"], answers[i])
-        return verdicts  # type: ignore[return-value]
+                reply = replies[gold, a]
+                verdicts.append(Verdict(reply["correct"], reply["status"], a))
+        return verdicts
 
     def gold_error(self, gold: str) -> str | None:
-        if not any(c.isalnum() for c in gold):
-            return "the answer is empty"
-        box = "\\boxed{" + gold + "}"
-        if closing_brace(box, len("\\boxed")) != len(box) - 1:
-            return "the answer's braces do not balance"
+        if (error := written_error(gold)) is not None:
+            return error
         if number(gold) is not None:
             return None
         (reply,) = (self.pool or shared_pool()).compare([(gold, "", READABLE)])
-        return (
-            None if reply["correct"] else f"math-verify cannot read the answer ({reply['status']})"
-        )
+        if reply["correct"]:
+            return None
+        return f"math-verify cannot read the answer ({reply['status']})"
 
 
 def short_cut(gold: str, answer: str) -> bool | None:
@@ -90,4 +73,5 @@ def short_cut(gold: str, answer: str) -> bool | None:
     if a == b:
         return True
     both_integers = a.denominator == b.denominator == 1
-    return False if both_integers or abs(a - b) > CLOSE * max(1, abs(a)) else None
+    size = max(Fraction(1), abs(a))
+    return False if both_integers or abs(a - b) > CLOSE * size else None

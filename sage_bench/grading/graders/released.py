@@ -1,5 +1,7 @@
 """SAGE's two math-verify verifiers exactly as released (spec 4.1, 4.2), to reproduce their numbers.
-`math_verify` mends their extraction."""
+
+`math_verify` mends their extraction.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,12 @@ METRIC = "sage_bench.grading.worker:metric"
 
 
 def train_box(text: str) -> str | None:
-    r"""What follows the last `\boxed{` up to its closing brace; None when that one is not closed,
-    even if an earlier one is.
+    r"""What follows the last `\boxed{` up to its closing brace.
 
-    >>> train_box(r"\boxed{5} and \boxed{6}"), train_box(r"\boxed{5}, finally \boxed{6"), train_box(r"\boxed 5")
-    ('6', None, None)
+    None when that one is not closed, even if an earlier one is.
+
+    >>> train_box(r"\boxed{5} and \boxed{6}"), train_box(r"\boxed{5}, finally \boxed{6")
+    ('6', None)
     """
     start = text.rfind("\\boxed{")
     end = closings(text, escapes=False).get(start + len("\\boxed")) if start >= 0 else None
@@ -31,8 +34,9 @@ def eval_box(text: str) -> str | None:
     r"""As `train_box`, but an earlier closed box counts, `\boxed 5` counts, and an unmatched `}`
     anywhere before hides everything.
 
-    >>> eval_box(r"\boxed{5}, finally \boxed{6"), eval_box(r"thus $\boxed 5$"), eval_box(r"a } stray brace, \boxed{5}")
-    ('5', '5', None)
+    >>> eval_box(r"\boxed{5}, finally \boxed{6"), eval_box(r"thus $\boxed 5$")
+    ('5', '5')
+    >>> eval_box(r"a } stray brace, \boxed{5}")
     """
     depth = 0
     for c in text[: max(text.rfind("\\boxed"), 0)]:
@@ -41,48 +45,39 @@ def eval_box(text: str) -> str | None:
             return None
     ends = closings(text, escapes=False)
     starts = [m.end() for m in re.finditer(r"\\boxed(?=\{)", text)]
-    found = next((text[i + 1 : ends[i]].strip() for i in reversed(starts) if i in ends), None)
-    if found is None and "\\boxed " in text:
-        bare = text.split("\\boxed ")[-1].split("$")[0]
-        return None if bare.startswith("{") else bare.strip()
-    return found
+    for start in reversed(starts):
+        if start in ends:
+            return text[start + 1 : ends[start]].strip()
+    if "\\boxed " not in text:
+        return None
+    bare = text.split("\\boxed ")[-1].split("$")[0]
+    return None if bare.startswith("{") else bare.strip()
 
 
 class _Released:
-    def __init__(self, pool: Pool | None = None):
-        self.pool = pool
-        self.version = (
-            f"{self.name} 1, math_verify {version('math-verify')}, antlr"
-            f" {version('antlr4-python3-runtime')}"
-        )
+    """math-verify's metric on what an extraction of theirs finds."""
 
     name = ""
+
+    def __init__(self, pool: Pool | None = None):
+        self.pool = pool
+        antlr = version("antlr4-python3-runtime")
+        self.version = f"{self.name} 1, math_verify {version('math-verify')}, antlr {antlr}"
 
     def box(self, text: str) -> str | None:
         raise NotImplementedError
 
     def grade(self, gold: str, texts: Sequence[str]) -> list[Verdict]:
         answers = [self.box(t) for t in texts]
-        distinct = list(dict.fromkeys(a for a in answers if a))
-        replies = (
-            dict(
-                zip(
-                    distinct,
-                    (self.pool or shared_pool()).compare([(gold, a, METRIC) for a in distinct]),
-                    strict=True,
-                )
-            )
-            if distinct
-            else {}
-        )
-        return [
-            (
-                Verdict(replies[a]["correct"], replies[a]["status"], a)
-                if a
-                else Verdict(False, "no_answer")
-            )
-            for a in answers
-        ]
+        replies = (self.pool or shared_pool()).distinct([(gold, a, METRIC) for a in answers if a])
+        verdicts = []
+        for a in answers:
+            if not a:
+                verdicts.append(Verdict(False, "no_answer"))
+                continue
+            reply = replies[gold, a, METRIC]
+            verdicts.append(Verdict(reply["correct"], reply["status"], a))
+        return verdicts
 
     def gold_error(self, gold: str) -> str | None:
         return None  # the released code has no such check: what cannot be read never matches
@@ -104,10 +99,12 @@ class SageTrain(_Released):
 
 @register_grader("sage_eval")
 class SageEval(_Released):
-    r"""SAGE's other evaluation path (`compute_score` without the oat grader): another extraction,
-    the same metric.
+    r"""SAGE's other evaluation path (`compute_score` without the oat grader).
 
-    >>> [v.correct for v in SageEval().grade("1/2", [r"\boxed{0.5}", r"\boxed{1/2} \boxed{", r"thus $\boxed 5$"])]
+    Another extraction, the same metric.
+
+    >>> texts = [r"\boxed{0.5}", r"\boxed{1/2} \boxed{", r"thus $\boxed 5$"]
+    >>> [v.correct for v in SageEval().grade("1/2", texts)]
     [True, True, False]
     """
 

@@ -8,13 +8,21 @@ from fractions import Fraction
 from importlib.metadata import version
 
 from sage_bench.grading.exact import number, spelled
-from sage_bench.grading.extract import closing_brace, extract
+from sage_bench.grading.extract import extract
+from sage_bench.grading.golds import written_error
 from sage_bench.grading.pool import Pool, shared_pool
 from sage_bench.grading.registry import register_grader
 from sage_bench.grading.verdict import Verdict
+from sage_bench.grading.worker import Reply
 
 EQUIVALENT, READABLE = "sage_bench.grading.robust:equivalent", "sage_bench.grading.robust:readable"
-FAR = Fraction(1, 10)
+PACKAGES = {
+    "math_verify": "math-verify",
+    "antlr": "antlr4-python3-runtime",
+    "sympy": "sympy",
+    "mpmath": "mpmath",
+}
+FAR = Fraction(1, 10)  # relatively; no rounding bridges it
 _LIST = re.compile(r",(?!\d{3}(?!\d))|;|\\pm|\b(?:and|or)\b|\\text|\\cup")
 
 
@@ -27,57 +35,44 @@ class Robust:
     for a wrong unit, a missing solution or a reordered tuple. Plain numbers are compared here,
     everything else in processes that can be killed.
 
-    >>> [v.correct for v in Robust().grade("[0, 1)", [r"\boxed{0 \le x < 1}", r"\boxed{[0,1]}", "[0, 1)"])]
+    >>> texts = [r"\boxed{0 \le x < 1}", r"\boxed{[0,1]}", "[0, 1)"]
+    >>> [v.correct for v in Robust().grade("[0, 1)", texts)]
     [True, False, False]
     """
 
     def __init__(self, pool: Pool | None = None):
         self.pool = pool
-        self.version = (
-            f"robust 2, math_verify {version('math-verify')}, antlr"
-            f" {version('antlr4-python3-runtime')}, sympy {version('sympy')}, mpmath"
-            f" {version('mpmath')}"
-        )
+        packages = [f"{name} {version(package)}" for name, package in PACKAGES.items()]
+        self.version = ", ".join(["robust 2", *packages])
 
     def grade(self, gold: str, texts: Sequence[str]) -> list[Verdict]:
         found = [_answers(gold, t) for t in texts]
         distinct = list(dict.fromkeys(a for answers in found for a in answers))
-        replies = {
-            a: {"correct": short, "status": "ok"}
-            for a in distinct
-            if (short := short_cut(gold, a)) is not None
-        }
-        slow = [a for a in distinct if a not in replies]
-        if slow:
-            replies.update(
-                zip(
-                    slow,
-                    (self.pool or shared_pool()).compare([(gold, a, EQUIVALENT) for a in slow]),
-                    strict=True,
-                )
-            )
-        out = []
+        short = {a: short_cut(gold, a) for a in distinct}
+        slow = [(gold, a, EQUIVALENT) for a in distinct if short[a] is None]
+        replies = (self.pool or shared_pool()).distinct(slow)
+        verdicts = []
         for answers in found:
-            best = next(
-                (a for a in answers if replies[a]["correct"]), answers[0] if answers else None
-            )
-            out.append(
-                Verdict(replies[best]["correct"], replies[best]["status"], best)
-                if best
-                else Verdict(False, "no_answer")
-            )
-        return out
+            said = [_verdict(a, short[a], replies.get((gold, a, EQUIVALENT))) for a in answers]
+            right = [v for v in said if v.correct]
+            first = next(iter(right + said), None)
+            verdicts.append(first or Verdict(False, "no_answer"))
+        return verdicts
 
     def gold_error(self, gold: str) -> str | None:
-        if not any(c.isalnum() for c in gold):
-            return "the answer is empty"
-        box = "\\boxed{" + gold + "}"
-        if closing_brace(box, len("\\boxed")) != len(box) - 1:
-            return "the answer's braces do not balance"
+        if (error := written_error(gold)) is not None:
+            return error
         if number(gold) is not None:
             return None
         (reply,) = (self.pool or shared_pool()).compare([(gold, "", READABLE)])
         return None if reply["correct"] else f"the answer cannot be read ({reply['status']})"
+
+
+def _verdict(answer: str, short: bool | None, reply: Reply | None) -> Verdict:
+    """By the short cut where it decided, else by the comparison's reply."""
+    if reply is None:
+        return Verdict(bool(short), "ok", answer)
+    return Verdict(reply["correct"], reply["status"], answer)
 
 
 def _answers(gold: str, text: str) -> list[str]:
@@ -85,22 +80,21 @@ def _answers(gold: str, text: str) -> list[str]:
     last = extract(text)
     if not last.answer:
         return []
-    joined = extract(text, several=True) if _LIST.search(gold) else last
-    return (
-        [last.answer]
-        if joined.status == "boxed" or not joined.answer
-        else [last.answer, joined.answer]
-    )
+    if not _LIST.search(gold):
+        return [last.answer]
+    joined = extract(text, several=True)
+    if joined.status == "boxed" or not joined.answer:
+        return [last.answer]
+    return [last.answer, joined.answer]
 
 
 def short_cut(gold: str, answer: str) -> bool | None:
-    """The verdict where both are plain numbers, equal or far apart (no rounding bridges `FAR`);
-    None where more is to be read.
+    """The verdict where both are plain numbers, equal or far apart; None where more is to be read.
 
-    >>> short_cut("734", "0734"), short_cut("734", "735"), short_cut("0.5", "1/2"), short_cut("1,234", "1234"), short_cut("x", "y")
-    (True, False, True, True, None)
-    >>> short_cut("0.75", "0.81"), short_cut("1/3", "0.3333")
-    (None, None)
+    >>> short_cut("734", "0734"), short_cut("734", "735"), short_cut("0.5", "1/2")
+    (True, False, True)
+    >>> short_cut("1,234", "1234"), short_cut("x", "y"), short_cut("0.75", "0.81")
+    (True, None, None)
     """
     a, b = number(gold), number(answer)
     if a is None or b is None:
@@ -109,4 +103,5 @@ def short_cut(gold: str, answer: str) -> bool | None:
         return True
     if "," in gold or "," in answer:
         return None  # perhaps a list
-    return False if a.denominator == b.denominator == 1 or abs(a - b) > FAR * abs(a) else None
+    both_whole = a.denominator == b.denominator == 1
+    return False if both_whole or abs(a - b) > FAR * abs(a) else None

@@ -12,10 +12,12 @@ from sage_bench.grading.verdict import Verdict
 
 @register_grader("string")
 class String:
-    r"""Last box, equal up to typesetting (spaces, `$`, `\left`, `\dfrac`, a final full stop). No
-    arithmetic: `0.5` is not `1/2`.
+    r"""Last box, equal up to typesetting (spaces, `$`, `\left`, `\dfrac`, a final full stop).
 
-    >>> [v.correct for v in String().grade(r"\frac12", [r"\boxed{\dfrac{1}{2}}", r"\boxed{0.5}", r"\frac12"])]
+    No arithmetic: `0.5` is not `1/2`.
+
+    >>> texts = [r"\boxed{\dfrac{1}{2}}", r"\boxed{0.5}", r"\frac12"]
+    >>> [v.correct for v in String().grade(r"\frac12", texts)]
     [True, False, False]
     """
 

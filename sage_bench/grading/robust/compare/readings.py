@@ -243,12 +243,8 @@ def _letter(side: Node | Words) -> str | None:
 # --- several things ------------------------------------------------------------------------------
 def _many(g: Form, a: Form, integers: Integers) -> bool:
     """At least one is several things."""
-    if not isinstance(g, Many):
-        # an answer may give its value twice: "3/4 or 0.75"
-        once = _distinct(a, integers) if isinstance(a, Many) and not a.ordered else a
-        return same_form(g, once.items[0], integers) if _is_single(once) else False
-    if not isinstance(a, Many):
-        return same_form(g.items[0], a, integers) if _is_single(g) else False
+    if not isinstance(g, Many) or not isinstance(a, Many):
+        return _one_and_many(g, a, integers)
     if len(g.items) > MOST_ITEMS or len(a.items) > MOST_ITEMS:
         return False
     if g.ordered and a.ordered:
@@ -269,6 +265,17 @@ def _many(g: Form, a: Form, integers: Integers) -> bool:
     return len(g.items) != len(a.items) and _flat(g, a, integers)
 
 
+def _one_and_many(g: Form, a: Form, integers: Integers) -> bool:
+    """A list of one thing, and that thing."""
+    if isinstance(g, Many):
+        return _is_single(g) and same_form(g.items[0], a, integers)
+    if not isinstance(a, Many):
+        return False
+    # an answer may give its value twice: "3/4 or 0.75"
+    once = a if a.ordered else _distinct(a, integers)
+    return _is_single(once) and same_form(g, once.items[0], integers)
+
+
 def _must_be_set(g: Many, a: Many) -> bool:
     """Of an ordered and an unordered one: is either a set of points, so that order does not help?
 
@@ -279,8 +286,8 @@ def _must_be_set(g: Many, a: Many) -> bool:
     return interval or "{" in {g.opening, a.opening}
 
 
-def _is_single(form: Form) -> bool:
-    return isinstance(form, Many) and len(form.items) == 1 and form.opening in {"", "{"}
+def _is_single(many: Many) -> bool:
+    return len(many.items) == 1 and many.opening in {"", "{"}
 
 
 def _values(items: Sequence[Form]) -> list[Form]:

@@ -138,7 +138,7 @@ def _substitute(node: Node, values: Mapping[Node, Node]) -> Node:
         return values.get(node, node)
     args = tuple(_substitute(a, values) if isinstance(a, Node) else a for a in node.args)
     if node.kind is Kind.APP:
-        renamed = values.get(symbol(args[0]))
+        renamed = values.get(symbol(str(args[0])))
         if renamed is not None and renamed.kind is Kind.SYM:
             args = (renamed.args[0], *args[1:])
     return Node(node.kind, args)

@@ -38,7 +38,8 @@ _PARTS = {
     "thousandths": 1000,
 }
 _SENTENCE = re.compile(  # what follows a number and makes it part of a statement
-    r"\bat (?:most|least)\b|\bor (?:more|less|fewer|greater|higher)\b|\b(?:maximum|minimum)$|\bthan\b"
+    r"\bat (?:most|least)\b|\bor (?:more|less|fewer|greater|higher)\b"
+    r"|\b(?:maximum|minimum)$|\bthan\b"
     r"|^(?:plus|minus|times|squared|cubed|divided|is|are|must|should)\b",
     re.I,
 )
@@ -51,7 +52,9 @@ def quantity(tokens: list[Token]) -> tuple[Node, Unit | None]:
 
     >>> from sage_bench.grading.robust.text.clean import clean
     >>> from sage_bench.grading.robust.text.tokens import tokenize
-    >>> def q(text): node, unit = quantity(tokenize(clean(text))); return exact(node), unit.dimensions
+    >>> def q(text):
+    ...     node, unit = quantity(tokenize(clean(text)))
+    ...     return exact(node), unit.dimensions
     >>> q(r"\$12.50"), q("5 feet 6 inches")
     ((Fraction(25, 2), (('money', 1),)), (Fraction(11, 2), (('length', 1),)))
     >>> q("3 km/h"), q("2 million people")

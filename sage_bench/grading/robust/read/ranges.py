@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import mpmath
@@ -206,8 +207,7 @@ def _absolute(sides: Sequence[Node], at: int, ops: tuple[str, ...]) -> Pieces | 
     if ops == ("!=",):
         end = found.pieces[0].high
         ends = [MINUS_INFINITY, negative(end), end, INFINITY]
-        gaps = zip(ends, ends[1:], strict=False)
-        return Pieces(tuple(_piece(a, b, False, False) for a, b in gaps), name)
+        return Pieces(tuple(_piece(a, b, False, False) for a, b in pairwise(ends)), name)
     if len(found.pieces) != 1:
         return None
     p = found.pieces[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 
 from sage_bench.grading.robust.read.enumerated import enumerated
 from sage_bench.grading.robust.read.forms import (
@@ -84,7 +84,7 @@ class Reader:
     def read(self, tokens: list[Token]) -> Reading:
         stated = domains(tokens)
         self.integers.update(name for name, kind in stated if kind == "integers")
-        for t, following in zip(tokens, tokens[1:], strict=False):
+        for t, following in pairwise(tokens):
             worded = following.kind == "word" and re.search(r"\binteger", following.text)
             if t.kind == "sym" and worded:
                 self.integers.add(t.text)

@@ -1,7 +1,8 @@
-r"""One spelling for an answer: typesetting, synonyms and Unicode are gone, words stand in «guillemets».
+r"""One spelling for an answer.
 
-What has a meaning stays: brackets, commas, decimals, units, powers. Every rule is about notation,
-none about one answer; the rules and an example of each are the table in `rules`.
+Typesetting, synonyms and Unicode are gone, words stand in «guillemets». What has a meaning stays:
+brackets, commas, decimals, units, powers. Every rule is about notation, none about one answer; the
+rules and an example of each are the table in `rules`.
 """
 
 from __future__ import annotations

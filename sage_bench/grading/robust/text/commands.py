@@ -1,4 +1,4 @@
-r"""LaTeX commands in one spelling: synonyms renamed, typesetting dropped, text commands as «words»."""
+r"""LaTeX commands in one spelling: synonyms renamed, typesetting dropped, texts as «words»."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ _TEXTS = set(
     " mathtt operatorname emph bold boldsymbol bm pmb mathnormal textup underline".split()
 )
 _WRAPPERS = set(
-    "mathop mathbin mathord ensuremath overrightarrow vec hat widehat mathcal mathscr mathfrak".split()
+    "mathop mathbin mathord ensuremath overrightarrow vec hat widehat mathcal mathscr"
+    " mathfrak".split()
 )
 _NUMBER_SETS = {
     "R": "\\reals",
@@ -110,7 +111,10 @@ _NUMBER_SETS = {
 
 _SIMPLE_UNIT = r"[A-Za-z]{1,4}(?:\^\{?-?\d\}?)?"
 _UNIT_LIKE = re.compile(rf"{_SIMPLE_UNIT}(?:\s*[/*]\s*{_SIMPLE_UNIT})+")
-_LINES = r"(?:aligned|align\*?|cases|gathered|gather\*?|split|equation\*?|eqnarray\*?|multline\*?|dcases)"
+_LINES = (
+    r"(?:aligned|align\*?|cases|gathered|gather\*?|split|equation\*?|eqnarray\*?|multline\*?"
+    r"|dcases)"
+)
 _ENVIRONMENT = re.compile(rf"\\begin\{{{_LINES}\}}(.*?)\\end\{{{_LINES}\}}", re.S)
 _NAME = re.compile(r"\\([A-Za-z]+)\*?")
 

@@ -12,7 +12,8 @@ from sage_bench.grading.robust.text.units import is_unit, read_unit
 
 GREEK = set(
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon"
-    " phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar partial nabla".split()
+    " phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar partial"
+    " nabla".split()
 )
 RELATIONS = {
     "=": "=",

@@ -1,0 +1,47 @@
+"""Training runs of a second: the packaged policy, supervised, two prompts a step."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from sage_bench.cli.common import training_config
+from sage_bench.training import loop, setup
+
+WORDS = [
+    "train.steps=4",
+    "train.save_every=1",
+    "train.prompts_per_step=2",
+    "method.group_size=2",
+    "sampling.max_tokens=16",
+    "validation.limit=2",
+    "validation.samples=1",
+    "log.tensorboard=false",
+]
+
+
+def config(*more: str, backend: str = "sft", **flags: Any) -> Any:
+    flags = {"model": "tiny-llama", "data": "tiny", "backend_files": [], **flags}
+    return training_config(
+        backend=backend, engine=None, configs=[], overrides=[*WORDS, *more], **flags
+    )
+
+
+def build(folder: Path, *more: str, overwrite: bool = False, **flags: Any) -> loop.Run:
+    return setup.build(config(*more, **flags), folder, quiet=True, overwrite=overwrite)
+
+
+def train(folder: Path, *more: str, **flags: Any) -> Path:
+    return loop.train(build(folder, *more, **flags))
+
+
+def command(folder: Path, *more: str, backend: str = "sft") -> list[str]:
+    """The same as a command line."""
+    words = ["train", "--backend", backend, "--model", "tiny-llama", "--data", "tiny", "-q"]
+    return [sys.executable, "-m", "sage_bench", *words, "--out", str(folder), *WORDS, *more]
+
+
+def weights(checkpoint: Path) -> str:
+    return hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
