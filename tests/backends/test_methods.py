@@ -409,6 +409,7 @@ def test_an_all_wrong_group_whose_scores_hardly_differ_gives_no_signal(renderer)
     (item,) = collect(method, [problem()], engine)
     group = item.group
     steps = [["s"] * 200, ["s"] * 200]
+    method.ctx.events.clear()
     method.grade(group, [0, 1], steps, [41, 34])
     assert group.scores.tolist() == pytest.approx([group.scores[0].item()] * 2)
     assert method.ctx.events["p"]["scores_too_close"] == 1
