@@ -11,6 +11,7 @@ import pandas as pd
 
 from sage_bench.api.settings import Overrides, evaluation_config
 from sage_bench.config.evaluation import EvalConfig
+from sage_bench.config.models import preset_template
 from sage_bench.config.registry import MODELS
 from sage_bench.evaluation.tasks.spec import named_profiles, parse
 from sage_bench.grading.registry import GRADERS
@@ -143,8 +144,11 @@ def sampler_options(config: EvalConfig) -> dict[str, Any]:
     options: dict[str, Any] = {key: value for key, value in given.items() if value != "auto"}
     if config.model.revision is not None:
         options["revision"] = config.model.revision
-    if config.model.template_options:
-        options["template"] = dict(config.model.template_options)
+    template = preset_template(config.model.path) | dict(config.model.template_options)
+    if template:
+        options["template"] = template
+    if config.model.trust_remote_code:
+        options["trust_remote_code"] = True
     return options | dict(config.sampler.options)
 
 

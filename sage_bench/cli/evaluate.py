@@ -43,6 +43,7 @@ FLAGS = {
     "device": "model.device",
     "dtype": "model.dtype",
     "chat_template": "model.chat_template",
+    "trust_remote_code": "model.trust_remote_code",
     "tasks": "tasks",
     "n": "sampling.n",
     "temperature": "sampling.temperature",
@@ -158,6 +159,7 @@ def evaluate(
             rich_help_panel=options.SAMPLING,
         ),
     ] = None,
+    trust_remote_code: options.TrustRemoteCode = None,
     device: Annotated[
         Optional[str],
         typer.Option(help="auto, cpu, cuda, ...", rich_help_panel=options.SAMPLING),

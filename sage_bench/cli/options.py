@@ -32,6 +32,14 @@ Model = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
+TrustRemoteCode = Annotated[
+    Optional[bool],
+    typer.Option(
+        "--trust-remote-code",
+        help="Run the Python code that the model's folder brings. Read it first.",
+        rich_help_panel=WHAT,
+    ),
+]
 Tasks = Annotated[
     Optional[list[str]],
     typer.Option(

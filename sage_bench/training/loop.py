@@ -457,6 +457,7 @@ def save(session: Session) -> None:
         "seed": run.config.train.seed,
         "preset": preset_of(run.config.model.path),
         **run.records.marks(run.folder),
+        "template_options": run.context.renderer.template_options,
     }
     checkpoint.save(
         run.folder,
