@@ -182,8 +182,8 @@ class SGPO(GRPO):
     ) -> int | None:
         """The judge's first wrong step; the last one where it finds none and the answer is wrong.
 
-        Only a response that was cut off can be without a wrong step (spec A.5): one that came to
-        its end and to a wrong answer went wrong somewhere.
+        Only a response that was cut off can be without a wrong step (docs/design/sgpo.md 1): one
+        that came to its end and to a wrong answer went wrong somewhere.
         """
         if judged is None and steps and completion.finish == "stop":
             return len(steps)

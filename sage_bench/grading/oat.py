@@ -1,4 +1,4 @@
-"""The comparison of the oat grader (SAGE's evaluation grader), written from SAGE spec 4.2.
+"""The comparison of the oat grader (SAGE's evaluation grader), from docs/design/sage.md 4.2.
 
 String, then sympy, then math-verify. It is lenient and has false positives (`a+b` for `c+b`, 50 %
 for 0.5, any unit for any other). It is here because published tables were made with it; judge new
@@ -15,8 +15,8 @@ from itertools import pairwise
 
 from sage_bench.grading.worker import Reply
 
-# The spec's list is made of physical units, bare letters and everyday words; the last two are where
-# the false positives come from.
+# The published list is made of physical units, bare letters and everyday words; the last two are
+# where the false positives come from.
 _LETTERS = "a c d g h l m o s t"
 _WORDS = "are by less men more no_change number per prime pure ratio square unit"
 _LENGTHS = "centimeter cm feet foot ft inch kilometer km meter mile millimeter mm yard"
@@ -39,7 +39,7 @@ _SCALE = {"million": "*10^6", "billion": "*10^9", "trillion": "*10^12"}
 
 
 def boxed(text: str) -> str | None:
-    r"""The spec's extraction: from the last `\boxed` to where the braces balance.
+    r"""The published extraction: from the last `\boxed` to where the braces balance.
 
     It must begin with `\boxed{` and end with `}`.
 

@@ -51,7 +51,7 @@ def equivalent(gold: str, answer: str) -> Reply:
 
 
 def metric(gold: str, answer: str) -> Reply:
-    """math-verify's own metric as SAGE calls it (spec 4.1), its timeouts included."""
+    """math-verify's own metric as SAGE calls it, its timeouts included: docs/design/sage.md 4.1."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig
     from math_verify.metric import math_metric
 
