@@ -108,6 +108,7 @@ def settle(config: EvalConfig) -> Asked:
         gold_corrections=config.data.gold_corrections,
         accept_other_data=config.data.accept_other_data,
     )
+    # an unknown grader is an error now, not after hours of sampling
     graders = {config.grader} if config.grader else {own_grader(task) for task in wanted}
     for name in graders:
         GRADERS.get(name)
@@ -193,7 +194,7 @@ def run_evaluation(
             # not one question has all its samples: why they are missing is what the user needs
             raise error from None
     finally:
-        drawing.close()
+        drawing.close()  # its workers hold GPUs
     return read_result(folder, strict=strict)
 
 
