@@ -63,6 +63,8 @@ class EvalRun:
     label: Mapping[str, Any]
     tasks: Mapping[str, TaskResult]
     manifest: Mapping[str, Any]
+    # tasks that were asked and have no question with all its samples: "partial 0/200"
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def scores(self) -> dict[str, NDArray[np.float64]]:
@@ -71,7 +73,13 @@ class EvalRun:
     @property
     def partial(self) -> bool:
         """Some questions lack samples."""
-        return any(r.status != "ok" for r in self.tasks.values())
+        return bool(self.missing) or any(r.status != "ok" for r in self.tasks.values())
+
+    @property
+    def lacking(self) -> dict[str, str]:
+        """The status of every task that lacks samples."""
+        statuses = {t: r.status for t, r in self.tasks.items() if r.status != "ok"}
+        return statuses | dict(self.missing)
 
     @property
     def limited(self) -> str:

@@ -395,6 +395,7 @@ def save(session: Session) -> None:
         "backend": run.config.backend,
         "seed": run.config.train.seed,
         "preset": preset_of(run.config.model.path),
+        "base_model": run.config.model.path,
     }
     checkpoint.save(
         run.folder,
