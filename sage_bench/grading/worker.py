@@ -57,7 +57,10 @@ METRIC_SECONDS = 5.0  # of processor time, for each step of math-verify's metric
 
 
 def metric(gold: str, answer: str) -> Reply:
-    """math-verify's own metric as SAGE calls it (spec 4.1), its timeouts in processor time."""
+    """math-verify's own metric as SAGE calls it (docs/design/sage.md 4.1).
+
+    Its timeouts are in processor time.
+    """
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
     def parsed(text: str, *how: object) -> list[object]:
