@@ -3,6 +3,7 @@ stands (arXiv 2505.11595)."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -14,12 +15,13 @@ from sage_bench.backends.sgpo.steps import (
     split_steps,
     trajectory_score,
 )
+from sage_bench.judges.base import NotAsked
 from sage_bench.judges.registry import JUDGES
 from sage_bench.judges.steps import majority
 from sage_bench.methods.base import Program, switch
 from sage_bench.methods.columns import Column
 from sage_bench.methods.registry import register_backend
-from sage_bench.types import Completion, Group, Problem
+from sage_bench.types import Completion, Group, Problem, Row
 from sage_bench.utils.errors import UsageError
 
 PRESETS = {"b10_g0.5": (10.0, 0.5), "b0.5_g10": (0.5, 10.0)}
@@ -104,7 +106,8 @@ class SGPO(GRPO):
             "Not in the paper, so ours: a response that was cut off without a wrong step scores 1"
             " and an empty one 0; where the judge finds no wrong step in a response that came to"
             " its end and to a wrong answer, its last step counts as the wrong one; a group of"
-            " which one response could not be judged keeps its rewards."
+            " which one response could not be judged keeps its rewards; a response too long for"
+            " the judge is left out of its group (advantage 0), the others are graded."
         ),
         (
             "The paper's score (k - 1) / n pays for leaving steps out: of fewer steps a larger"
@@ -155,19 +158,23 @@ class SGPO(GRPO):
             (yield from self.judge.judge(self.ctx, problem, asked, self.cfg.votes)) if asked else []
         )
         votes = [next(judged) if s else [None] for s in steps]
-        if not all(votes):
-            # never a default score for one sample beside judged ones: the group stays as the
-            # verifier left it
+        graded = [k for k, v in enumerate(votes) if not isinstance(v, NotAsked)]
+        left_out = len(wrong) - len(graded)
+        # never a default score for one sample beside judged ones: the group then stays as the
+        # verifier left it
+        if len(group.completions) - left_out < 2 or not all(votes[k] for k in graded):
             self.ctx.record(problem, "judge_failed")
             return group
-        self.ctx.record(problem, "judged", len(asked))
+        self.ctx.record(problem, "judged", len(asked) - left_out)
         if asked and all(len(own) == 1 for own in asked):
             self.ctx.record(problem, "one_step_responses")
         first_wrong = [
-            self.first_wrong(group.completions[i], own, majority(v))
-            for i, own, v in zip(wrong, steps, votes, strict=True)
+            self.first_wrong(group.completions[wrong[k]], steps[k], majority(votes[k]))
+            for k in graded
         ]
-        self.grade(group, wrong, steps, first_wrong)
+        self.grade(group, [wrong[k] for k in graded], [steps[k] for k in graded], first_wrong)
+        if left_out:
+            group.notes["left_out"] = sorted(set(wrong) - {wrong[k] for k in graded})
         return group
 
     def first_wrong(
@@ -181,6 +188,32 @@ class SGPO(GRPO):
         if judged is None and steps and completion.finish == "stop":
             return len(steps)
         return judged
+
+    def credit(self, group: Group) -> list[Row]:
+        """Responses that the judge cannot be asked about have no advantage, and no part in that of
+        the others."""
+        left_out = group.notes.get("left_out")
+        if not left_out or group.scores is None:
+            return super().credit(group)
+        kept = [i for i in range(len(group.completions)) if i not in left_out]
+        rest = replace(
+            group,
+            completions=[group.completions[i] for i in kept],
+            rewards=group.rewards[kept],
+            scores=group.scores[kept],
+            prompts=[group.prompts[i] for i in kept] if group.prompts else None,
+        )
+        rows = dict(zip(kept, super().credit(rest), strict=True))
+        for i in left_out:
+            c = group.completions[i]
+            rows[i] = replace(
+                rows[kept[0]],
+                prompt=group.train_prompt_of(i),
+                tokens=c.tokens,
+                advantage=torch.zeros(len(c.tokens)),
+                sampler_logp=c.logp,
+            )
+        return [rows[i] for i in sorted(rows)]
 
     def grade(
         self, group: Group, wrong: list[int], steps: list[list[str]], first_wrong: list[int | None]

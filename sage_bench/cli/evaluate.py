@@ -43,6 +43,7 @@ FLAGS = {
     "device": "model.device",
     "dtype": "model.dtype",
     "chat_template": "model.chat_template",
+    "trust_remote_code": "model.trust_remote_code",
     "tasks": "tasks",
     "n": "sampling.n",
     "temperature": "sampling.temperature",
@@ -54,6 +55,7 @@ FLAGS = {
     "offline": "data.offline",
     "gated": "data.gated",
     "gold_corrections": "data.gold_corrections",
+    "accept_other_data": "data.accept_other_data",
     "sampler": "sampler.name",
     "threads": "sampler.threads",
     "grader": "grader",
@@ -157,6 +159,7 @@ def evaluate(
             rich_help_panel=options.SAMPLING,
         ),
     ] = None,
+    trust_remote_code: options.TrustRemoteCode = None,
     device: Annotated[
         Optional[str],
         typer.Option(help="auto, cpu, cuda, ...", rich_help_panel=options.SAMPLING),
@@ -174,6 +177,7 @@ def evaluate(
     offline: options.Offline = None,
     gated: options.Gated = None,
     gold_corrections: options.GoldCorrections = None,
+    accept_other_data: options.AcceptOtherData = None,
     show_config: options.ShowConfig = False,
     dry_run: options.DryRun = False,
     tokens_per_second: Annotated[

@@ -32,6 +32,14 @@ Model = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
+TrustRemoteCode = Annotated[
+    Optional[bool],
+    typer.Option(
+        "--trust-remote-code",
+        help="Run the Python code that the model's folder brings. Read it first.",
+        rich_help_panel=WHAT,
+    ),
+]
 Tasks = Annotated[
     Optional[list[str]],
     typer.Option(
@@ -152,6 +160,17 @@ GoldCorrections = Annotated[
     typer.Option(
         "--gold-corrections",
         help="on (default): listed corrections apply; off: golds exactly as the source has them.",
+        rich_help_panel=DATA,
+    ),
+]
+AcceptOtherData = Annotated[
+    Optional[bool],
+    typer.Option(
+        "--accept-other-data",
+        help=(
+            "Evaluate rows that are not those of the benchmark they are given for; every table"
+            " says so."
+        ),
         rich_help_panel=DATA,
     ),
 ]

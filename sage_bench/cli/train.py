@@ -39,6 +39,7 @@ def train(
     ] = None,
     backend_file: options.BackendFile = None,
     model: options.Model = None,
+    trust_remote_code: options.TrustRemoteCode = None,
     data: Annotated[
         Optional[str],
         typer.Option(
@@ -79,13 +80,16 @@ def train(
     from sage_bench.cli.output import emit
     from sage_bench.utils.errors import UsageError
 
+    words = list(overrides or [])
+    if trust_remote_code:
+        words.append("model.trust_remote_code=true")
     resolved = training_config(
         backend=backend,
         model=model,
         data=data,
         engine=engine,
         configs=config or [],
-        overrides=overrides or [],
+        overrides=words,
         backend_files=backend_file or [],
     )
     if show_config:

@@ -32,6 +32,9 @@ class ModelConfig(Section):
     template_options: dict[str, Any] = Field(
         default_factory=dict, description="passed to the chat template (enable_thinking, ...)"
     )
+    trust_remote_code: bool = Field(
+        False, description="run the Python code that a model folder may bring (`auto_map`)"
+    )
 
 
 class DataConfig(Section):

@@ -28,6 +28,12 @@ def about(text: str) -> Any:
 # --- An evaluation: <out>/<model>/<fingerprint>/ -------------------------------------------------
 
 
+class Manifest(Document):
+    """What every manifest says, whatever the run is."""
+
+    kind: Annotated[str, about("train or eval")]
+
+
 class EvalManifest(Document):
     """What was asked of which model, and what decided the samples."""
 
@@ -62,7 +68,9 @@ class EvalManifest(Document):
     ] = Field(default_factory=dict)
     golds: Annotated[
         dict[str, dict[str, Any]],
-        about("by task: what became of the rows (found, asked, corrected, excluded, ...)"),
+        about(
+            "by task: what became of the rows (found, asked, corrected, excluded, other_data, ...)"
+        ),
     ] = Field(default_factory=dict)
     gold_corrections: Annotated[
         Literal["on", "off"], about("whether the listed corrections were applied")

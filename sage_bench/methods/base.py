@@ -93,12 +93,13 @@ class Context:
     groups verified).
     steps: planned for the run; progress: share of them that is done, 0..1; step: 0-based; epoch:
     pass over the data, 1-based; all kept up to date by the loop. folder: of the run, where services
-    keep their files. context_tokens: longest row the policy can read (None: not known).
+    keep their files. context_tokens: most tokens of prompt and completion together that the policy
+    takes, None where nobody knows.
     """
 
     renderer: Renderer
     grader: Grader
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     hint_max_tokens: int = 1024
     max_prompt_tokens: int = 2048
     step: int = 0

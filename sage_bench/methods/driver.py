@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 from sage_bench.methods.base import Method
+from sage_bench.methods.guard import MOST_ROUNDS, Guard
 from sage_bench.types import Answer, Completion, Consult, Group, Problem, Request, Row, Sample
 
 AnyProgram: TypeAlias = Generator[list[Request], list[Answer], Any]
@@ -89,6 +90,8 @@ def drive(
     engine: Runner,
     *,
     step: int = 0,
+    guard: Guard | None = None,
+    max_rounds: int = MOST_ROUNDS,
 ) -> tuple[list[Any], list[Usage]]:
     """Run generators, one a problem, to their ends in batched rounds. Returns (what each returned,
     what each cost).
@@ -97,7 +100,12 @@ def drive(
     which the engine derives seeds: what a problem draws does not depend on which others are in the
     batch. Every rank of a distributed engine calls this with its own programs and leaves it
     together with the others.
+
+    guard: whose programs these are, for errors. max_rounds: after so many rounds of one problem its
+    program is called endless. Raises `MethodError` for what is not a list of requests, and
+    `MethodCrashError` for an exception of a program.
     """
+    guard = guard or Guard(step=step)
     live: dict[int, AnyProgram] = dict(enumerate(programs))
     asks: dict[int, list[Request]] = {}
     done: dict[int, Any] = {}
@@ -105,15 +113,19 @@ def drive(
     asked: Counter[int] = Counter()
 
     def advance(i: int, answers: list[Answer] | None) -> None:
-        try:
-            # a generator is started by sending None
-            requests = live[i].send(answers)  # type: ignore[arg-type]
-        except StopIteration as stop:
-            done[i] = stop.value
-            del live[i]
-            return
+        problem = problems[i]
+        with guard.calling("roll", problem):
+            try:
+                # a generator is started by sending None
+                yielded = live[i].send(answers)  # type: ignore[arg-type]
+            except StopIteration as stop:
+                done[i] = stop.value
+                del live[i]
+                return
+        if usage[i].rounds >= max_rounds:
+            raise guard.too_many_rounds(live[i], problem, max_rounds)
         asks[i] = []
-        for ask in requests:
+        for ask in guard.requests(live[i], yielded, problem):
             asks[i].append(ask.stamped((step, problems[i].uid, asked[i])))
             asked[i] += 1
 
@@ -179,15 +191,36 @@ def together(
 
 
 def collect(
-    method: Method, problems: Sequence[Problem], engine: Runner, *, step: int = 0
+    method: Method,
+    problems: Sequence[Problem],
+    engine: Runner,
+    *,
+    step: int = 0,
+    max_rounds: int = MOST_ROUNDS,
 ) -> list[Collected]:
     """Roll out and credit one batch of problems; their order is kept (see `drive`). One entry a
-    group: a problem whose `roll` returned several has several entries, one after the other."""
-    returned, usage = drive([method.roll(p) for p in problems], problems, engine, step=step)
+    group: a problem whose `roll` returned several has several entries, one after the other.
+
+    Raises `MethodError` where the method does not keep the contract, `MethodCrashError` where it
+    raises an exception.
+    """
+    guard = Guard(method, step)
+    programs = []
+    for problem in problems:
+        with guard.calling("roll", problem):
+            programs.append(guard.program(method.roll(problem), problem))
+    returned, usage = drive(
+        programs, problems, engine, step=step, guard=guard, max_rounds=max_rounds
+    )
     items = []
-    for groups, used in zip(returned, usage, strict=True):
-        for part, group in enumerate(groups if isinstance(groups, list) else [groups]):
-            items.append(Collected(group, named_apart(method.credit(group), part), used, part))
+    owners = {problem.uid: problem.uid for problem in problems}
+    for problem, found, used in zip(problems, returned, usage, strict=True):
+        for part, group in enumerate(guard.groups(found, problem)):
+            with guard.calling("credit", problem):
+                credited = method.credit(group)
+            rows = named_apart(guard.rows(credited, group), part)
+            guard.names(rows, group, owners)
+            items.append(Collected(group, rows, used, part))
     return items
 
 

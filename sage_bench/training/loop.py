@@ -16,6 +16,7 @@ from sage_bench.engines.base import Engine
 from sage_bench.generation.model_folders import preset_of
 from sage_bench.methods.base import Context, Method
 from sage_bench.methods.driver import Collected, collect, drive
+from sage_bench.methods.guard import Guard
 from sage_bench.training import checkpoint
 from sage_bench.training.batches import batch_of, steps_per_epoch
 from sage_bench.training.heartbeat import Heartbeat, WatchedEngine, WatchedGrader
@@ -222,8 +223,10 @@ def prepare(session: Session) -> None:
     """Run the method's `prepare` over the training problems, on the initial policy."""
     run = session.run
     todo: list[tuple[Problem, Any]] = []
+    guard = Guard(run.method)
     for problem in run.data.problems:
-        program = run.method.prepare(problem)
+        with guard.calling("prepare", problem):
+            program = run.method.prepare(problem)
         if program is not None:
             todo.append((problem, program))
     if not todo:
@@ -235,8 +238,16 @@ def prepare(session: Session) -> None:
             part = todo[start : start + PREPARE_BATCH]
             programs, problems = [g for _, g in part], [p for p, _ in part]
             with session.engine.batch() as engine:
-                results, _ = drive(programs, problems, engine, step=-1)
-            run.method.prepared.update({p.uid: r for (p, _), r in zip(part, results, strict=True)})
+                results, _ = drive(
+                    programs,
+                    problems,
+                    engine,
+                    step=-1,
+                    guard=guard,
+                    max_rounds=run.config.train.max_rounds,
+                )
+            for problem, result in zip(problems, results, strict=True):
+                run.method.prepared[problem.uid] = guard.plain("prepare", result, problem)
             bar.advance(len(part))
 
 
@@ -288,14 +299,25 @@ def roll_step(session: Session) -> tuple[list[Collected], list[Collected]]:
     run = session.run
     wanted = run.config.train.prompts_per_step
     items = roll_batch(session)
-    kept = [item for item in items if run.method.keep(item.group)]
+    kept = kept_of(run.method, items, run.context.step)
     for _ in range(run.method.refills):
         if problems_in(kept) >= wanted:
             break
         more = roll_batch(session)
         items += more
-        kept += [item for item in more if run.method.keep(item.group)]
+        kept += kept_of(run.method, more, run.context.step)
     return items, first_problems(kept, wanted)
+
+
+def kept_of(method: Method, items: Sequence[Collected], step: int) -> list[Collected]:
+    """The groups the method keeps in the batch."""
+    guard = Guard(method, step)
+    kept = []
+    for item in items:
+        with guard.calling("keep", item.group.problem):
+            if method.keep(item.group):
+                kept.append(item)
+    return kept
 
 
 def roll_batch(session: Session) -> list[Collected]:
@@ -310,7 +332,9 @@ def roll_batch(session: Session) -> list[Collected]:
     state.batches += 1
     problems = batch_of(run.data.problems, number, size, config.train.seed)
     with session.engine.batch() as engine:
-        return collect(run.method, problems, engine, step=number)
+        return collect(
+            run.method, problems, engine, step=number, max_rounds=config.train.max_rounds
+        )
 
 
 def hint_gap(session: Session, items: Sequence[Collected]) -> dict[str, float]:
@@ -368,7 +392,12 @@ def shown(run: Run, step: int, items: Sequence[Collected]) -> list[dict[str, Any
 
 def descriptions(method: Method, group: Group) -> dict[str, list[Any]]:
     """What the method says of each completion, as one list a name."""
-    facts = [method.describe_completion(group, i) for i in range(len(group.completions))]
+    guard = Guard(method)
+    facts = []
+    for i in range(len(group.completions)):
+        with guard.calling("describe_completion", group.problem):
+            found = method.describe_completion(group, i)
+        facts.append(guard.plain("describe_completion", found, group.problem))
     names = dict.fromkeys(name for found in facts for name in found)
     return {name: [found.get(name) for found in facts] for name in names}
 
@@ -428,6 +457,7 @@ def save(session: Session) -> None:
         "seed": run.config.train.seed,
         "preset": preset_of(run.config.model.path),
         **run.records.marks(run.folder),
+        "template_options": run.context.renderer.template_options,
     }
     checkpoint.save(
         run.folder,

@@ -107,7 +107,7 @@ def build(
         identity.check_same_run(resolved, folder, method_class, digests)
     engine = ENGINES.get(config.engine.name)(config, steps * config.train.updates_per_step)
     context = make_context(config, renderer, grader, folder)
-    context.context_tokens = engine.describe().get("context")
+    context.context_tokens = engine.sampler.context
     method = method_class(context, method_config)
     check_needs(method, engine, config.engine.name)
     manifest = TrainManifest(
@@ -141,9 +141,11 @@ def build(
 def make_renderer(config: RunConfig, path: str) -> Renderer:
     """The policy's chat template with its options, and the prompt texts."""
     return Renderer(
-        pretrained.load_tokenizer(path, config.model.revision),
+        pretrained.load_tokenizer(
+            path, config.model.revision, trust_remote_code=config.model.trust_remote_code
+        ),
         Prompts.from_file(config.prompts) if config.prompts else None,
-        template_options=config.model.template_options,
+        template_options=pretrained.template_options_of(path, config.model.template_options),
     )
 
 

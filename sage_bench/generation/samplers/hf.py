@@ -8,6 +8,7 @@ from typing import Any
 
 from sage_bench.generation.local.decode import Decoder
 from sage_bench.generation.local.policy import Policy, load_policy
+from sage_bench.generation.model_folders import template_options_of
 from sage_bench.generation.prompts import Renderer
 from sage_bench.generation.registry import register_sampler
 from sage_bench.generation.samplers.base import Sampler
@@ -40,20 +41,35 @@ class Hf(Sampler):
         wave_tokens: int = WAVE_TOKENS,
         chat_template: str = "auto",
         template: Mapping[str, Any] | None = None,
+        trust_remote_code: bool = False,
     ):
-        policy = load_policy(model, dtype=dtype, device=device, revision=revision)
-        renderer = chat_renderer(policy.tokenizer, chat_template, template)
+        policy = load_policy(
+            model,
+            dtype=dtype,
+            device=device,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+        )
+        options = template_options_of(model, template)
+        renderer = chat_renderer(policy.tokenizer, chat_template, options)
         self._take(policy, renderer, wave_tokens)
 
     @classmethod
-    def of(cls, policy: Policy, *, wave_tokens: int = WAVE_TOKENS) -> Hf:
+    def of(
+        cls,
+        policy: Policy,
+        *,
+        wave_tokens: int = WAVE_TOKENS,
+        template_options: Mapping[str, Any] | None = None,
+    ) -> Hf:
         """The sampler of a policy that is in memory: an engine's, while it learns.
 
         Where the context ends before `max_tokens`, its completions end there ("length"); a policy
         from a folder refuses such a request.
         """
         sampler = cls.__new__(cls)
-        sampler._take(policy, Renderer(policy.tokenizer), wave_tokens, live=True)
+        renderer = Renderer(policy.tokenizer, template_options=dict(template_options or {}))
+        sampler._take(policy, renderer, wave_tokens, live=True)
         return sampler
 
     def _take(
