@@ -24,11 +24,11 @@ WORDS = ("train.steps=200", "train.save_every=100", "sampling.max_tokens=64", "g
 def started(folder: Path, *more: str, backend: str = "grpo") -> subprocess.Popen:
     """A run in a session of its own, after its second step, with the grader's processes at work.
 
-    Its golds are fractions: an integer is compared with an integer without them.
+    Its golds are expressions: numbers are compared with numbers without them.
     """
     data = folder.with_suffix(".jsonl")
     rows = [
-        {"id": str(i), "question": f"{i}+1=", "answer": f"\\frac{{{i}}}{{7}}", "solution": "1"}
+        {"id": str(i), "question": f"{i}+1=", "answer": f"x+{i}", "solution": "1"}
         for i in range(1, 7)
     ]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
