@@ -15,7 +15,7 @@ from sage_bench.config.models import preset_template
 from sage_bench.config.registry import MODELS
 from sage_bench.evaluation.tasks.spec import named_profiles, parse
 from sage_bench.grading.registry import GRADERS
-from sage_bench.utils.errors import PartialError, UsageError
+from sage_bench.utils.errors import DataError, PartialError, UsageError
 from sage_bench.utils.secrets import masked
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def settle(config: EvalConfig) -> Asked:
         offline=config.data.offline,
         gated=config.data.gated,
         gold_corrections=config.data.gold_corrections,
+        accept_other_data=config.data.accept_other_data,
     )
     graders = {config.grader} if config.grader else {own_grader(task) for task in wanted}
     for name in graders:
@@ -186,7 +187,11 @@ def run_evaluation(
     try:
         folder = runner.evaluate(run, drawing, quiet=quiet)
     except PartialError as error:
-        return read_result(Path(str(error.where)), error)
+        try:
+            return read_result(Path(str(error.where)), error)
+        except DataError:
+            # not one question has all its samples: why they are missing is what the user needs
+            raise error from None
     finally:
         drawing.close()
     return read_result(folder, strict=strict)

@@ -26,7 +26,7 @@ from sage_bench.engines.registry import ENGINES
 from sage_bench.generation.model_folders import check_folder, model_path, preset_of
 from sage_bench.grading.registry import GRADERS
 from sage_bench.methods.base import make_config
-from sage_bench.methods.registry import BACKENDS
+from sage_bench.methods.registry import BACKENDS, family
 from sage_bench.utils.errors import UsageError, did_you_mean
 from sage_bench.utils.files import read_json
 from sage_bench.utils.registry import load_file
@@ -65,11 +65,11 @@ def training_config(
         origin = f"preset {preset}"
         if preset != chosen:
             origin += f" (named by {chosen}/sage_bench.json)"
-        layers += file_layers(MODELS.get(preset).values, origin, name)
+        layers += file_layers(MODELS.get(preset).values, origin, name, family)
     if name and BACKENDS.get(name).objective:
         layers.append(Layer(f"backend {name}", {"objective": BACKENDS.get(name).objective}))
     for origin, values in files:
-        layers += file_layers(values, origin, name)
+        layers += file_layers(values, origin, name, family)
     layers.append(env_layer())
     flags = {"backend": backend, "model.path": model, "data.source": data, "engine.name": engine}
     layers.append(flag_layer(flags))

@@ -55,6 +55,7 @@ FLAGS = {
     "offline": "data.offline",
     "gated": "data.gated",
     "gold_corrections": "data.gold_corrections",
+    "accept_other_data": "data.accept_other_data",
     "sampler": "sampler.name",
     "threads": "sampler.threads",
     "grader": "grader",
@@ -176,6 +177,7 @@ def evaluate(
     offline: options.Offline = None,
     gated: options.Gated = None,
     gold_corrections: options.GoldCorrections = None,
+    accept_other_data: options.AcceptOtherData = None,
     show_config: options.ShowConfig = False,
     dry_run: options.DryRun = False,
     tokens_per_second: Annotated[

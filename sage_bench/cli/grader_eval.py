@@ -88,7 +88,7 @@ def grader_eval(
     result = measure_graders(
         files, grader or [], limit=limit, adjudications=adjudications, quiet=quiet
     )
-    for row in [row for row in result.rejected if row.bad][:SHOWN]:
+    for row in [row for row in result.rejected if row.malformed][:SHOWN]:
         stderr().print(f"quarantined {row.where}: {row.reason}", markup=False)
     if out is not None:
         write_jsonl(out, result.disagreements)
@@ -96,7 +96,7 @@ def grader_eval(
             write_jsonl(
                 out.with_suffix(".quarantine.jsonl"),
                 [
-                    {"where": row.where, "reason": row.reason, "malformed": row.bad}
+                    {"where": row.where, "reason": row.reason, "malformed": row.malformed}
                     for row in result.rejected
                 ],
             )

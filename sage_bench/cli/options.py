@@ -163,6 +163,17 @@ GoldCorrections = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+AcceptOtherData = Annotated[
+    Optional[bool],
+    typer.Option(
+        "--accept-other-data",
+        help=(
+            "Evaluate rows that are not those of the benchmark they are given for; every table"
+            " says so."
+        ),
+        rich_help_panel=DATA,
+    ),
+]
 
 # ---- output -------------------------------------------------------------------------------------
 AsJson = Annotated[

@@ -32,6 +32,7 @@ def validate(
     offline: options.Offline = None,
     gated: options.Gated = None,
     gold_corrections: options.GoldCorrections = None,
+    accept_other_data: options.AcceptOtherData = None,
     train: Annotated[
         Optional[list[str]],
         typer.Option(
@@ -76,6 +77,7 @@ def validate(
         offline=bool(offline),
         gated=gated or "skip",
         gold_corrections=gold_corrections or "on",
+        accept_other_data=bool(accept_other_data),
         train=train or [],
         quiet=quiet or as_json,
     )

@@ -54,6 +54,11 @@ class EvalData(Section):
         "on", description="on: listed corrections apply; off: golds exactly as the source has them"
     )
 
+    accept_other_data: bool = Field(
+        False,
+        description="evaluate rows that are not those of the benchmark, marked in every table",
+    )
+
     @field_validator("gold_corrections", mode="before")
     @classmethod
     def _yaml_switch(cls, value: Any) -> Any:

@@ -27,6 +27,7 @@ from sage_bench.grading import cache
 from sage_bench.grading.canary import canaries, packages
 from sage_bench.grading.question import grade_question
 from sage_bench.utils.errors import DataError
+from sage_bench.utils.files import writing
 
 COLUMNS = ["task", "doc_id", "uid", "sample", "correct", "status", "finish", "tokens"]
 Tell = Callable[[int], None]
@@ -64,8 +65,9 @@ def grade_run(
         done += len(rows)
         tally.statuses.update(g["status"] for g in grades)
         place = grades_file(folder, task, grader)
-        place.parent.mkdir(exist_ok=True)
-        _set_aside(place, cache.grader(grader).version)
+        with writing(place):
+            place.parent.mkdir(exist_ok=True)
+            _set_aside(place, cache.grader(grader).version)
         GRADES.write(place, grades)
         tally.seconds += time.perf_counter() - began
     for grader, tally in tallies.items():

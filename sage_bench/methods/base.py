@@ -99,7 +99,7 @@ class Context:
 
     renderer: Renderer
     grader: Grader
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     hint_max_tokens: int = 1024
     max_prompt_tokens: int = 2048
     step: int = 0
@@ -152,7 +152,7 @@ class Context:
 
     def reference(self, problem: Problem, column: str = "solution") -> TokenIds | None:
         """The problem's reference answer as completion tokens with the end token, or None
-        (recorded) where it has none.
+        (recorded) where it has none, or none that fits the model's context after the prompt.
 
         column: "solution", or a column of the data row (`trace`: a teacher's full response).
         """
@@ -160,7 +160,11 @@ class Context:
         if not text:
             self.record(problem, f"no_{column}")
             return None
-        return self.renderer.ids(text) + (self.renderer.tokenizer.eos_token_id,)
+        tokens = self.renderer.ids(text) + (self.renderer.tokenizer.eos_token_id,)
+        if self.context_tokens and len(self.prompt(problem)) + len(tokens) > self.context_tokens:
+            self.record(problem, "reference_too_long")
+            return None
+        return tokens
 
 
 class Method(UpdateHooks):

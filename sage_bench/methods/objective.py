@@ -110,7 +110,8 @@ def token_loss(
     for A < 0 also L = min(L, -c A). OFF: -A p / (p + gamma). CE: -A logp.
 
     >>> half = torch.tensor([0.5]).log()
-    >>> loss, stats = token_loss(half + 1.0, half, torch.tensor([2.0]), torch.zeros(1, dtype=torch.long), Objective())
+    >>> kind = torch.zeros(1, dtype=torch.long)
+    >>> loss, stats = token_loss(half + 1.0, half, torch.tensor([2.0]), kind, Objective())
     >>> round(loss.item(), 4), stats["clip_fraction"].item()     # ratio e is clipped at 1.28
     (-2.56, 1.0)
     """

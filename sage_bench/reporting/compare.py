@@ -100,7 +100,7 @@ def compare_runs(
         )
     ]
     rows = [replace(r, holm=h) for r, h in zip(rows, holm([r.p for r in rows]), strict=True)]
-    partial = any(runs[n].tasks[t].status != "ok" for n in runs for t in tasks)
+    partial = any(run.partial for run in runs.values())
     return Comparison(metric, rows, notes + footer(rows, groups if seeds else {}), partial)
 
 

@@ -55,7 +55,7 @@ def leaderboard(
     for run in runs:
         metrics = [Metric()]
         if passes:
-            most = max(r.samples for r in run.tasks.values())
+            most = max((r.samples for r in run.tasks.values()), default=1)
             metrics += [Metric("pass", k) for k in powers(most)]
         for metric in metrics:
             rows += _run_rows(run, metric, select_rule)
@@ -75,7 +75,11 @@ def _run_rows(run: EvalRun, metric: Metric, select_rule: str) -> list[dict[str, 
     }
     scores = {t: s for t, s in metric.scores(run).items() if not pd.isna(s).any()}
     rows = [common | _task_columns(run, t, metric, values) for t, values in scores.items()]
-    if len(scores) == len(run.tasks):
+    for task, status in run.missing.items():
+        rows.append(common | {"task": task, "n_questions": 0, "status": status})
+    if run.missing:
+        rows.append(common | {"task": "avg", "status": "partial"})
+    elif len(scores) == len(run.tasks):
         rows.append(common | _average_columns(run, scores))
     return rows
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import nan
 from typing import Any
 
 import pandas as pd
@@ -26,10 +27,12 @@ def comparison(
     rows = []
     base = None
     for name, run in runs.items():
-        average, se = macro(run.scores)
+        # the average of some of the benchmarks is not the average
+        average, se = (nan, nan) if run.missing else macro(run.scores)
         base = average if base is None else base
         row: dict[str, Any] = {"method": name}
         row |= {t: 100 * mean_se(r.means)[0] for t, r in run.tasks.items()}
+        row |= dict.fromkeys(run.missing, nan)
         row |= {"avg": 100 * average, "se": 100 * se, "delta": 100 * (average - base)}
         rows.append(row | dict((extra or {}).get(name, {})))
     return pd.DataFrame(rows).set_index("method")

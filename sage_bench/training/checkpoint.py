@@ -22,6 +22,7 @@ from sage_bench.data.schema import CheckpointFiles, MethodState, RunState
 from sage_bench.engines.base import Engine
 from sage_bench.generation.model_folders import LABEL
 from sage_bench.methods.base import Method
+from sage_bench.methods.guard import Guard, described
 from sage_bench.utils.errors import DataError, SageBenchError
 from sage_bench.utils.files import no_space, write_json, writing
 
@@ -71,7 +72,7 @@ def save(
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         _save_engine(engine, partial)
-        method_state = MethodState(state=method.state_dict(), prepared=method.prepared)
+        method_state = MethodState(state=state_of(method, step), prepared=method.prepared)
         method_state.write(partial / "method.json")
         RunState.model_validate({"step": step, **state}).write(partial / "run.json")
         write_json(partial / LABEL, {"step": step, **label})
@@ -81,6 +82,17 @@ def save(
         _sync_folder(final.parent)
         thin_out(folder, keep)
     return final
+
+
+def state_of(method: Method, step: int) -> dict[str, Any]:
+    """What the method wants kept. Raises `MethodError` where JSON would not give it back."""
+    guard = Guard(method, step)
+    with guard.calling("state_dict"):
+        state = method.state_dict()
+    if not isinstance(state, dict):
+        raise guard.fault("state_dict", f"it returns {described(state)}", "return a dict")
+    kept: dict[str, Any] = guard.plain("state_dict", state)
+    return kept
 
 
 def _save_engine(engine: Engine, partial: Path) -> None:
@@ -229,5 +241,6 @@ def _load(path: Path, engine: Engine, method: Method) -> RunState:
             remedy="remove this checkpoint; the run goes on from the one before",
         ) from error
     method.prepared = saved.prepared
-    method.load_state_dict(saved.state)
+    with Guard(method, state.step).calling("load_state_dict"):
+        method.load_state_dict(saved.state)
     return state

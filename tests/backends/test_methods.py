@@ -66,7 +66,9 @@ def test_speculative_probing_finds_what_sequential_probing_finds_in_two_more_rou
 # ---- SGPO ---------------------------------------------------------------------------------------
 def test_sgpo_grades_all_wrong_groups_by_their_first_wrong_step(renderer):
     engine = say(renderer, "3+4=8\n8*2=16\n\\boxed{14}", "3+4=7\n7*2=15\n15-2=13\n\\boxed{13}")
-    (item,) = roll(SGPO(context(renderer), group_size=2), engine, problem(**STEPPED))
+    (item,) = roll(
+        SGPO(context(renderer), group_size=2, judge="reference"), engine, problem(**STEPPED)
+    )
     assert item.group.rewards.tolist() == [0, 0]
     assert item.group.notes["trajectory"] == {
         0: 0.0,
@@ -83,7 +85,9 @@ def test_sgpo_grades_all_wrong_groups_by_their_first_wrong_step(renderer):
 def test_sgpo_scope_decides_about_groups_with_a_success(renderer, scope, judged):
     ctx = context(renderer)
     (item,) = roll(
-        SGPO(ctx, group_size=2, scope=scope), say(renderer, "12", "3+4=8"), problem(**STEPPED)
+        SGPO(ctx, group_size=2, judge="reference", scope=scope),
+        say(renderer, "12", "3+4=8"),
+        problem(**STEPPED),
     )
     assert ctx.events["p"]["judged"] == judged
     assert (item.group.scores is not None) == bool(judged)
@@ -105,7 +109,9 @@ def test_sgpo_judges_only_while_its_phase_lasts(renderer, switches, progress, ep
     ctx = context(renderer)
     ctx.progress, ctx.epoch = progress, epoch
     (item,) = roll(
-        SGPO(ctx, group_size=2, **switches), say(renderer, "3+4=8", "3+4=7"), problem(**STEPPED)
+        SGPO(ctx, group_size=2, judge="reference", **switches),
+        say(renderer, "3+4=8", "3+4=7"),
+        problem(**STEPPED),
     )
     assert (item.group.scores is not None) is judged
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from scripted import ScriptedEngine, context, problem
+from scripted import CUT, ScriptedEngine, context, problem
 
 from sage_bench.backends.sgpo import SGPO
 from sage_bench.judges.base import NotAsked, judge_messages, reference_text
@@ -79,13 +79,13 @@ class Says:
 def test_sgpo_scores_a_whole_group_or_none_of_it(renderer):
     texts = [
         "3*4=1 and more. Then so on.",
-        "one step only here",
+        "one step only here" + CUT,  # cut off, so it may be without a wrong step
         "3*4=2 and more. Then that is it.",
     ]
     engine = ScriptedEngine(renderer.tokenizer, lambda prompt, k: ["", *texts][k])
     for votes, scored in (([[1], [None], [2]], True), ([[1], [], [2]], False)):
         ctx = context(renderer)
-        method = SGPO(ctx, group_size=4, judge_share=1.0, reward="raw")
+        method = SGPO(ctx, group_size=4, judge="reference", judge_share=1.0, reward="raw")
         method.judge = Says(*votes)
         (item,) = collect(method, [problem(answer="7")], engine)
         # the empty response is worth 0 and needs no judge

@@ -16,6 +16,7 @@ from sage_bench.generation.local.forward import kl_divergence, log_probs
 from sage_bench.generation.local.policy import Policy, check_all_there, check_finite
 from sage_bench.generation.samplers.base import Sampler
 from sage_bench.generation.samplers.hf import Hf
+from sage_bench.methods.guard import answered
 from sage_bench.methods.hooks import UpdateHooks
 from sage_bench.methods.objective import Objective
 from sage_bench.types import (
@@ -108,7 +109,7 @@ class LocalEngine:
         if issubclass(kind, Score):
             return self._scores([ask for ask in asks if isinstance(ask, Score)])
         access = PolicyAccess(self.policy, self.seed, self.learner.micro_tokens)
-        return kind.answer(access, asks)
+        return answered(kind, access, asks)
 
     def update(
         self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks = PLAIN
@@ -188,4 +189,5 @@ class LocalEngine:
             "dtype": str(self.policy.dtype),
             "device": str(self.policy.device),
             "head_split": self.policy.split,
+            "context": self.policy.context,
         }
