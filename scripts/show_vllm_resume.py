@@ -41,6 +41,7 @@ from sage_bench.generation.model_folders import model_path
 from sage_bench.reporting.runs import read_eval
 from sage_bench.utils.files import read_jsonl
 
+NEWLINE = b"\n"
 TASKS = ("sb_aime24", "sb_aime25", "sb_math500", "tiny_mixed")
 MODEL, CONTEXT, NEW = (
     "package:data/tiny_policies/llama",

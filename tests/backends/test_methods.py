@@ -294,8 +294,7 @@ def test_luffy_grades_the_trace_unless_told_that_it_is_right(renderer):
     assert trusted.rows[0].advantage[0] == 0.5
 
 
-# ---- Scaf-GRPO
-# ----------------------------------------------------------------------------------------------------------
+# ---- Scaf-GRPO -----
 SCAFFOLD = dict(knowledge=["k1", "k2"], planning=["p1"], solution_parts=["s1", "s2"])
 
 
