@@ -153,6 +153,12 @@ def sampler_options(config: EvalConfig) -> dict[str, Any]:
     return options | dict(config.sampler.options)
 
 
+def given_label(config: EvalConfig) -> dict[str, str]:
+    """What the caller says the model is, which stands over what its weights say."""
+    named = {"method": config.label, "model_name": config.model_name}
+    return {key: value for key, value in named.items() if value}
+
+
 def run_evaluation(
     asked: Asked,
     out: Path,
@@ -176,7 +182,7 @@ def run_evaluation(
         path,
         asked.tasks,
         out,
-        {"method": config.label} if config.label else {},
+        given_label(config),
         asked.sampling,
         config.sampling.seed,
         asked.limit,

@@ -60,6 +60,7 @@ FLAGS = {
     "threads": "sampler.threads",
     "grader": "grader",
     "label": "label",
+    "model_name": "model_name",
     "tokens_per_second": "cost.tokens_per_second",
     "gpu_price": "cost.gpu_price",
 }
@@ -83,6 +84,14 @@ def evaluate(
         typer.Option(
             "--label",
             help="Method name for the tables; checkpoints of ours know theirs.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    model_name: Annotated[
+        Optional[str],
+        typer.Option(
+            "--model-name",
+            help="What tables call the model; checkpoints of ours know what they began from.",
             rich_help_panel=options.WHAT,
         ),
     ] = None,
