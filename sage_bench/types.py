@@ -187,7 +187,7 @@ class Consult(Request):
     purpose: Literal["hint", "judge", "other"] = "other"
 
 
-# list[Completion] to a Sample, Tensor or Scored to a Score; what they say to a Consult and to others
+# list[Completion] to a Sample, Tensor or Scored to a Score, whatever the others say
 Answer: TypeAlias = Any
 
 

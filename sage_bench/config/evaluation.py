@@ -26,6 +26,9 @@ class EvalModel(Section):
     template_options: dict[str, Any] = Field(
         default_factory=dict, description="passed to the chat template (enable_thinking, ...)"
     )
+    trust_remote_code: bool = Field(
+        False, description="run the Python code that a model folder may bring (`auto_map`)"
+    )
 
 
 class EvalSampling(Section):
@@ -101,6 +104,9 @@ class EvalConfig(Section):
     )
     label: str | None = Field(
         None, description="method name for the tables; checkpoints of ours know theirs"
+    )
+    model_name: str | None = Field(
+        None, description="what tables call the model; null = what it is or was trained from"
     )
     cost: EvalCost = Field(default_factory=EvalCost)
 

@@ -251,6 +251,7 @@ class LedgerRow(TypedDict):
     status: Annotated[dict[str, int], about("statuses of the verdicts")]
     events: Annotated[dict[str, int], about("what the method counted")]
     scores: NotRequired[Annotated[list[float], about("where they are not the verifier's rewards")]]
+    failed_calls: NotRequired[Annotated[int, about("calls that judge or teacher did not answer")]]
 
 
 @with_config(_ROW)
@@ -277,6 +278,7 @@ class MetricsRow(TypedDict):
     truncated: Annotated[float, about("share of completions cut at the limit")]
     hint_calls: Annotated[int, about("hints asked for")]
     judge_calls: Annotated[int, about("calls of the judge")]
+    failed_calls: NotRequired[Annotated[int, about("calls that judge or teacher did not answer")]]
     hint_failures: Annotated[int, about("hints that could not be used")]
 
 

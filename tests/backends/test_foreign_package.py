@@ -23,7 +23,7 @@ NAMES = ("oar_p", "oar_g", "hint")
 TRAIN = """
 import sys
 from pathlib import Path
-from sage_bench.cli.common import training_config
+from sage_bench.api.settings import training_config
 from sage_bench.training import loop, setup
 
 out, data = Path(sys.argv[1]), sys.argv[2]
