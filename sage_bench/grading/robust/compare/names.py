@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from sage_bench.grading.robust.compare.equations import equation_of, same_relation
 from sage_bench.grading.robust.read.forms import Form, Many, Named, Value
 from sage_bench.grading.robust.read.nodes import renaming, substitute
+
+_PLACE = re.compile(
+    r"(?:.*\b(?:attained|achieved|reached|occurs|occurring|minimum|maximum)\b.*\s)?(?:at|when|where)\b",
+    re.I,
+)
 
 
 def same_name(g: Named, a: Named) -> bool:
@@ -22,6 +28,11 @@ def same_name(g: Named, a: Named) -> bool:
     if (ours == "y" and a.parameters == ("x",)) or (theirs == "y" and g.parameters == ("x",)):
         return True
     return _bare(g.name) == _bare(a.name)
+
+
+def names_place(name: str) -> bool:
+    """ "Attained at x", "at x", "when n": where a value is taken rather than the value."""
+    return bool(_PLACE.match(name))
 
 
 def as_equations(g: Named, a: Named) -> bool:

@@ -14,6 +14,7 @@ from sage_bench.grading.robust.compare.names import (
     are_roots,
     as_equations,
     in_order_of,
+    names_place,
     same_name,
     with_parameters,
 )
@@ -37,7 +38,7 @@ from sage_bench.grading.robust.read.forms import (
     Whole,
     Words,
 )
-from sage_bench.grading.robust.read.nodes import Kind, Node, symbols, walk
+from sage_bench.grading.robust.read.nodes import INFINITY, Kind, Node, number, symbols, walk
 from sage_bench.grading.robust.read.ranges import pieces
 
 MOST_ITEMS = 200
@@ -88,6 +89,7 @@ def _has_function(node: Node) -> bool:
 
 def same_form(g: Form, a: Form, integers: Integers = frozenset()) -> bool:
     """`same_reading` of forms."""
+    g, a = _plain_whole(g), _plain_whole(a)
     if isinstance(g, Value) != isinstance(a, Value):
         g, a = components(g, a) or g, components(a, g) or a
     if isinstance(g, Named) or isinstance(a, Named):
@@ -105,6 +107,18 @@ def same_form(g: Form, a: Form, integers: Integers = frozenset()) -> bool:
     return _sets_and_relations(g, a, integers)
 
 
+def _plain_whole(form: Form) -> Form:
+    """Infinitely many as infinity, nonzero reals as a difference."""
+    if not isinstance(form, Whole):
+        return form
+    if form.name == "infinite":
+        return Value(INFINITY)
+    kind, _, name = form.name.partition(" ")
+    if kind == "nonzero":
+        return Combined("difference", (Whole(name), Many((Value(number(0)),), "{", "}")))
+    return form
+
+
 def _sets_and_relations(g: Form, a: Form, integers: Integers) -> bool:
     # two bracketed pairs may be points of the plane: they are compared place by place below, all
     # other sets of reals as sets
@@ -114,8 +128,12 @@ def _sets_and_relations(g: Form, a: Form, integers: Integers) -> bool:
             if same_pieces(p, q):
                 return True
             return isinstance(g, Relation) and isinstance(a, Relation) and same_relation(g, a)
+    ours, theirs = _excluded(g), _excluded(a)
+    if ours is not None and theirs is not None:
+        return same_form(ours, theirs, integers)
     if isinstance(g, Combined) and isinstance(a, Combined) and g.how == a.how:
-        return _unordered(g.parts, a.parts, integers)
+        match = _ordered if g.how == "difference" else _unordered
+        return match(g.parts, a.parts, integers)
     if isinstance(g, Relation) or isinstance(a, Relation):
         return _relations(g, a, integers)
     if isinstance(g, Whole) or isinstance(a, Whole):
@@ -123,6 +141,18 @@ def _sets_and_relations(g: Form, a: Form, integers: Integers) -> bool:
     if isinstance(g, Many) or isinstance(a, Many):
         return _many(g, a, integers)
     return False
+
+
+def _excluded(form: Form) -> Form | None:
+    """What is taken out of the reals, where a set is told that way."""
+    if isinstance(form, Combined) and form.how == "difference":
+        base, taken = form.parts[0], form.parts[-1]
+        return taken if base == Whole("reals") and len(form.parts) == 2 else None
+    if isinstance(form, Relation) and form.ops == ("!=",):
+        left, right = form.sides
+        if isinstance(left, Node) and left.kind is Kind.SYM and isinstance(right, Node):
+            return Many((Value(right),), "{", "}")
+    return None
 
 
 # --- families and names --------------------------------------------------------------------------
@@ -156,6 +186,8 @@ def _named(g: Form, a: Form, integers: Integers) -> bool:
         if same_name(g, a):
             return same_form(g.value, with_parameters(g, a), integers)
         return as_equations(g, a)
+    if isinstance(a, Named) and names_place(a.name):
+        return False  # "attained at x = 3" says where, not what
     if isinstance(g, Relation) or isinstance(a, Relation):
         p, q = pieces(g), pieces(a)
         if p is not None and q is not None:

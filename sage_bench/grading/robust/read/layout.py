@@ -12,8 +12,9 @@ from sage_bench.grading.robust.text.tokens import Token, depth_of, outermost, sp
 SETS = {"\\reals", "\\integers", "\\naturals", "\\rationals", "\\complexes", "\\emptyset"}
 _CONDITIONS = set(
     "for where with when if such given whenever provided assuming whose as because since on over in"
-    " which".split()
+    " which at attained achieved reached occurs occurring".split()
 )
+_PLACE = re.compile(r"(?:(?:is )?(?:attained|achieved|reached)|occurs|occurring)\b")
 _BRANCHES = {"if", "when", "otherwise", "unless"}
 _DEFINING = {"that", "where", "with", "satisfying"}
 _HARMLESS = {"for", "in", "on", "over", "as", ""}  # words before a condition that only adds to it

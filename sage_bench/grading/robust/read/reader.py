@@ -57,11 +57,12 @@ from sage_bench.grading.robust.text.tokens import (
 from sage_bench.grading.robust.text.words import half_line, is_filler
 
 _EXCEPT = re.compile(
-    r"(?:(?:all|any|every) )?(?:reals?|real numbers?|real values?)(?: of)?(?: [a-z])?"
-    r" (?:except|excluding|other than|but)(?: for)?"
+    r"(.*?)\s*\b(?:of [a-z] )?(?:except|excluding|other than|but|different from)(?: for)?"
 )
+_ALL = {"all", "any", "every", "all values"}
 _EXTREME = re.compile(
-    r"(?:the )?(?:max|min|maximum|minimum|largest|smallest|greatest|least)(?: value)?(?: is)?", re.I
+    r"(?:the )?(?:max|min|maximum|minimum|largest|smallest|greatest|least)(?: value)?(?: is| of)?",
+    re.I,
 )
 _SET_OPERATIONS = (
     ("\\cup", "union"),
@@ -130,8 +131,18 @@ class Reader:
             return None
         if half := self.half(text):
             return half
-        if len(tokens) > 1 and _EXCEPT.fullmatch(tokens[0].text.lower()):
-            return Combined("difference", (Whole("reals"), as_set(self.form(tokens[1:]))))
+        return self.exception(tokens)
+
+    def exception(self, tokens: list[Token]) -> Form | None:
+        """ "All real x except x = 2", "all integers other than 0"; None for anything else."""
+        for i, t in outermost(tokens):
+            m = _EXCEPT.fullmatch(t.text.lower()) if t.kind == "word" else None
+            if m is None or i + 1 == len(tokens) or i > 2:
+                continue
+            kind = " ".join(u.text for u in tokens[:i] if u.kind == "word") + " " + m[1]
+            base = Whole("reals") if kind.strip() in _ALL else whole(kind)
+            if base is not None:
+                return Combined("difference", (base, as_set(self.form(tokens[i + 1 :]))))
         return None
 
     def half(self, text: str) -> Form | None:
@@ -179,6 +190,10 @@ class Reader:
                 if not all(parts):
                     raise Unreadable("a set is missing")
                 return Combined(how, tuple(map(self.item, parts)))
+        if (minus := _set_minus(tokens)) is not None:
+            return Combined(
+                "difference", (self.item(tokens[:minus]), self.item(tokens[minus + 1 :]))
+            )
         if tokens[0].text in SETS and (found := self.decorated(tokens[0].text, tokens[1:])):
             return found
         if any(t.kind == "colon" or t.text == "to" for _, t in outside):
@@ -239,6 +254,8 @@ class Reader:
         r"""`\{x | 0 < x < 3\}`: what the condition describes; finitely many integers are listed."""
         if (listed := enumerated(left, right)) is not None:
             return listed
+        if is_membership(right) and any(t.kind != "sym" for t in left) and _is_one(left):
+            return Many((self.value(left),), "{", "}")  # every k\pi
         form = self.form(right)
         texts = {t.text for t in (*left, *right)}
         found = pieces(form) if texts & {"\\integers", "\\naturals"} else None
@@ -320,16 +337,34 @@ def _without_lead(tokens: list[Token]) -> list[Token]:
         return tokens
     if is_bracketed(tokens[1:]) and any(t.text == "," for t in tokens):
         tokens = tokens[1:]  # "the point (2, 3)"
+    if tokens[0].kind == "word" and kinds[1:2] == ["sym"] and "rel" in kinds:
+        if whole(tokens[0].text) == Whole("reals"):
+            tokens = tokens[1:]  # "all real numbers x != 3"
     lead = tokens[0].text.lower() if tokens[0].kind == "word" else ""
     if lead in {"negative", "minus"} and len(tokens) > 1 and tokens[1].kind == "num":
         tokens = [Token("op", "-"), *tokens[1:]]
     return tokens
 
 
+def _set_minus(tokens: list[Token]) -> int | None:
+    r"""Where `[0, 5] - \{2\}` takes one set from another."""
+    if tokens[-1].text != "\\}":
+        return None
+    for i, t in outermost(tokens):
+        if t.text == "-" and i and tokens[i - 1].kind == "close" and tokens[i + 1].text == "\\{":
+            return i
+    return None
+
+
 def _bar(inner: list[Token]) -> int | None:
     r"""Where "such that" stands in `\{x \mid ...\}`."""
     marks = (i for i, t in outermost(inner) if t.text == "|" or t.kind == "colon")
     return next(marks, None)
+
+
+def _is_one(template: list[Token]) -> bool:
+    """A single expression rather than a tuple, a relation or words."""
+    return all(t.kind in {"num", "sym", "op", "cmd", "open", "close"} for t in template)
 
 
 def _congruence(tokens: list[Token], cuts: list[int]) -> Relation | None:
