@@ -12,6 +12,7 @@ from sage_bench.grading.robust.compare.choices import same_choice, same_judgemen
 from sage_bench.grading.robust.compare.fallback import by_math_verify
 from sage_bench.grading.robust.compare.readings import is_unfinished, same_reading
 from sage_bench.grading.robust.compare.wording import same_words
+from sage_bench.grading.robust.read.forms import Clock
 from sage_bench.grading.robust.read.nodes import Conditional, Unreadable
 from sage_bench.grading.robust.read.readings import read
 from sage_bench.grading.robust.text.clean import LONGEST, clean
@@ -47,6 +48,8 @@ def equivalent(gold: str, answer: str) -> Reply:
         return {"correct": False, "status": "parse_error", "by": "reading"}
     except Unreadable:
         return {**by_math_verify(gold, answer), "by": "math_verify"}
+    if golds and isinstance(golds[0].form, Clock) and golds[0].form.certain:
+        golds = golds[:1]
     pair = next(((g, a) for g in golds for a in answers if same_reading(g, a)), None)
     if pair and is_unfinished(pair[0].form, pair[1].form):
         return {**by_math_verify(gold, answer), "by": "math_verify"}

@@ -91,10 +91,14 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Clock:
-    """A time of day in seconds; half: am, pm or None."""
+    """A time of day in seconds.
+
+    half: am, pm or None. certain: it cannot be meant as a ratio (12:30 would be 2:5).
+    """
 
     seconds: int
     half: str | None
+    certain: bool = False
 
 
 Form = Value | Words | Named | Many | Relation | Combined | Whole | Matrix | Ratio | Clock

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise, product
 
 from sage_bench.grading.robust.read.enumerated import enumerated
+from sage_bench.grading.robust.read.exact import exact
 from sage_bench.grading.robust.read.forms import (
     Combined,
     Form,
@@ -25,11 +26,14 @@ from sage_bench.grading.robust.read.layout import (
     finished_parts,
     is_bracketed,
     is_membership,
+    label_of,
+    tuple_start,
+    with_divisions,
     without_condition,
 )
 from sage_bench.grading.robust.read.matrices import matrix, without_dots
 from sage_bench.grading.robust.read.names import name_of, side
-from sage_bench.grading.robust.read.nodes import Conditional, Unreadable, signs
+from sage_bench.grading.robust.read.nodes import Conditional, Unreadable, number, signs
 from sage_bench.grading.robust.read.parameters import domains
 from sage_bench.grading.robust.read.parser import parse
 from sage_bench.grading.robust.read.quantity import quantity, summed
@@ -95,6 +99,7 @@ class Reader:
     # --- several things -------------------------------------------------------------------------
     def form(self, tokens: list[Token]) -> Form:
         """Whatever stands between two brackets, or the whole answer: items and their condition."""
+        tokens = with_divisions(tokens)
         if sum(t.text == "|" for _, t in outermost(tokens)) % 2:
             raise Conditional("a divides b")
         at = next((i for i, t in enumerate(tokens) if t.kind == "word"), 0)
@@ -181,6 +186,8 @@ class Reader:
         if _EXTREME.fullmatch(tokens[0].text) and tokens[0].kind == "word":
             if not any(t.kind in {"word", "rel", "colon"} for t in tokens[1:]):
                 return Named(tokens[0].text, self.value(tokens[1:]), in_words=True)
+        if (label := label_of(tokens)) is not None:
+            return Named(label, self.item(tokens[tuple_start(tokens) :]))
         outside = outermost(tokens)
         if cuts := [i for i, t in outside if t.kind == "rel"]:
             return self.relation(tokens, cuts)
@@ -295,6 +302,8 @@ class Reader:
                 return self.item(sides[0])
         if not all(sides):
             return self.one_sided(sides, ops)
+        if ops in (["|"], ["!|"]):
+            return _division(sides, ops)
         if ops == ["in"]:
             name = name_of(sides[0])
             return replace(name, value=self.form(sides[1])) if name else self.form(sides[1])
@@ -340,6 +349,8 @@ def _without_lead(tokens: list[Token]) -> list[Token]:
     if tokens[0].kind == "word" and kinds[1:2] == ["sym"] and "rel" in kinds:
         if whole(tokens[0].text) == Whole("reals"):
             tokens = tokens[1:]  # "all real numbers x != 3"
+    if tokens[0].kind == "word" and label_of(tokens[1:]) is not None:
+        tokens = tokens[1:]  # "the point P(2, 3)"
     lead = tokens[0].text.lower() if tokens[0].kind == "word" else ""
     if lead in {"negative", "minus"} and len(tokens) > 1 and tokens[1].kind == "num":
         tokens = [Token("op", "-"), *tokens[1:]]
@@ -360,6 +371,14 @@ def _bar(inner: list[Token]) -> int | None:
     r"""Where "such that" stands in `\{x \mid ...\}`."""
     marks = (i for i, t in outermost(inner) if t.text == "|" or t.kind == "colon")
     return next(marks, None)
+
+
+def _division(sides: list[list[Token]], ops: list[str]) -> Relation:
+    r"""`a \mid b`; with a number on the left it is a congruence: `3 \mid n` is `n \equiv 0`."""
+    left, right = (parse(s) for s in sides)
+    if ops == ["|"] and exact(left) is not None:
+        return Relation((right, number(0), left), ("=", "mod"))
+    return Relation((left, right), tuple(ops))
 
 
 def _is_one(template: list[Token]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from sage_bench.grading.robust.read.forms import Clock, Reading
@@ -66,4 +67,6 @@ def _clock(cleaned: str) -> Clock | None:
     hours, minutes, seconds = (int(part or 0) for part in m.group(1, 2, 3))
     if minutes >= 60 or hours >= 25:
         return None
-    return Clock(hours * 3600 + minutes * 60 + seconds, m[4] and m[4].lower() + "m")
+    half = m[4] and m[4].lower() + "m"
+    certain = bool(half) or math.gcd(hours, minutes) > 1 or minutes == 0
+    return Clock(hours * 3600 + minutes * 60 + seconds, half, certain)
