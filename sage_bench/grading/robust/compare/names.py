@@ -20,6 +20,9 @@ def same_name(g: Named, a: Named) -> bool:
     if g.in_words or a.in_words:
         shorter, longer = sorted((g.name.casefold(), a.name.casefold()), key=len)
         return longer.startswith(shorter) or not (g.in_words and a.in_words)
+    ours_indexed, theirs_indexed = _indexed(g.name), _indexed(a.name)
+    if ours_indexed and theirs_indexed:
+        return ours_indexed[0] == theirs_indexed[0]
     if _root_of(g.name) == a.name or _root_of(a.name) == g.name:
         return True
     ours, theirs = (n.name.partition("(")[0] for n in (g, a))
@@ -58,6 +61,9 @@ def in_order_of(name: str, a: Named) -> Form | None:
 
 def with_parameters(g: Named, a: Named) -> Form:
     """The answer's value with its parameters called as in the gold: `f(z) = z` and `f(x) = x`."""
+    ours, theirs = _indexed(g.name), _indexed(a.name)
+    if ours and theirs and isinstance(a.value, Value):
+        return Value(substitute(a.value.node, renaming({theirs[1]: ours[1]})), a.value.unit)
     if not isinstance(a.value, Value) or not g.parameters or g.parameters == a.parameters:
         return a.value
     if len(g.parameters) != len(a.parameters):
@@ -72,6 +78,12 @@ def are_roots(names: Sequence[str]) -> bool:
     numbered = sorted(index for _, _, index in parts)
     one_letter = len({letter for letter, _, _ in parts}) == 1
     return one_letter and numbered == [str(i + 1) for i in range(len(parts))]
+
+
+def _indexed(name: str) -> tuple[str, str] | None:
+    """(`a`, `n`) of `a_n`, a sequence told by its general term."""
+    m = re.fullmatch(r"([A-Za-z])_\{?([i-nr])\}?", name)
+    return (m[1], m[2]) if m else None
 
 
 def _root_of(name: str) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from sage_bench.grading.robust.compare.constants import renamings
 from sage_bench.grading.robust.compare.equations import equation_of, is_quantity, same_relation
 from sage_bench.grading.robust.compare.families import Family, family, same_families
 from sage_bench.grading.robust.compare.names import (
@@ -25,6 +26,8 @@ from sage_bench.grading.robust.compare.values import same_clock, same_value
 from sage_bench.grading.robust.compare.vectors import components
 from sage_bench.grading.robust.compare.worded import same_ratio, same_worded
 from sage_bench.grading.robust.read.forms import (
+    Case,
+    Cases,
     Clock,
     Combined,
     Form,
@@ -38,7 +41,15 @@ from sage_bench.grading.robust.read.forms import (
     Whole,
     Words,
 )
-from sage_bench.grading.robust.read.nodes import INFINITY, Kind, Node, number, symbols, walk
+from sage_bench.grading.robust.read.nodes import (
+    INFINITY,
+    Kind,
+    Node,
+    number,
+    substitute,
+    symbols,
+    walk,
+)
 from sage_bench.grading.robust.read.ranges import pieces
 
 MOST_ITEMS = 200
@@ -69,7 +80,12 @@ def same_reading(gold: Reading, answer: Reading) -> bool:
     stated = [c for c in conditions if isinstance(c, Relation)]
     if len(stated) == 2 and not same_form(stated[0], stated[1]):
         return False
-    return same_form(gold.form, renamed.form, integers)
+    if same_form(gold.form, renamed.form, integers):
+        return True
+    return any(
+        same_form(gold.form, substitute(renamed.form, names), integers)
+        for names in renamings(gold, renamed)
+    )
 
 
 def is_unfinished(gold: Form, answer: Form) -> bool:
@@ -94,6 +110,8 @@ def same_form(g: Form, a: Form, integers: Integers = frozenset()) -> bool:
         g, a = components(g, a) or g, components(a, g) or a
     if isinstance(g, Named) or isinstance(a, Named):
         return _named(g, a, integers)
+    if isinstance(g, Cases) or isinstance(a, Cases):
+        return isinstance(g, Cases) and isinstance(a, Cases) and _same_cases(g, a, integers)
     if isinstance(g, Value) and isinstance(a, Value):
         return same_value(g, a) or _same_families([g], [a], integers)
     if isinstance(g, Words) or isinstance(a, Words):
@@ -105,6 +123,34 @@ def same_form(g: Form, a: Form, integers: Integers = frozenset()) -> bool:
     if isinstance(g, Ratio) or isinstance(a, Ratio):
         return same_ratio(g, a)
     return _sets_and_relations(g, a, integers)
+
+
+def _same_cases(g: Cases, a: Cases, integers: Integers) -> bool:
+    """The same values for the same conditions, in any order.
+
+    "Otherwise" on one side stands for the one condition that is left on the other.
+    """
+    if len(g.cases) != len(a.cases):
+        return False
+    left = list(a.cases)
+    rest: list[Case] = []
+    for ours in g.cases:
+        at = next((i for i, theirs in enumerate(left) if _same_case(ours, theirs, integers)), None)
+        if at is None:
+            rest.append(ours)
+        else:
+            del left[at]
+    if not rest:
+        return True
+    if len(rest) > 1 or (rest[0].condition is not None and left[0].condition is not None):
+        return False
+    return same_form(rest[0].value, left[0].value, integers)
+
+
+def _same_case(g: Case, a: Case, integers: Integers) -> bool:
+    if g.condition is None or a.condition is None:
+        return False
+    return same_form(g.condition, a.condition) and same_form(g.value, a.value, integers)
 
 
 def _plain_whole(form: Form) -> Form:
@@ -277,6 +323,8 @@ def _many(g: Form, a: Form, integers: Integers) -> bool:
     """At least one is several things."""
     if not isinstance(g, Many) or not isinstance(a, Many):
         return _one_and_many(g, a, integers)
+    if _differ_in_joining(g, a):
+        return False
     if len(g.items) > MOST_ITEMS or len(a.items) > MOST_ITEMS:
         return False
     if g.ordered and a.ordered:
@@ -306,6 +354,29 @@ def _one_and_many(g: Form, a: Form, integers: Integers) -> bool:
     # an answer may give its value twice: "3/4 or 0.75"
     once = a if a.ordered else _distinct(a, integers)
     return _is_single(once) and same_form(g, once.items[0], integers)
+
+
+def _differ_in_joining(g: Many, a: Many) -> bool:
+    """`a = 0 or b = 0` is not `a = 0 and b = 0`; solutions may be listed with either word."""
+    words = {g.joined, a.joined}
+    if len(words) == 1 or "or" not in words:
+        return False
+    unlike = [_are_statements(m.items) for m in (g, a)]
+    if words == {"or", "and"}:
+        return all(unlike)
+    return all(_have_distinct_names(m.items) for m in (g, a))
+
+
+def _have_distinct_names(items: Sequence[Form]) -> bool:
+    names = [i.name for i in items if isinstance(i, Named) and not i.in_words]
+    return len(names) == len(items) and len(set(names)) == len(names) > 1
+
+
+def _are_statements(items: Sequence[Form]) -> bool:
+    """Conditions, properties or letters rather than the values of one unknown."""
+    if _have_distinct_names(items) or any(isinstance(i, (Words, Relation)) for i in items):
+        return True
+    return all(isinstance(i, Value) and i.node.kind is Kind.SYM for i in items)
 
 
 def _must_be_set(g: Many, a: Many) -> bool:

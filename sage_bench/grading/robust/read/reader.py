@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from itertools import pairwise, product
 
+from sage_bench.grading.robust.read.cases import cases
 from sage_bench.grading.robust.read.enumerated import enumerated
 from sage_bench.grading.robust.read.exact import exact
 from sage_bench.grading.robust.read.forms import (
@@ -94,11 +95,14 @@ class Reader:
             if t.kind == "sym" and worded:
                 self.integers.add(t.text)
         form = self.form(tokens)
-        return Reading(form, frozenset(self.integers), self.condition, stated)
+        arbitrary = _arbitrary(tokens) | {name for name, kind in stated if kind == "reals"}
+        return Reading(form, frozenset(self.integers), self.condition, stated, arbitrary)
 
     # --- several things -------------------------------------------------------------------------
     def form(self, tokens: list[Token]) -> Form:
         """Whatever stands between two brackets, or the whole answer: items and their condition."""
+        if (told := cases(tokens, self.form)) is not None:
+            return told
         tokens = with_divisions(tokens)
         if sum(t.text == "|" for _, t in outermost(tokens)) % 2:
             raise Conditional("a divides b")
@@ -125,7 +129,8 @@ class Reader:
             return joined
         if "or" not in between and (total := summed(items)) is not None:
             return total
-        return Many(flattened(items))
+        joined = next((word for word in ("or", "and") if word in between), "")
+        return Many(flattened(items), joined=joined)
 
     def worded(self, tokens: list[Token]) -> Form | None:
         """A sentence, or a set told in words; None for anything else."""
@@ -333,6 +338,17 @@ class Reader:
         if len(names) > 1 and len(known) == len(names):
             return Many(tuple(replace(n, value=value) for n in known))
         return replace(first, value=value)
+
+
+def _arbitrary(tokens: list[Token]) -> frozenset[str]:
+    """Symbols beside "any constant", "where c is arbitrary" and the like."""
+    found = set()
+    for i, t in enumerate(tokens):
+        if t.kind == "word" and re.search(
+            r"\bconstant|\barbitrary\b|\b(?:any|some) real\b", t.text
+        ):
+            found.update(u.text for u in tokens[max(0, i - 1) : i + 2] if u.kind == "sym")
+    return frozenset(found)
 
 
 def _without_lead(tokens: list[Token]) -> list[Token]:

@@ -61,7 +61,7 @@ def _clock(cleaned: str) -> Clock | None:
     """A time of day: `4:30`, `8 am`, "noon"."""
     if noon := _NOON.fullmatch(cleaned.strip("«» ")):
         cleaned = "12 pm" if noon[1].lower() == "noon" else "12 am"
-    m = _CLOCK.fullmatch(cleaned)
+    m = _CLOCK.fullmatch(cleaned.strip("«» "))
     if not m or not (m[2] or m[4]):
         return None
     hours, minutes, seconds = (int(part or 0) for part in m.group(1, 2, 3))
