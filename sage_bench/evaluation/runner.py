@@ -75,12 +75,15 @@ def read_label(model: str) -> dict[str, Any]:
     did not train."""
     file = Path(model) / pretrained.LABEL
     saved = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return {
+    label = {
         "method": saved.get("backend"),
         "train_seed": saved.get("seed"),
         "step": saved.get("step"),
         "preset": saved.get("preset"),
     }
+    # what tables have to say of weights that were not trained as their name says
+    marks = {name: saved[name] for name in ("degraded", "accepted_changes") if saved.get(name)}
+    return label | marks
 
 
 def evaluate(config: EvalConfig, sampler: Sampler, *, quiet: bool = False) -> Path:
