@@ -8,6 +8,8 @@ A prompt that changes at midnight cannot be drawn again, so the date is pinned: 
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -19,6 +21,7 @@ from sage_bench.utils.errors import ModelError, UsageError
 DATE = "26 Jul 2024"
 FORMAT = "%d %b %Y"
 CLOCK = "strftime_now"  # what transformers calls the clock it lends to templates
+_CALL = re.compile(CLOCK + r"""\(\s*(["'])(.*?)\1\s*\)""")
 
 
 def pin_date(template: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -41,7 +44,7 @@ def render_chat(
     template = str(tokenizer.chat_template)
     given = pin_date(template, options)
     if CLOCK in template:
-        given[CLOCK] = _clock(str(given["date_string"]))
+        given["chat_template"] = without_clock(template, str(given["date_string"]))
     where = str(getattr(tokenizer, "name_or_path", "") or "tokenizer")
     try:
         text: str = tokenizer.apply_chat_template(
@@ -56,17 +59,23 @@ def render_chat(
     return text
 
 
-def _clock(date: str) -> Any:
-    """`strftime_now` on a day that never changes."""
+def without_clock(template: str, date: str) -> str:
+    """The template with a fixed day in the place of calls of the clock.
+
+    >>> without_clock("on {{ strftime_now('%Y-%m-%d') }}", "26 Jul 2024")
+    'on {{ "2024-07-26" }}'
+    """
     try:
         day = datetime.strptime(date, FORMAT)
     except ValueError:
+        if "date_string" in template:  # it takes the text as it is, and looks at no clock then
+            return template
         raise UsageError(
             f"`{date}` is not a date of this template",
             where="template_options.date_string",
             remedy=f"write it like `{DATE}`",
         ) from None
-    return day.strftime
+    return _CALL.sub(lambda m: json.dumps(day.strftime(m[2])), template)
 
 
 def _roles(messages: list[dict[str, str]]) -> str:

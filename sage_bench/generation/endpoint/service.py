@@ -112,7 +112,10 @@ class Endpoint:
         return httpx.Client(
             timeout=self.options.timeout,
             headers=self.headers,
-            limits=httpx.Limits(max_connections=self.options.parallel),
+            # as many as there are threads that call; one that was given up may still hold its own
+            limits=httpx.Limits(
+                max_connections=None, max_keepalive_connections=self.options.parallel
+            ),
         )
 
     def _cached(self, client: httpx.Client, key: str, payload: Payload) -> str | None:
@@ -195,16 +198,35 @@ class Endpoint:
             return Failure(f"garbage ({reason})")
 
     def _post(self, client: httpx.Client, body: Payload) -> tuple[httpx.Response, bytes]:
-        """The response and its content, read piece by piece: httpx's own time-out begins anew with
-        each byte, so a server that drips would never be given up."""
+        """The response and its content, `timeout` seconds after the request at the latest.
+
+        httpx's own time-out begins anew with each byte, so a server that drips would never be given
+        up; it is read in a thread that nobody waits for any longer than that.
+        """
+        done: SimpleQueue[tuple[httpx.Response, bytes] | Exception] = SimpleQueue()
+
+        def work() -> None:
+            try:
+                done.put(self._read(client, body))
+            except Exception as error:  # noqa: BLE001  # raised again by who waits
+                done.put(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        try:
+            found = done.get(timeout=self.options.timeout)
+        except Empty:
+            raise httpx.ReadTimeout("the reply came too slowly") from None
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _read(self, client: httpx.Client, body: Payload) -> tuple[httpx.Response, bytes]:
         deadline = time.monotonic() + self.options.timeout
         content = bytearray()
         with client.stream("POST", self.url, json=body) as response:
             for piece in response.iter_bytes():
                 content += piece
-                if time.monotonic() > deadline:
-                    raise httpx.ReadTimeout("the reply came too slowly", request=response.request)
-                if len(content) > MOST_BYTES:
+                if len(content) > MOST_BYTES or time.monotonic() > deadline:
                     break
         return response, bytes(content)
 

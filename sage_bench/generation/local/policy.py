@@ -98,7 +98,7 @@ class Policy:
         pad = self.tokenizer.pad_token_id
         self.pad_id: int = min(self.eos_ids) if pad is None else pad
         self.context: int = getattr(self.model.config, "max_position_embeddings", None) or 1 << 30
-        pin_long_rope(self.model)
+        self.long_rope = pin_long_rope(self.model)
         self.split = self.split and self._head_is_all()
         # Full attention everywhere, in an implementation that takes a mask of ours: the sampler
         # then builds it once. The cache is asked, not `layer_types`: configurations of Mistral and
@@ -166,13 +166,15 @@ def head_logits(head: nn.Module, hidden: Tensor) -> Tensor:
     return functional.linear(hidden.float(), head.weight.float(), bias)
 
 
-def pin_long_rope(model: Any) -> None:
+def pin_long_rope(model: Any) -> bool:
     """Rotary embeddings that change with the length of the text (`longrope` of Phi-3) keep the long
     form for every length when the model's context is longer than what they were trained on first.
 
     Otherwise a completion that grows past that length has old keys in the short form and new ones
     in the long form, while the learner sees all in the long form. vLLM decides by the context, too.
+    Returns whether there was something to pin.
     """
+    pinned = False
     for module in model.modules():
         if getattr(module, "rope_type", None) != "longrope":
             continue
@@ -186,6 +188,8 @@ def pin_long_rope(model: Any) -> None:
         module.original_inv_freq = long
         module.long_inv_freq = long
         module.inv_freq.copy_(long)
+        pinned = True
+    return pinned
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from sage_bench.generation.local.decode import Decoder
-from sage_bench.generation.local.policy import Policy, load_policy
+from sage_bench.generation.local.policy import HALF, Policy, load_policy
 from sage_bench.generation.model_folders import template_options_of
 from sage_bench.generation.prompts import Renderer
 from sage_bench.generation.registry import register_sampler
@@ -132,10 +132,16 @@ class Hf(Sampler):
             weights = hash_tensors(policy.model.state_dict())
         else:
             weights = hash_weights(policy.path, getattr(policy.model.config, "_commit_hash", None))
-        return {
+        found = {
             "weights": weights,
             "template": short_sha(self.renderer.template),
             "vocabulary": short_sha(repr(sorted(policy.tokenizer.get_vocab().items()))),
             "dtype": str(policy.dtype),
             "template_options": self.renderer.template_options,
         }
+        # what later versions compute otherwise than earlier ones, where it applies
+        if policy.dtype in HALF:
+            found["head"] = "float32"
+        if policy.long_rope:
+            found["rope"] = "long"
+        return found
