@@ -94,6 +94,8 @@ def read_label(model: str) -> dict[str, Any]:
         label["base_model"] = saved["base_model"]
     if file.is_file():
         label |= _of_training(Path(model).parent.parent)
+    # what tables have to say of weights that were not trained as their name says
+    label |= {name: saved[name] for name in ("degraded", "accepted_changes") if saved.get(name)}
     return label
 
 
