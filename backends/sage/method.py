@@ -89,7 +89,7 @@ class SAGE(GRPO):
             "hints are written from it",
             without="a problem without one is never hinted",
         ),
-        Column("hints", "a list, least hint first", when="hint_source=data"),
+        Column("hints", "a list, least hint first", when="hint_source=data", kind="list"),
     ]
     notes = [
         (
