@@ -7,6 +7,7 @@ import math
 import traceback
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import GeneratorType
 from typing import Any
 
 from torch import Tensor
@@ -124,7 +125,7 @@ class Guard:
         in the method's own file."""
         frames = []
         inner: Any = program
-        while isinstance(inner, Generator) and inner.gi_frame is not None:
+        while isinstance(inner, GeneratorType) and inner.gi_frame is not None:
             frames.append(inner.gi_frame)
             inner = inner.gi_yieldfrom
         if not frames:

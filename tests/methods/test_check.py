@@ -505,7 +505,8 @@ MISTAKES: dict[str, tuple[str, str, str, str, bool]] = {
     "draws of its own": (
         """
         def credit(self, group):
-            return [replace(r, advantage=r.advantage + random.random()) for r in super().credit(group)]
+            luck = random.random()
+            return [replace(r, advantage=r.advantage + luck) for r in super().credit(group)]
         """,
         "roll",
         "two runs with the same seed differ",
