@@ -16,7 +16,7 @@ from typing import Any
 
 from sage_bench.data.schema import QUESTIONS, EvalManifest, QuestionRow
 from sage_bench.evaluation import folders
-from sage_bench.evaluation.grades import grade_run
+from sage_bench.evaluation.grades import grade_run, stored_samples
 from sage_bench.evaluation.lm import StoreLM
 from sage_bench.evaluation.tasks.loading import (
     DataOptions,
@@ -28,10 +28,12 @@ from sage_bench.evaluation.tasks.loading import (
 )
 from sage_bench.generation import model_folders as pretrained
 from sage_bench.generation.samplers.base import Sampler
-from sage_bench.utils.errors import PartialError
-from sage_bench.utils.files import locked, make_folder, to_trash, write_json
+from sage_bench.utils.errors import PartialError, UsageError
+from sage_bench.utils.files import locked, make_folder, to_trash, write_json, writing
 from sage_bench.utils.progress import Bar
 from sage_bench.utils.versions import versions
+
+MOST_SAMPLES = 20_000_000  # of one task in one call
 
 
 @dataclass(frozen=True)
@@ -69,16 +71,44 @@ def slug(model: str) -> str:
 
 
 def read_label(model: str) -> dict[str, Any]:
-    """What weights say of themselves: {"method", "seed", "step"} of a checkpoint, {} of a model we
-    did not train."""
+    """What weights say of themselves: {"method", "seed", "step"} of a checkpoint.
+
+    And what their training run says of them (`_of_training`); nothing of a model we did not train.
+    """
     file = Path(model) / pretrained.LABEL
     saved = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return {
+    label = {
         "method": saved.get("backend"),
         "train_seed": saved.get("seed"),
         "step": saved.get("step"),
         "preset": saved.get("preset"),
     }
+    if saved.get("base_model"):
+        label["base_model"] = saved["base_model"]
+    if file.is_file():
+        label |= _of_training(Path(model).parent.parent)
+    return label
+
+
+def _of_training(folder: Path) -> dict[str, Any]:
+    """What tables want to know of a training run, {} where this is none.
+
+    data_order: runs that agree in it saw the same prompts in the same order, so that reports may
+    pair them. degraded: columns that the method reads and its data lacked.
+    """
+    manifest, config = folder / "manifest.json", folder / "config.json"
+    if not manifest.is_file() or not config.is_file():
+        return {}
+    said = json.loads(manifest.read_text(encoding="utf-8"))
+    values = json.loads(config.read_text(encoding="utf-8")).get("values", {})
+    label: dict[str, Any] = {}
+    data = (said.get("identity") or {}).get("data")
+    if data:
+        parts = (data, values.get("train.prompts_per_step"), values.get("train.seed"))
+        label["data_order"] = "-".join(map(str, parts))
+    if said.get("degraded"):
+        label["degraded"] = said["degraded"]
+    return label
 
 
 def evaluate(config: EvalConfig, sampler: Sampler, *, quiet: bool = False) -> Path:
@@ -91,6 +121,7 @@ def evaluate(config: EvalConfig, sampler: Sampler, *, quiet: bool = False) -> Pa
     loaded, skipped = load(
         config.tasks, config.data, grader=config.grader, sampling=config.sampling
     )
+    check_size(config.tasks, loaded, config.limit)
     fingerprint = folders.fingerprint(
         sampler.fingerprint(),
         config.seed,
@@ -104,13 +135,12 @@ def evaluate(config: EvalConfig, sampler: Sampler, *, quiet: bool = False) -> Pa
     if chosen.explanation:
         _note(chosen.explanation)
     folder = make_folder(chosen.folder)
-    if config.overwrite:
-        with locked(folder):
-            to_trash(folder)
-        make_folder(folder)
     with locked(folder):
+        if config.overwrite:
+            to_trash(folder)
         before = folders.read_manifest(folder)
         tell_versions(before)
+        tell_samples(folder, before, config.tasks)
         now = manifest(config, before, loaded, skipped, fingerprint)
         for name, task in loaded.items():
             task.set_config("repeats", now.tasks[name])
@@ -140,6 +170,34 @@ def tell_versions(before: EvalManifest | None) -> None:
             _note(f"note: {name} was {version} when this run began and is {now.get(name)} now")
 
 
+def tell_samples(folder: Path, before: EvalManifest | None, asked: Mapping[str, int]) -> None:
+    """Say where fewer samples a question are asked for than are stored: the tables show the first
+    ones only."""
+    for task, n in asked.items():
+        if before is None or before.tasks.get(task, 0) <= n:
+            continue
+        stored = max((row["sample"] + 1 for row in stored_samples(folder, task)), default=0)
+        if stored > n:
+            _note(
+                f"note: {task}: {stored} samples a question are stored, and this call shows the"
+                f" first {n} of them; `-t {task}:{stored}` shows all"
+            )
+
+
+def check_size(tasks: Mapping[str, int], loaded: Mapping[str, Any], limit: int | None) -> None:
+    """Raise `UsageError` for more samples than one process can hold the requests of: it would be
+    killed for memory long before the first is drawn."""
+    for name, task in loaded.items():
+        questions = min(len(task.eval_docs), limit or len(task.eval_docs))
+        if tasks[name] * questions > MOST_SAMPLES:
+            raise UsageError(
+                f"{tasks[name]:,} samples of {questions:,} questions are more than"
+                f" {MOST_SAMPLES:,} samples",
+                where=f"--tasks {name}:{tasks[name]}",
+                remedy="ask for fewer samples a question, or split the task with --limit",
+            )
+
+
 def manifest(
     config: EvalConfig,
     before: EvalManifest | None,
@@ -153,7 +211,7 @@ def manifest(
     graders = before.graders if before else {}
     golds = before.golds if before else {}
     known = before.fingerprint.get("tasks", {}) if before else {}
-    samples = {name: max(config.tasks[name], old_tasks.get(name, 0)) for name in loaded}
+    samples = {name: config.tasks[name] for name in loaded}
     asked = {**fingerprint, "tasks": {**known, **fingerprint["tasks"]}}
     graders = {**graders, **{name: grader_of(task) for name, task in loaded.items()}}
     reports = {name: report for name, task in loaded.items() if (report := report_of(task))}
@@ -262,7 +320,8 @@ def gold_of(task: Any, doc: Mapping[str, Any]) -> str:
 def write_questions(folder: Path, tasks: Mapping[str, Any], limit: int | None = None) -> None:
     """questions/<task>.json: gold (and options) of every question, so that a run can be graded
     again from its folder alone."""
-    (folder / "questions").mkdir(exist_ok=True)
+    with writing(folder / "questions"):
+        (folder / "questions").mkdir(exist_ok=True)
     for name, task in tasks.items():
         rows = []
         for doc_id, doc in enumerate(islice(task.eval_docs, limit)):

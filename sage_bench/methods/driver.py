@@ -38,8 +38,11 @@ class Runner(Protocol):
 
 @dataclass(slots=True)
 class Usage:
-    """What one problem cost: completions and tokens sampled, discarded attempts included. Calls of
-    services count as hint or judge calls; their tokens are in the service's own ledger."""
+    """What one problem cost: completions and tokens sampled, discarded attempts included.
+
+    Calls of services count as hint or judge calls as well; their tokens are in the service's own
+    ledger. failed_calls: those a service had no answer to.
+    """
 
     rollouts: int = 0
     tokens: int = 0
@@ -48,6 +51,8 @@ class Usage:
     hint_tokens: int = 0
     judge_calls: int = 0
     rounds: int = 0
+    service_calls: int = 0
+    failed_calls: int = 0
 
     def add(self, ask: Sample, completions: Sequence[Completion]) -> None:
         tokens = sum(len(c.tokens) for c in completions)
@@ -61,10 +66,19 @@ class Usage:
             self.tokens += tokens
             self.truncated += sum(c.finish == "length" for c in completions)
 
-    def consulted(self, ask: Consult) -> None:
+    def consulted(self, ask: Consult, answer: Answer) -> None:
         calls = ask.payload.n if isinstance(ask.payload, Sample) else 1
         self.hint_calls += calls * (ask.purpose == "hint")
         self.judge_calls += calls * (ask.purpose == "judge")
+        self.service_calls += 1
+        self.failed_calls += _failed(answer)
+
+
+def _failed(answer: Answer) -> bool:
+    """Whether a service gave up on a call: it answers None, or completions that all failed."""
+    if isinstance(answer, list) and answer:
+        return all(isinstance(c, Completion) and c.failed is not None for c in answer)
+    return answer is None
 
 
 @dataclass(slots=True)
@@ -140,7 +154,7 @@ def drive(
                 if isinstance(ask, Sample):
                     usage[i].add(ask, answer)
                 elif isinstance(ask, Consult):
-                    usage[i].consulted(ask)
+                    usage[i].consulted(ask, answer)
             advance(i, mine)
     return [done[i] for i in range(len(problems))], usage
 

@@ -10,15 +10,19 @@ from sage_bench.reporting.runs import EvalRun
 
 
 def data_notes(runs: Mapping[str, EvalRun]) -> list[str]:
-    """Corrected golds by name, incomplete data, left-out tasks, limits, data that differ.
+    """Corrected golds by name, missing samples, incomplete data, left-out tasks, limits, data that
+    differ.
 
     A line holds for all rows unless it begins with the name of one.
     """
     rows_of: dict[str, list[str]] = defaultdict(list)
     for name, run in runs.items():
         lines = _manifest_notes(run.manifest)
+        for task, status in run.lacking.items():
+            lines.append(f"{task}: {status} samples; only questions that have all of them count.")
         if run.limited:
             lines.append(f"{run.limited}.")
+        lines += [f"{t}: {status} samples, incomplete." for t, status in run.lacking.items()]
         for line in lines:
             rows_of[line].append(name)
     out = []
@@ -60,6 +64,8 @@ def _gold_facts(report: Mapping[str, Any]) -> list[str]:
         facts.append(f"questions left out as ill-posed or disputed: {left_out}")
     if report["quarantine"]:
         facts.append(f"{len(report['quarantine'])} unusable rows left out")
+    if report.get("other_data"):
+        facts.append(f"OTHER DATA than the benchmark's: {report['other_data']}")
     if report["partial"]:
         expected = min(report["expected"])
         facts.append(f"only {report['found']} of {expected} questions were in the data")

@@ -87,19 +87,6 @@ def macro(scores: Scores) -> tuple[Any, Any]:
     return (float(mean), float(se)) if np.ndim(mean) == 0 else (mean, se)
 
 
-def macro_interval(scores: Scores, level: float = 0.95) -> tuple[Any, Any]:
-    """Student-t interval of the macro average.
-
-    The degrees of freedom follow the benchmarks that carry its error (Satterthwaite).
-    """
-    mean, se = macro(scores)
-    variances = [mean_se(np.asarray(s))[1] ** 2 for s in scores.values()]
-    sizes = [np.shape(s)[-1] for s in scores.values()]
-    if min(sizes) < 2:
-        return nan, nan
-    return t_interval(mean, se, satterthwaite(variances, [n - 1 for n in sizes]) + 1, level)
-
-
 def satterthwaite(variances: Sequence[Any], freedom: Sequence[float]) -> Any:
     """Degrees of freedom of a sum of independent variance estimates.
 

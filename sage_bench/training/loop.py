@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from sage_bench.training import checkpoint
 from sage_bench.training.batches import batch_of, steps_per_epoch
 from sage_bench.training.heartbeat import Heartbeat, WatchedEngine, WatchedGrader
 from sage_bench.training.ledger import ledger_row, step_metrics
+from sage_bench.training.services import ServiceWatch
 from sage_bench.training.sinks import Sinks
 from sage_bench.training.stopping import Stop
 from sage_bench.types import Group, Problem, Request, Sample, Sampling, Score
@@ -29,6 +30,17 @@ from sage_bench.utils.files import locked, remove_partials, to_trash
 from sage_bench.utils.progress import Bar
 
 PREPARE_BATCH = 256  # problems whose `prepare` runs together
+# events of a step that mean the method does less than its name says; counted in metrics.jsonl
+WORTH_A_WORD = {
+    "reference_too_long": (
+        "{count} references of step {step} do not fit the model's context with their prompts and"
+        " are left out (counted as events/reference_too_long)"
+    ),
+    "one_step_responses": (
+        "every response the judge was given in step {step} is one step, so partial credit is all or"
+        " nothing: set method.step_pattern to what ends a step"
+    ),
+}
 
 
 class RunRecords(Protocol):
@@ -36,6 +48,8 @@ class RunRecords(Protocol):
 
     def check(self, folder: Path) -> list[str]: ...
     def write(self, folder: Path, step: int, accepted: list[str]) -> None: ...
+    def marks(self, folder: Path) -> dict[str, list[str]]: ...
+    def degrade(self, folder: Path, text: str) -> None: ...
 
 
 @dataclass
@@ -82,6 +96,8 @@ class Session:
     engine: WatchedEngine
     stop: Stop
     budget: int | None  # completions after which the method ends the run
+    services: ServiceWatch
+    warned: set[str] = field(default_factory=set)  # events the user was told of
 
     @property
     def done(self) -> bool:
@@ -137,6 +153,7 @@ def resume(run: Run, heart: Heartbeat, stop: Stop, accepted: list[str]) -> Sessi
         WatchedEngine(run.engine, heart, run.config.train.max_rounds),
         stop,
         run.method.rollout_budget(),
+        ServiceWatch(allowed=run.config.train.allow_degraded),
     )
     if saved is None:
         prepare(session)
@@ -243,6 +260,7 @@ def one_step(session: Session) -> dict[str, Any]:
     context.events.clear()
     context.trail.clear()
     items, kept = roll_step(session)
+    notice(session, items)
     rolled = time.perf_counter()
     gap = hint_gap(session, kept)
     stats = session.engine.update(
@@ -257,6 +275,20 @@ def one_step(session: Session) -> dict[str, Any]:
     state.step = step + 1
     state.rollouts += metrics["rollouts"]
     return metrics
+
+
+def notice(session: Session, items: Sequence[Collected]) -> None:
+    """Warn of what makes the run another than its name says, once each."""
+    run = session.run
+    degraded = session.services.add(items)
+    if degraded:
+        run.records.degrade(run.folder, degraded)
+        warn(f"{degraded}: these groups train without it")
+    for event, text in WORTH_A_WORD.items():
+        count = sum(events[event] for events in run.context.events.values())
+        if count and event not in session.warned:
+            session.warned.add(event)
+            warn(text.format(count=count, step=session.state.step + 1))
 
 
 def roll_step(session: Session) -> tuple[list[Collected], list[Collected]]:
@@ -424,6 +456,9 @@ def save(session: Session) -> None:
         "backend": run.config.backend,
         "seed": run.config.train.seed,
         "preset": preset_of(run.config.model.path),
+        **run.records.marks(run.folder),
+        "template_options": run.context.renderer.template_options,
+        "base_model": run.config.model.path,
     }
     checkpoint.save(
         run.folder,

@@ -23,8 +23,8 @@ from server import free_port
 
 from sage_bench.data.tiny_world import problems
 from sage_bench.evaluation import runner
-from sage_bench.evaluation.tasks.loading import DataOptions
 from sage_bench.evaluation.tasks.files import tasks_folder
+from sage_bench.evaluation.tasks.loading import DataOptions
 from sage_bench.evaluation.tasks.spec import parse
 from sage_bench.generation.model_folders import model_path
 from sage_bench.generation.prompts import SYSTEM
