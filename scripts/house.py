@@ -118,6 +118,7 @@ def files_naming(word: str, files: list[Path], root: Path) -> Iterator[str]:
         names |= {
             node.name for node in ast.walk(tree) if isinstance(node, (*FUNCTIONS, ast.ClassDef))
         }
+        names.discard("sched_getaffinity")  # of processors
         if any(word in found.lower() for found in names) or word in Path(name).stem:
             yield name
 

@@ -1,5 +1,5 @@
 """How much each token of a span matters for an outcome: OAR's two estimators (arXiv 2601.07408;
-spec hint-oar.md B3, B4).
+docs/design/oar.md 3 and 4).
 
 Both read logits at the outcome's positions only, run each prompt once, and leave the parameters'
 gradients alone: the released gradient estimator calls `backward` and mixes its gradient into the

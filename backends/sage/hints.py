@@ -1,5 +1,5 @@
 """Hints a policy writes itself from the reference solution: asking for them, reading them, refusing
-the ones that give the answer away (SAGE, arXiv 2602.03143 section 3; spec 1.4).
+the ones that give the answer away (SAGE, arXiv 2602.03143 section 3; docs/design/sage.md 1.4).
 
 Reading is tolerant of form and strict about leaks. The released parser hands LaTeX to a JSON
 reader; ours protects its backslashes first, then reads strictly, then falls back to looking for the

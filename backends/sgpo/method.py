@@ -68,8 +68,8 @@ class SGPOConfig(GRPOConfig):
     min_spread: float = switch(
         0.05,
         help=(
-            "graded scores that differ by less are no signal (ours: division by the standard"
-            " deviation would make full advantages of them)"
+            "an all-wrong group whose shares of right steps differ by less gives no signal (ours:"
+            " division by the standard deviation would make full advantages of a trifle)"
         ),
         ge=0,
         le=1,
@@ -182,8 +182,8 @@ class SGPO(GRPO):
     ) -> int | None:
         """The judge's first wrong step; the last one where it finds none and the answer is wrong.
 
-        Only a response that was cut off can be without a wrong step (spec A.5): one that came to
-        its end and to a wrong answer went wrong somewhere.
+        Only a response that was cut off can be without a wrong step (docs/design/sgpo.md 1): one
+        that came to its end and to a wrong answer went wrong somewhere.
         """
         if judged is None and steps and completion.finish == "stop":
             return len(steps)
@@ -218,8 +218,11 @@ class SGPO(GRPO):
     def grade(
         self, group: Group, wrong: list[int], steps: list[list[str]], first_wrong: list[int | None]
     ) -> None:
-        """Set the group's scores: 1 for right responses, eq. 2 for wrong ones. Scores that hardly
-        differ are made equal: no signal."""
+        """Set the group's scores: 1 for right responses, eq. 2 for wrong ones.
+
+        Where all are wrong and their shares of right steps hardly differ, the scores are made
+        equal: no signal.
+        """
         scores = group.rewards.clone().double()
         group.notes["trajectory"] = {}
         for i, own, first in zip(wrong, steps, first_wrong, strict=True):
@@ -229,7 +232,8 @@ class SGPO(GRPO):
                 scores[i] = score
             else:
                 scores[i] = logistic_reward(score, *PRESETS[self.cfg.reward])
-        if float(scores.max() - scores.min()) < self.cfg.min_spread:
+        shares = group.notes["trajectory"].values()
+        if not group.solved and max(shares) - min(shares) < self.cfg.min_spread:
             self.ctx.record(group.problem, "scores_too_close")
             scores[:] = scores.mean()
         group.scores = scores.to(torch.float32)

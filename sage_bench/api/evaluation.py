@@ -108,6 +108,7 @@ def settle(config: EvalConfig) -> Asked:
         gold_corrections=config.data.gold_corrections,
         accept_other_data=config.data.accept_other_data,
     )
+    # an unknown grader is an error now, not after hours of sampling
     graders = {config.grader} if config.grader else {own_grader(task) for task in wanted}
     for name in graders:
         GRADERS.get(name)
@@ -152,6 +153,12 @@ def sampler_options(config: EvalConfig) -> dict[str, Any]:
     return options | dict(config.sampler.options)
 
 
+def given_label(config: EvalConfig) -> dict[str, str]:
+    """What the caller says the model is, which stands over what its weights say."""
+    named = {"method": config.label, "model_name": config.model_name}
+    return {key: value for key, value in named.items() if value}
+
+
 def run_evaluation(
     asked: Asked,
     out: Path,
@@ -175,7 +182,7 @@ def run_evaluation(
         path,
         asked.tasks,
         out,
-        {"method": config.label} if config.label else {},
+        given_label(config),
         asked.sampling,
         config.sampling.seed,
         asked.limit,
@@ -193,7 +200,7 @@ def run_evaluation(
             # not one question has all its samples: why they are missing is what the user needs
             raise error from None
     finally:
-        drawing.close()
+        drawing.close()  # its workers hold GPUs
     return read_result(folder, strict=strict)
 
 

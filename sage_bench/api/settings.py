@@ -55,6 +55,7 @@ def training_config(
     """
     for file in backend_files:
         load_file(file)
+    # the method decides which parts of presets and files apply, so its name is settled first
     files = [_config_file(word) for word in configs]
     words = overrides_layer(overrides)
     name = backend or words.values.get("backend") or _last(files, "backend")
@@ -66,6 +67,7 @@ def training_config(
         if preset != chosen:
             origin += f" (named by {chosen}/sage_bench.json)"
         layers += file_layers(MODELS.get(preset).values, origin, name, family)
+    # below the files: a user's file may change what a method changes
     if name and BACKENDS.get(name).objective:
         layers.append(Layer(f"backend {name}", {"objective": BACKENDS.get(name).objective}))
     for origin, values in files:
@@ -101,6 +103,7 @@ def check_training(resolved: Resolved[RunConfig]) -> None:
         check_source(config.validation.source)
     check_model(config.model.path)
     check_lengths(resolved)
+    # the schema does not know the switches; the method's own configuration does
     for name, value in config.method.items():
         field = method.Config.model_fields.get(name)
         reason = None if field is None else lookalike(field.annotation, value)
@@ -111,6 +114,7 @@ def check_training(resolved: Resolved[RunConfig]) -> None:
 
 def check_model(path: str) -> None:
     """Raise `UsageError` or `ModelError` when a name is no preset, folder or Hub id."""
+    # without a slash it is no Hub id: most likely a preset with a letter too few
     if not Path(model_path(path)).exists() and "/" not in path:
         hint = did_you_mean(path, MODELS.names())
         raise UsageError(

@@ -11,8 +11,12 @@ import pandas as pd
 
 from sage_bench.reporting.compare import Comparison, compare_runs, comparison_markdown
 from sage_bench.reporting.export import eval_runs
+from sage_bench.reporting.method_table import MethodTable, method_table, reference_table
 from sage_bench.reporting.metrics import parse_metric
+from sage_bench.reporting.reference import load_reference
 from sage_bench.reporting.report import report as write_report
+from sage_bench.reporting.runs import read_eval
+from sage_bench.utils.errors import UsageError
 
 Paths = Path | str | Sequence[Path | str]
 
@@ -93,6 +97,7 @@ def report(
     given. grader: whose grades the tables show. Raises `UsageError` where there is no run.
     """
     folders = paths_of(runs)
+    # beside what it is about, where a person looks for it
     folder = Path(out) if out is not None else folders[0]
     return ReportResult(folder, tuple(write_report(folders, folder, grader)))
 
@@ -101,3 +106,28 @@ def paths_of(runs: Paths) -> list[Path]:
     """One path or several as a list of paths."""
     given = [runs] if isinstance(runs, (str, Path)) else runs
     return [Path(run) for run in given]
+
+
+def method_tables(
+    runs: Paths,
+    *,
+    reference: str | None = None,
+    baseline: str | None = None,
+    grader: str | None = None,
+) -> MethodTable:
+    """Methods by model beside a paper's cells; without runs the paper's table alone.
+
+    runs: evaluations, or folders that contain them; those of one model and method are its training
+    seeds. reference: `paper:sage-table1` and others. baseline: the method others are tested
+    against. Raises `UsageError` for an unknown name and where runs were not asked alike.
+    """
+    cells = load_reference(reference) if reference else None
+    folders = paths_of(runs)
+    if not folders:
+        if cells is None:
+            raise UsageError("nothing to report", remedy="give run folders, or a --reference")
+        return reference_table(cells)
+    found = list(eval_runs(folders).values())
+    if grader is not None:
+        found = [read_eval(run.folder, grader) for run in found]
+    return method_table(found, reference=cells, baseline=baseline)

@@ -60,6 +60,7 @@ FLAGS = {
     "threads": "sampler.threads",
     "grader": "grader",
     "label": "label",
+    "model_name": "model_name",
     "tokens_per_second": "cost.tokens_per_second",
     "gpu_price": "cost.gpu_price",
 }
@@ -83,6 +84,14 @@ def evaluate(
         typer.Option(
             "--label",
             help="Method name for the tables; checkpoints of ours know theirs.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    model_name: Annotated[
+        Optional[str],
+        typer.Option(
+            "--model-name",
+            help="What tables call the model; checkpoints of ours know what they began from.",
             rich_help_panel=options.WHAT,
         ),
     ] = None,
@@ -222,10 +231,12 @@ def evaluate(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    given: dict[str, Any] = dict(locals())  # before any other name is bound
+    # the flags by name, for FLAGS; this has to come before any other name is bound
+    given: dict[str, Any] = dict(locals())
+    # imported here and not above: `--help` must not wait for torch
     from sage_bench.cli.common import quiet_libraries
 
-    quiet_libraries()
+    quiet_libraries()  # before the libraries it silences are imported
     from sage_bench.api import evaluation
     from sage_bench.api.settings import evaluation_config
     from sage_bench.cli.output import emit
@@ -234,14 +245,16 @@ def evaluate(
     from sage_bench.evaluation.tasks.spec import include
     from sage_bench.utils.errors import UsageError
 
-    include(include_path or [])
+    include(include_path or [])  # first: tasks of these folders may be named below
     flags = {key: given[name] for name, key in FLAGS.items()}
+    # options go in one by one, so that a file's other options of the sampler stay
     for key, value in override_layer(sampler_options or []).values.items():
         flags[f"sampler.options.{key}"] = value
     resolved = evaluation_config(flags=flags, configs=config or [], overrides=overrides or [])
     if show_config:
         show_rows(resolved, as_json)
         return
+    # names and data files are checked before a model is loaded, in a dry run too
     asked = evaluation.settle(resolved.config)
     if dry_run:
         plan = evaluation.evaluation_plan(asked)
@@ -253,6 +266,7 @@ def evaluate(
         )
     result = evaluation.run_evaluation(asked, out, overwrite=overwrite, strict=strict, quiet=quiet)
     emit(as_json, result.as_dict(), f"{result.text.rstrip()}\n\n{result.folder}")
+    # what there is has been printed; the exit code says that it is not all
     if result.partial is not None:
         raise result.partial
 

@@ -74,6 +74,7 @@ RUN = "Train and evaluate"
 READ = "Read results"
 CHECK = "Check and list"
 
+# the order of the help: what one does first stands first
 app.command("demo", rich_help_panel=RUN)(demo.demo)
 app.command("train", rich_help_panel=RUN)(train.train)
 app.command("eval", rich_help_panel=RUN)(evaluate.evaluate)
@@ -107,6 +108,7 @@ def _root(
 
 def main() -> None:
     """Run the program; every error a user can act on is one paragraph on stderr."""
+    # before anything is printed, the help and usage errors included
     for stream in (sys.stdout, sys.stderr):
         _print_anything(stream)
     try:
@@ -122,7 +124,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(ERROR)  # the reader of our stdout went away (`| head`)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None:  # not about a file a user named: a bug keeps its traceback
             raise
         _leave(_file_error(error), USAGE if error.errno == errno.ENAMETOOLONG else ERROR)
 

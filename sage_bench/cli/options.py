@@ -10,6 +10,8 @@ from typing import Annotated, Optional
 
 import typer
 
+# Names and help stand here once, so that `--grader` is the same flag in every verb.
+
 # panels of the help, in the words of every verb
 WHAT = "What"
 CONFIGURATION = "Configuration"
@@ -139,6 +141,7 @@ IncludePath = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+# None where a flag was not given: then a file or the environment may say it
 Offline = Annotated[
     Optional[bool],
     typer.Option(

@@ -72,9 +72,10 @@ def train(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
+    # imported here and not above: `--help` must not wait for torch
     from sage_bench.cli.common import quiet_libraries
 
-    quiet_libraries()
+    quiet_libraries()  # before the libraries it silences are imported
     from sage_bench.api.settings import training_config
     from sage_bench.api.training import run_training, training_plan
     from sage_bench.cli.output import emit
@@ -99,6 +100,7 @@ def train(
         plan = training_plan(resolved)
         emit(as_json, plan.values, plan.text)
         return
+    # a dry run needs no folder, a run does
     if out is None:
         raise UsageError("no --out", remedy="give the folder of the run, e.g. --out runs/mine")
     result = run_training(resolved, out, overwrite=overwrite, quiet=quiet)

@@ -105,6 +105,9 @@ class EvalConfig(Section):
     label: str | None = Field(
         None, description="method name for the tables; checkpoints of ours know theirs"
     )
+    model_name: str | None = Field(
+        None, description="what tables call the model; null = what it is or was trained from"
+    )
     cost: EvalCost = Field(default_factory=EvalCost)
 
     @field_validator("tasks", mode="before")

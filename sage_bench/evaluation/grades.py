@@ -23,9 +23,9 @@ from sage_bench.data.schema import (
     QuestionRow,
     SampleRow,
 )
+from sage_bench.evaluation.time_limit import grade_in_time
 from sage_bench.grading import cache
 from sage_bench.grading.canary import canaries, packages
-from sage_bench.grading.question import grade_question
 from sage_bench.utils.errors import DataError
 from sage_bench.utils.files import writing
 
@@ -94,8 +94,13 @@ def _grade_task(
         if doc_id not in asked:
             continue
         question = asked[doc_id]
-        texts = [s["text"] for s in samples]
-        verdicts = grade_question(question["gold"], texts, grader, question.get("options"))
+        verdicts = grade_in_time(
+            question["gold"],
+            [s["text"] for s in samples],
+            grader,
+            question.get("options"),
+            where=f"{samples[0]['task']}, question {doc_id}",
+        )
         for sample, verdict in zip(samples, verdicts, strict=True):
             grades.append(
                 {

@@ -71,16 +71,44 @@ def slug(model: str) -> str:
 
 
 def read_label(model: str) -> dict[str, Any]:
-    """What weights say of themselves: {"method", "seed", "step"} of a checkpoint, {} of a model we
-    did not train."""
+    """What weights say of themselves: {"method", "seed", "step"} of a checkpoint.
+
+    And what their training run says of them (`_of_training`); nothing of a model we did not train.
+    """
     file = Path(model) / pretrained.LABEL
     saved = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return {
+    label = {
         "method": saved.get("backend"),
         "train_seed": saved.get("seed"),
         "step": saved.get("step"),
         "preset": saved.get("preset"),
     }
+    if saved.get("base_model"):
+        label["base_model"] = saved["base_model"]
+    if file.is_file():
+        label |= _of_training(Path(model).parent.parent)
+    return label
+
+
+def _of_training(folder: Path) -> dict[str, Any]:
+    """What tables want to know of a training run, {} where this is none.
+
+    data_order: runs that agree in it saw the same prompts in the same order, so that reports may
+    pair them. degraded: columns that the method reads and its data lacked.
+    """
+    manifest, config = folder / "manifest.json", folder / "config.json"
+    if not manifest.is_file() or not config.is_file():
+        return {}
+    said = json.loads(manifest.read_text(encoding="utf-8"))
+    values = json.loads(config.read_text(encoding="utf-8")).get("values", {})
+    label: dict[str, Any] = {}
+    data = (said.get("identity") or {}).get("data")
+    if data:
+        parts = (data, values.get("train.prompts_per_step"), values.get("train.seed"))
+        label["data_order"] = "-".join(map(str, parts))
+    if said.get("degraded"):
+        label["degraded"] = said["degraded"]
+    return label
 
 
 def evaluate(config: EvalConfig, sampler: Sampler, *, quiet: bool = False) -> Path:

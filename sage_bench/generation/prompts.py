@@ -1,9 +1,9 @@
 """The prompts that ask for an answer, the table of all other texts that are put before a model, and
 the rendering of chats to token ids.
 
-The answering prompts are those of SAGE's protocol (spec 1.3): they are what makes numbers
-comparable. Whoever asks a model for something else (a backend that writes hints, a judge) brings
-its texts with `register_prompt`. All of them can be replaced from a YAML file
+The answering prompts are those of SAGE's protocol (docs/design/sage.md 1.3): they are what makes
+numbers comparable. Whoever asks a model for something else (a backend that writes hints, a judge)
+brings its texts with `register_prompt`. All of them can be replaced from a YAML file
 (`prompts: my_prompts.yaml`).
 """
 
@@ -209,7 +209,7 @@ class Renderer(Messages):
 
     tokenizer: any transformers tokenizer with a chat template; `ModelError` when it has none. The
     rendered text is tokenised without adding special tokens again (a second BOS changed published
-    Llama scores, SAGE spec 5).
+    Llama scores, docs/design/sage.md 5).
     """
 
     def __init__(

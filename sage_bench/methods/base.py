@@ -144,7 +144,7 @@ class Context:
         self, problem: Problem, completions: Sequence[Completion], level: int = 0
     ) -> tuple[Tensor, list[str]]:
         """(rewards (G,) in {0., 1.}, statuses). A truncated completion is graded like any other
-        (SAGE spec 3.6)."""
+        (docs/design/sage.md 3.6)."""
         verdicts = self.grader.grade(problem.answer, [self.text(c.tokens) for c in completions])
         rewards = torch.tensor([float(v.correct) for v in verdicts])
         self.trail[problem.uid].append(Attempt(level, float(rewards.mean())))

@@ -21,8 +21,10 @@ Aggregation = Literal["token-mean", "seq-mean", "micro-batch token-mean", "const
 
 
 class Objective(BaseModel):
-    """Constants of the update. Source: SAGE spec 3.2-3.4 (verl's vanilla policy loss with DAPO's
-    higher upper clip)."""
+    """Constants of the update: verl's vanilla policy loss with DAPO's higher upper clip.
+
+    Source: docs/design/sage.md 3.2 to 3.4.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -106,8 +108,9 @@ def token_loss(
     values. Returns (loss (N,), stats), stats being sums over policy-gradient tokens, to be divided
     by `stats["pg_tokens"]`.
 
-    PG (SAGE spec 3.2): r = exp(clamp(logp - old, +-20)); L = max(-A r, -A clip(r, 1 - lo, 1 + hi));
-    for A < 0 also L = min(L, -c A). OFF: -A p / (p + gamma). CE: -A logp.
+    PG (docs/design/sage.md 3.2): r = exp(clamp(logp - old, +-20)), and
+    L = max(-A r, -A clip(r, 1 - lo, 1 + hi)); for A < 0 also L = min(L, -c A).
+    OFF: -A p / (p + gamma). CE: -A logp.
 
     >>> half = torch.tensor([0.5]).log()
     >>> kind = torch.zeros(1, dtype=torch.long)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import isnan, nan
+from math import inf, isfinite, isnan, nan
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from sage_bench.reporting.comparable import check, common_tasks
 from sage_bench.reporting.metrics import Metric
+from sage_bench.reporting.protocols import shares_order
 from sage_bench.reporting.runs import EvalRun
-from sage_bench.statistics import Scores, detectable, holm, macro, paired, paired_over_seeds
+from sage_bench.statistics import Scores, claim, detectable, holm, macro, paired
 from sage_bench.utils.cells import markdown_cell, markdown_note
 from sage_bench.utils.errors import UsageError, did_you_mean
 
@@ -40,6 +41,7 @@ class Row:
     high: float = nan
     p: float = nan
     holm: float = nan
+    freedom: float = nan  # degrees of freedom of se
 
     @property
     def significant(self) -> bool:
@@ -68,8 +70,8 @@ class Comparison:
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON knows no NaN."""
-    return {k: None if isinstance(v, float) and isnan(v) else v for k, v in row.items()}
+    """JSON knows neither NaN nor infinity."""
+    return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in row.items()}
 
 
 def compare_runs(
@@ -92,13 +94,10 @@ def compare_runs(
     scores, sizes = shared_scores(runs, metric, tasks)
     notes += _notes_on_samples(metric, tasks, scores)
     groups = by_method(runs) if seeds else {n: [n] for n in runs}
-    rows = [
-        row
-        for a, b in _pairs(list(groups), against, all_pairs)
-        for row in pair_rows(
-            a, b, [scores[n] for n in groups[a]], [scores[n] for n in groups[b]], sizes, seeds
-        )
-    ]
+    rows = []
+    for a, b in _pairs(list(groups), against, all_pairs):
+        sides = [Side([runs[n] for n in groups[m]], [scores[n] for n in groups[m]]) for m in (a, b)]
+        rows += pair_rows(a, b, sides[0], sides[1], sizes, metric, seeds)
     rows = [replace(r, holm=h) for r, h in zip(rows, holm([r.p for r in rows]), strict=True)]
     partial = any(run.partial for run in runs.values())
     return Comparison(metric, rows, notes + footer(rows, groups if seeds else {}), partial)
@@ -228,43 +227,87 @@ def by_method(runs: Mapping[str, EvalRun]) -> dict[str, list[str]]:
     return groups
 
 
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: a run, or the training seeds of a method, with their scores."""
+
+    runs: Sequence[EvalRun]
+    scores: Sequence[Scores]
+
+    def on(self, tasks: Sequence[str]) -> list[dict[str, NDArray[np.float64]]]:
+        """The scores on some of the tasks, a run each."""
+        return [{t: s[t] for t in tasks} for s in self.scores]
+
+    def by_seed(self, tasks: Sequence[str]) -> dict[Any, Scores]:
+        """The scores on some of the tasks, by training seed."""
+        seeds = [r.label.get("train_seed") for r in self.runs]
+        return dict(zip(seeds, self.on(tasks), strict=True))
+
+
 def pair_rows(
     a: str,
     b: str,
-    of_a: Sequence[Scores],
-    of_b: Sequence[Scores],
+    side_a: Side,
+    side_b: Side,
     sizes: Mapping[str, int],
+    metric: Metric,
     seeds: bool,
 ) -> list[Row]:
-    """The average first, where there is more than one benchmark, then each benchmark.
-
-    of_a, of_b: the scores of each training seed; without `seeds` only the first of each is there.
-    """
+    """The average first, where there is more than one benchmark, then each benchmark."""
     parts = {AVERAGE: list(sizes)} if len(sizes) > 1 else {}
     parts |= {task: [task] for task in sizes}
     rows = []
-    for name, members in parts.items():
-        side_a = [{t: s[t] for t in members} for s in of_a]
-        side_b = [{t: s[t] for t in members} for s in of_b]
-        value_a = 100 * float(np.mean([macro(s)[0] for s in side_a]))
-        value_b = 100 * float(np.mean([macro(s)[0] for s in side_b]))
-        row = Row(a, b, name, sum(sizes[t] for t in members), value_a, value_b)
+    for name, tasks in parts.items():
+        value_a = 100 * float(np.mean([macro(s)[0] for s in side_a.on(tasks)]))
+        value_b = 100 * float(np.mean([macro(s)[0] for s in side_b.on(tasks)]))
+        row = Row(a, b, name, sum(sizes[t] for t in tasks), value_a, value_b)
         if not isnan(value_a) and not isnan(value_b):
-            row = _tested(row, side_a, side_b, seeds)
+            if seeds:
+                row = _tested_over_seeds(row, side_a, side_b, tasks)
+            else:
+                row = _tested(row, side_a, side_b, tasks, metric)
         rows.append(row)
     return rows
 
 
-def _tested(row: Row, side_a: Sequence[Scores], side_b: Sequence[Scores], seeds: bool) -> Row:
-    """The row with its difference, error, interval and p."""
-    if seeds:
-        over = paired_over_seeds(side_a, side_b)
-        found = (over.mean, over.se, over.low, over.high, over.p)
-    else:
-        pair = paired(side_a[0], side_b[0])
-        found = (pair.diff, pair.se, pair.low, pair.high, pair.p)
-    diff, se, low, high, p = found
-    return replace(row, diff=100 * diff, se=100 * se, low=100 * low, high=100 * high, p=p)
+def _tested(row: Row, a: Side, b: Side, tasks: Sequence[str], metric: Metric) -> Row:
+    """The difference of two policies, with error, interval and p over questions."""
+    samples = None
+    if metric.kind == "avg":  # of other metrics the scores are not shares of right samples
+        samples = (samples_of(a.runs[0], tasks), samples_of(b.runs[0], tasks))
+    scores_a = a.on(tasks)[0]
+    found = paired(scores_a, b.on(tasks)[0], samples=samples)
+    return replace(
+        row,
+        diff=100 * found.diff,
+        se=100 * found.se,
+        low=100 * found.low,
+        high=100 * found.high,
+        p=found.p,
+        freedom=float(min(len(x) for x in scores_a.values()) - 1),
+    )
+
+
+def _tested_over_seeds(row: Row, a: Side, b: Side, tasks: Sequence[str]) -> Row:
+    """The difference of two methods, with error, interval and p over seeds and questions."""
+    order = shares_order(a.runs, b.runs)
+    found = claim(a.by_seed(tasks), b.by_seed(tasks), shared_order=order)
+    if found.se is None or found.low is None or found.high is None:
+        return replace(row, diff=100 * found.diff)
+    return replace(
+        row,
+        diff=100 * found.diff,
+        se=100 * found.se,
+        low=100 * found.low,
+        high=100 * found.high,
+        p=nan if found.p is None else found.p,
+        freedom=nan if found.freedom is None else found.freedom,
+    )
+
+
+def samples_of(run: EvalRun, tasks: Sequence[str]) -> dict[str, int]:
+    """Samples a question, by task."""
+    return {t: run.tasks[t].samples for t in tasks}
 
 
 def footer(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> list[str]:
@@ -279,7 +322,8 @@ def footer(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> list[str
     else:
         how += (
             "by resampling questions within each benchmark and flipping the signs of their"
-            " differences. One training seed a run says nothing of training again (--seeds does)."
+            " differences: about these policies. One training run each: no claim about the methods"
+            " (--seeds compares those)."
         )
     how += (
         " Holm: p corrected for all rows of the table. Bold: significant at 5 % after the"
@@ -288,7 +332,8 @@ def footer(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> list[str
     seen = [r for r in rows if r.se > 0]
     if not seen:
         return [how]
-    smallest = detectable(seen[0].se)
+    freedom = seen[0].freedom if seen[0].freedom > 0 else inf
+    smallest = detectable(seen[0].se, freedom=freedom)
     power = (
         f"A true difference below about {smallest:.1f} points on {seen[0].task} would mostly go"
         " unseen (80 % power)."

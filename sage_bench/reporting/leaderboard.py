@@ -8,9 +8,21 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
+from sage_bench.reporting.comparable import common_tasks
+from sage_bench.reporting.compare import shared_scores
 from sage_bench.reporting.metrics import Metric, powers
+from sage_bench.reporting.protocols import protocol_differences
 from sage_bench.reporting.runs import EvalRun
-from sage_bench.statistics import macro, macro_interval, mean_se, sampling_se, share_interval
+from sage_bench.statistics import (
+    accuracy_interval,
+    macro,
+    macro_interval,
+    mean_se,
+    over_seeds,
+    sampling_se,
+    share_interval,
+)
+from sage_bench.utils.errors import UsageError
 
 LEADERBOARD = [
     "model",
@@ -24,6 +36,7 @@ LEADERBOARD = [
     "metric",
     "value",
     "se_question",
+    "se_sampling",
     "se_seed",
     "ci_lo",
     "ci_hi",
@@ -48,6 +61,10 @@ def leaderboard(
 ) -> pd.DataFrame:
     """Tidy: one row per run, metric and benchmark; the macro average is task `avg`. In percent.
 
+    se_question: the standard error, clustered by question. se_sampling: the part of it that a
+    finite number of samples leaves. se_seed: what training again leaves, for a method of which
+    several training seeds are here.
+
     passes: pass@2, pass@4, ... up to the samples there are, beside avg@n; a benchmark with fewer
     than k samples has no row of pass@k, and without it there is no average.
     """
@@ -59,7 +76,33 @@ def leaderboard(
             metrics += [Metric("pass", k) for k in powers(most)]
         for metric in metrics:
             rows += _run_rows(run, metric, select_rule)
-    return pd.DataFrame(rows, columns=LEADERBOARD)
+    return _with_seeds(pd.DataFrame(rows, columns=LEADERBOARD), runs)
+
+
+def _with_seeds(board: pd.DataFrame, runs: Sequence[EvalRun]) -> pd.DataFrame:
+    """se_seed of avg@n for methods that were trained more than once and asked alike."""
+    groups: dict[tuple[Any, ...], dict[Any, EvalRun]] = {}
+    for run in runs:
+        seed = run.label.get("train_seed")
+        if seed is not None and not run.missing:
+            key = (run.method, run.label.get("step"), run.label.get("preset"), tuple(run.tasks))
+            groups.setdefault(key, {})[seed] = run
+    for members in groups.values():
+        if len(members) < 2 or protocol_differences(list(members.values())):
+            continue
+        tasks = common_tasks(list(members.values()))
+        named = {str(seed): run for seed, run in members.items()}
+        try:
+            scores, _ = shared_scores(named, Metric(), tasks)
+        except UsageError:  # no question of some benchmark is complete in all of them
+            continue
+        folders = [run.folder.name for run in members.values()]
+        here = board.fingerprint.isin(folders) & (board.metric == Metric().name)
+        for task in (*tasks, "avg"):
+            parts = tasks if task == "avg" else [task]
+            found = over_seeds([{t: s[t] for t in parts} for s in scores.values()])
+            board.loc[here & (board.task == task), "se_seed"] = 100 * float(found.se_seed)
+    return board
 
 
 def _run_rows(run: EvalRun, metric: Metric, select_rule: str) -> list[dict[str, Any]]:
@@ -75,13 +118,25 @@ def _run_rows(run: EvalRun, metric: Metric, select_rule: str) -> list[dict[str, 
     }
     scores = {t: s for t, s in metric.scores(run).items() if not pd.isna(s).any()}
     rows = [common | _task_columns(run, t, metric, values) for t, values in scores.items()]
-    for task, status in run.missing.items():
-        rows.append(common | {"task": task, "n_questions": 0, "status": status})
+    if metric.kind == "avg":
+        rows += [common | _missing_columns(run, t, status) for t, status in run.missing.items()]
     if run.missing:
         rows.append(common | {"task": "avg", "status": "partial"})
     elif len(scores) == len(run.tasks):
-        rows.append(common | _average_columns(run, scores))
+        rows.append(common | _average_columns(run, metric, scores))
     return rows
+
+
+def _missing_columns(run: EvalRun, task: str, status: str) -> dict[str, Any]:
+    """A benchmark that was asked and has no complete question: a row without a value."""
+    graders = run.manifest.get("graders") or {}
+    return {
+        "task": task,
+        "grader": graders.get(task, run.manifest["grader"]),
+        "n_questions": 0,
+        "n_samples": run.manifest["tasks"][task],
+        "status": status,
+    }
 
 
 def _task_columns(run: EvalRun, task: str, metric: Metric, values: NDArray[Any]) -> dict[str, Any]:
@@ -89,8 +144,12 @@ def _task_columns(run: EvalRun, task: str, metric: Metric, values: NDArray[Any])
     sampling = run.manifest["sampling"][task]
     graders = run.manifest.get("graders", {})
     mean, se = mean_se(values)
-    low, high = share_interval(mean, se, len(values))
-    noise = 100 * sampling_se(result.means, result.samples) if metric.kind == "avg" else None
+    noise = None
+    if metric.kind == "avg":
+        low, high = accuracy_interval(values, result.samples)
+        noise = 100 * sampling_se(result.means, result.samples)
+    else:
+        low, high = share_interval(mean, se, len(values))
     return {
         "task": task,
         "grader": graders.get(task, run.manifest["grader"]),
@@ -98,7 +157,7 @@ def _task_columns(run: EvalRun, task: str, metric: Metric, values: NDArray[Any])
         "n_samples": result.samples,
         "value": 100 * mean,
         "se_question": 100 * se,
-        "se_seed": noise,
+        "se_sampling": noise,
         "ci_lo": 100 * low,
         "ci_hi": 100 * high,
         "tokens_mean": result.tokens,
@@ -114,9 +173,12 @@ def _task_columns(run: EvalRun, task: str, metric: Metric, values: NDArray[Any])
     }
 
 
-def _average_columns(run: EvalRun, scores: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+def _average_columns(
+    run: EvalRun, metric: Metric, scores: Mapping[str, NDArray[Any]]
+) -> dict[str, Any]:
     average, se = macro(scores)
-    low, high = macro_interval(scores)
+    samples = {t: run.tasks[t].samples for t in scores} if metric.kind == "avg" else None
+    low, high = macro_interval(scores, samples=samples)
     marks = [watermarked(run, t) for t in run.tasks]
     first_mark = next((m for m in marks if m != "ok"), "ok")
     return {

@@ -6,7 +6,7 @@ The tables are also written as Markdown and CSV.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ import pandas as pd
 
 from sage_bench.methods.base import Method
 from sage_bench.methods.registry import BACKENDS
-from sage_bench.reporting.comparable import differences
+from sage_bench.reporting.comparable import common_tasks, differences
 from sage_bench.reporting.curves import figures, tidy
 from sage_bench.reporting.export import by_tasks, named
 from sage_bench.reporting.footers import data_notes
 from sage_bench.reporting.leaderboard import leaderboard
+from sage_bench.reporting.protocols import model_names
 from sage_bench.reporting.runs import (
     EvalRun,
     TrainRun,
@@ -28,12 +29,24 @@ from sage_bench.reporting.runs import (
     read_train,
     readable,
 )
-from sage_bench.reporting.tables import answers, compare, comparison, markdown, seed_table
+from sage_bench.reporting.tables import (
+    answers,
+    compare,
+    comparison,
+    delta_note,
+    markdown,
+    seed_table,
+)
 from sage_bench.statistics import holm
 from sage_bench.utils.cells import csv_text
 from sage_bench.utils.files import make_folder, write_text
 
 NUMBER = "{:.1f}".format
+ABOUT_POLICIES = (
+    "These differences, intervals and p are over questions: about these policies. A claim about"
+    " methods needs several training seeds of each (`sage-bench compare --seeds`, `report --format"
+    " text`); with one training run each there is none."
+)
 
 
 @dataclass(frozen=True)
@@ -111,6 +124,14 @@ def method_sections(runs: Mapping[str, TrainRun]) -> list[str]:
     return [html for html in found if html]
 
 
+def _text(table: Table) -> str:
+    return markdown(table.frame, table.notes)
+
+
+def _with_title(table: Table) -> str:
+    return f"### {table.title}\n\n{_text(table)}"
+
+
 def report(folders: Sequence[Path], out: Path, grader: str | None = None) -> list[Path]:
     """Write report.html, table.md, leaderboard.csv and curves.csv for all runs in these folders.
 
@@ -120,11 +141,12 @@ def report(folders: Sequence[Path], out: Path, grader: str | None = None) -> lis
     make_folder(out)
     tables = []
     for group in by_tasks(list(evals.values())):
-        tables += tables_of({n: r for n, r in evals.items() if r in group})
+        tables += blocks_of([r for r in evals.values() if r in group])
     subtitle = f"{len(evals)} evaluations, {len(trains)} training runs"
     files = {"report.html": html("SAGE-Bench report", subtitle, tables, trains)}
     if evals:
-        files["table.md"] = "\n".join(markdown(t.frame, t.notes) for t in tables)
+        many = len(set(model_names(list(evals.values())).values())) > 1
+        files["table.md"] = "\n".join(_with_title(t) if many else _text(t) for t in tables)
         board = leaderboard(list(evals.values()), passes=True)
         files["leaderboard.csv"] = csv_text(board)
     if trains:
@@ -151,10 +173,10 @@ def _read(
 
 
 def comparison_of(runs: Mapping[str, EvalRun]) -> Table:
-    """The comparison table with every method tested against the first."""
+    """The comparison table with every row tested against the first."""
     base, *others = runs
     found = {name: differences(runs[base], runs[name]) for name in others}
-    alike = [name for name in others if not found[name]]
+    alike = [name for name in others if not found[name] and common_tasks([runs[base], runs[name]])]
     tested = [compare(name, base, runs) for name in alike]
     if len(tested) > 1:
         adjusted = holm([c["p"] for c in tested])
@@ -164,11 +186,27 @@ def comparison_of(runs: Mapping[str, EvalRun]) -> Table:
         " hints."
     ]
     notes += [comparison_line(c) for c in tested]
+    if tested:
+        notes.append(ABOUT_POLICIES)
     for name in others:
         if found[name]:
             lines = [line for kind in found[name].values() for line in kind[:2]]
             notes.append(f"{name} is not compared with {base}: {'; '.join(lines)}")
+    notes += delta_note(runs)
     return Table("Comparison", comparison(runs), (*notes, *data_notes(runs)))
+
+
+def blocks_of(runs: Sequence[EvalRun]) -> list[Table]:
+    """The tables of every model, under its name where there are several."""
+    models = model_names(runs)
+    names = list(dict.fromkeys(models.values()))
+    if len(names) == 1:
+        return tables_of(named(runs))
+    out = []
+    for name in names:
+        block = named([r for r in runs if models[r.folder] == name])
+        out += [replace(t, title=f"{name}: {t.title.lower()}") for t in tables_of(block)]
+    return out
 
 
 def tables_of(runs: Mapping[str, EvalRun]) -> list[Table]:

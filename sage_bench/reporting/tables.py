@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from sage_bench.reporting.comparable import common_tasks
-from sage_bench.reporting.compare import shared_scores
+from sage_bench.reporting.compare import samples_of, shared_scores
 from sage_bench.reporting.metrics import Metric
 from sage_bench.reporting.runs import EvalRun
 from sage_bench.statistics import Paired, macro, mean_se, over_seeds, paired
 from sage_bench.utils.cells import markdown_cell, markdown_note
+from sage_bench.utils.errors import UsageError
 
 
 def comparison(
@@ -21,21 +22,42 @@ def comparison(
 ) -> pd.DataFrame:
     """Rows = methods in the order given, the first is the base; in percent.
 
-    Columns: benchmarks, avg, its standard error, delta to the base. extra: further columns by row
-    (`no signal`, `extra rollouts`).
+    Columns: benchmarks, avg, its standard error, delta to the base on the questions that both
+    completed. A benchmark without a complete question is missing, and so is the average then.
+    extra: further columns by row (`no signal`, `extra rollouts`).
     """
     rows = []
-    base = None
+    base = next(iter(runs.values()))
     for name, run in runs.items():
-        # the average of some of the benchmarks is not the average
         average, se = (nan, nan) if run.missing else macro(run.scores)
-        base = average if base is None else base
         row: dict[str, Any] = {"method": name}
         row |= {t: 100 * mean_se(r.means)[0] for t, r in run.tasks.items()}
         row |= dict.fromkeys(run.missing, nan)
-        row |= {"avg": 100 * average, "se": 100 * se, "delta": 100 * (average - base)}
+        row |= {"avg": 100 * average, "se": 100 * se, "delta": 100 * _delta(run, base)}
         rows.append(row | dict((extra or {}).get(name, {})))
     return pd.DataFrame(rows).set_index("method")
+
+
+def _delta(run: EvalRun, base: EvalRun) -> float:
+    """The difference of two averages over the same questions; NaN where they share none."""
+    if run.missing or base.missing or set(run.tasks) != set(base.tasks):
+        return nan
+    pair = {"run": run, "base": base}
+    try:
+        scores, _ = shared_scores(pair, Metric(), list(run.tasks))
+    except UsageError:  # some benchmark has no question that both completed
+        return nan
+    return float(macro(scores["run"])[0] - macro(scores["base"])[0])
+
+
+def delta_note(runs: Mapping[str, EvalRun]) -> list[str]:
+    """A line where deltas are taken on fewer questions than the averages beside them."""
+    first, *others = runs.values()
+    for run in others:
+        for task in common_tasks([first, run]):
+            if set(first.tasks[task].names) != set(run.tasks[task].names):
+                return ["delta: on the questions that both rows completed, which are not all."]
+    return []
 
 
 def markdown(table: pd.DataFrame, footer: Sequence[str] = ()) -> str:
@@ -69,8 +91,10 @@ def compare(a: str, b: str, runs: Mapping[str, EvalRun]) -> dict[str, Any]:
     in the runs.
     """
     pair = {a: runs[a], b: runs[b]}
-    scores, _ = shared_scores(pair, Metric(), common_tasks(list(pair.values())))
-    result: Paired = paired(scores[a], scores[b])
+    tasks = common_tasks(list(pair.values()))
+    scores, _ = shared_scores(pair, Metric(), tasks)
+    samples = (samples_of(runs[a], tasks), samples_of(runs[b], tasks))
+    result: Paired = paired(scores[a], scores[b], samples=samples)
     return {
         "a": a,
         "b": b,

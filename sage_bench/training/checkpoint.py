@@ -24,7 +24,7 @@ from sage_bench.generation.model_folders import LABEL
 from sage_bench.methods.base import Method
 from sage_bench.methods.guard import Guard, described
 from sage_bench.utils.errors import DataError, SageBenchError
-from sage_bench.utils.files import no_space, write_json, writing
+from sage_bench.utils.files import no_space, share, write_json, writing
 
 FILES = "files.json"
 OPTIMIZER = "optimizer.safetensors"
@@ -103,16 +103,10 @@ def _save_engine(engine: Engine, partial: Path) -> None:
 
 
 def seal(partial: Path) -> None:
-    """Bring a finished checkpoint to the disk and note the digest of each of its files.
-
-    Weights are written for their owner alone by safetensors; colleagues may read whatever the
-    user's mask allows them to.
-    """
-    mask = os.umask(0)
-    os.umask(mask)
+    """Bring a finished checkpoint to the disk and note the digest of each of its files."""
+    share(partial)
     files = {}
     for file in sorted(p for p in partial.iterdir() if p.is_file()):
-        file.chmod(0o666 & ~mask)
         files[file.name] = digest(file, sync=True)
     CheckpointFiles(files=files).write(partial / FILES)
     digest(partial / FILES, sync=True)

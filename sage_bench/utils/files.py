@@ -95,6 +95,18 @@ def _lives(pid: int) -> bool:
     return True
 
 
+def share(folder: Path) -> None:
+    """Give the files of a folder the mode the user's mask asks for.
+
+    safetensors writes weights for their owner alone; colleagues may read what the mask allows.
+    """
+    mask = os.umask(0)  # the only way to read it is to set it
+    os.umask(mask)
+    for file in folder.iterdir():
+        if file.is_file():
+            file.chmod(0o666 & ~mask)
+
+
 def no_space(path: Path, error: OSError) -> SageBenchError:
     """The error of a write that failed: disk full, quota, file size limit, read-only."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -43,7 +43,7 @@ def status_line(
     beside them is left out, and a long name is shortened.
 
     >>> status_line("train sage", "12/40", "eta 35 s", "15 s", "reward 0.31", 0.3, 24)
-    'train s… 12/40 eta 35 s'
+    'train sa… 12/40 eta 35 s'
     >>> status_line("train sage", "12/40", "eta 35 s", "15 s", "reward 0.31", 0.3, 80)
     'train sage 12/40 ━━━━━━╺╺╺╺╺╺╺╺╺╺╺╺╺╺ eta 35 s 15 s reward 0.31'
     """

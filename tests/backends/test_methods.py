@@ -294,8 +294,7 @@ def test_luffy_grades_the_trace_unless_told_that_it_is_right(renderer):
     assert trusted.rows[0].advantage[0] == 0.5
 
 
-# ---- Scaf-GRPO
-# ----------------------------------------------------------------------------------------------------------
+# ---- Scaf-GRPO -----
 SCAFFOLD = dict(knowledge=["k1", "k2"], planning=["p1"], solution_parts=["s1", "s2"])
 
 
@@ -400,3 +399,18 @@ def test_every_engine_request_is_one_the_method_declares(renderer):
         "sample",
         "policy",
     }
+
+
+def test_an_all_wrong_group_whose_scores_hardly_differ_gives_no_signal(renderer):
+    """Shares of right steps of 0.20 and 0.165 would become advantages of +1 and -1."""
+    method = SGPO(context(renderer), group_size=2, judge="reference")
+    engine = ScriptedEngine(renderer.tokenizer, lambda prompt, k: "no way. " * 3)
+    (item,) = collect(method, [problem()], engine)
+    group = item.group
+    steps = [["s"] * 200, ["s"] * 200]
+    method.ctx.events.clear()
+    method.grade(group, [0, 1], steps, [41, 34])
+    assert group.scores.tolist() == pytest.approx([group.scores[0].item()] * 2)
+    assert method.ctx.events["p"]["scores_too_close"] == 1
+    method.grade(group, [0, 1], steps, [41, 21])
+    assert group.scores[0] > group.scores[1]

@@ -42,7 +42,7 @@ def ask(how: str, outcome: str, **changes) -> Saliency:
 
 def outcome_of(logits: torch.Tensor, a: Saliency) -> torch.Tensor:
     """What is read of the logits (positions, V) of prompt + span + bridge + target, by the
-    definition (spec B2)."""
+    definition (docs/design/oar.md 2)."""
     answer = logits[-len(a.target) - 1 : -1]  # the positions that predict the target
     if a.outcome == "last":
         return answer[0].log_softmax(-1)

@@ -8,21 +8,24 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from sage_bench.data.schema import EvalManifest
-from sage_bench.evaluation import runner
+from sage_bench.evaluation import runner, time_limit
 from sage_bench.evaluation.grades import grade_run, load_grades, questions_asked
 from sage_bench.evaluation.tasks.loading import DataOptions
 from sage_bench.evaluation.tasks.spec import parse
 from sage_bench.evaluation.tasks.validate import validate
 from sage_bench.evaluation.votes import load_votes
 from sage_bench.generation.samplers.fake import Fake
+from sage_bench.grading.registry import GRADERS
 from sage_bench.reporting.compare import compare_runs
 from sage_bench.reporting.export import eval_runs, run_table, write_eval, write_leaderboard
 from sage_bench.reporting.footers import data_notes
@@ -443,3 +446,54 @@ def test_f11_a_row_with_half_a_surrogate_is_set_aside_with_its_reason(tmp_path):
     assert [q["place"] for q in quarantine] == ["a.jsonl:1"]
     assert "half of a surrogate pair" in quarantine[0]["reason"]
     assert "sb_math500: 1 unusable rows left out" in "".join(data_notes({"m": read_eval(folder)}))
+
+
+# --- F5: a grader that hangs
+
+
+class Hangs:
+    """A grader of a plugin: some golds keep it for ever, and it catches whatever it is sent."""
+
+    version = "hangs 1"
+
+    def grade(self, gold, texts):
+        while True:
+            try:
+                time.sleep(0.01)
+            except Exception:  # noqa: BLE001 (a plugin may do worse)
+                continue
+
+    def gold_error(self, gold):
+        return None
+
+
+@pytest.fixture
+def hanging(monkeypatch):
+    monkeypatch.setattr(GRADERS, "_entries", {**dict(GRADERS.items()), "hangs": Hangs})
+    monkeypatch.setattr(time_limit, "START_SECONDS", 0.2)
+    monkeypatch.setattr(time_limit, "TEXT_SECONDS", 0.1)
+
+
+def test_f5_a_grader_that_hangs_ends_the_run_with_its_name_and_keeps_the_samples(tmp_path, hanging):
+    with pytest.raises(SageBenchError, match="the grader `hangs` has not answered within") as error:
+        evaluate(tmp_path, grader="hangs")
+    assert error.value.where == "question tiny_short-0000"
+    folder = next(tmp_path.glob("m/*"))
+    assert (folder / "samples/tiny_short.jsonl").read_text().count("\n") == 8
+    assert read_eval(evaluate(tmp_path)).tasks["tiny_short"].status == "ok"
+
+
+def test_f5_grading_again_is_bounded_too_and_leaves_others_alarms_alone(tmp_path, hanging):
+    folder = evaluate(tmp_path)
+    rang = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rang.append(1))
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(SageBenchError, match="has not answered") as error:
+            grade_run(folder, "hangs")
+        assert error.value.where == "tiny_short, question 0"
+        time.sleep(0.5)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert rang == [1]

@@ -137,3 +137,18 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
 def test_json_that_python_alone_can_read_is_not_written(tmp_path):
     write_json(tmp_path / "a.json", {"path": tmp_path})
     assert json.loads((tmp_path / "a.json").read_text()) == {"path": str(tmp_path)}
+
+
+def test_weights_are_readable_for_colleagues(tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    from sage_bench.utils.files import share
+
+    save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
+    before = os.umask(0o022)
+    try:
+        share(tmp_path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "model.safetensors").stat().st_mode) == 0o644

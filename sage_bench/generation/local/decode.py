@@ -115,7 +115,7 @@ class Wave:
             raise SageBenchError(
                 f"a prompt of {longest} tokens leaves no room in the model's context of"
                 f" {self.policy.context}",
-                remedy="lower `limits.max_prompt_tokens`",
+                remedy="lower `sampling.max_prompt_tokens`",
             )
         return limit
 
