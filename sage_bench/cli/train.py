@@ -69,6 +69,25 @@ def train(
         ),
     ] = None,
     overwrite: options.Overwrite = False,
+    accept_change: Annotated[
+        Optional[str],
+        typer.Option(
+            "--accept-change",
+            metavar="NAME,...",
+            help="Go on although this differs from what the run began with: data, prompts, method,"
+            " template, tokenizer, weights, version, or a key (recorded).",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    allow_degraded: Annotated[
+        bool,
+        typer.Option(
+            "--allow-degraded",
+            help="Train although the data lack columns the method reads, or its judge fails"
+            " (marked in manifest and tables).",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -81,7 +100,7 @@ def train(
     from sage_bench.cli.output import emit
     from sage_bench.utils.errors import UsageError
 
-    words = list(overrides or [])
+    words = [*(overrides or []), *accepted_words(accept_change, allow_degraded)]
     if trust_remote_code:
         words.append("model.trust_remote_code=true")
     resolved = training_config(
@@ -111,6 +130,21 @@ train.__doc__ = (
     "Train a policy with one method. Progress goes to stderr; the last line is the final"
     " checkpoint.\n" + EXAMPLES
 )
+
+
+def accepted_words(accept_change: str | None, allow_degraded: bool) -> list[str]:
+    """The two switches as keys of the configuration.
+
+    >>> accepted_words("data, prompts", True)
+    ['train.accept_change=[data,prompts]', 'train.allow_degraded=true']
+    """
+    words = []
+    if accept_change:
+        names = ",".join(name.strip() for name in accept_change.split(","))
+        words.append(f"train.accept_change=[{names}]")
+    if allow_degraded:
+        words.append("train.allow_degraded=true")
+    return words
 
 
 def show_rows(resolved: Resolved[Any], as_json: bool) -> None:

@@ -17,7 +17,7 @@ def data_notes(runs: Mapping[str, EvalRun]) -> list[str]:
     """
     rows_of: dict[str, list[str]] = defaultdict(list)
     for name, run in runs.items():
-        lines = _manifest_notes(run.manifest)
+        lines = _manifest_notes(run.manifest) + _training_notes(run.label)
         for task, status in run.lacking.items():
             lines.append(f"{task}: {status} samples; only questions that have all of them count.")
         if run.limited:
@@ -51,6 +51,16 @@ def _manifest_notes(manifest: Mapping[str, Any]) -> list[str]:
             out.append(f"{task}: {'; '.join(facts)}.")
     for task, skip in (manifest.get("skipped") or {}).items():
         out.append(f"{task}: not evaluated, {_reason_of_skip(skip)}.")
+    return out
+
+
+def _training_notes(label: Mapping[str, Any]) -> list[str]:
+    """What the training of the evaluated weights lacked, or changed on the way."""
+    out = []
+    for what in label.get("degraded") or ():
+        out.append(f"Trained without what the method builds on: {what}.")
+    for what in label.get("accepted_changes") or ():
+        out.append(f"Changed while it was trained, and accepted: {what}.")
     return out
 
 

@@ -128,6 +128,10 @@ def _train(folder: Path, now: float) -> RunStatus:
         note = stated.error
     elif stated and stated.reward is not None:
         note = f"reward {stated.reward:.3f}"
+    if state == "running" and stated and stated.activity:
+        # its age tells work that takes long from a grader or a generator that hangs
+        age = "" if stated.time is None else f" since {max(0.0, now - stated.time):.0f} s"
+        note = f"{note}; {stated.activity}{age}".removeprefix("; ")
     return RunStatus(
         folder=str(folder),
         kind="train",

@@ -75,7 +75,8 @@ def check_columns(
             where=source,
             remedy=(
                 "give data with these columns (data.columns maps other names), or"
-                " train.allow_degraded=true to train all the same, marked in manifest and tables"
+                " train.allow_degraded=true (`--allow-degraded`) to train all the same, marked in"
+                " manifest and tables"
             ),
         )
     return missing

@@ -149,8 +149,9 @@ def check_same_run(
             f"the folder holds another run ({shown})",
             where=str(folder),
             remedy=(
-                f"train.accept_change=[{','.join(refused)}] goes on with the change and records it;"
-                " or choose another --out, or --overwrite (moves the old run to .trash)"
+                f"train.accept_change=[{','.join(refused)}] (`--accept-change {','.join(refused)}`)"
+                " goes on with the change and records it; or choose another --out, or"
+                " --overwrite (moves the old run to .trash)"
             ),
         )
     return list(differences.values())

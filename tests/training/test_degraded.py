@@ -160,3 +160,30 @@ def test_responses_of_one_step_are_a_word(tmp_path, capsys):
     words = ("method.step_pattern=zzz", "method.judge_share=1.0", "train.steps=1")
     train(tmp_path, *words, "train.prompts_per_step=8", backend="sgpo")
     assert "is one step" in capsys.readouterr().err
+
+
+def test_tables_say_what_the_weights_lacked(tmp_path):
+    from sage_bench.evaluation.runner import read_label
+    from sage_bench.reporting.footers import data_notes
+    from sage_bench.reporting.runs import EvalRun
+
+    data = write_data(tmp_path, solved=1)
+    last = train(tmp_path / "run", "train.steps=1", "train.allow_degraded=true", data=data)
+    run = EvalRun(tmp_path, "m", "sft", read_label(str(last)), {}, {}, {})
+    (note,) = [line for line in data_notes({"sft": run}) if "Trained without" in line]
+    assert "`solution` (what is imitated): 1 of 6 rows have it" in note
+
+
+def test_status_says_what_is_done_and_since_when(tmp_path):
+    from sage_bench.data.schema import TrainStatus
+    from sage_bench.reporting.status import status
+    from sage_bench.utils.files import locked
+
+    train(tmp_path, "train.steps=1")
+    TrainStatus(state="running", step=1, steps=2, activity="grading 8 answers", time=100.0).write(
+        tmp_path / "status.json"
+    )
+    with locked(tmp_path):
+        (found,) = status(tmp_path, now=160.0)
+    assert found.state == "running"
+    assert found.note.endswith("grading 8 answers since 60 s")
