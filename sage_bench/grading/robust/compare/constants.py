@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import permutations
 
 from sage_bench.grading.robust.read.exact import exact
-from sage_bench.grading.robust.read.forms import Named, Reading, Value
+from sage_bench.grading.robust.read.forms import Named, Reading, Relation, Value
 from sage_bench.grading.robust.read.nodes import (
     Node,
     names_in,
@@ -38,6 +38,8 @@ def renamings(gold: Reading, answer: Reading) -> Iterator[dict[Node, Node]]:
         return
     if len(missing) != len(extra) or len(missing) > MOST:
         return
+    if not isinstance(gold.form, (Value, Named, Relation)):
+        return
     if not _are_arbitrary(gold, missing, answer, extra):
         return
     for order in permutations(missing):
@@ -53,8 +55,9 @@ def _are_arbitrary(gold: Reading, missing: list[str], answer: Reading, extra: li
         return False
     if not all(_ALSO_CONSTANT.fullmatch(n) or n in answer.arbitrary for n in extra):
         return False
-    # a constant alone is no family: some variable has to stay
-    return bool(names_in(gold.form) & names_in(answer.form)) or of_function
+    # a constant alone is not a family: some variable has to stay
+    variables = {n for n in names_in(gold.form) & names_in(answer.form) if n[0].islower()}
+    return bool(variables) or of_function
 
 
 def _is_progression(form: object, letter: str) -> bool:
