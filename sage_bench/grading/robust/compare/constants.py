@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import permutations
+from itertools import pairwise, permutations
 
 from sage_bench.grading.robust.read.exact import exact
 from sage_bench.grading.robust.read.forms import Named, Reading, Relation, Value
@@ -73,5 +73,5 @@ def _is_progression(form: object, letter: str) -> bool:
         if value is None or value.denominator != 1:
             return False
         values.append(value)
-    steps = {b - a for a, b in zip(values, values[1:], strict=False)}
+    steps = {b - a for a, b in pairwise(values)}
     return len(steps) == 1 and abs(steps.pop()) > 1
