@@ -1,5 +1,7 @@
-"""GRPO: G completions a prompt, the reward standardised within the group (DeepSeekMath; SAGE spec
-3)."""
+"""GRPO: G completions a prompt, the reward standardised within the group.
+
+Source: DeepSeekMath; docs/design/sage.md 3.
+"""
 
 from __future__ import annotations
 

@@ -73,6 +73,8 @@ class ScafGRPO(GRPO):
         Column(
             ("knowledge", "planning", "solution_parts"),
             "lists of hint items, in order (by DeepSeek-R1 in the authors' data)",
+            without="a problem without them is never hinted",
+            kind="list",
         ),
     ]
     notes = [

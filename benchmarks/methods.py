@@ -44,8 +44,8 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     "sgpo, reference judge": ("sgpo", ["method.judge_share=1"]),
     "hint": ("hint", []),
     "oar_g": ("oar_g", []),
-    "oar_p, 12 positions": ("oar_p", []),
-    "oar_p, all positions": ("oar_p", ["method.positions=null"]),
+    "oar_p, 12 positions": ("oar_p", ["method.positions=12"]),
+    "oar_p, all positions": ("oar_p", []),
     "luffy": ("luffy", []),
     "scaf_grpo": ("scaf_grpo", ["method.exempt_share=0"]),
 }

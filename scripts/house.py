@@ -101,9 +101,7 @@ def measure(files: list[Path], root: Path) -> Counts:
         counts.comments += len(commented)
         counts.over_100 += sum(len(line) > 100 for line in lines)
         counts.over_120 += sum(len(line) > 120 for line in lines)
-        counts.longest_file = max(
-            counts.longest_file, (len(lines), str(file.relative_to(root)))
-        )
+        counts.longest_file = max(counts.longest_file, (len(lines), str(file.relative_to(root))))
         count_nodes(tree, counts)
     return counts
 
@@ -117,7 +115,10 @@ def files_naming(word: str, files: list[Path], root: Path) -> Iterator[str]:
         tree = ast.parse(file.read_text(encoding="utf-8"))
         names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-        names |= {node.name for node in ast.walk(tree) if isinstance(node, (*FUNCTIONS, ast.ClassDef))}
+        names |= {
+            node.name for node in ast.walk(tree) if isinstance(node, (*FUNCTIONS, ast.ClassDef))
+        }
+        names.discard("sched_getaffinity")  # of processors
         if any(word in found.lower() for found in names) or word in Path(name).stem:
             yield name
 

@@ -41,6 +41,7 @@ from sage_bench.generation.model_folders import model_path
 from sage_bench.reporting.runs import read_eval
 from sage_bench.utils.files import read_jsonl
 
+NEWLINE = b"\n"
 TASKS = ("sb_aime24", "sb_aime25", "sb_math500", "tiny_mixed")
 MODEL, CONTEXT, NEW = (
     "package:data/tiny_policies/llama",
@@ -125,11 +126,11 @@ def killed(out: Path, data: Path, total: int) -> Path:
         process.communicate()
         files = {f: f.read_bytes() for f in out.glob("*/*/samples/*.jsonl")}
         untouched = all(files[f].startswith(old[: old.rfind(b"\n") + 1]) for f, old in kept.items())
+        counts = ", ".join(f"{f.stem} {b.count(NEWLINE):,}" for f, b in sorted(files.items()))
         check(
             "SIGKILL of all processes",
             untouched and stored(out) < total,
-            f"{stored(out):,} of {total:,} rows stored"
-            f" ({', '.join(f'{f.stem} {b.count(chr(10).encode()):,}' for f, b in sorted(files.items()))})",
+            f"{stored(out):,} of {total:,} rows stored ({counts})",
             "killed",
         )
         kept = files
@@ -317,8 +318,17 @@ def show(data: Path, out: Path) -> None:
     )
     compare_scores("stored replies", results, straight)
 
-    engine = {"pretrained": model_path(MODEL), "dtype": "float32", "gpu_memory_utilization": 0.3, "enforce_eager": True, "max_model_len": CONTEXT, "max_num_seqs": 256,
-              "hf_overrides": {"max_position_embeddings": CONTEXT}, "enable_chunked_prefill": False, "max_num_batched_tokens": 8192}  # fmt: skip
+    engine = {
+        "pretrained": model_path(MODEL),
+        "dtype": "float32",
+        "gpu_memory_utilization": 0.3,
+        "enforce_eager": True,
+        "max_model_len": CONTEXT,
+        "max_num_seqs": 256,
+        "hf_overrides": {"max_position_embeddings": CONTEXT},
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": 8192,
+    }
     own = ("--model", "vllm", "--model_args", json.dumps(engine))
     print("\nbare lm-eval with its own vLLM model, greedy", flush=True)
     results, samples = bare(out / "bare_greedy", data, ["-m", "lm_eval"], GREEDY, *own)

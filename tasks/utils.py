@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sage_bench.evaluation.time_limit import grade_in_time
 from sage_bench.grading.cache import DEFAULT
-from sage_bench.grading.question import grade_question
 
 
 def keep_all(resps: list[list[str]], docs: Any) -> list[list[str]]:
@@ -15,8 +15,12 @@ def keep_all(resps: list[list[str]], docs: Any) -> list[list[str]]:
 
 def process_results(doc: dict[str, Any], results: list[list[str]]) -> dict[str, float]:
     """Metrics of one question from all its completions; lm-eval averages them over questions."""
-    verdicts = grade_question(
-        str(doc["answer"]), results[0], doc.get("grader") or DEFAULT, doc.get("options")
+    verdicts = grade_in_time(
+        str(doc["answer"]),
+        results[0],
+        doc.get("grader") or DEFAULT,
+        doc.get("options"),
+        where=f"question {doc.get('uid', '?')}",
     )
     right = [float(v.correct) for v in verdicts]
     return {

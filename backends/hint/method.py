@@ -80,6 +80,7 @@ class HINT(GRPO):
         Column(
             "solution",
             "what the policy or the teacher writes a hint from",
+            when="hint_source=policy|teacher",
             without="the bare answer where it is missing",
         ),
     ]

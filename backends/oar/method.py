@@ -125,12 +125,19 @@ class OARPConfig(OARConfig):
         ),
     )
     positions: int | None = switch(
-        12,
+        None,
         help=(
-            "tokens probed a response, evenly spaced; the others take the nearest one's value. null"
-            " = all (the paper)"
+            "perturbed copies read a response, to bound the cost (an approximation: see `search`);"
+            " null = one for every token (the paper)"
         ),
         ge=1,
+    )
+    search: Literal["fine", "even"] = switch(
+        "fine",
+        help=(
+            "with `positions`: whole blocks first, then the halves of those that matter most; or"
+            " tokens at even distances, which misses most spikes"
+        ),
     )
 
 
@@ -142,7 +149,7 @@ class OARP(OAR):
     Config = OARPConfig
     notes = [
         (
-            "`positions=12` is ours, to bound the cost; the paper replaces every token. The code"
+            "The paper replaces every token, which is the default; `positions` is ours. The code"
             " can read `last` only."
         ),
     ]
@@ -158,6 +165,7 @@ class OARP(OAR):
             self.cfg.outcome,
             mask=mask,
             positions=self.cfg.positions,
+            search=self.cfg.search,
         )
 
 

@@ -1,5 +1,5 @@
 """How much each token of a span matters for an outcome: OAR's two estimators (arXiv 2601.07408;
-spec hint-oar.md B3, B4).
+docs/design/oar.md 3 and 4).
 
 Both read logits at the outcome's positions only, run each prompt once, and leave the parameters'
 gradients alone: the released gradient estimator calls `backward` and mixes its gradient into the
@@ -8,9 +8,10 @@ policy's, the released perturbation one holds the logits of every position of ev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -39,8 +40,10 @@ class Saliency(Request):
     how "gradient" (OAR-G): J is the KL between the outcome and the outcome under noise of standard
     deviation `noise` on the span's embeddings (or phi(clean) - phi(noisy) for answer_joint); the
     answer is |<dJ/de_t, e_t>|. how "perturb" (OAR-P): token t is replaced by `mask`, and the answer
-    is the KL of the outcomes, or the signed drop of phi. At most `positions` tokens are perturbed,
-    evenly spaced; the others take the value of the nearest one.
+    is the KL of the outcomes, or the signed drop of phi. With `positions` at most so many perturbed
+    copies are read, an approximation: "even" replaces tokens at even distances, and the others take
+    the value of the nearest one; "fine" replaces whole blocks, then the halves of those that
+    mattered most, and the tokens of a block share its value.
     """
 
     prompt: TokenIds
@@ -52,6 +55,7 @@ class Saliency(Request):
     noise: float = 1e-3
     mask: int = 0
     positions: int | None = None
+    search: Literal["even", "fine"] = "even"
     key: tuple[str | int, ...] = ()
 
     @property
@@ -191,7 +195,6 @@ def perturbation_saliency(policy: Policy, ask: Saliency) -> Tensor:
     n, device = len(ask.tokens), policy.device
     if n == 0:
         return torch.zeros(0)
-    places = probed(n, ask.positions)
     sequence = torch.tensor(inputs_after_prompt(ask), device=device)
     target = torch.tensor(ask.target, device=device)
     start = prefill(policy, [ask.prompt])
@@ -204,12 +207,18 @@ def perturbation_saliency(policy: Policy, ask: Saliency) -> Tensor:
         cache=cache,
     )
     clean = reading(policy.logits(_at(hidden[0], start.last[0], ask)), target, ask.outcome)
-    found = torch.zeros(len(places))
-    for a in range(0, len(places), ROWS):
-        chunk = places[a : a + ROWS]
-        first = chunk[0]
+
+    def changes(blocks: Sequence[range]) -> Tensor:
+        """Change of the outcome when all tokens of a block are replaced, (blocks,); they begin in
+        ascending order."""
+        parts = [blocks[a : a + ROWS] for a in range(0, len(blocks), ROWS)]
+        return torch.cat([chunk_changes(part) for part in parts])
+
+    def chunk_changes(chunk: Sequence[range]) -> Tensor:
+        first = chunk[0].start
         copies = sequence[first:].repeat(len(chunk), 1)
-        copies[torch.arange(len(chunk)), torch.tensor(chunk) - first] = ask.mask
+        for row, block in enumerate(chunk):
+            copies[row, block.start - first : block.stop - first] = ask.mask
         rows = torch.zeros(len(chunk), dtype=torch.long, device=device)
         hidden = policy.hidden(
             copies,
@@ -224,9 +233,51 @@ def perturbation_saliency(policy: Policy, ask: Saliency) -> Tensor:
             target,
             ask.outcome,
         )
-        found[a : a + len(chunk)] = change(clean, read, ask.outcome).float().cpu()
+        return change(clean, read, ask.outcome).float().cpu()
+
+    if ask.positions is not None and ask.positions < n and ask.search == "fine":
+        return coarse_to_fine(n, ask.positions, changes)
+    places = probed(n, ask.positions)
+    found = changes([range(p, p + 1) for p in places])
     nearest = (torch.arange(n)[:, None] - torch.tensor(places)[None]).abs().argmin(1)
     return found[nearest]
+
+
+def coarse_to_fine(length: int, most: int, changes: Callable[[Sequence[range]], Tensor]) -> Tensor:
+    """(length,) values from at most `most` blocks of tokens that are replaced together.
+
+    Half of the blocks are spent on an even division; then the blocks with the largest change are
+    halved, round by round. A token has the value of the smallest block around it that was tried.
+
+    >>> spike = lambda blocks: torch.tensor([float(41 in b) for b in blocks])
+    >>> coarse_to_fine(64, 24, spike).nonzero().flatten().tolist()
+    [41]
+    """
+    count = max(1, min(length, most // 2))
+    bounds = [round(i * length / count) for i in range(count + 1)]
+    blocks = [range(a, b) for a, b in pairwise(bounds)]
+    found = changes(blocks).tolist()
+    values = torch.zeros(length)
+    left = most - len(blocks)
+    while True:
+        for block, value in zip(blocks, found, strict=True):
+            values[block.start : block.stop] = value
+        tried = sorted(zip(found, blocks, strict=True), key=lambda pair: (-pair[0], pair[1].start))
+        halved = [block for _, block in tried if len(block) > 1][: max(0, left // 2)]
+        # a quarter of what is left at a time: the next round knows better where to look
+        halved = halved[: max(1, left // 4)]
+        if not halved or left < 2:
+            return values
+        cut = [(b.start, (b.start + b.stop) // 2, b.stop) for b in sorted(halved, key=_start)]
+        halves = [part for a, m, b in cut for part in (range(a, m), range(m, b))]
+        rest = [(v, b) for v, b in zip(found, blocks, strict=True) if b not in halved]
+        left -= len(halves)
+        blocks = [*(b for _, b in rest), *halves]
+        found = [*(v for v, _ in rest), *changes(halves).tolist()]
+
+
+def _start(block: range) -> int:
+    return block.start
 
 
 def probed(length: int, most: int | None) -> list[int]:

@@ -28,7 +28,8 @@ def answer_span(tokens: TokenIds, text: Callable[[TokenIds], str]) -> AnswerSpan
     A token that straddles a border belongs to what follows the border, so that the answer is always
     whole.
 
-    >>> answer_span((1, 2, 3, 4, 5), lambda ids: "".join(["so ", "x=7. ", "\\\\boxed", "{7", "}"][i - 1] for i in ids))
+    >>> words = ["", "so ", "x=7. ", "\\\\boxed", "{7", "}"]
+    >>> answer_span((1, 2, 3, 4, 5), lambda ids: "".join(words[i] for i in ids))
     AnswerSpan(reasoning=(1, 2), bridge=(3,), target=(4,))
     """
     whole = text(tokens)

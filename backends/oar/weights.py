@@ -15,7 +15,7 @@ def token_weights(
     preserve: bool = True,
 ) -> Tensor:
     """How a completion's advantage is spread over its tokens: bi-level reshaping (arXiv 2601.07408;
-    spec B5).
+    docs/design/oar.md 5).
 
     importance: (L,) >= 0 (negative values, which answer_joint can give, count as 0). Returns (L,):
     tokens below the quantile of the min-max-scaled log1p importance are suppressed down to `floor`,

@@ -1,5 +1,5 @@
 """Hints a policy writes itself from the reference solution: asking for them, reading them, refusing
-the ones that give the answer away (SAGE, arXiv 2602.03143 section 3; spec 1.4).
+the ones that give the answer away (SAGE, arXiv 2602.03143 section 3; docs/design/sage.md 1.4).
 
 Reading is tolerant of form and strict about leaks. The released parser hands LaTeX to a JSON
 reader; ours protects its backslashes first, then reads strictly, then falls back to looking for the
@@ -67,7 +67,8 @@ def parse_hints(text: str, levels: int = 3) -> HintParse:
     the object, single quotes, unquoted keys, trailing commas, comments and objects cut off at the
     end.
 
-    >>> parse_hints('Sure! ```json\n{"level_1": "use \\frac{a}{b}", "level_2": "b", "level_3": "c"}\n``` Good luck').levels
+    >>> said = '{"level_1": "use \\frac{a}{b}", "level_2": "b", "level_3": "c"}'
+    >>> parse_hints(f"Sure! ```json\n{said}\n``` Good luck").levels
     ('use \\frac{a}{b}', 'b', 'c')
     >>> parse_hints('{"level_1": "a", "level_2": "b').levels
     ('a', None, None)
@@ -121,10 +122,14 @@ def leaks_answer(hint: str, answer: str, question: str = "") -> bool:
     news and does not count, unless the hint presents it as the answer (boxed, or after "answer
     is").
 
-    >>> leaks_answer("so x = 12", "12"), leaks_answer("there are 120 ways", "12"), leaks_answer(r"\boxed{\frac12}", r"$\frac{1}{2}$")
-    (True, False, False)
-    >>> leaks_answer("halve the 8 apples", "8", question="8 apples ..."), leaks_answer("the answer is 8", "8", question="8 apples")
-    (False, True)
+    >>> leaks_answer("so x = 12", "12"), leaks_answer("there are 120 ways", "12")
+    (True, False)
+    >>> leaks_answer(r"\boxed{\frac12}", r"$\frac{1}{2}$")
+    False
+    >>> leaks_answer("halve the 8 apples", "8", question="8 apples ...")
+    False
+    >>> leaks_answer("the answer is 8", "8", question="8 apples")
+    True
     """
     boxed = re.fullmatch(r"\s*\\boxed\{(.*)\}\s*", answer, re.DOTALL)
     gold, text, asked = _plain(boxed[1] if boxed else answer), _plain(hint), _plain(question)

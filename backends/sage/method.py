@@ -87,9 +87,16 @@ class SAGE(GRPO):
         Column(
             "solution",
             "hints are written from it",
+            when="hint_source=online|offline",
             without="a problem without one is never hinted",
         ),
-        Column("hints", "a list, least hint first", when="hint_source=data"),
+        Column(
+            "hints",
+            "a list, least hint first",
+            when="hint_source=data",
+            kind="list",
+            without="a problem without them is never hinted",
+        ),
     ]
     notes = [
         (

@@ -3,6 +3,7 @@ stands (arXiv 2505.11595)."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -14,12 +15,14 @@ from sage_bench.backends.sgpo.steps import (
     split_steps,
     trajectory_score,
 )
+from sage_bench.judges.base import NotAsked
 from sage_bench.judges.registry import JUDGES
 from sage_bench.judges.steps import majority
 from sage_bench.methods.base import Program, switch
 from sage_bench.methods.columns import Column
 from sage_bench.methods.registry import register_backend
-from sage_bench.types import Group, Problem
+from sage_bench.types import Completion, Group, Problem, Row
+from sage_bench.utils.errors import UsageError
 
 PRESETS = {"b10_g0.5": (10.0, 0.5), "b0.5_g10": (0.5, 10.0)}
 
@@ -39,7 +42,9 @@ class SGPOConfig(GRPOConfig):
             " written)"
         ),
     )
-    judge: str = switch("reference", help="who finds the first wrong step (`sage-bench ls judges`)")
+    judge: str | None = switch(
+        None, help="who finds the first wrong step (`sage-bench ls judges`); it has to be named"
+    )
     judge_options: dict[str, Any] = switch(
         {}, help="arguments of the judge, e.g. {base_url: ..., model: ...}"
     )
@@ -53,6 +58,22 @@ class SGPOConfig(GRPOConfig):
         1, help="judgements a response; their mode counts, ties go to the earliest step", ge=1
     )
     unit: Literal["count", "length"] = switch("count", help="weigh steps alike, or by their tokens")
+    denominator: Literal["own", "reference"] = switch(
+        "own",
+        help=(
+            "n of the score (k - 1) / n: the response's own steps (the paper), or at least those of"
+            " the reference, so that leaving steps out earns nothing"
+        ),
+    )
+    min_spread: float = switch(
+        0.05,
+        help=(
+            "an all-wrong group whose shares of right steps differ by less gives no signal (ours:"
+            " division by the standard deviation would make full advantages of a trifle)"
+        ),
+        ge=0,
+        le=1,
+    )
     max_steps: int = switch(200, help="longer responses are merged into this many steps", ge=1)
     step_pattern: str | None = switch(
         None, help="cut after each match instead of after sentences and lines"
@@ -82,8 +103,15 @@ class SGPO(GRPO):
             " half. The first version had the opposite sign in eq. 2."
         ),
         (
-            "Not in the paper, so ours: a response without a wrong step scores 1 and an empty one"
-            " 0; a group of which one response could not be judged keeps its rewards."
+            "Not in the paper, so ours: a response that was cut off without a wrong step scores 1"
+            " and an empty one 0; where the judge finds no wrong step in a response that came to"
+            " its end and to a wrong answer, its last step counts as the wrong one; a group of"
+            " which one response could not be judged keeps its rewards; a response too long for"
+            " the judge is left out of its group (advantage 0), the others are graded."
+        ),
+        (
+            "The paper's score (k - 1) / n pays for leaving steps out: of fewer steps a larger"
+            " share can be right. `denominator=reference` takes that away."
         ),
         (
             "The paper judges in epochs 1 to 3 of 12, which is the default share of the steps. Its"
@@ -94,6 +122,16 @@ class SGPO(GRPO):
 
     def __init__(self, *args: Any, **switches: Any):
         super().__init__(*args, **switches)
+        if self.cfg.judge is None:
+            raise UsageError(
+                "no judge is named",
+                where="method.judge",
+                remedy=(
+                    "set method.judge (`sage-bench ls judges`); `reference` needs no model and is"
+                    " made for stated arithmetic, where it agrees with the true first wrong step;"
+                    " on answers to competition problems it hardly does"
+                ),
+            )
         self.judge = JUDGES.make(self.cfg.judge, self.cfg.judge_options, "method.judge_options")
 
     def judging(self) -> bool:
@@ -120,34 +158,94 @@ class SGPO(GRPO):
             (yield from self.judge.judge(self.ctx, problem, asked, self.cfg.votes)) if asked else []
         )
         votes = [next(judged) if s else [None] for s in steps]
+        graded = [k for k, v in enumerate(votes) if not isinstance(v, NotAsked)]
+        left_out = len(wrong) - len(graded)
         # never a default score for one sample beside judged ones: the group then stays as the
         # verifier left it
-        if not all(votes):
+        if len(group.completions) - left_out < 2 or not all(votes[k] for k in graded):
             self.ctx.record(problem, "judge_failed")
             return group
-        self.ctx.record(problem, "judged", len(asked))
-        self.grade(group, wrong, steps, [majority(v) for v in votes])
+        self.ctx.record(problem, "judged", len(asked) - left_out)
+        if asked and all(len(own) == 1 for own in asked):
+            self.ctx.record(problem, "one_step_responses")
+        first_wrong = [
+            self.first_wrong(group.completions[wrong[k]], steps[k], majority(votes[k]))
+            for k in graded
+        ]
+        self.grade(group, [wrong[k] for k in graded], [steps[k] for k in graded], first_wrong)
+        if left_out:
+            group.notes["left_out"] = sorted(set(wrong) - {wrong[k] for k in graded})
         return group
+
+    def first_wrong(
+        self, completion: Completion, steps: list[str], judged: int | None
+    ) -> int | None:
+        """The judge's first wrong step; the last one where it finds none and the answer is wrong.
+
+        Only a response that was cut off can be without a wrong step (docs/design/sgpo.md 1): one
+        that came to its end and to a wrong answer went wrong somewhere.
+        """
+        if judged is None and steps and completion.finish == "stop":
+            return len(steps)
+        return judged
+
+    def credit(self, group: Group) -> list[Row]:
+        """Responses that the judge cannot be asked about have no advantage, and no part in that of
+        the others."""
+        left_out = group.notes.get("left_out")
+        if not left_out or group.scores is None:
+            return super().credit(group)
+        kept = [i for i in range(len(group.completions)) if i not in left_out]
+        rest = replace(
+            group,
+            completions=[group.completions[i] for i in kept],
+            rewards=group.rewards[kept],
+            scores=group.scores[kept],
+            prompts=[group.prompts[i] for i in kept] if group.prompts else None,
+        )
+        rows = dict(zip(kept, super().credit(rest), strict=True))
+        for i in left_out:
+            c = group.completions[i]
+            rows[i] = replace(
+                rows[kept[0]],
+                prompt=group.train_prompt_of(i),
+                tokens=c.tokens,
+                advantage=torch.zeros(len(c.tokens)),
+                sampler_logp=c.logp,
+            )
+        return [rows[i] for i in sorted(rows)]
 
     def grade(
         self, group: Group, wrong: list[int], steps: list[list[str]], first_wrong: list[int | None]
     ) -> None:
-        """Set the group's scores: 1 for right responses, eq. 2 for wrong ones."""
-        group.scores = group.rewards.clone().double()
+        """Set the group's scores: 1 for right responses, eq. 2 for wrong ones.
+
+        Where all are wrong and their shares of right steps hardly differ, the scores are made
+        equal: no signal.
+        """
+        scores = group.rewards.clone().double()
         group.notes["trajectory"] = {}
         for i, own, first in zip(wrong, steps, first_wrong, strict=True):
-            lengths = (
-                [len(self.ctx.renderer.ids(s)) for s in own] if self.cfg.unit == "length" else []
-            )
-            score = (
-                length_score(lengths, first)
-                if self.cfg.unit == "length"
-                else trajectory_score(len(own), first)
-            )
-            group.scores[i] = (
-                score
-                if self.cfg.reward == "raw"
-                else logistic_reward(score, *PRESETS[self.cfg.reward])
-            )
+            score = self.score(group.problem, own, first)
             group.notes["trajectory"][i] = score
-        group.scores = group.scores.to(torch.float32)
+            if self.cfg.reward == "raw":
+                scores[i] = score
+            else:
+                scores[i] = logistic_reward(score, *PRESETS[self.cfg.reward])
+        shares = group.notes["trajectory"].values()
+        if not group.solved and max(shares) - min(shares) < self.cfg.min_spread:
+            self.ctx.record(group.problem, "scores_too_close")
+            scores[:] = scores.mean()
+        group.scores = scores.to(torch.float32)
+
+    def score(self, problem: Problem, steps: list[str], first: int | None) -> float:
+        """Share of the steps before the first wrong one (eq. 1), by number or by length."""
+        reference: list[str] = []
+        if self.cfg.denominator == "reference" and problem.solution:
+            reference = split_steps(problem.solution, self.cfg.max_steps, self.cfg.step_pattern)
+        if self.cfg.unit == "count":
+            missing = max(0, len(reference) - len(steps)) if steps else 0
+            return trajectory_score(len(steps) + missing, first)
+        lengths = [len(self.ctx.renderer.ids(s)) for s in steps]
+        missing = sum(len(self.ctx.renderer.ids(s)) for s in reference) - sum(lengths)
+        return length_score([*lengths, missing] if missing > 0 else lengths, first)

@@ -1,5 +1,5 @@
 """Cutting a response into steps, and partial credit from where the first wrong one stands. Pure
-functions (SGPO, spec A.1-A.5)."""
+functions (docs/design/sgpo.md 1 to 5)."""
 
 from __future__ import annotations
 

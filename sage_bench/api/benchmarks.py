@@ -21,11 +21,13 @@ def data_options(
     offline: bool = False,
     gated: str = "skip",
     gold_corrections: str = "on",
+    accept_other_data: bool = False,
 ) -> DataOptions:
     """Options of everything that reads benchmarks.
 
-    wanted: the tasks. files: `TASK=FILE` words, or folders of files called like the tasks. Raises
-    `UsageError` for a word that is neither.
+    wanted: the tasks. files: `TASK=FILE` words, or folders of files called like the tasks.
+    accept_other_data: rows that are not those of a benchmark are evaluated under its name, marked.
+    Raises `UsageError` for a word that is neither.
     """
     for flag, value, known in (
         ("--gated", gated, ("skip", "fail")),
@@ -44,6 +46,7 @@ def data_options(
         offline,
         gold_corrections == "on",
         "fail" if gated == "fail" else "skip",
+        accept_other_data,
     )
 
 
@@ -89,6 +92,7 @@ def validate_tasks(
     offline: bool = False,
     gated: str = "skip",
     gold_corrections: str = "on",
+    accept_other_data: bool = False,
     train: Sequence[str] = (),
     quiet: bool = True,
 ) -> Validation:
@@ -101,7 +105,12 @@ def validate_tasks(
 
     wanted = parse(tasks)
     options = data_options(
-        wanted, data, offline=offline, gated=gated, gold_corrections=gold_corrections
+        wanted,
+        data,
+        offline=offline,
+        gated=gated,
+        gold_corrections=gold_corrections,
+        accept_other_data=accept_other_data,
     )
     if grader:
         GRADERS.get(grader)

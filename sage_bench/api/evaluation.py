@@ -11,10 +11,11 @@ import pandas as pd
 
 from sage_bench.api.settings import Overrides, evaluation_config
 from sage_bench.config.evaluation import EvalConfig
+from sage_bench.config.models import preset_template
 from sage_bench.config.registry import MODELS
 from sage_bench.evaluation.tasks.spec import named_profiles, parse
 from sage_bench.grading.registry import GRADERS
-from sage_bench.utils.errors import PartialError, UsageError
+from sage_bench.utils.errors import DataError, PartialError, UsageError
 from sage_bench.utils.secrets import masked
 
 if TYPE_CHECKING:
@@ -105,7 +106,9 @@ def settle(config: EvalConfig) -> Asked:
         offline=config.data.offline,
         gated=config.data.gated,
         gold_corrections=config.data.gold_corrections,
+        accept_other_data=config.data.accept_other_data,
     )
+    # an unknown grader is an error now, not after hours of sampling
     graders = {config.grader} if config.grader else {own_grader(task) for task in wanted}
     for name in graders:
         GRADERS.get(name)
@@ -142,8 +145,11 @@ def sampler_options(config: EvalConfig) -> dict[str, Any]:
     options: dict[str, Any] = {key: value for key, value in given.items() if value != "auto"}
     if config.model.revision is not None:
         options["revision"] = config.model.revision
-    if config.model.template_options:
-        options["template"] = dict(config.model.template_options)
+    template = preset_template(config.model.path) | dict(config.model.template_options)
+    if template:
+        options["template"] = template
+    if config.model.trust_remote_code:
+        options["trust_remote_code"] = True
     return options | dict(config.sampler.options)
 
 
@@ -188,9 +194,13 @@ def run_evaluation(
     try:
         folder = runner.evaluate(run, drawing, quiet=quiet)
     except PartialError as error:
-        return read_result(Path(str(error.where)), error)
+        try:
+            return read_result(Path(str(error.where)), error)
+        except DataError:
+            # not one question has all its samples: why they are missing is what the user needs
+            raise error from None
     finally:
-        drawing.close()
+        drawing.close()  # its workers hold GPUs
     return read_result(folder, strict=strict)
 
 

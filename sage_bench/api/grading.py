@@ -99,7 +99,7 @@ def _names(graders: str | Sequence[str]) -> list[str]:
 def _grade_folder(folder: Path, names: Sequence[str], quiet: bool) -> None:
     if not names:
         return
-    with locked(folder):
+    with locked(folder):  # an evaluation may still be writing samples
         files = (folder / "samples").glob("*.jsonl")
         total = sum(file.read_bytes().count(b"\n") for file in files)
         for name in names:

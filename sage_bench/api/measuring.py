@@ -149,8 +149,8 @@ def measure_judge(
     solutions: files with problem and solution, for rows without one. retry: rows that were
     abstained from are judged again. Raises `UsageError` for a wrong name or option.
     """
-    from sage_bench.config.registry import MODELS
-    from sage_bench.generation.model_folders import check_folder, model_path
+    from sage_bench.config.models import path_of
+    from sage_bench.generation.model_folders import check_folder
     from sage_bench.judges.labelled import read_labelled
     from sage_bench.judges.registry import JUDGES
     from sage_bench.judges.report import summary, write
@@ -163,7 +163,7 @@ def measure_judge(
         )
     path = None
     if model is not None:
-        path = model_path(MODELS.get(model).values["model"]["path"] if model in MODELS else model)
+        path = path_of(model)
         check_folder(path)
     config = JudgeConfig(judge, Path(out), dict(options or {}), votes, path, batch, retry)
     found = read_labelled(files, limit=limit, solutions=solutions)

@@ -26,7 +26,7 @@ from sage_bench.engines.registry import ENGINES
 from sage_bench.generation.model_folders import check_folder, model_path, preset_of
 from sage_bench.grading.registry import GRADERS
 from sage_bench.methods.base import make_config
-from sage_bench.methods.registry import BACKENDS
+from sage_bench.methods.registry import BACKENDS, family
 from sage_bench.utils.errors import UsageError, did_you_mean
 from sage_bench.utils.files import read_json
 from sage_bench.utils.registry import load_file
@@ -55,6 +55,7 @@ def training_config(
     """
     for file in backend_files:
         load_file(file)
+    # the method decides which parts of presets and files apply, so its name is settled first
     files = [_config_file(word) for word in configs]
     words = overrides_layer(overrides)
     name = backend or words.values.get("backend") or _last(files, "backend")
@@ -65,11 +66,12 @@ def training_config(
         origin = f"preset {preset}"
         if preset != chosen:
             origin += f" (named by {chosen}/sage_bench.json)"
-        layers += file_layers(MODELS.get(preset).values, origin, name)
+        layers += file_layers(MODELS.get(preset).values, origin, name, family)
+    # below the files: a user's file may change what a method changes
     if name and BACKENDS.get(name).objective:
         layers.append(Layer(f"backend {name}", {"objective": BACKENDS.get(name).objective}))
     for origin, values in files:
-        layers += file_layers(values, origin, name)
+        layers += file_layers(values, origin, name, family)
     layers.append(env_layer())
     flags = {"backend": backend, "model.path": model, "data.source": data, "engine.name": engine}
     layers.append(flag_layer(flags))
@@ -101,6 +103,7 @@ def check_training(resolved: Resolved[RunConfig]) -> None:
         check_source(config.validation.source)
     check_model(config.model.path)
     check_lengths(resolved)
+    # the schema does not know the switches; the method's own configuration does
     for name, value in config.method.items():
         field = method.Config.model_fields.get(name)
         reason = None if field is None else lookalike(field.annotation, value)
@@ -111,6 +114,7 @@ def check_training(resolved: Resolved[RunConfig]) -> None:
 
 def check_model(path: str) -> None:
     """Raise `UsageError` or `ModelError` when a name is no preset, folder or Hub id."""
+    # without a slash it is no Hub id: most likely a preset with a letter too few
     if not Path(model_path(path)).exists() and "/" not in path:
         hint = did_you_mean(path, MODELS.names())
         raise UsageError(

@@ -97,6 +97,7 @@ def report(
     given. grader: whose grades the tables show. Raises `UsageError` where there is no run.
     """
     folders = paths_of(runs)
+    # beside what it is about, where a person looks for it
     folder = Path(out) if out is not None else folders[0]
     return ReportResult(folder, tuple(write_report(folders, folder, grader)))
 

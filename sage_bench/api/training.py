@@ -118,7 +118,9 @@ def training_plan(resolved: Resolved[RunConfig]) -> TrainingPlan:
         ],
     }
     warned = [f"warning    {warning}" for warning in warnings_of(resolved)]
-    return TrainingPlan("\n".join([masked_text(plan(resolved)), *warned]), values)
+    shown = RunConfig.model_validate(masked(config.model_dump()))
+    text = plan(Resolved(shown, resolved.origins))
+    return TrainingPlan("\n".join([masked_text(text), *warned]), values)
 
 
 def config_rows(resolved: Resolved[Any]) -> list[tuple[str, Any, str]]:

@@ -71,6 +71,7 @@ def compare(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
+    # imported here and not above: `--help` must not wait for pandas
     from sage_bench.api.tables import compare as compare_folders
     from sage_bench.cli.output import emit
 
@@ -83,6 +84,7 @@ def compare(
         allow=allow or (),
     )
     emit(as_json, result.as_dict(), result.text)
+    # a comparison of unfinished runs is shown, and a script can tell it from a whole one
     if result.partial:
         raise typer.Exit(3)
 

@@ -95,9 +95,10 @@ def demo(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
+    # imported here and not above: `--help` must not wait for torch
     from sage_bench.cli.common import quiet_libraries
 
-    quiet_libraries()
+    quiet_libraries()  # before the libraries it silences are imported
     from sage_bench.api.studies import demo as run_demo
     from sage_bench.cli.output import emit
 

@@ -50,6 +50,7 @@ def examine(out: Path = Path("runs"), *, network: bool = True) -> Iterator[Findi
     yield vllm()
     yield guarded("grading canary", canary)
     yield guarded("graders", graders)
+    yield guarded("plugins", plugins)
     yield guarded("cpu", cpu)
     yield guarded("gpu", gpu)
     yield browser()
@@ -148,6 +149,22 @@ def graders() -> Finding:
         ),
         "reinstall sage-bench" if missing else "",
     )
+
+
+def plugins() -> Finding:
+    """Entry points of installed packages that name something of ours: do they load?"""
+    from sage_bench.api.listing import registries
+
+    broken = [
+        f"{kind} {name}: {reason}"
+        for kind, registry in registries().items()
+        for name, reason in registry.broken().items()
+    ]
+    if broken:
+        return Finding(
+            "plugins", "wrong", "; ".join(broken), "mend or uninstall the packages named here"
+        )
+    return Finding("plugins", "ok", "all that are installed load")
 
 
 def cpu() -> Finding:

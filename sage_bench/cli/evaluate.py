@@ -43,6 +43,7 @@ FLAGS = {
     "device": "model.device",
     "dtype": "model.dtype",
     "chat_template": "model.chat_template",
+    "trust_remote_code": "model.trust_remote_code",
     "tasks": "tasks",
     "n": "sampling.n",
     "temperature": "sampling.temperature",
@@ -54,6 +55,7 @@ FLAGS = {
     "offline": "data.offline",
     "gated": "data.gated",
     "gold_corrections": "data.gold_corrections",
+    "accept_other_data": "data.accept_other_data",
     "sampler": "sampler.name",
     "threads": "sampler.threads",
     "grader": "grader",
@@ -166,6 +168,7 @@ def evaluate(
             rich_help_panel=options.SAMPLING,
         ),
     ] = None,
+    trust_remote_code: options.TrustRemoteCode = None,
     device: Annotated[
         Optional[str],
         typer.Option(help="auto, cpu, cuda, ...", rich_help_panel=options.SAMPLING),
@@ -183,6 +186,7 @@ def evaluate(
     offline: options.Offline = None,
     gated: options.Gated = None,
     gold_corrections: options.GoldCorrections = None,
+    accept_other_data: options.AcceptOtherData = None,
     show_config: options.ShowConfig = False,
     dry_run: options.DryRun = False,
     tokens_per_second: Annotated[
@@ -227,10 +231,12 @@ def evaluate(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    given: dict[str, Any] = dict(locals())  # before any other name is bound
+    # the flags by name, for FLAGS; this has to come before any other name is bound
+    given: dict[str, Any] = dict(locals())
+    # imported here and not above: `--help` must not wait for torch
     from sage_bench.cli.common import quiet_libraries
 
-    quiet_libraries()
+    quiet_libraries()  # before the libraries it silences are imported
     from sage_bench.api import evaluation
     from sage_bench.api.settings import evaluation_config
     from sage_bench.cli.output import emit
@@ -239,14 +245,16 @@ def evaluate(
     from sage_bench.evaluation.tasks.spec import include
     from sage_bench.utils.errors import UsageError
 
-    include(include_path or [])
+    include(include_path or [])  # first: tasks of these folders may be named below
     flags = {key: given[name] for name, key in FLAGS.items()}
+    # options go in one by one, so that a file's other options of the sampler stay
     for key, value in override_layer(sampler_options or []).values.items():
         flags[f"sampler.options.{key}"] = value
     resolved = evaluation_config(flags=flags, configs=config or [], overrides=overrides or [])
     if show_config:
         show_rows(resolved, as_json)
         return
+    # names and data files are checked before a model is loaded, in a dry run too
     asked = evaluation.settle(resolved.config)
     if dry_run:
         plan = evaluation.evaluation_plan(asked)
@@ -258,6 +266,7 @@ def evaluate(
         )
     result = evaluation.run_evaluation(asked, out, overwrite=overwrite, strict=strict, quiet=quiet)
     emit(as_json, result.as_dict(), f"{result.text.rstrip()}\n\n{result.folder}")
+    # what there is has been printed; the exit code says that it is not all
     if result.partial is not None:
         raise result.partial
 

@@ -52,9 +52,10 @@ def grade(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
+    # imported here and not above: `--help` must not wait for torch
     from sage_bench.cli.common import quiet_libraries
 
-    quiet_libraries()
+    quiet_libraries()  # before the libraries it silences are imported
     from sage_bench.api.grading import GOLD, TEXT
     from sage_bench.api.grading import grade as grade_folders
     from sage_bench.cli.output import emit

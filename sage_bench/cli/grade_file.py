@@ -68,9 +68,10 @@ def grade_file(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
+    # imported here and not above: `--help` must not wait for torch
     from sage_bench.cli.common import quiet_libraries
 
-    quiet_libraries()
+    quiet_libraries()  # before the libraries it silences are imported
     from sage_bench.api import grading
     from sage_bench.cli.output import emit
     from sage_bench.utils.files import write_jsonl

@@ -77,9 +77,10 @@ def grader_eval(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
+    # imported here and not above: `--help` must not wait for torch
     from sage_bench.cli.common import quiet_libraries
 
-    quiet_libraries()
+    quiet_libraries()  # before the libraries it silences are imported
     from sage_bench.api.measuring import measure_graders
     from sage_bench.cli.output import emit
     from sage_bench.utils.files import write_jsonl
@@ -88,7 +89,7 @@ def grader_eval(
     result = measure_graders(
         files, grader or [], limit=limit, adjudications=adjudications, quiet=quiet
     )
-    for row in [row for row in result.rejected if row.bad][:SHOWN]:
+    for row in [row for row in result.rejected if row.malformed][:SHOWN]:
         stderr().print(f"quarantined {row.where}: {row.reason}", markup=False)
     if out is not None:
         write_jsonl(out, result.disagreements)
@@ -96,7 +97,7 @@ def grader_eval(
             write_jsonl(
                 out.with_suffix(".quarantine.jsonl"),
                 [
-                    {"where": row.where, "reason": row.reason, "malformed": row.bad}
+                    {"where": row.where, "reason": row.reason, "malformed": row.malformed}
                     for row in result.rejected
                 ],
             )

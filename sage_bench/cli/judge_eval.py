@@ -94,14 +94,16 @@ def judge_eval(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
+    # imported here and not above: `--help` must not wait for torch
     from sage_bench.cli.common import quiet_libraries
 
-    quiet_libraries()
+    quiet_libraries()  # before the libraries it silences are imported
     from sage_bench.api.measuring import measure_judge
     from sage_bench.cli.output import emit
     from sage_bench.config.layers import override_layer
     from sage_bench.utils.progress import stderr
 
+    # a file may have `=` in its name; what exists is a file
     settings = [word for word in words if "=" in word and not Path(word).exists()]
     result = measure_judge(
         judge,

@@ -68,6 +68,7 @@ def ls(
             f"unknown kind `{kind}`; {did_you_mean(kind, KINDS)}".rstrip("; "),
             remedy="one of " + ", ".join(KINDS),
         )
+    # alone on its line, for $(...) in a shell
     if path and kind == "tasks":
         from sage_bench.evaluation.tasks.files import tasks_folder
 

@@ -14,6 +14,7 @@ import typer
 import typer.core
 
 from sage_bench.cli import (
+    check,
     compare,
     demo,
     doctor,
@@ -75,6 +76,7 @@ RUN = "Train and evaluate"
 READ = "Read results"
 CHECK = "Check and list"
 
+# the order of the help: what one does first stands first
 app.command("demo", rich_help_panel=RUN)(demo.demo)
 app.command("train", rich_help_panel=RUN)(train.train)
 app.command("eval", rich_help_panel=RUN)(evaluate.evaluate)
@@ -84,6 +86,7 @@ app.command("report", rich_help_panel=READ)(report.report)
 app.command("compare", rich_help_panel=READ)(compare.compare)
 app.command("grade", rich_help_panel=READ)(grade.grade)
 app.command("grade-file", rich_help_panel=READ)(grade_file.grade_file)
+app.command("check", rich_help_panel=CHECK)(check.check)
 app.command("validate", rich_help_panel=CHECK)(validate.validate)
 app.command("doctor", rich_help_panel=CHECK)(doctor.doctor)
 app.command("ls", rich_help_panel=CHECK)(ls.ls)
@@ -109,6 +112,7 @@ def _root(
 
 def main() -> None:
     """Run the program; every error a user can act on is one paragraph on stderr."""
+    # before anything is printed, the help and usage errors included
     for stream in (sys.stdout, sys.stderr):
         _print_anything(stream)
     try:
@@ -124,7 +128,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(ERROR)  # the reader of our stdout went away (`| head`)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None:  # not about a file a user named: a bug keeps its traceback
             raise
         _leave(_file_error(error), USAGE if error.errno == errno.ENAMETOOLONG else ERROR)
 

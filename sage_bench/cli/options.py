@@ -10,6 +10,8 @@ from typing import Annotated, Optional
 
 import typer
 
+# Names and help stand here once, so that `--grader` is the same flag in every verb.
+
 # panels of the help, in the words of every verb
 WHAT = "What"
 CONFIGURATION = "Configuration"
@@ -29,6 +31,14 @@ Model = Annotated[
         "--model",
         "-m",
         help="Preset (`sage-bench ls models`), checkpoint folder or Hub id.",
+        rich_help_panel=WHAT,
+    ),
+]
+TrustRemoteCode = Annotated[
+    Optional[bool],
+    typer.Option(
+        "--trust-remote-code",
+        help="Run the Python code that the model's folder brings. Read it first.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -131,6 +141,7 @@ IncludePath = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+# None where a flag was not given: then a file or the environment may say it
 Offline = Annotated[
     Optional[bool],
     typer.Option(
@@ -152,6 +163,17 @@ GoldCorrections = Annotated[
     typer.Option(
         "--gold-corrections",
         help="on (default): listed corrections apply; off: golds exactly as the source has them.",
+        rich_help_panel=DATA,
+    ),
+]
+AcceptOtherData = Annotated[
+    Optional[bool],
+    typer.Option(
+        "--accept-other-data",
+        help=(
+            "Evaluate rows that are not those of the benchmark they are given for; every table"
+            " says so."
+        ),
         rich_help_panel=DATA,
     ),
 ]

@@ -87,6 +87,7 @@ def report(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
+    # imported here and not above: `--help` must not wait for pandas
     from sage_bench.api.tables import report as write
     from sage_bench.cli.output import emit
     from sage_bench.utils.errors import UsageError

@@ -31,9 +31,10 @@ def status(
     ],
     as_json: options.AsJson = False,
 ) -> None:
+    # imported here and not above: `--help` must not wait for torch
     from sage_bench.cli.common import quiet_libraries
 
-    quiet_libraries()
+    quiet_libraries()  # before the libraries it silences are imported
     from sage_bench.cli.output import emit
     from sage_bench.reporting.status import status as look
 
@@ -52,6 +53,7 @@ def text_of(runs: list[RunStatus]) -> str:
 
     header = ("run", "kind", "state", "progress", "left", "last result", "process", "note")
     blocks = [table_text(header, [_row(run) for run in runs])]
+    # the tasks of many runs would bury the runs themselves
     if len(runs) == 1 and runs[0].parts:
         parts = [
             (task, _progress(part["done"], part["total"]), "yes" if part["graded"] else "no")

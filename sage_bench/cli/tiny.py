@@ -59,9 +59,10 @@ def build(
 
     `sage-bench tiny build --out /tmp/smoke --only tiny-llama --competence-steps 20 --doubt-steps 5`
     """
+    # imported here and not above: `--help` must not wait for torch
     from sage_bench.cli.common import quiet_libraries
 
-    quiet_libraries()
+    quiet_libraries()  # before the libraries it silences are imported
     from sage_bench.api.studies import build_tiny_policies
 
     for folder in build_tiny_policies(
@@ -71,4 +72,4 @@ def build(
         doubt_steps=doubt_steps,
         quiet=quiet,
     ):
-        print(folder, flush=True)
+        print(folder, flush=True)  # each one when it is done: the next takes minutes

@@ -39,6 +39,7 @@ def train(
     ] = None,
     backend_file: options.BackendFile = None,
     model: options.Model = None,
+    trust_remote_code: options.TrustRemoteCode = None,
     data: Annotated[
         Optional[str],
         typer.Option(
@@ -68,24 +69,47 @@ def train(
         ),
     ] = None,
     overwrite: options.Overwrite = False,
+    accept_change: Annotated[
+        Optional[str],
+        typer.Option(
+            "--accept-change",
+            metavar="NAME,...",
+            help="Go on although this differs from what the run began with: data, prompts, method,"
+            " template, tokenizer, weights, version, or a key (recorded).",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    allow_degraded: Annotated[
+        bool,
+        typer.Option(
+            "--allow-degraded",
+            help="Train although the data lack columns the method reads, or its judge fails"
+            " (marked in manifest and tables).",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
+    # imported here and not above: `--help` must not wait for torch
     from sage_bench.cli.common import quiet_libraries
 
-    quiet_libraries()
+    quiet_libraries()  # before the libraries it silences are imported
     from sage_bench.api.settings import training_config
     from sage_bench.api.training import run_training, training_plan
     from sage_bench.cli.output import emit
     from sage_bench.utils.errors import UsageError
 
+    words = [*(overrides or []), *accepted_words(accept_change, allow_degraded)]
+    if trust_remote_code:
+        words.append("model.trust_remote_code=true")
     resolved = training_config(
         backend=backend,
         model=model,
         data=data,
         engine=engine,
         configs=config or [],
-        overrides=overrides or [],
+        overrides=words,
         backend_files=backend_file or [],
     )
     if show_config:
@@ -95,6 +119,7 @@ def train(
         plan = training_plan(resolved)
         emit(as_json, plan.values, plan.text)
         return
+    # a dry run needs no folder, a run does
     if out is None:
         raise UsageError("no --out", remedy="give the folder of the run, e.g. --out runs/mine")
     result = run_training(resolved, out, overwrite=overwrite, quiet=quiet)
@@ -105,6 +130,21 @@ train.__doc__ = (
     "Train a policy with one method. Progress goes to stderr; the last line is the final"
     " checkpoint.\n" + EXAMPLES
 )
+
+
+def accepted_words(accept_change: str | None, allow_degraded: bool) -> list[str]:
+    """The two switches as keys of the configuration.
+
+    >>> accepted_words("data, prompts", True)
+    ['train.accept_change=[data,prompts]', 'train.allow_degraded=true']
+    """
+    words = []
+    if accept_change:
+        names = ",".join(name.strip() for name in accept_change.split(","))
+        words.append(f"train.accept_change=[{names}]")
+    if allow_degraded:
+        words.append("train.allow_degraded=true")
+    return words
 
 
 def show_rows(resolved: Resolved[Any], as_json: bool) -> None:

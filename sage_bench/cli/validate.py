@@ -32,6 +32,7 @@ def validate(
     offline: options.Offline = None,
     gated: options.Gated = None,
     gold_corrections: options.GoldCorrections = None,
+    accept_other_data: options.AcceptOtherData = None,
     train: Annotated[
         Optional[list[str]],
         typer.Option(
@@ -60,9 +61,10 @@ def validate(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
+    # imported here and not above: `--help` must not wait for torch
     from sage_bench.cli.common import quiet_libraries
 
-    quiet_libraries()
+    quiet_libraries()  # before the libraries it silences are imported
     from sage_bench.api.benchmarks import validate_tasks
     from sage_bench.cli.output import emit
     from sage_bench.evaluation.tasks.spec import include
@@ -76,12 +78,14 @@ def validate(
         offline=bool(offline),
         gated=gated or "skip",
         gold_corrections=gold_corrections or "on",
+        accept_other_data=bool(accept_other_data),
         train=train or [],
-        quiet=quiet or as_json,
+        quiet=quiet or as_json,  # programs that read JSON often read stderr as well
     )
     if out is not None:
         write_json(out, found.as_dict())
     emit(as_json, found.as_dict(), lambda: text_of(found.checks))
+    # after the table: whoever reads the error wants to see what it is about
     found.check(strict=strict)
     if out is not None and not as_json:
         print(out)

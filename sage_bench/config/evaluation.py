@@ -26,6 +26,9 @@ class EvalModel(Section):
     template_options: dict[str, Any] = Field(
         default_factory=dict, description="passed to the chat template (enable_thinking, ...)"
     )
+    trust_remote_code: bool = Field(
+        False, description="run the Python code that a model folder may bring (`auto_map`)"
+    )
 
 
 class EvalSampling(Section):
@@ -49,6 +52,11 @@ class EvalData(Section):
     )
     gold_corrections: Literal["on", "off"] = Field(
         "on", description="on: listed corrections apply; off: golds exactly as the source has them"
+    )
+
+    accept_other_data: bool = Field(
+        False,
+        description="evaluate rows that are not those of the benchmark, marked in every table",
     )
 
     @field_validator("gold_corrections", mode="before")

@@ -77,6 +77,6 @@ def _read_mapping(path: Path | Traversable, origin: str) -> dict[str, Any]:
         ) from error
     if not isinstance(values, dict):
         raise UsageError(
-            "must be a mapping of sections", where=origin, remedy="start with e.g. `backend: sage`"
+            "must be a mapping of sections", where=origin, remedy="start with e.g. `backend: NAME`"
         )
     return values

@@ -8,7 +8,7 @@ as `optim.lr`; evaluation reads `SAGE_BENCH_EVAL__SAMPLING__SEED=3` as `sampling
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -99,16 +99,25 @@ def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # ---- the layers ---------------------------------------------------------------------------------
-def file_layers(values: Mapping[str, Any], origin: str, backend: str | None) -> list[Layer]:
-    """The layers of one file: its values, then its part for the backend (`per_backend: {sft:
-    {optim: ...}}`)."""
+def file_layers(
+    values: Mapping[str, Any],
+    origin: str,
+    backend: str | None,
+    family: Callable[[str], Sequence[str]] = lambda name: (name,),
+) -> list[Layer]:
+    """The layers of one file: its values, then its parts for the backend (`per_backend: {sft:
+    {optim: ...}}`).
+
+    family: the backend's name, after those of the backends it derives from, whose parts reach it.
+    """
     values = dict(values)
     per_backend = values.pop("per_backend", {}) or {}
     values.pop("note", None)
     layers = [Layer(origin, values)]
-    name = backend or values.get("backend")
-    if name in per_backend:
-        layers.append(Layer(f"{origin} (per_backend.{name})", per_backend[name]))
+    own = backend or values.get("backend")
+    for name in family(own) if own else ():
+        if name in per_backend:
+            layers.append(Layer(f"{origin} (per_backend.{name})", per_backend[name]))
     return layers
 
 

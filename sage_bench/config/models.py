@@ -21,6 +21,13 @@ def path_of(model: str) -> str:
     return model_path(MODELS.get(model).values["model"]["path"] if model in MODELS else model)
 
 
+def preset_template(model: str) -> dict[str, Any]:
+    """Options of the chat template that a preset names; {} for anything else."""
+    if model not in MODELS:
+        return {}
+    return dict(MODELS.get(model).values["model"].get("template_options") or {})
+
+
 def resolve(model: str, sampler: str = "auto") -> tuple[str, str]:
     """(path or name of the model, name of the sampler). Raises `UsageError` or `ModelError` before
     anything heavy is imported.

@@ -32,6 +32,9 @@ class ModelConfig(Section):
     template_options: dict[str, Any] = Field(
         default_factory=dict, description="passed to the chat template (enable_thinking, ...)"
     )
+    trust_remote_code: bool = Field(
+        False, description="run the Python code that a model folder may bring (`auto_map`)"
+    )
 
 
 class DataConfig(Section):
@@ -45,7 +48,7 @@ class DataConfig(Section):
 
 
 class SamplingConfig(Section):
-    """Rollouts (SAGE spec 3.6)."""
+    """Rollouts (docs/design/sage.md 3.6)."""
 
     temperature: float = Field(1.0, gt=0, description="of the rollouts")
     top_p: float = Field(1.0, gt=0, le=1, description="of the rollouts")
@@ -59,7 +62,7 @@ class SamplingConfig(Section):
 
 
 class OptimConfig(Section):
-    """AdamW (SAGE spec 3.5)."""
+    """AdamW (docs/design/sage.md 3.5)."""
 
     lr: float = Field(1e-6, gt=0, le=1e30, description="peak learning rate")
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW betas")
@@ -82,7 +85,7 @@ class OptimConfig(Section):
 
 
 class TrainConfig(Section):
-    """Schedule (SAGE spec 3.4, 3.7)."""
+    """Schedule (docs/design/sage.md 3.4, 3.7)."""
 
     steps: int = Field(500, ge=1, description="rollout batches")
     epochs: float | None = Field(None, gt=0, description="instead of steps: passes over the data")

@@ -28,6 +28,12 @@ def about(text: str) -> Any:
 # --- An evaluation: <out>/<model>/<fingerprint>/ -------------------------------------------------
 
 
+class Manifest(Document):
+    """What every manifest says, whatever the run is."""
+
+    kind: Annotated[str, about("train or eval")]
+
+
 class EvalManifest(Document):
     """What was asked of which model, and what decided the samples."""
 
@@ -62,7 +68,9 @@ class EvalManifest(Document):
     ] = Field(default_factory=dict)
     golds: Annotated[
         dict[str, dict[str, Any]],
-        about("by task: what became of the rows (found, asked, corrected, excluded, ...)"),
+        about(
+            "by task: what became of the rows (found, asked, corrected, excluded, other_data, ...)"
+        ),
     ] = Field(default_factory=dict)
     gold_corrections: Annotated[
         Literal["on", "off"], about("whether the listed corrections were applied")
@@ -243,6 +251,7 @@ class LedgerRow(TypedDict):
     status: Annotated[dict[str, int], about("statuses of the verdicts")]
     events: Annotated[dict[str, int], about("what the method counted")]
     scores: NotRequired[Annotated[list[float], about("where they are not the verifier's rewards")]]
+    failed_calls: NotRequired[Annotated[int, about("calls that judge or teacher did not answer")]]
 
 
 @with_config(_ROW)
@@ -269,6 +278,7 @@ class MetricsRow(TypedDict):
     truncated: Annotated[float, about("share of completions cut at the limit")]
     hint_calls: Annotated[int, about("hints asked for")]
     judge_calls: Annotated[int, about("calls of the judge")]
+    failed_calls: NotRequired[Annotated[int, about("calls that judge or teacher did not answer")]]
     hint_failures: Annotated[int, about("hints that could not be used")]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from sage_bench.generation.samplers.base import Sampler
 from sage_bench.methods.base import Method
 from sage_bench.methods.driver import Runner
 from sage_bench.methods.hooks import UpdateHooks
@@ -19,15 +20,17 @@ Stats = dict[str, float]
 class Engine(Runner, Protocol):
     """Answers requests, applies rows, saves itself.
 
-    run(asks) is collective: every rank calls it, an empty list is allowed. any(flag) is an
-    all-reduce OR (the identity on one process). update(rows, objective, hooks) is one rollout
-    batch: one or more optimiser steps, with the hooks of the method (`sage_bench.methods.hooks`);
-    it returns means for the log. save and load hold everything that decides the next step: weights,
+    sampler: who draws its completions; an evaluation can draw from it, too. run(asks) is
+    collective: every rank calls it, an empty list is allowed. any(flag) is an all-reduce OR (the
+    identity on one process). update(rows, objective, hooks) is one rollout batch: one or more
+    optimiser steps, with the hooks of the method (`sage_bench.methods.hooks`); it returns means for
+    the log. save and load hold everything that decides the next step: weights,
     optimiser, schedule. capabilities: "sample", "score", and "policy" where requests of a method's
     own are answered by their `answer`.
     """
 
     capabilities: frozenset[str]
+    sampler: Sampler
 
     def update(
         self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks = ...

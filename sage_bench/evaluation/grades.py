@@ -23,10 +23,11 @@ from sage_bench.data.schema import (
     QuestionRow,
     SampleRow,
 )
+from sage_bench.evaluation.time_limit import grade_in_time
 from sage_bench.grading import cache
 from sage_bench.grading.canary import canaries, packages
-from sage_bench.grading.question import grade_question
 from sage_bench.utils.errors import DataError
+from sage_bench.utils.files import writing
 
 COLUMNS = ["task", "doc_id", "uid", "sample", "correct", "status", "finish", "tokens"]
 Tell = Callable[[int], None]
@@ -64,8 +65,9 @@ def grade_run(
         done += len(rows)
         tally.statuses.update(g["status"] for g in grades)
         place = grades_file(folder, task, grader)
-        place.parent.mkdir(exist_ok=True)
-        _set_aside(place, cache.grader(grader).version)
+        with writing(place):
+            place.parent.mkdir(exist_ok=True)
+            _set_aside(place, cache.grader(grader).version)
         GRADES.write(place, grades)
         tally.seconds += time.perf_counter() - began
     for grader, tally in tallies.items():
@@ -92,8 +94,13 @@ def _grade_task(
         if doc_id not in asked:
             continue
         question = asked[doc_id]
-        texts = [s["text"] for s in samples]
-        verdicts = grade_question(question["gold"], texts, grader, question.get("options"))
+        verdicts = grade_in_time(
+            question["gold"],
+            [s["text"] for s in samples],
+            grader,
+            question.get("options"),
+            where=f"{samples[0]['task']}, question {doc_id}",
+        )
         for sample, verdict in zip(samples, verdicts, strict=True):
             grades.append(
                 {

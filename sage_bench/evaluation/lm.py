@@ -14,6 +14,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
+from sage_bench.data.schema import SampleRow
 from sage_bench.evaluation.store import Key, SampleStore
 from sage_bench.generation.samplers.base import Sampler
 from sage_bench.types import Completion, Prompt, Sample, Sampling
@@ -30,6 +31,7 @@ class Slot:
 
     task: str
     key: Key
+    seed: int
     request: Sample
 
 
@@ -53,7 +55,7 @@ def sampling_of(kwargs: dict[str, Any]) -> Sampling:
     )
 
 
-class StoreLM(LM):
+class StoreLM(LM):  # type: ignore[misc]  # lm-eval has no types
     """An `LM` that answers from the store and lets a sampler draw the rest.
 
     lm-eval hands the same `Instance` object `repeats` times: the clones are numbered, and number i
@@ -71,15 +73,14 @@ class StoreLM(LM):
         gold: Callable[[str, Mapping[str, Any]], str] = lambda task, doc: str(doc["answer"]),
     ):
         super().__init__()
-        self.sampler, self.folder, self.seed, self.on_progress, self.gold = (
-            sampler,
-            folder,
-            seed,
-            on_progress,
-            gold,
-        )
+        self.sampler = sampler
+        self.folder = folder
+        self.seed = seed
+        self.on_progress = on_progress
+        self.gold = gold
         self.stores: dict[str, SampleStore] = {}
-        self.generated, self.told = 0, 0.0
+        self.generated = 0
+        self.told_at = 0.0
         self.failed: Counter[str] = Counter()
 
     @property
@@ -102,35 +103,51 @@ class StoreLM(LM):
     loglikelihood_rolling = loglikelihood
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """A text for every request, in order.
+
+        Raises `UsageError` when prompts are not those of the stored samples or too long for the
+        model, and `PartialError` when some samples could not be drawn.
+        """
         wanted = self._wanted(requests)
         for task in dict.fromkeys(w.task for w in wanted):
-            self.stores.setdefault(task, SampleStore(self.folder, task))
-        missing = [w for w in wanted if w.key not in self.stores[w.task]]
-        done, total = len(wanted) - len(missing), len(wanted)
+            store = SampleStore(self.folder, task)
+            store.check_prompts([w.key for w in wanted if w.task == task])
+            self.stores[task] = store
+        missing = [w for w in wanted if not self._is_stored(w)]
+        self._draw_missing(wanted, missing)
+        if lacking := sum(not self._is_stored(w) for w in wanted):
+            raise self._partial(lacking, len(wanted))
+        return [self.stores[w.task].rows[w.key]["text"] for w in wanted]
+
+    def _is_stored(self, slot: Slot) -> bool:
+        return slot.key in self.stores[slot.task]
+
+    def _draw_missing(self, wanted: Sequence[Slot], missing: Sequence[Slot]) -> None:
+        total = len(wanted)
+        done = total - len(missing)
         self._tell(done, total)
         if missing:
             check_context(self.sampler, missing)
             self.sampler.open(self.folder)
+        batches = self._blocks(wanted) if self.sampler.block > 1 else [missing]
         try:
-            for batch in self._blocks(wanted) if self.sampler.block > 1 else [missing]:
-                for _ in self._draw(batch):
-                    done += 1
-                    self.generated += 1
+            for batch in batches:
+                for new in self._draw(batch):
+                    done += new
+                    self.generated += new
                     self._tell(done, total)
         finally:
             for store in self.stores.values():
                 store.close()
-        if lacking := sum(w.key not in self.stores[w.task] for w in wanted):
-            reasons = (
-                "; ".join(f"{reason} (x{n})" for reason, n in self.failed.most_common(3))
-                or "the sampler gave no text"
-            )
-            raise PartialError(
-                f"{lacking} of {total} samples could not be drawn: {reasons}",
-                where=str(self.folder),
-                remedy="run the same command again, it asks for the missing ones only",
-            )
-        return [self.stores[w.task].rows[w.key]["text"] for w in wanted]
+
+    def _partial(self, lacking: int, total: int) -> PartialError:
+        counts = [f"{reason} (x{n})" for reason, n in self.failed.most_common(3)]
+        reasons = "; ".join(counts) or "the sampler gave no text"
+        return PartialError(
+            f"{lacking} of {total} samples could not be drawn: {reasons}",
+            where=str(self.folder),
+            remedy="run the same command again, it asks for the missing ones only",
+        )
 
     def _wanted(self, requests: Sequence[Instance]) -> list[Slot]:
         count: dict[int, int] = defaultdict(int)
@@ -142,16 +159,12 @@ class StoreLM(LM):
             digest = hashlib.sha256(
                 (prompt + json.dumps(kwargs, sort_keys=True)).encode()
             ).hexdigest()[:16]
-            request = Sample(
-                prompt,
-                1,
-                sampling_of(kwargs),
-                key=(r.task_name, r.doc_id, number),
-                seed=derive_seed(self.seed, r.task_name, r.doc_id, number),
-            )
+            seed = derive_seed(self.seed, r.task_name, r.doc_id, number)
+            key = (r.task_name, r.doc_id, number)
+            request = Sample(prompt, 1, sampling_of(kwargs), key=key, seed=seed)
             if self.sampler.wants_gold:
                 self.sampler.know(request.key, self.gold(r.task_name, r.doc))
-            out.append(Slot(r.task_name, (r.doc_id, number, digest), request))
+            out.append(Slot(r.task_name, (r.doc_id, number, digest), seed, request))
         return out
 
     def _blocks(self, wanted: Sequence[Slot]) -> Iterator[list[Slot]]:
@@ -162,12 +175,12 @@ class StoreLM(LM):
         for w in wanted:
             doc_id, sample, _ = w.key
             blocks[w.task, doc_id // questions, sample // SAMPLES_PER_BLOCK].append(w)
-        yield from (b for b in blocks.values() if any(w.key not in self.stores[w.task] for w in b))
+        yield from (b for b in blocks.values() if not all(map(self._is_stored, b)))
 
-    def _draw(self, batch: Sequence[Slot]) -> Iterator[None]:
-        """Draw and store. Yields once for each new row. A block is stored in order and as a whole,
+    def _draw(self, batch: Sequence[Slot]) -> Iterator[int]:
+        """Draw and store. Yields how many rows were new. A block is stored in order and as a whole,
         other samples as they come."""
-        together: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        together: dict[str, list[SampleRow]] = defaultdict(list)
         for i, drawn in self.sampler.draw([w.request for w in batch]):
             w = batch[i]
             if drawn.failed is not None:
@@ -175,16 +188,12 @@ class StoreLM(LM):
             elif self.sampler.block > 1:
                 together[w.task].append(self._row(w, drawn))
             else:
-                yield from (None for _ in range(self.stores[w.task].append([self._row(w, drawn)])))
+                yield self.stores[w.task].append([self._row(w, drawn)])
         for task, rows in together.items():
-            yield from (
-                None
-                for _ in range(
-                    self.stores[task].append(sorted(rows, key=lambda r: (r["doc_id"], r["sample"])))
-                )
-            )
+            in_order = sorted(rows, key=lambda r: (r["doc_id"], r["sample"]))
+            yield self.stores[task].append(in_order)
 
-    def _row(self, w: Slot, drawn: Completion) -> dict[str, Any]:
+    def _row(self, w: Slot, drawn: Completion) -> SampleRow:
         # a lone surrogate, which JSON of a server may carry, is not a text
         text = self.sampler.text_of(drawn).encode("utf-8", "replace").decode("utf-8")
         doc_id, sample, prompt_hash = w.key
@@ -192,7 +201,7 @@ class StoreLM(LM):
             "task": w.task,
             "doc_id": doc_id,
             "sample": sample,
-            "seed": w.request.seed,
+            "seed": w.seed,
             "prompt_hash": prompt_hash,
             "text": text,
             "finish": drawn.finish,
@@ -202,8 +211,8 @@ class StoreLM(LM):
         }
 
     def _tell(self, done: int, total: int) -> None:
-        if self.on_progress and (done >= total or time.monotonic() - self.told > TELL_EVERY):
-            self.told = time.monotonic()
+        if self.on_progress and (done >= total or time.monotonic() - self.told_at > TELL_EVERY):
+            self.told_at = time.monotonic()
             self.on_progress(done, total)
 
 
@@ -240,17 +249,14 @@ def make_fit(sampler: Sampler, lengths: Sequence[int]) -> str:
     of them perhaps without one."""
     context = sampler.context or 0
     short = [n for n in lengths if n < context]
-    said = (
-        [
-            f"--max-tokens {context - max(short)} fits"
-            + (" the others" if len(short) < len(lengths) else "")
-        ]
-        if short
-        else []
-    )
-    if alone := len(lengths) - len(short):
-        longer = "a model with a longer context" + (
-            f", or {sampler.longer}" if sampler.longer else ""
-        )
-        said.insert(0, f"{alone} of them fill the context alone and want {longer}")
-    return "; ".join(said)
+    alone = len(lengths) - len(short)
+    advice = []
+    if alone:
+        longer = "a model with a longer context"
+        if sampler.longer:
+            longer += f", or {sampler.longer}"
+        advice.append(f"{alone} of them fill the context alone and want {longer}")
+    if short:
+        others = " the others" if alone else ""
+        advice.append(f"--max-tokens {context - max(short)} fits{others}")
+    return "; ".join(advice)

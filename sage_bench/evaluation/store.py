@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sage_bench.data.schema import SAMPLES, SampleRow
+from sage_bench.utils.errors import UsageError
 from sage_bench.utils.files import Appender
 
 Key = tuple[int, int, str]  # (doc_id, sample, prompt_hash)
@@ -58,6 +59,22 @@ class SampleStore:
             self._appender.sync()
             self._synced = time.monotonic()
         return len(new)
+
+    def check_prompts(self, wanted: Iterable[Key]) -> None:
+        """Raise `UsageError` when stored samples were drawn with another prompt than is asked now.
+
+        The fingerprint covers all that is known to decide a prompt. What it cannot see (a template
+        that writes today's date) must not put answers to two prompts into one score.
+        """
+        known = {(doc_id, sample) for doc_id, sample, _ in self.rows}
+        changed = {k[0] for k in wanted if k not in self.rows and k[:2] in known}
+        if changed:
+            raise UsageError(
+                f"the rendered prompts of {len(changed)} questions are not those that the stored"
+                " samples answer (does the chat template write a date?)",
+                where=f"{self.file}, question {min(changed)}",
+                remedy="--overwrite draws all samples anew (the old ones go to .trash)",
+            )
 
     def close(self) -> None:
         if self._appender:

@@ -1,9 +1,9 @@
 """The prompts that ask for an answer, the table of all other texts that are put before a model, and
 the rendering of chats to token ids.
 
-The answering prompts are those of SAGE's protocol (spec 1.3): they are what makes numbers
-comparable. Whoever asks a model for something else (a backend that writes hints, a judge) brings
-its texts with `register_prompt`. All of them can be replaced from a YAML file
+The answering prompts are those of SAGE's protocol (docs/design/sage.md 1.3): they are what makes
+numbers comparable. Whoever asks a model for something else (a backend that writes hints, a judge)
+brings its texts with `register_prompt`. All of them can be replaced from a YAML file
 (`prompts: my_prompts.yaml`).
 """
 
@@ -27,6 +27,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from sage_bench.generation.chat import pin_date, render_chat
 from sage_bench.types import TokenIds
 from sage_bench.utils.errors import ModelError, SageBenchError, UsageError, did_you_mean
 
@@ -208,7 +209,7 @@ class Renderer(Messages):
 
     tokenizer: any transformers tokenizer with a chat template; `ModelError` when it has none. The
     rendered text is tokenised without adding special tokens again (a second BOS changed published
-    Llama scores, SAGE spec 5).
+    Llama scores, docs/design/sage.md 5).
     """
 
     def __init__(
@@ -229,7 +230,7 @@ class Renderer(Messages):
             )
         super().__init__(prompts)
         self.tokenizer = tokenizer
-        self.template_options = template_options or {}
+        self.template_options = pin_date(str(tokenizer.chat_template), template_options)
 
     @property
     def template(self) -> str:
@@ -242,10 +243,7 @@ class Renderer(Messages):
         return self.chat([*messages, {"role": "user", "content": user}])
 
     def chat(self, messages: list[dict[str, str]]) -> str:
-        rendered: str = self.tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=False, **self.template_options
-        )
-        return rendered
+        return render_chat(self.tokenizer, messages, self.template_options)
 
     def ids(self, text: str) -> TokenIds:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])

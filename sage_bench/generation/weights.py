@@ -11,12 +11,14 @@ from torch import Tensor
 
 # weight files up to this size are hashed whole, larger ones by size and their first and last part
 WHOLE = 1 << 26
+PICKLED = ("*.bin", "*.pt", "*.pth")
+NOT_WEIGHTS = ("training_args", "optimizer", "scheduler", "rng_state")  # what trainers put beside
 
 
 def hash_weights(path: str, revision: str | None = None) -> str:
     """Hash of the weight files of a folder; of the name (and revision, if one is given) for a Hub
     id."""
-    files = sorted(Path(path).glob("*.safetensors")) if Path(path).is_dir() else []
+    files = weight_files(Path(path))
     digest = hashlib.sha256(
         b"" if files else (path + (f"@{revision}" if revision else "")).encode()
     )
@@ -31,6 +33,18 @@ def hash_weights(path: str, revision: str | None = None) -> str:
                 f.seek(-WHOLE // 2, 2)
                 digest.update(f.read())
     return digest.hexdigest()[:16]
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files transformers takes weights from: safetensors where there are some, else pickled
+    ones; [] for a Hub id."""
+    if not folder.is_dir():
+        return []
+    safe = sorted(folder.glob("*.safetensors"))
+    if safe:
+        return safe
+    found = [f for pattern in PICKLED for f in folder.glob(pattern)]
+    return sorted(f for f in found if not f.name.startswith(NOT_WEIGHTS))
 
 
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:

@@ -1,4 +1,4 @@
-"""The comparison of the oat grader (SAGE's evaluation grader), written from SAGE spec 4.2.
+"""The comparison of the oat grader (SAGE's evaluation grader), from docs/design/sage.md 4.2.
 
 String, then sympy, then math-verify. It is lenient and has false positives (`a+b` for `c+b`, 50 %
 for 0.5, any unit for any other). It is here because published tables were made with it; judge new
@@ -8,15 +8,12 @@ results with `robust`. Runs in a worker process: sympy may hang.
 from __future__ import annotations
 
 import re
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 
-from sage_bench.grading.worker import Reply
+from sage_bench.grading.worker import Reply, cpu_alarm
 
-# The spec's list is made of physical units, bare letters and everyday words; the last two are where
-# the false positives come from.
+# The published list is made of physical units, bare letters and everyday words; the last two are
+# where the false positives come from.
 _LETTERS = "a c d g h l m o s t"
 _WORDS = "are by less men more no_change number per prime pure ratio square unit"
 _LENGTHS = "centimeter cm feet foot ft inch kilometer km meter mile millimeter mm yard"
@@ -39,7 +36,7 @@ _SCALE = {"million": "*10^6", "billion": "*10^9", "trillion": "*10^12"}
 
 
 def boxed(text: str) -> str | None:
-    r"""The spec's extraction: from the last `\boxed` to where the braces balance.
+    r"""The published extraction: from the last `\boxed` to where the braces balance.
 
     It must begin with `\boxed{` and end with `}`.
 
@@ -261,24 +258,8 @@ def repetitive(s: str) -> bool:
     return longest / len(s) > 0.2
 
 
-@contextmanager
-def alarm(seconds: int) -> Iterator[None]:
-    """SIGALRM after so many seconds (the worker's main thread only). Raises `TimeoutError`."""
-
-    def ring(*_: object) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def by_math_verify(gold: str, answer: str) -> bool:
-    """Step C: under one second, unless the answer is a long repetition."""
+    """Step C: under one second of processor time, unless the answer is a long repetition."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
     if repetitive(answer) or repetitive(gold):
@@ -288,7 +269,7 @@ def by_math_verify(gold: str, answer: str) -> bool:
     # extraction_mode stays any_match: the recorded vectors 82, 105 and 177 need it
     how = (LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig())
     try:
-        with alarm(1):
+        with cpu_alarm(1):
             a, b = (
                 parse(_in_dollars(t), how, fallback_mode="no_fallback", parsing_timeout=None)
                 for t in (gold, answer)

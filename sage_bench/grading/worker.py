@@ -2,9 +2,9 @@
 
 A job names its comparer as "module:function"; the function takes (gold, answer) and returns a
 `Reply`. Memory is capped (`MEMORY_GIB`), so that a runaway expansion is a crash of one row and not
-of the machine. math-verify guards itself with SIGALRM, which fails off the main
-thread and disarms other timers; here both its timeouts are off and the parent kills the process
-instead.
+of the machine. A job's processor time is capped too: SIGPROF ends the process, whatever it is
+computing, and its parent reads that as a time-out. math-verify guards itself with SIGALRM, which
+depends on how busy the machine is; here its timeouts are off.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import json
 import logging
 import os
 import resource
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import NotRequired, TypedDict
 
@@ -50,19 +52,46 @@ def equivalent(gold: str, answer: str) -> Reply:
     return {"correct": False, "status": "parse_error" if unread else "ok"}
 
 
-def metric(gold: str, answer: str) -> Reply:
-    """math-verify's own metric as SAGE calls it (spec 4.1), its timeouts included."""
-    from math_verify import ExprExtractionConfig, LatexExtractionConfig
-    from math_verify.metric import math_metric
+METRIC_PRECISION = 6  # decimals
+METRIC_SECONDS = 5.0  # of processor time, for each step of math-verify's metric; its own default
 
-    score_of = math_metric(
-        (LatexExtractionConfig(),), (ExprExtractionConfig(), LatexExtractionConfig()), precision=6
-    )
-    try:
-        score, *_ = score_of(["\\boxed{" + gold + "}"], ["\\boxed{" + answer + "}"])
-    except ValueError:  # a gold it cannot read: the released code scores 0
+
+def metric(gold: str, answer: str) -> Reply:
+    """math-verify's own metric as SAGE calls it (docs/design/sage.md 4.1).
+
+    Its timeouts are in processor time.
+    """
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
+
+    def parsed(text: str, *how: object) -> list[object]:
+        with suppress(TimeoutError), cpu_alarm(METRIC_SECONDS):
+            return list(parse("\\boxed{" + text + "}", how, parsing_timeout=None))
+        return []
+
+    golds = parsed(gold, LatexExtractionConfig())
+    answers = parsed(answer, ExprExtractionConfig(), LatexExtractionConfig())
+    if not golds:  # a gold it cannot read: the released code scores 0
         return {"correct": False, "status": "parse_error"}
-    return {"correct": score == 1.0, "status": "ok"}
+    same = False
+    with suppress(TimeoutError), cpu_alarm(METRIC_SECONDS):
+        same = bool(verify(golds, answers, METRIC_PRECISION, timeout_seconds=None))
+    return {"correct": same, "status": "ok"}
+
+
+@contextmanager
+def cpu_alarm(seconds: float) -> Iterator[None]:
+    """Raises `TimeoutError` after so many seconds of processor time (the main thread only)."""
+
+    def ring(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGVTALRM, ring)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def readable(gold: str, _: str) -> Reply:
@@ -107,6 +136,8 @@ def comparer(how: str) -> Comparer:
 def answer_line(line: str) -> Reply:
     """The reply to one job; whatever the comparer raises becomes a row that says so."""
     job = json.loads(line)
+    # nothing handles SIGPROF: it ends the process even in the middle of a long multiplication
+    signal.setitimer(signal.ITIMER_PROF, job.get("cpu", 0))
     try:
         return comparer(job["how"])(job["gold"], job["answer"])
     except (KeyboardInterrupt, SystemExit):
@@ -118,6 +149,8 @@ def answer_line(line: str) -> Reply:
             "status": "crash",
             "error": f"{type(error).__name__}: {error}"[:500],
         }
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def main() -> None:

@@ -33,6 +33,12 @@ JUDGE_USER = register_prompt(
 
 # valid judgements of one response: the first wrong step (1-based), or None for no error
 Votes = list["int | None"]
+
+
+class NotAsked(Votes):
+    """No votes, and none to be had: the judge cannot be asked about this response (too long)."""
+
+
 MOST_BRACES = 2000  # tried as the beginning of an object
 Judging = Generator[list[Request], list[Answer], list[Votes]]
 
@@ -52,8 +58,8 @@ class Judge:
         self, ctx: Context, problem: Problem, responses: Sequence[Sequence[str]], votes: int
     ) -> Judging:
         """A generator over the steps of some responses to one problem; returns the valid votes of
-        each, an empty list where no judgement could be had. Never a default in place of a
-        judgement."""
+        each, an empty list where no judgement could be had (`NotAsked` where none ever can). Never
+        a default in place of a judgement."""
         raise NotImplementedError
 
 

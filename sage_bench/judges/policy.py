@@ -10,6 +10,7 @@ from sage_bench.generation.samplers.base import Sampler
 from sage_bench.judges.base import (
     Judge,
     Judging,
+    NotAsked,
     Votes,
     judge_messages,
     read_judgement,
@@ -43,7 +44,7 @@ class PolicyJudge(Judge):
     ) -> Judging:
         prompts = [self._prompt(ctx, problem, steps) for steps in responses]
         limit = self._longest_prompt(ctx)
-        out: list[Votes] = [[] for _ in responses]
+        out: list[Votes] = [[] if len(p) <= limit else NotAsked() for p in prompts]
         missing = {i: votes for i, prompt in enumerate(prompts) if len(prompt) <= limit}
         if len(missing) < len(prompts):
             ctx.record(problem, "judge_prompt_too_long", len(prompts) - len(missing))
@@ -89,9 +90,12 @@ class PolicyJudge(Judge):
         return rendered if ids is None else ids
 
     def _longest_prompt(self, ctx: Context) -> int:
-        if self.other is None:
-            return ctx.max_prompt_tokens
-        return (self.other.context or 1 << 30) - self.max_tokens
+        """What the context leaves beside the verdict. `max_prompt_tokens` is for questions, and a
+        response alone may be longer."""
+        context = ctx.context_tokens if self.other is None else self.other.context
+        if context is not None:
+            return context - self.max_tokens
+        return ctx.max_prompt_tokens if self.other is None else 1 << 30
 
     def _text(self, ctx: Context, completion: Completion) -> str:
         return ctx.text(completion.tokens) if self.other is None else self.other.text_of(completion)

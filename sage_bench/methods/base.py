@@ -93,12 +93,13 @@ class Context:
     groups verified).
     steps: planned for the run; progress: share of them that is done, 0..1; step: 0-based; epoch:
     pass over the data, 1-based; all kept up to date by the loop. folder: of the run, where services
-    keep their files.
+    keep their files. context_tokens: most tokens of prompt and completion together that the policy
+    takes, None where nobody knows.
     """
 
     renderer: Renderer
     grader: Grader
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     hint_max_tokens: int = 1024
     max_prompt_tokens: int = 2048
     step: int = 0
@@ -107,6 +108,7 @@ class Context:
     seed: int = 0
     epoch: int = 1
     folder: Path | None = None
+    context_tokens: int | None = None
     events: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     trail: dict[str, list[Attempt]] = field(default_factory=lambda: defaultdict(list))
 
@@ -142,7 +144,7 @@ class Context:
         self, problem: Problem, completions: Sequence[Completion], level: int = 0
     ) -> tuple[Tensor, list[str]]:
         """(rewards (G,) in {0., 1.}, statuses). A truncated completion is graded like any other
-        (SAGE spec 3.6)."""
+        (docs/design/sage.md 3.6)."""
         verdicts = self.grader.grade(problem.answer, [self.text(c.tokens) for c in completions])
         rewards = torch.tensor([float(v.correct) for v in verdicts])
         self.trail[problem.uid].append(Attempt(level, float(rewards.mean())))
@@ -150,7 +152,7 @@ class Context:
 
     def reference(self, problem: Problem, column: str = "solution") -> TokenIds | None:
         """The problem's reference answer as completion tokens with the end token, or None
-        (recorded) where it has none.
+        (recorded) where it has none, or none that fits the model's context after the prompt.
 
         column: "solution", or a column of the data row (`trace`: a teacher's full response).
         """
@@ -158,7 +160,11 @@ class Context:
         if not text:
             self.record(problem, f"no_{column}")
             return None
-        return self.renderer.ids(text) + (self.renderer.tokenizer.eos_token_id,)
+        tokens = self.renderer.ids(text) + (self.renderer.tokenizer.eos_token_id,)
+        if self.context_tokens and len(self.prompt(problem)) + len(tokens) > self.context_tokens:
+            self.record(problem, "reference_too_long")
+            return None
+        return tokens
 
 
 class Method(UpdateHooks):

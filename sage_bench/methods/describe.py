@@ -36,7 +36,7 @@ checkpoints, evaluation without hints) is shared, so that two backends differ in
 - *Engine* is what a backend asks of the engine, checked before the first step. *Data* is what it reads of a row besides question
   and answer. *Progress* means that it looks at the planned number of steps, so that a longer run is another run.
 - What happened to every group is in the run's `ledger.jsonl`; hint writing, rollouts and judging are counted apart.
-"""
+"""  # noqa: E501
 
 
 # ---- facts --------------------------------------------------------------------------------------

@@ -7,14 +7,26 @@ of a distributed engine make the same sequence of collective calls.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 from sage_bench.methods.base import Method
-from sage_bench.types import Answer, Completion, Consult, Group, Problem, Request, Row, Sample
+from sage_bench.methods.guard import MOST_ROUNDS, Guard
+from sage_bench.types import (
+    Answer,
+    Completion,
+    Consult,
+    Group,
+    Problem,
+    Request,
+    Row,
+    Sample,
+    Service,
+)
 
 AnyProgram: TypeAlias = Generator[list[Request], list[Answer], Any]
+Ask: TypeAlias = Callable[[Service, list[Any]], list[Any]]
 
 
 class Runner(Protocol):
@@ -26,8 +38,11 @@ class Runner(Protocol):
 
 @dataclass(slots=True)
 class Usage:
-    """What one problem cost: completions and tokens sampled, discarded attempts included. Calls of
-    services count as hint or judge calls; their tokens are in the service's own ledger."""
+    """What one problem cost: completions and tokens sampled, discarded attempts included.
+
+    Calls of services count as hint or judge calls as well; their tokens are in the service's own
+    ledger. failed_calls: those a service had no answer to.
+    """
 
     rollouts: int = 0
     tokens: int = 0
@@ -36,6 +51,8 @@ class Usage:
     hint_tokens: int = 0
     judge_calls: int = 0
     rounds: int = 0
+    service_calls: int = 0
+    failed_calls: int = 0
 
     def add(self, ask: Sample, completions: Sequence[Completion]) -> None:
         tokens = sum(len(c.tokens) for c in completions)
@@ -49,10 +66,19 @@ class Usage:
             self.tokens += tokens
             self.truncated += sum(c.finish == "length" for c in completions)
 
-    def consulted(self, ask: Consult) -> None:
+    def consulted(self, ask: Consult, answer: Answer) -> None:
         calls = ask.payload.n if isinstance(ask.payload, Sample) else 1
         self.hint_calls += calls * (ask.purpose == "hint")
         self.judge_calls += calls * (ask.purpose == "judge")
+        self.service_calls += 1
+        self.failed_calls += _failed(answer)
+
+
+def _failed(answer: Answer) -> bool:
+    """Whether a service gave up on a call: it answers None, or completions that all failed."""
+    if isinstance(answer, list) and answer:
+        return all(isinstance(c, Completion) and c.failed is not None for c in answer)
+    return answer is None
 
 
 @dataclass(slots=True)
@@ -75,6 +101,9 @@ def drive(
     engine: Runner,
     *,
     step: int = 0,
+    guard: Guard | None = None,
+    max_rounds: int = MOST_ROUNDS,
+    consult: Ask | None = None,
 ) -> tuple[list[Any], list[Usage]]:
     """Run generators, one a problem, to their ends in batched rounds. Returns (what each returned,
     what each cost).
@@ -83,7 +112,13 @@ def drive(
     which the engine derives seeds: what a problem draws does not depend on which others are in the
     batch. Every rank of a distributed engine calls this with its own programs and leaves it
     together with the others.
+
+    guard: whose programs these are, for errors. max_rounds: after so many rounds of one problem its
+    program is called endless. consult: asks a service, instead of its `answer`. Raises
+    `MethodError` for what is not a list of requests, and `MethodCrashError` for an exception of a
+    program.
     """
+    guard = guard or Guard(step=step)
     live: dict[int, AnyProgram] = dict(enumerate(programs))
     asks: dict[int, list[Request]] = {}
     done: dict[int, Any] = {}
@@ -91,15 +126,19 @@ def drive(
     asked: Counter[int] = Counter()
 
     def advance(i: int, answers: list[Answer] | None) -> None:
-        try:
-            # a generator is started by sending None
-            requests = live[i].send(answers)  # type: ignore[arg-type]
-        except StopIteration as stop:
-            done[i] = stop.value
-            del live[i]
-            return
+        problem = problems[i]
+        with guard.calling("roll", problem):
+            try:
+                # a generator is started by sending None
+                yielded = live[i].send(answers)  # type: ignore[arg-type]
+            except StopIteration as stop:
+                done[i] = stop.value
+                del live[i]
+                return
+        if usage[i].rounds >= max_rounds:
+            raise guard.too_many_rounds(live[i], problem, max_rounds)
         asks[i] = []
-        for ask in requests:
+        for ask in guard.requests(live[i], yielded, problem):
             asks[i].append(ask.stamped((step, problems[i].uid, asked[i])))
             asked[i] += 1
 
@@ -107,7 +146,7 @@ def drive(
         advance(i, None)
     while engine.any(bool(live)):
         order = list(live)
-        answers = iter(_answers([ask for i in order for ask in asks[i]], engine))
+        answers = iter(_answers([ask for i in order for ask in asks[i]], engine, consult))
         for i in order:
             mine = [next(answers) for _ in asks[i]]
             usage[i].rounds += 1
@@ -115,12 +154,12 @@ def drive(
                 if isinstance(ask, Sample):
                     usage[i].add(ask, answer)
                 elif isinstance(ask, Consult):
-                    usage[i].consulted(ask)
+                    usage[i].consulted(ask, answer)
             advance(i, mine)
     return [done[i] for i in range(len(problems))], usage
 
 
-def _answers(asks: list[Request], engine: Runner) -> list[Answer]:
+def _answers(asks: list[Request], engine: Runner, consult: Ask | None) -> list[Answer]:
     """One round: services get all their payloads in one call, the engine everything else (it is
     called even with nothing)."""
     out: list[Answer] = [None] * len(asks)
@@ -132,9 +171,9 @@ def _answers(asks: list[Request], engine: Runner) -> list[Answer]:
         out[i] = answer
     for indices in by_service.values():
         consults = [ask for i in indices if isinstance(ask := asks[i], Consult)]
-        for i, answer in zip(
-            indices, consults[0].service.answer([c.payload for c in consults]), strict=True
-        ):
+        service, payloads = consults[0].service, [c.payload for c in consults]
+        found = consult(service, payloads) if consult else service.answer(payloads)
+        for i, answer in zip(indices, found, strict=True):
             out[i] = answer
     return out
 
@@ -165,15 +204,43 @@ def together(
 
 
 def collect(
-    method: Method, problems: Sequence[Problem], engine: Runner, *, step: int = 0
+    method: Method,
+    problems: Sequence[Problem],
+    engine: Runner,
+    *,
+    step: int = 0,
+    max_rounds: int = MOST_ROUNDS,
+    consult: Ask | None = None,
 ) -> list[Collected]:
     """Roll out and credit one batch of problems; their order is kept (see `drive`). One entry a
-    group: a problem whose `roll` returned several has several entries, one after the other."""
-    returned, usage = drive([method.roll(p) for p in problems], problems, engine, step=step)
+    group: a problem whose `roll` returned several has several entries, one after the other.
+
+    Raises `MethodError` where the method does not keep the contract, `MethodCrashError` where it
+    raises an exception.
+    """
+    guard = Guard(method, step)
+    programs = []
+    for problem in problems:
+        with guard.calling("roll", problem):
+            programs.append(guard.program(method.roll(problem), problem))
+    returned, usage = drive(
+        programs,
+        problems,
+        engine,
+        step=step,
+        guard=guard,
+        max_rounds=max_rounds,
+        consult=consult,
+    )
     items = []
-    for groups, used in zip(returned, usage, strict=True):
-        for part, group in enumerate(groups if isinstance(groups, list) else [groups]):
-            items.append(Collected(group, named_apart(method.credit(group), part), used, part))
+    owners = {problem.uid: problem.uid for problem in problems}
+    for problem, found, used in zip(problems, returned, usage, strict=True):
+        for part, group in enumerate(guard.groups(found, problem)):
+            with guard.calling("credit", problem):
+                credited = method.credit(group)
+            rows = named_apart(guard.rows(credited, group), part)
+            guard.names(rows, group, owners)
+            items.append(Collected(group, rows, used, part))
     return items
 
 

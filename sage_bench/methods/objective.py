@@ -21,8 +21,10 @@ Aggregation = Literal["token-mean", "seq-mean", "micro-batch token-mean", "const
 
 
 class Objective(BaseModel):
-    """Constants of the update. Source: SAGE spec 3.2-3.4 (verl's vanilla policy loss with DAPO's
-    higher upper clip)."""
+    """Constants of the update: verl's vanilla policy loss with DAPO's higher upper clip.
+
+    Source: docs/design/sage.md 3.2 to 3.4.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -106,11 +108,13 @@ def token_loss(
     values. Returns (loss (N,), stats), stats being sums over policy-gradient tokens, to be divided
     by `stats["pg_tokens"]`.
 
-    PG (SAGE spec 3.2): r = exp(clamp(logp - old, +-20)); L = max(-A r, -A clip(r, 1 - lo, 1 + hi));
-    for A < 0 also L = min(L, -c A). OFF: -A p / (p + gamma). CE: -A logp.
+    PG (docs/design/sage.md 3.2): r = exp(clamp(logp - old, +-20)), and
+    L = max(-A r, -A clip(r, 1 - lo, 1 + hi)); for A < 0 also L = min(L, -c A).
+    OFF: -A p / (p + gamma). CE: -A logp.
 
     >>> half = torch.tensor([0.5]).log()
-    >>> loss, stats = token_loss(half + 1.0, half, torch.tensor([2.0]), torch.zeros(1, dtype=torch.long), Objective())
+    >>> kind = torch.zeros(1, dtype=torch.long)
+    >>> loss, stats = token_loss(half + 1.0, half, torch.tensor([2.0]), kind, Objective())
     >>> round(loss.item(), 4), stats["clip_fraction"].item()     # ratio e is clipped at 1.28
     (-2.56, 1.0)
     """

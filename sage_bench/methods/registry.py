@@ -18,3 +18,13 @@ register_backend = BACKENDS.register
 # filled by modules of backends as they are imported, ours and those of plugins
 DIAGNOSTICS: Registry[Diagnostic] = Registry("diagnostic")
 register_diagnostic = DIAGNOSTICS.register
+
+
+def family(name: str) -> list[str]:
+    """A backend's name, after the names of the backends its class derives from, the base first.
+
+    >>> family("sgpo")
+    ['grpo', 'sgpo']
+    """
+    names = {method: known for known, method in BACKENDS.items()}
+    return [names[base] for base in reversed(BACKENDS.get(name).__mro__) if base in names]

@@ -99,7 +99,7 @@ def compare_runs(
         sides = [Side([runs[n] for n in groups[m]], [scores[n] for n in groups[m]]) for m in (a, b)]
         rows += pair_rows(a, b, sides[0], sides[1], sizes, metric, seeds)
     rows = [replace(r, holm=h) for r, h in zip(rows, holm([r.p for r in rows]), strict=True)]
-    partial = any(runs[n].tasks[t].status != "ok" for n in runs for t in tasks)
+    partial = any(run.partial for run in runs.values())
     return Comparison(metric, rows, notes + footer(rows, groups if seeds else {}), partial)
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from sage_bench.evaluation.grades import load_grades
 from sage_bench.reporting.footers import data_notes
 from sage_bench.reporting.leaderboard import leaderboard
-from sage_bench.reporting.runs import EvalRun, find_runs, kind_of, read_eval
+from sage_bench.reporting.runs import EvalRun, find_kind, read_eval, readable
 from sage_bench.reporting.tables import comparison, markdown
 from sage_bench.utils.cells import csv_text
 from sage_bench.utils.errors import UsageError
@@ -65,11 +65,9 @@ def _warn_of_answers(run: EvalRun) -> None:
 
 def write_leaderboard(out: Path) -> None:
     """leaderboard.csv and leaderboard.md of all evaluations below a folder."""
-    runs = []
-    for folder in find_runs(out):
-        # an evaluation that still draws has no summary, and perhaps no grade
-        if kind_of(folder) == "eval" and (folder / "summary.csv").exists():
-            runs.append(read_eval(folder))
+    # an evaluation that still draws has no summary, and perhaps no grade
+    finished = [f for f in find_kind(out, "eval") if (f / "summary.csv").exists()]
+    runs = list(readable(finished, read_eval).values())
     if not runs:
         return
     write_text(out / "leaderboard.csv", csv_text(leaderboard(runs, passes=True)))
@@ -113,9 +111,9 @@ def eval_runs(folders: Sequence[Path]) -> dict[str, EvalRun]:
 
     Raises `UsageError` for a folder without any.
     """
-    found: dict[Path, EvalRun] = {}
+    below: dict[Path, Path] = {}
     for folder in folders:
-        runs = [f for f in find_runs(folder) if kind_of(f) == "eval"]
+        runs = find_kind(folder, "eval")
         if not runs:
             raise UsageError(
                 "there is no evaluation here",
@@ -126,9 +124,8 @@ def eval_runs(folders: Sequence[Path]) -> dict[str, EvalRun]:
                 ),
             )
         for run in runs:
-            if run.resolve() not in found:
-                found[run.resolve()] = read_eval(run)
-    return named(list(found.values()))
+            below.setdefault(run.resolve(), run)
+    return named(list(readable(list(below.values()), read_eval).values()))
 
 
 def print_markdown(text: str) -> None:

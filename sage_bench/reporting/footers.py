@@ -10,13 +10,16 @@ from sage_bench.reporting.runs import EvalRun
 
 
 def data_notes(runs: Mapping[str, EvalRun]) -> list[str]:
-    """Corrected golds by name, incomplete data, left-out tasks, limits, data that differ.
+    """Corrected golds by name, missing samples, incomplete data, left-out tasks, limits, data that
+    differ.
 
     A line holds for all rows unless it begins with the name of one.
     """
     rows_of: dict[str, list[str]] = defaultdict(list)
     for name, run in runs.items():
-        lines = _manifest_notes(run.manifest)
+        lines = _manifest_notes(run.manifest) + _training_notes(run.label)
+        for task, status in run.lacking.items():
+            lines.append(f"{task}: {status} samples; only questions that have all of them count.")
         if run.limited:
             lines.append(f"{run.limited}.")
         lines += [f"{t}: {status} samples, incomplete." for t, status in run.lacking.items()]
@@ -51,6 +54,16 @@ def _manifest_notes(manifest: Mapping[str, Any]) -> list[str]:
     return out
 
 
+def _training_notes(label: Mapping[str, Any]) -> list[str]:
+    """What the training of the evaluated weights lacked, or changed on the way."""
+    out = []
+    for what in label.get("degraded") or ():
+        out.append(f"Trained without what the method builds on: {what}.")
+    for what in label.get("accepted_changes") or ():
+        out.append(f"Changed while it was trained, and accepted: {what}.")
+    return out
+
+
 def _gold_facts(report: Mapping[str, Any]) -> list[str]:
     """What was done to a task's golds, and what its data lack."""
     facts = []
@@ -61,6 +74,8 @@ def _gold_facts(report: Mapping[str, Any]) -> list[str]:
         facts.append(f"questions left out as ill-posed or disputed: {left_out}")
     if report["quarantine"]:
         facts.append(f"{len(report['quarantine'])} unusable rows left out")
+    if report.get("other_data"):
+        facts.append(f"OTHER DATA than the benchmark's: {report['other_data']}")
     if report["partial"]:
         expected = min(report["expected"])
         facts.append(f"only {report['found']} of {expected} questions were in the data")

@@ -72,7 +72,7 @@ def leaderboard(
     for run in runs:
         metrics = [Metric()]
         if passes:
-            most = max(r.samples for r in run.tasks.values())
+            most = max((r.samples for r in run.tasks.values()), default=1)
             metrics += [Metric("pass", k) for k in powers(most)]
         for metric in metrics:
             rows += _run_rows(run, metric, select_rule)
@@ -120,7 +120,9 @@ def _run_rows(run: EvalRun, metric: Metric, select_rule: str) -> list[dict[str, 
     rows = [common | _task_columns(run, t, metric, values) for t, values in scores.items()]
     if metric.kind == "avg":
         rows += [common | _missing_columns(run, t, status) for t, status in run.missing.items()]
-    if len(scores) == len(run.tasks) and not run.missing:
+    if run.missing:
+        rows.append(common | {"task": "avg", "status": "partial"})
+    elif len(scores) == len(run.tasks):
         rows.append(common | _average_columns(run, metric, scores))
     return rows
 

@@ -20,7 +20,15 @@ from sage_bench.reporting.export import by_tasks, named
 from sage_bench.reporting.footers import data_notes
 from sage_bench.reporting.leaderboard import leaderboard
 from sage_bench.reporting.protocols import model_names
-from sage_bench.reporting.runs import EvalRun, TrainRun, find_runs, kind_of, read_eval, read_train
+from sage_bench.reporting.runs import (
+    EvalRun,
+    TrainRun,
+    find_runs,
+    kind_of,
+    read_eval,
+    read_train,
+    readable,
+)
 from sage_bench.reporting.tables import (
     answers,
     compare,
@@ -135,9 +143,7 @@ def report(folders: Sequence[Path], out: Path, grader: str | None = None) -> lis
 
     grader: whose grades the tables show; each run's own unless named. Returns what was written.
     """
-    found = [f for folder in folders for f in find_runs(folder)] or list(folders)
-    evals = named([read_eval(f, grader) for f in found if kind_of(f) == "eval"])
-    trains = unique({f: read_train(f) for f in found if kind_of(f) == "train"})
+    evals, trains = _read(folders, grader)
     make_folder(out)
     tables = []
     for group in by_tasks(list(evals.values())):
@@ -154,6 +160,22 @@ def report(folders: Sequence[Path], out: Path, grader: str | None = None) -> lis
     for name, text in files.items():
         write_text(out / name, text)
     return [out / name for name in files]
+
+
+def _read(
+    folders: Sequence[Path], grader: str | None
+) -> tuple[dict[str, EvalRun], dict[str, TrainRun]]:
+    """The runs at or below some folders, under distinct names. One that cannot be read does not
+    hide the others; where none can, the first error is raised."""
+
+    def read(folder: Path) -> EvalRun | TrainRun:
+        return read_eval(folder, grader) if kind_of(folder) == "eval" else read_train(folder)
+
+    found = [f for folder in folders for f in find_runs(folder)] or list(folders)
+    runs = readable(found, read)
+    evals = named([run for run in runs.values() if isinstance(run, EvalRun)])
+    trains = unique({f: run for f, run in runs.items() if isinstance(run, TrainRun)})
+    return evals, trains
 
 
 def comparison_of(runs: Mapping[str, EvalRun]) -> Table:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sage_bench.evaluation.grades import load_grades
+from sage_bench.data.schema import (
+    LEDGER,
+    METRICS,
+    VALIDATION,
+    EvalManifest,
+    Manifest,
+    TrainConfig,
+)
+from sage_bench.evaluation.grades import load_grades, questions_asked
 from sage_bench.evaluation.tasks.spec import in_order
 from sage_bench.training.ledger import no_signal_share
-from sage_bench.utils.errors import DataError, UsageError
-from sage_bench.utils.files import read_jsonl
+from sage_bench.utils.errors import DataError, SageBenchError, UsageError
+from sage_bench.utils.progress import stderr
+
+Run = TypeVar("Run")
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,7 @@ def kind_of(folder: Path) -> str:
             where=str(folder),
             remedy="give the --out of a train run, or the folder eval printed",
         )
-    return str(json.loads(file.read_text(encoding="utf-8"))["kind"])
+    return Manifest.read(file).kind
 
 
 def find_runs(folder: Path) -> list[Path]:
@@ -153,8 +162,8 @@ def read_eval(folder: Path, grader: str | None = None) -> EvalRun:
     grader: whose grades, the run's own unless named. Raises `DataError` when nothing in it is
     graded, or not by that one.
     """
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    manifest["grader"] = grader or manifest["grader"]
+    manifest = EvalManifest.read(folder / "manifest.json")
+    manifest.grader = grader or manifest.grader
     grades = load_grades(folder, grader)
     if grades.empty:
         raise DataError(
@@ -162,23 +171,31 @@ def read_eval(folder: Path, grader: str | None = None) -> EvalRun:
             where=str(folder),
             remedy="run the same `sage-bench eval` command again",
         )
-    tasks = {}
-    for task in in_order(manifest["tasks"]):
+    asked = questions_asked(folder, manifest)
+    tasks: dict[str, TaskResult] = {}
+    missing: dict[str, str] = {}
+    for task in in_order(manifest.tasks):
         rows = grades[grades.task == task]
-        if len(rows):
-            tasks[task] = _task_result(rows, manifest["tasks"][task])
-    label = manifest["label"]
-    model = label.get("preset") or manifest["model"]
-    return EvalRun(folder, model, label.get("method") or "base", label, tasks, manifest)
+        result = _task_result(rows, manifest.tasks[task], asked[task])
+        if len(result.means):
+            tasks[task] = result
+        else:
+            missing[task] = result.status
+    label = manifest.label
+    model = label.get("preset") or manifest.model
+    method = label.get("method") or "base"
+    values = manifest.model_dump(by_alias=True)
+    return EvalRun(folder, model, method, label, tasks, values, missing)
 
 
-def _task_result(rows: pd.DataFrame, samples: int) -> TaskResult:
+def _task_result(rows: pd.DataFrame, samples: int, asked: int) -> TaskResult:
+    """One benchmark from its graded samples. asked: questions, those without any sample too."""
     by_question = rows.groupby("doc_id")["correct"]
     # a question with missing samples is left out: its missing samples are not wrong ones
     complete = by_question.count() == samples
     means = by_question.mean()[complete].sort_index().to_numpy(float)
-    asked = len(by_question)
-    status = "ok" if complete.all() else f"partial {len(rows)}/{asked * samples}"
+    is_whole = int(complete.sum()) == asked
+    status = "ok" if is_whole else f"partial {len(rows)}/{asked * samples}"
     doc_ids = sorted(complete.index[complete])
     uids = rows.groupby("doc_id")["uid"].first()[doc_ids].astype(str)
     return TaskResult(
@@ -196,13 +213,40 @@ def _task_result(rows: pd.DataFrame, samples: int) -> TaskResult:
 
 
 def read_train(folder: Path) -> TrainRun:
-    """A training run from its folder, finished or not."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))["values"]
+    """A training run from its folder, finished or not. Raises `DataError` naming a file that is
+    damaged."""
+    config = TrainConfig.read(folder / "config.json").values
     return TrainRun(
         folder,
-        config["backend"],
+        str(config["backend"]),
         config,
-        metrics=pd.DataFrame(list(read_jsonl(folder / "metrics.jsonl"))),
-        validation=pd.DataFrame(list(read_jsonl(folder / "validation.jsonl"))),
-        ledger=list(read_jsonl(folder / "ledger.jsonl")),
+        metrics=pd.DataFrame(list(METRICS.read(folder / "metrics.jsonl"))),
+        validation=pd.DataFrame(list(VALIDATION.read(folder / "validation.jsonl"))),
+        ledger=[dict(row) for row in LEDGER.read(folder / "ledger.jsonl")],
     )
+
+
+def readable(folders: Sequence[Path], read: Callable[[Path], Run]) -> dict[Path, Run]:
+    """Every run that can be read; one that cannot is told on standard error and passed over.
+
+    Raises the error of the first one when none can be read.
+    """
+    found: dict[Path, Run] = {}
+    errors: list[SageBenchError] = []
+    for folder in folders:
+        try:
+            found[folder] = read(folder)
+        except SageBenchError as error:
+            errors.append(error)
+    if errors and not found:
+        raise errors[0]
+    for passed_over in errors:
+        stderr().print(f"passed over: {passed_over}")
+    return found
+
+
+def find_kind(folder: Path, kind: str) -> list[Path]:
+    """The runs of one kind at or below a folder; those whose manifest cannot be read are told and
+    passed over."""
+    kinds = readable(find_runs(folder), kind_of)
+    return [found for found, its_kind in kinds.items() if its_kind == kind]

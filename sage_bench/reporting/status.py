@@ -5,19 +5,28 @@ Nothing is asked of the process, nothing is changed.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from sage_bench.reporting.runs import find_runs
-from sage_bench.utils.errors import UsageError
-from sage_bench.utils.files import read_jsonl
+from sage_bench.data.schema import METRICS, SAMPLES, EvalManifest, TrainConfig, TrainStatus
+from sage_bench.evaluation.grades import questions_asked
+from sage_bench.reporting.runs import find_runs, kind_of
+from sage_bench.utils.errors import SageBenchError, UsageError
 
-State = Literal["running", "done", "interrupted", "failed", "died", "incomplete", "not begun"]
+State = Literal[
+    "running",
+    "done",
+    "interrupted",
+    "failed",
+    "died",
+    "incomplete",
+    "not begun",
+    "unreadable",
+]
 RECENT = 20  # steps the remaining time of a training run is estimated from
 RECENT_SAMPLES = 400
 
@@ -28,7 +37,8 @@ class RunStatus:
 
     state: running (its lock is held); done; interrupted (somebody stopped it); failed (with its
     error in `note`); died (it says running, but no process holds its lock); incomplete (an
-    evaluation lacks samples and nobody draws them); not begun. done of total are steps or samples;
+    evaluation lacks samples and nobody draws them); not begun; unreadable (a file of it is damaged,
+    named in `note`). done of total are steps or samples;
     eta: seconds; idle: seconds since it last wrote a result; parts: the same by task.
     """
 
@@ -61,8 +71,11 @@ def status(folder: Path, now: float | None = None) -> list[RunStatus]:
     now = now or time.time()
     rows = []
     for run in found:
-        is_training = _json(run / "manifest.json").get("kind") == "train"
-        rows.append(_train(run, now) if is_training else _eval(run, now))
+        try:
+            rows.append(_train(run, now) if kind_of(run) == "train" else _eval(run, now))
+        except SageBenchError as error:
+            # one damaged folder never hides the others
+            rows.append(RunStatus(str(run), "?", "unreadable", 0, None, "", note=str(error)))
     return rows
 
 
@@ -92,23 +105,33 @@ def _holds(words: list[str], inode: int) -> bool:
 
 
 def _train(folder: Path, now: float) -> RunStatus:
-    stated = _json(folder / "status.json")
+    stated = TrainStatus.read_or_none(folder / "status.json")
     pid = lock_holder(folder)
-    steps = list(read_jsonl(folder / "metrics.jsonl"))
-    done = int(stated.get("step", len(steps)))
-    config = _json(folder / "config.json").get("values", {})
-    total = stated.get("steps") or config.get("train.steps")
-    state: State = stated.get("state") or "not begun"
+    steps = list(METRICS.read(folder / "metrics.jsonl"))
+    done = len(steps) if stated is None else stated.step
+    total = stated.steps if stated else None
+    if total is None:
+        config = TrainConfig.read_or_none(folder / "config.json")
+        total = config.values.get("train.steps") if config else None
+    state = cast(State, stated.state if stated else "not begun")
     if pid:
         state = "running"
     elif state == "running":
         state = "died"
-    seconds = [r["seconds/step"] for r in steps[-RECENT:] if r.get("seconds/step")]
+    recent: list[dict[str, Any]] = [dict(row) for row in steps[-RECENT:]]
+    seconds = [r["seconds/step"] for r in recent if r.get("seconds/step")]
     eta = None
     if seconds and total and state == "running":
         eta = sum(seconds) / len(seconds) * (total - done)
-    reward = stated.get("reward")
-    note = stated.get("error") or (f"reward {reward:.3f}" if isinstance(reward, float) else "")
+    note = ""
+    if stated and stated.error:
+        note = stated.error
+    elif stated and stated.reward is not None:
+        note = f"reward {stated.reward:.3f}"
+    if state == "running" and stated and stated.activity:
+        # its age tells work that takes long from a grader or a generator that hangs
+        age = "" if stated.time is None else f" since {max(0.0, now - stated.time):.0f} s"
+        note = f"{note}; {stated.activity}{age}".removeprefix("; ")
     return RunStatus(
         folder=str(folder),
         kind="train",
@@ -124,23 +147,23 @@ def _train(folder: Path, now: float) -> RunStatus:
 
 
 def _eval(folder: Path, now: float) -> RunStatus:
-    manifest = _json(folder / "manifest.json")
+    manifest = EvalManifest.read(folder / "manifest.json")
+    asked = questions_asked(folder, manifest)
     pid = lock_holder(folder)
     parts: dict[str, dict[str, Any]] = {}
     times: list[float] = []
-    for task, n in manifest.get("tasks", {}).items():
-        parts[task], drawn_at = _task_progress(folder, manifest, task, n)
+    for task, n in manifest.tasks.items():
+        parts[task], drawn_at = _task_progress(folder, task, n, asked[task])
         times += drawn_at
     done = sum(p["done"] for p in parts.values())
-    totals = [p["total"] for p in parts.values()]
-    total = None if None in totals else sum(totals)
+    total = sum(p["total"] for p in parts.values())
     graded = bool(parts) and all(p["graded"] for p in parts.values())
     recent = sorted(times)[-RECENT_SAMPLES:]
     eta = None
-    if pid and total is not None and len(recent) > 1 and recent[-1] > recent[0]:
+    if pid and len(recent) > 1 and recent[-1] > recent[0]:
         rate = (len(recent) - 1) / (recent[-1] - recent[0])
         eta = (total - done) / rate
-    skipped = manifest.get("skipped") or {}
+    skipped = manifest.skipped
     return RunStatus(
         folder=str(folder),
         kind="eval",
@@ -165,41 +188,24 @@ def _eval_state(running: bool, done: int, total: int | None, graded: bool) -> St
 
 
 def _task_progress(
-    folder: Path, manifest: Mapping[str, Any], task: str, n: int
+    folder: Path, task: str, n: int, asked: int
 ) -> tuple[dict[str, Any], list[float]]:
     """{"done", "total", "graded"} of one task, and when each of its samples was drawn."""
-    questions = _questions(folder, manifest, task)
     # a sample that was drawn twice counts once
     drawn_at = {}
-    for row in read_jsonl(folder / "samples" / f"{task}.jsonl"):
+    for row in SAMPLES.read(folder / "samples" / f"{task}.jsonl"):
         if row["sample"] < n:
             drawn_at[row["doc_id"], row["sample"]] = row.get("time", 0.0)
     progress = {
         "done": len(drawn_at),
-        "total": None if questions is None else questions * n,
+        "total": asked * n,
         "graded": any((folder / "grades").glob(f"{task}.*.jsonl")),
     }
     return progress, list(drawn_at.values())
 
 
-def _questions(folder: Path, manifest: Mapping[str, Any], task: str) -> int | None:
-    written = folder / "questions" / f"{task}.json"
-    if written.exists():
-        return len(json.loads(written.read_text(encoding="utf-8")))
-    n = manifest.get("sampling", {}).get(task, {}).get("questions")
-    return n if n is None else min(n, manifest.get("limit") or n)
-
-
 def _idle(file: Path, now: float) -> float | None:
     return max(0.0, now - file.stat().st_mtime) if file.exists() else None
-
-
-def _json(file: Path) -> dict[str, Any]:
-    """What a file says, {} when it is not there.
-
-    Files are replaced whole, so it is never half-written.
-    """
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
 
 def _alive(pid: int) -> bool:

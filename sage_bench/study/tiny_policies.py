@@ -42,7 +42,7 @@ from sage_bench.generation.prompts import Renderer
 from sage_bench.methods.objective import Objective
 from sage_bench.methods.registry import BACKENDS
 from sage_bench.types import Kind, Row
-from sage_bench.utils.files import write_json
+from sage_bench.utils.files import share, write_json
 
 TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}{% if"
@@ -257,3 +257,4 @@ def save(policy: Policy, recipe: Recipe, out: Path) -> None:
     model.to(torch.bfloat16).save_pretrained(out)
     policy.tokenizer.save_pretrained(out)
     write_json(out / LABEL, {"preset": recipe.name})
+    share(out)

@@ -22,8 +22,9 @@ from sage_bench.data.schema import CheckpointFiles, MethodState, RunState
 from sage_bench.engines.base import Engine
 from sage_bench.generation.model_folders import LABEL
 from sage_bench.methods.base import Method
+from sage_bench.methods.guard import Guard, described
 from sage_bench.utils.errors import DataError, SageBenchError
-from sage_bench.utils.files import no_space, write_json, writing
+from sage_bench.utils.files import no_space, share, write_json, writing
 
 FILES = "files.json"
 OPTIMIZER = "optimizer.safetensors"
@@ -71,7 +72,7 @@ def save(
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         _save_engine(engine, partial)
-        method_state = MethodState(state=method.state_dict(), prepared=method.prepared)
+        method_state = MethodState(state=state_of(method, step), prepared=method.prepared)
         method_state.write(partial / "method.json")
         RunState.model_validate({"step": step, **state}).write(partial / "run.json")
         write_json(partial / LABEL, {"step": step, **label})
@@ -83,6 +84,17 @@ def save(
     return final
 
 
+def state_of(method: Method, step: int) -> dict[str, Any]:
+    """What the method wants kept. Raises `MethodError` where JSON would not give it back."""
+    guard = Guard(method, step)
+    with guard.calling("state_dict"):
+        state = method.state_dict()
+    if not isinstance(state, dict):
+        raise guard.fault("state_dict", f"it returns {described(state)}", "return a dict")
+    kept: dict[str, Any] = guard.plain("state_dict", state)
+    return kept
+
+
 def _save_engine(engine: Engine, partial: Path) -> None:
     try:
         engine.save(partial)
@@ -91,16 +103,10 @@ def _save_engine(engine: Engine, partial: Path) -> None:
 
 
 def seal(partial: Path) -> None:
-    """Bring a finished checkpoint to the disk and note the digest of each of its files.
-
-    Weights are written for their owner alone by safetensors; colleagues may read whatever the
-    user's mask allows them to.
-    """
-    mask = os.umask(0)
-    os.umask(mask)
+    """Bring a finished checkpoint to the disk and note the digest of each of its files."""
+    share(partial)
     files = {}
     for file in sorted(p for p in partial.iterdir() if p.is_file()):
-        file.chmod(0o666 & ~mask)
         files[file.name] = digest(file, sync=True)
     CheckpointFiles(files=files).write(partial / FILES)
     digest(partial / FILES, sync=True)
@@ -229,5 +235,6 @@ def _load(path: Path, engine: Engine, method: Method) -> RunState:
             remedy="remove this checkpoint; the run goes on from the one before",
         ) from error
     method.prepared = saved.prepared
-    method.load_state_dict(saved.state)
+    with Guard(method, state.step).calling("load_state_dict"):
+        method.load_state_dict(saved.state)
     return state

@@ -141,6 +141,6 @@ class WatchedGrader:
     def gold_error(self, gold: str) -> str | None:
         return self.grader.gold_error(gold)
 
-    def grade(self, gold: str, texts: Sequence[str]) -> list[Verdict]:
+    def grade(self, gold: str, texts: Sequence[str]) -> Sequence[Verdict]:
         self.heart.beat(f"grading {len(texts)} answers against {gold[:60]!r}")
         return self.grader.grade(gold, texts)

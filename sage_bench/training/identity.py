@@ -123,7 +123,7 @@ def _is_package_of_its_own(module: str, file: Path) -> bool:
 
 
 def check_same_run(
-    resolved: Resolved, folder: Path, method: type[Method], digests: Mapping[str, str]
+    resolved: Resolved[RunConfig], folder: Path, method: type[Method], digests: Mapping[str, str]
 ) -> list[str]:
     """A folder holds one run: compare this one with that whose checkpoints lie there.
 
@@ -149,15 +149,20 @@ def check_same_run(
             f"the folder holds another run ({shown})",
             where=str(folder),
             remedy=(
-                f"train.accept_change=[{','.join(refused)}] goes on with the change and records it;"
-                " or choose another --out, or --overwrite (moves the old run to .trash)"
+                f"train.accept_change=[{','.join(refused)}] (`--accept-change {','.join(refused)}`)"
+                " goes on with the change and records it; or choose another --out, or"
+                " --overwrite (moves the old run to .trash)"
             ),
         )
     return list(differences.values())
 
 
 def _keys(
-    resolved: Resolved, before: Mapping[str, Any], method: type[Method], *, with_names: bool
+    resolved: Resolved[RunConfig],
+    before: Mapping[str, Any],
+    method: type[Method],
+    *,
+    with_names: bool,
 ) -> dict[str, str]:
     """Keys of the configuration whose values differ. with_names: paths count too, for runs of
     versions that kept no digests of what they name."""

@@ -70,6 +70,8 @@ def ledger_row(
     }
     if group.scores is not None:
         row["scores"] = [round(float(s), 6) for s in group.scores]
+    if usage.failed_calls:
+        row["failed_calls"] = usage.failed_calls
     if item.part:
         row["part"] = item.part
     return row
@@ -142,6 +144,7 @@ def _costs(rows: Sequence[Mapping[str, Any]], groups: Sequence[Group]) -> dict[s
         "truncated": sum(row["truncated"] for row in rows) / max(rollouts, 1),
         "hint_calls": sum(row["hint_calls"] for row in rows),
         "judge_calls": sum(row["judge_calls"] for row in rows),
+        "failed_calls": sum(row.get("failed_calls", 0) for row in rows),
     }
 
 

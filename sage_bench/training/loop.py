@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,18 +16,32 @@ from sage_bench.engines.base import Engine
 from sage_bench.generation.model_folders import preset_of
 from sage_bench.methods.base import Context, Method
 from sage_bench.methods.driver import Collected, collect, drive
+from sage_bench.methods.guard import Guard
 from sage_bench.training import checkpoint
 from sage_bench.training.batches import batch_of, steps_per_epoch
 from sage_bench.training.heartbeat import Heartbeat, WatchedEngine, WatchedGrader
 from sage_bench.training.ledger import ledger_row, step_metrics
+from sage_bench.training.services import ServiceWatch
 from sage_bench.training.sinks import Sinks
 from sage_bench.training.stopping import Stop
 from sage_bench.types import Group, Problem, Request, Sample, Sampling, Score
 from sage_bench.utils.errors import Interrupted, SageBenchError
 from sage_bench.utils.files import locked, remove_partials, to_trash
 from sage_bench.utils.progress import Bar
+from sage_bench.utils.secrets import masked, masked_text
 
 PREPARE_BATCH = 256  # problems whose `prepare` runs together
+# events of a step that mean the method does less than its name says; counted in metrics.jsonl
+WORTH_A_WORD = {
+    "reference_too_long": (
+        "{count} references of step {step} do not fit the model's context with their prompts and"
+        " are left out (counted as events/reference_too_long)"
+    ),
+    "one_step_responses": (
+        "every response the judge was given in step {step} is one step, so partial credit is all or"
+        " nothing: set method.step_pattern to what ends a step"
+    ),
+}
 
 
 class RunRecords(Protocol):
@@ -35,6 +49,8 @@ class RunRecords(Protocol):
 
     def check(self, folder: Path) -> list[str]: ...
     def write(self, folder: Path, step: int, accepted: list[str]) -> None: ...
+    def marks(self, folder: Path) -> dict[str, list[str]]: ...
+    def degrade(self, folder: Path, text: str) -> None: ...
 
 
 @dataclass
@@ -81,6 +97,8 @@ class Session:
     engine: WatchedEngine
     stop: Stop
     budget: int | None  # completions after which the method ends the run
+    services: ServiceWatch
+    warned: set[str] = field(default_factory=set)  # events the user was told of
 
     @property
     def done(self) -> bool:
@@ -136,6 +154,7 @@ def resume(run: Run, heart: Heartbeat, stop: Stop, accepted: list[str]) -> Sessi
         WatchedEngine(run.engine, heart, run.config.train.max_rounds),
         stop,
         run.method.rollout_budget(),
+        ServiceWatch(allowed=run.config.train.allow_degraded),
     )
     if saved is None:
         prepare(session)
@@ -164,7 +183,7 @@ def leave(heart: Heartbeat, run: Run, error: BaseException) -> None:
     # the disk may be full: what ended the run matters more than that its status cannot be written
     with contextlib.suppress(SageBenchError):
         if not isinstance(error, KeyboardInterrupt):
-            heart.end("failed", error=f"{type(error).__name__}: {error}")
+            heart.end("failed", error=masked_text(f"{type(error).__name__}: {error}"))
             return
         saved = checkpoint.steps(run.folder)
         kept = f"step {saved[-1]} is saved" if saved else "nothing is saved yet"
@@ -205,8 +224,10 @@ def prepare(session: Session) -> None:
     """Run the method's `prepare` over the training problems, on the initial policy."""
     run = session.run
     todo: list[tuple[Problem, Any]] = []
+    guard = Guard(run.method)
     for problem in run.data.problems:
-        program = run.method.prepare(problem)
+        with guard.calling("prepare", problem):
+            program = run.method.prepare(problem)
         if program is not None:
             todo.append((problem, program))
     if not todo:
@@ -218,8 +239,16 @@ def prepare(session: Session) -> None:
             part = todo[start : start + PREPARE_BATCH]
             programs, problems = [g for _, g in part], [p for p, _ in part]
             with session.engine.batch() as engine:
-                results, _ = drive(programs, problems, engine, step=-1)
-            run.method.prepared.update({p.uid: r for (p, _), r in zip(part, results, strict=True)})
+                results, _ = drive(
+                    programs,
+                    problems,
+                    engine,
+                    step=-1,
+                    guard=guard,
+                    max_rounds=run.config.train.max_rounds,
+                )
+            for problem, result in zip(problems, results, strict=True):
+                run.method.prepared[problem.uid] = guard.plain("prepare", result, problem)
             bar.advance(len(part))
 
 
@@ -232,6 +261,7 @@ def one_step(session: Session) -> dict[str, Any]:
     context.events.clear()
     context.trail.clear()
     items, kept = roll_step(session)
+    notice(session, items)
     rolled = time.perf_counter()
     gap = hint_gap(session, kept)
     stats = session.engine.update(
@@ -248,6 +278,20 @@ def one_step(session: Session) -> dict[str, Any]:
     return metrics
 
 
+def notice(session: Session, items: Sequence[Collected]) -> None:
+    """Warn of what makes the run another than its name says, once each."""
+    run = session.run
+    degraded = session.services.add(items)
+    if degraded:
+        run.records.degrade(run.folder, degraded)
+        warn(f"{degraded}: these groups train without it")
+    for event, text in WORTH_A_WORD.items():
+        count = sum(events[event] for events in run.context.events.values())
+        if count and event not in session.warned:
+            session.warned.add(event)
+            warn(text.format(count=count, step=session.state.step + 1))
+
+
 def roll_step(session: Session) -> tuple[list[Collected], list[Collected]]:
     """(everything rolled out in this step, what the update sees of it).
 
@@ -256,14 +300,25 @@ def roll_step(session: Session) -> tuple[list[Collected], list[Collected]]:
     run = session.run
     wanted = run.config.train.prompts_per_step
     items = roll_batch(session)
-    kept = [item for item in items if run.method.keep(item.group)]
+    kept = kept_of(run.method, items, run.context.step)
     for _ in range(run.method.refills):
         if problems_in(kept) >= wanted:
             break
         more = roll_batch(session)
         items += more
-        kept += [item for item in more if run.method.keep(item.group)]
+        kept += kept_of(run.method, more, run.context.step)
     return items, first_problems(kept, wanted)
+
+
+def kept_of(method: Method, items: Sequence[Collected], step: int) -> list[Collected]:
+    """The groups the method keeps in the batch."""
+    guard = Guard(method, step)
+    kept = []
+    for item in items:
+        with guard.calling("keep", item.group.problem):
+            if method.keep(item.group):
+                kept.append(item)
+    return kept
 
 
 def roll_batch(session: Session) -> list[Collected]:
@@ -278,7 +333,9 @@ def roll_batch(session: Session) -> list[Collected]:
     state.batches += 1
     problems = batch_of(run.data.problems, number, size, config.train.seed)
     with session.engine.batch() as engine:
-        return collect(run.method, problems, engine, step=number)
+        return collect(
+            run.method, problems, engine, step=number, max_rounds=config.train.max_rounds
+        )
 
 
 def hint_gap(session: Session, items: Sequence[Collected]) -> dict[str, float]:
@@ -336,7 +393,12 @@ def shown(run: Run, step: int, items: Sequence[Collected]) -> list[dict[str, Any
 
 def descriptions(method: Method, group: Group) -> dict[str, list[Any]]:
     """What the method says of each completion, as one list a name."""
-    facts = [method.describe_completion(group, i) for i in range(len(group.completions))]
+    guard = Guard(method)
+    facts = []
+    for i in range(len(group.completions)):
+        with guard.calling("describe_completion", group.problem):
+            found = method.describe_completion(group, i)
+        facts.append(guard.plain("describe_completion", found, group.problem))
     names = dict.fromkeys(name for found in facts for name in found)
     return {name: [found.get(name) for found in facts] for name in names}
 
@@ -395,6 +457,8 @@ def save(session: Session) -> None:
         "backend": run.config.backend,
         "seed": run.config.train.seed,
         "preset": preset_of(run.config.model.path),
+        **run.records.marks(run.folder),
+        "template_options": run.context.renderer.template_options,
         "base_model": run.config.model.path,
     }
     checkpoint.save(
@@ -403,6 +467,6 @@ def save(session: Session) -> None:
         run.engine,
         run.method,
         state={"place": asdict(state), "steps": run.steps},
-        label=label,
+        label=masked(label),
         keep=run.config.train.keep,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sage_bench.config.layers import Resolved
+from sage_bench.config.schema import RunConfig
 from sage_bench.methods import describe
 from sage_bench.methods.base import Method, MethodConfig, make_config
 from sage_bench.methods.registry import BACKENDS
@@ -29,7 +30,7 @@ def _source(backend: str) -> str:
     return f"none of its own; builds on {about['builds_on']}" if about["builds_on"] else "none"
 
 
-def plan(resolved: Resolved) -> str:
+def plan(resolved: Resolved[RunConfig]) -> str:
     """The plan `--dry-run` prints."""
     c = resolved.config
     method_class: type[Method] = BACKENDS.get(c.backend)

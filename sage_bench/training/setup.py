@@ -26,6 +26,7 @@ from sage_bench.methods.base import Context, Method, make_config
 from sage_bench.methods.registry import BACKENDS
 from sage_bench.training import identity
 from sage_bench.training.batches import steps_per_epoch
+from sage_bench.training.columns import check_columns
 from sage_bench.training.loop import Run
 from sage_bench.types import Problem, Sampling
 from sage_bench.utils.errors import UsageError
@@ -39,7 +40,7 @@ from sage_bench.utils.versions import versions
 class Records:
     """What describes a run in its folder. Written by the process that holds the folder's lock."""
 
-    resolved: Resolved
+    resolved: Resolved[RunConfig]
     method: type[Method]
     manifest: TrainManifest
     data: Loaded
@@ -47,6 +48,21 @@ class Records:
     def check(self, folder: Path) -> list[str]:
         """See `identity.check_same_run`."""
         return identity.check_same_run(self.resolved, folder, self.method, self.manifest.identity)
+
+    def marks(self, folder: Path) -> dict[str, list[str]]:
+        """What is to be said of the weights wherever they go."""
+        manifest = TrainManifest.read(folder / "manifest.json")
+        marks = {
+            "accepted_changes": [str(change["what"]) for change in manifest.accepted_changes],
+            "degraded": list(manifest.degraded),
+        }
+        return {name: texts for name, texts in marks.items() if texts}
+
+    def degrade(self, folder: Path, text: str) -> None:
+        """Note in the manifest that the method lacked something it builds on."""
+        manifest = TrainManifest.read(folder / "manifest.json")
+        noted = sorted({*manifest.degraded, text})
+        manifest.model_copy(update={"degraded": noted}).write(folder / "manifest.json")
 
     def write(self, folder: Path, step: int, accepted: list[str]) -> None:
         """config.json, manifest.json and the rows that were set aside."""
@@ -60,7 +76,9 @@ class Records:
         manifest.write(folder / "manifest.json")
 
 
-def build(resolved: Resolved, folder: Path, *, quiet: bool = False, overwrite: bool = False) -> Run:
+def build(
+    resolved: Resolved[RunConfig], folder: Path, *, quiet: bool = False, overwrite: bool = False
+) -> Run:
     """Load everything and check it against each other and against what lies in the folder.
 
     overwrite: what lies there will be moved away. Raises `SageBenchError`s only.
@@ -75,6 +93,13 @@ def build(resolved: Resolved, folder: Path, *, quiet: bool = False, overwrite: b
     renderer = make_renderer(config, path)
     grader = GRADERS.get(config.grader)()
     data = load_data(config, grader, renderer, folder, quiet)
+    degraded = check_columns(
+        method_class,
+        method_config,
+        data.problems,
+        source=config.data.source,
+        allowed=config.train.allow_degraded,
+    )
     steps = planned_steps(config, len(data.problems))
     config = fill_in(config, path)
     digests = identity.identity(config, method_class, data.problems, renderer)
@@ -82,6 +107,7 @@ def build(resolved: Resolved, folder: Path, *, quiet: bool = False, overwrite: b
         identity.check_same_run(resolved, folder, method_class, digests)
     engine = ENGINES.get(config.engine.name)(config, steps * config.train.updates_per_step)
     context = make_context(config, renderer, grader, folder)
+    context.context_tokens = engine.sampler.context
     method = method_class(context, method_config)
     check_needs(method, engine, config.engine.name)
     manifest = TrainManifest(
@@ -95,6 +121,7 @@ def build(resolved: Resolved, folder: Path, *, quiet: bool = False, overwrite: b
         steps=steps,
         versions=versions(),
         identity=digests,
+        degraded=degraded,
     )
     return Run(
         config,
@@ -114,9 +141,11 @@ def build(resolved: Resolved, folder: Path, *, quiet: bool = False, overwrite: b
 def make_renderer(config: RunConfig, path: str) -> Renderer:
     """The policy's chat template with its options, and the prompt texts."""
     return Renderer(
-        pretrained.load_tokenizer(path, config.model.revision),
+        pretrained.load_tokenizer(
+            path, config.model.revision, trust_remote_code=config.model.trust_remote_code
+        ),
         Prompts.from_file(config.prompts) if config.prompts else None,
-        template_options=config.model.template_options,
+        template_options=pretrained.template_options_of(path, config.model.template_options),
     )
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from sage_bench.utils.errors import SageBenchError
 
@@ -55,11 +55,14 @@ def to_trash(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write all or nothing: a reader sees the old file or the new one. Raises `SageBenchError` when
-    it cannot (disk full)."""
+    """Write all or nothing: a reader sees the old file or the new one.
+
+    Raises `SageBenchError` when it cannot (disk full).
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(text, encoding="utf-8")
+        # half a surrogate pair, as models and file names have them, becomes the escape JSON has
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
         os.replace(partial, path)
     except OSError as error:
         with suppress(OSError):  # on a read-only disk it cannot be removed either
@@ -70,12 +73,38 @@ def write_text(path: Path, text: str) -> None:
 def remove_partials(folder: Path) -> None:
     """Remove what killed writers of `write_text` left behind (`.status.json.4711`).
 
-    The caller holds the folder's lock: nobody else is writing one.
+    In the folder and in those right below it. Those of processes that live stay.
     """
     with writing(folder):
-        for path in folder.glob(".*.*"):
-            if path.suffix[1:].isdigit() and path.is_file():
-                path.unlink()
+        for path in [*folder.glob(".*.*"), *folder.glob("*/.*.*")]:
+            number = path.suffix[1:]
+            # isdigit alone also takes digits that int does not read
+            if number.isascii() and number.isdigit() and not _lives(int(number)):
+                path.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    if pid == os.getpid():
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def share(folder: Path) -> None:
+    """Give the files of a folder the mode the user's mask asks for.
+
+    safetensors writes weights for their owner alone; colleagues may read what the mask allows.
+    """
+    mask = os.umask(0)  # the only way to read it is to set it
+    os.umask(mask)
+    for file in folder.iterdir():
+        if file.is_file():
+            file.chmod(0o666 & ~mask)
 
 
 def no_space(path: Path, error: OSError) -> SageBenchError:
@@ -111,7 +140,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises `SageBenchError` naming the file when it is none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
         raise SageBenchError(
             f"cannot be read: {reason}", where=str(path), remedy="restore it from a copy"
@@ -124,8 +153,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """Whole rows of a file. A torn last line (the writer was killed) is skipped; a torn line
-    elsewhere is an error."""
+    """Whole rows of a file.
+
+    A torn last line (the writer was killed) is skipped; a torn line elsewhere is an error.
+    """
     if not path.exists():
         return
     with path.open("rb") as file:
@@ -135,10 +166,10 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if any(later.strip() for later in lines[number:]) and not line.strip().startswith(b"{"):
                 raise SageBenchError(
-                    "is no JSON line", where=f"{path}:{number}", remedy="remove the line"
+                    "is not a JSON line", where=f"{path}:{number}", remedy="remove the line"
                 ) from error
             continue
         if isinstance(row, dict):
@@ -177,7 +208,8 @@ class Appender:
     def write(self, *rows: Mapping[str, Any]) -> None:
         """All rows in one write: a kill loses whole rows or tears the last one, nothing else."""
         if rows:
-            self._put("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            self._put(text.encode("utf-8", errors="backslashreplace"))
 
     def _put(self, data: bytes) -> None:
         before = os.fstat(self.file.fileno()).st_size
@@ -219,10 +251,7 @@ def locked(folder: Path) -> Iterator[None]:
     Take it before anything in the folder is written or moved. Raises `SageBenchError` when another
     process has it, or when the lock file cannot be opened (a link is not followed).
     """
-    path = folder / LOCK
-    with writing(path):
-        file = open(path, "a+", opener=_no_links)  # noqa: SIM115 (closed below)
-    with file:
+    with _open_lock(folder / LOCK) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -236,4 +265,18 @@ def locked(folder: Path) -> Iterator[None]:
         file.truncate()
         file.write(str(os.getpid()))
         file.flush()
+        remove_partials(folder)
         yield
+
+
+def _open_lock(path: Path) -> TextIO:
+    try:
+        return open(path, "a+", opener=_no_links)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise no_space(path, error) from error
+        raise SageBenchError(
+            "cannot be written: it is a symbolic link, and what it points to is not ours",
+            where=str(path),
+            remedy="remove the link",
+        ) from error

@@ -115,12 +115,13 @@ class Registry(Generic[T]):
         return dict(sorted(self._broken.items()))
 
     def names(self) -> list[str]:
+        """All names that can be used."""
         self._load()
-        return sorted(self._entries)
+        return sorted(set(self._entries) - set(self._broken))
 
     def items(self) -> list[tuple[str, T]]:
-        self._load()
-        return sorted(self._entries.items())
+        """(name, entry) of all that can be used."""
+        return [(name, self._entries[name]) for name in self.names()]
 
     def place(self, name: str) -> str:
         """Where the entry comes from, as `file:line`."""

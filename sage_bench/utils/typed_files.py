@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -51,8 +52,10 @@ class Document(BaseModel):
         return cls.read(path) if path.exists() else None
 
     def write(self, path: Path) -> None:
-        """All or nothing. Raises `SageBenchError` when it cannot be written (disk full)."""
-        write_json(path, self.model_dump(by_alias=True))
+        """All or nothing. Raises `SageBenchError` when it cannot be written (disk full), and
+        `DataError` for a text that no file can hold."""
+        with _characters(path):
+            write_json(path, self.model_dump(by_alias=True))
 
 
 def _read(path: Path, cls: type[D], remedy: str) -> D:
@@ -128,7 +131,8 @@ class RowFormat(Generic[Row]):
     def write(self, path: Path, rows: Iterable[Row]) -> None:
         """Replace the file by these rows, all or nothing."""
         text = "".join(json.dumps(self._checked(r), ensure_ascii=False) + "\n" for r in rows)
-        write_text(path, text)
+        with _characters(path):
+            write_text(path, text)
 
     def read_list(self, path: Path) -> list[Row]:
         """The rows of a JSON file that is one list. Raises `DataError` naming file and field."""
@@ -140,11 +144,13 @@ class RowFormat(Generic[Row]):
 
     def write_list(self, path: Path, rows: Iterable[Row]) -> None:
         """The same, all or nothing."""
-        write_json(path, [self._checked(r) for r in rows])
+        with _characters(path):
+            write_json(path, [self._checked(r) for r in rows])
 
     def append(self, appender: Appender, rows: Iterable[Row]) -> None:
         """Write rows to the end in one call to the system."""
-        appender.write(*(self._checked(r) for r in rows))
+        with _characters(appender.path):
+            appender.write(*(self._checked(r) for r in rows))
 
     def _checked(self, row: Row) -> Row:
         try:
@@ -167,6 +173,21 @@ class RowFormat(Generic[Row]):
             raise DataError(
                 f"is not JSON: {str(error).split(':', 1)[0]}", where=where, remedy=self.remedy
             ) from error
+
+
+@contextmanager
+def _characters(path: Path) -> Iterator[None]:
+    """Half of a surrogate pair is not a character; which text holds one is for the user to see."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        text = error.object[max(0, error.start - 30) : error.start]
+        raise DataError(
+            f"cannot hold half of a surrogate pair (\\u{ord(error.object[error.start]):04x}), which"
+            f" is not a character; it comes after {text!r}",
+            where=str(path),
+            remedy="mend the text it comes from",
+        ) from error
 
 
 def explain(error: ValidationError) -> str:

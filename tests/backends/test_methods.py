@@ -66,7 +66,9 @@ def test_speculative_probing_finds_what_sequential_probing_finds_in_two_more_rou
 # ---- SGPO ---------------------------------------------------------------------------------------
 def test_sgpo_grades_all_wrong_groups_by_their_first_wrong_step(renderer):
     engine = say(renderer, "3+4=8\n8*2=16\n\\boxed{14}", "3+4=7\n7*2=15\n15-2=13\n\\boxed{13}")
-    (item,) = roll(SGPO(context(renderer), group_size=2), engine, problem(**STEPPED))
+    (item,) = roll(
+        SGPO(context(renderer), group_size=2, judge="reference"), engine, problem(**STEPPED)
+    )
     assert item.group.rewards.tolist() == [0, 0]
     assert item.group.notes["trajectory"] == {
         0: 0.0,
@@ -83,7 +85,9 @@ def test_sgpo_grades_all_wrong_groups_by_their_first_wrong_step(renderer):
 def test_sgpo_scope_decides_about_groups_with_a_success(renderer, scope, judged):
     ctx = context(renderer)
     (item,) = roll(
-        SGPO(ctx, group_size=2, scope=scope), say(renderer, "12", "3+4=8"), problem(**STEPPED)
+        SGPO(ctx, group_size=2, judge="reference", scope=scope),
+        say(renderer, "12", "3+4=8"),
+        problem(**STEPPED),
     )
     assert ctx.events["p"]["judged"] == judged
     assert (item.group.scores is not None) == bool(judged)
@@ -105,7 +109,9 @@ def test_sgpo_judges_only_while_its_phase_lasts(renderer, switches, progress, ep
     ctx = context(renderer)
     ctx.progress, ctx.epoch = progress, epoch
     (item,) = roll(
-        SGPO(ctx, group_size=2, **switches), say(renderer, "3+4=8", "3+4=7"), problem(**STEPPED)
+        SGPO(ctx, group_size=2, judge="reference", **switches),
+        say(renderer, "3+4=8", "3+4=7"),
+        problem(**STEPPED),
     )
     assert (item.group.scores is not None) is judged
 
@@ -288,8 +294,7 @@ def test_luffy_grades_the_trace_unless_told_that_it_is_right(renderer):
     assert trusted.rows[0].advantage[0] == 0.5
 
 
-# ---- Scaf-GRPO
-# ----------------------------------------------------------------------------------------------------------
+# ---- Scaf-GRPO -----
 SCAFFOLD = dict(knowledge=["k1", "k2"], planning=["p1"], solution_parts=["s1", "s2"])
 
 
@@ -394,3 +399,18 @@ def test_every_engine_request_is_one_the_method_declares(renderer):
         "sample",
         "policy",
     }
+
+
+def test_an_all_wrong_group_whose_scores_hardly_differ_gives_no_signal(renderer):
+    """Shares of right steps of 0.20 and 0.165 would become advantages of +1 and -1."""
+    method = SGPO(context(renderer), group_size=2, judge="reference")
+    engine = ScriptedEngine(renderer.tokenizer, lambda prompt, k: "no way. " * 3)
+    (item,) = collect(method, [problem()], engine)
+    group = item.group
+    steps = [["s"] * 200, ["s"] * 200]
+    method.ctx.events.clear()
+    method.grade(group, [0, 1], steps, [41, 34])
+    assert group.scores.tolist() == pytest.approx([group.scores[0].item()] * 2)
+    assert method.ctx.events["p"]["scores_too_close"] == 1
+    method.grade(group, [0, 1], steps, [41, 21])
+    assert group.scores[0] > group.scores[1]

@@ -42,7 +42,7 @@ def ask(how: str, outcome: str, **changes) -> Saliency:
 
 def outcome_of(logits: torch.Tensor, a: Saliency) -> torch.Tensor:
     """What is read of the logits (positions, V) of prompt + span + bridge + target, by the
-    definition (spec B2)."""
+    definition (docs/design/oar.md 2)."""
     answer = logits[-len(a.target) - 1 : -1]  # the positions that predict the target
     if a.outcome == "last":
         return answer[0].log_softmax(-1)
@@ -238,6 +238,42 @@ def test_a_cap_on_positions_gives_the_others_their_nearest_ones_value(positions,
     assert torch.allclose(capped[places], whole[places], rtol=1e-4)
     nearest = [min(places, key=lambda p: abs(p - t)) for t in range(len(SPAN))]
     assert torch.equal(capped, capped[nearest])
+
+
+@pytest.mark.parametrize("most", [1, 2, 7, 12, 40])
+def test_coarse_to_fine_stays_within_its_budget_and_covers_every_token(most):
+    asked = []
+
+    def changes(blocks):
+        asked.extend(blocks)
+        return torch.tensor([1.0 + sum(b) for b in blocks])
+
+    values = saliency.coarse_to_fine(50, most, changes)
+    assert len(asked) <= most
+    assert (values > 0).all()
+    starts = [b.start for b in asked[: max(1, most // 2)]]
+    assert starts == sorted(starts)
+
+
+def test_coarse_to_fine_finds_single_tokens_that_even_distances_miss():
+    spikes = {17: 3.0, 62: 2.0}
+
+    def changes(blocks):
+        return torch.tensor([sum(v for t, v in spikes.items() if t in b) for b in blocks])
+
+    values = saliency.coarse_to_fine(100, 40, changes)
+    assert {t: values[t].item() for t in values.nonzero().flatten().tolist()} == spikes
+    even = saliency.probed(100, 40)
+    assert not spikes.keys() & set(even)
+
+
+def test_with_as_many_copies_as_tokens_the_search_is_exact(random_policy):
+    policy = random_policy(dtype=torch.float64)
+    whole = perturbation_saliency(policy, ask("perturb", "last"))
+    found = perturbation_saliency(
+        policy, ask("perturb", "last", positions=len(SPAN), search="fine")
+    )
+    assert torch.allclose(found, whole)
 
 
 @pytest.mark.parametrize("how", ["gradient", "perturb"])

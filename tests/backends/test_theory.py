@@ -25,10 +25,10 @@ from sgpo_theory import (
 
 from sage_bench.backends.hint.affinity import affinity
 from sage_bench.backends.luffy import LUFFY
+from sage_bench.backends.oar.weights import effective_share, token_weights
 from sage_bench.backends.sage import SAGE
 from sage_bench.engines.local.learner import micro_batches
 from sage_bench.methods.advantage import group_advantage
-from sage_bench.backends.oar.weights import effective_share, token_weights
 from sage_bench.methods.driver import collect
 from sage_bench.methods.objective import Objective, row_weights, token_loss
 from sage_bench.types import Kind, Row

@@ -25,7 +25,8 @@ groups = st.lists(
 
 
 def method_of(name: str, renderer, **switches) -> Method:
-    return BACKENDS.get(name)(context(renderer), **switches)
+    named = {"judge": "reference"} if name == "sgpo" else {}  # a judge has no default
+    return BACKENDS.get(name)(context(renderer), **named, **switches)
 
 
 def group_of(

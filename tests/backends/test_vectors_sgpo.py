@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from scripted import ScriptedEngine, context, problem
+from scripted import CUT, ScriptedEngine, context, problem
 from sgpo_theory import GRPO as GRPO_REWARDS
 from sgpo_theory import SGPO as SGPO_REWARDS
 from sgpo_theory import ascend, lemma, no_signal, path, population_gradient
@@ -70,11 +70,15 @@ def credited(
     """(scores, advantage of every completion) of the SGPO backend on one group; rts None is a right
     response."""
     right = [r is None for r in rts]
-    method = SGPO(context(given.renderer), group_size=len(rts), **switches)
+    method = SGPO(context(given.renderer), group_size=len(rts), judge="reference", **switches)
     method.judge = FirstWrong([first_wrong(r) for r in rts if r is not None])
-    engine = ScriptedEngine(
-        given.renderer.tokenizer, lambda prompt, k: "42" if right[k] else "no way. " * STEPS
-    )
+
+    def say(prompt: str, k: int) -> str:
+        # only a response that was cut off can be without a wrong step
+        whole = "no way. " * STEPS + (CUT if rts[k] == 1 else "")
+        return "42" if right[k] else whole
+
+    engine = ScriptedEngine(given.renderer.tokenizer, say)
     (item,) = collect(method, [problem()], engine)
     assert item.group.rewards.tolist() == [float(r) for r in right]
     return (item.group.rewards if item.group.scores is None else item.group.scores).tolist(), [
@@ -206,7 +210,7 @@ def test_effect_of_the_constants(v, given):
 
 @consumes("sgpo_overhead")
 def test_overhead(v, given):
-    method = SGPO(context(given.renderer), judge_epochs=v["judged_epochs"])
+    method = SGPO(context(given.renderer), judge="reference", judge_epochs=v["judged_epochs"])
     judged = 0
     for method.ctx.epoch in range(1, v["total_epochs"] + 1):
         judged += method.judging()

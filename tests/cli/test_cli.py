@@ -253,7 +253,7 @@ def test_version_and_module_are_the_same_program():
         (["grade", "nowhere", "--grader", "oatt"], 2, "did you mean `oat`"),
         (["grade", "."], 2, "nothing to do"),
         (["grader-eval", "nowhere.jsonl", "--grader", "strng"], 2, "did you mean `string`"),
-        (["grader-eval", "nowhere.jsonl"], 1, "cannot be read"),
+        (["grader-eval", "nowhere.jsonl"], 2, "no such data file"),
         (["frobnicate"], 2, "frobnicate"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`grade-file` grades what others recorded; `grade FILE` still does for one release, with a word."""
+"""`grade-file` grades what others recorded; `grade FILE` does too for one release, with a word."""
 
 from __future__ import annotations
 

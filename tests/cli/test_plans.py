@@ -1,4 +1,4 @@
-"""`--show-config` and `--dry-run` of training: everything that counts is in them, nothing is cut."""
+"""`--show-config` and `--dry-run` of training: everything that counts is there, nothing is cut."""
 
 from __future__ import annotations
 

@@ -177,3 +177,26 @@ def test_any_environment_is_taken_or_named(text):
 def test_yaml_reads_what_it_wrote(values):
     text = "\n".join(f"{key}: {value}" for key, value in values.items())
     assert parse_yaml(text) == values
+
+
+def test_a_remedy_names_keys_that_exist():
+    """`limits.max_prompt_tokens` was told to people for months, and there is no such key."""
+    import ast
+    import re
+    from pathlib import Path
+
+    import sage_bench
+
+    known = {*known_keys(RunConfig), *known_keys(EvalConfig)}
+    sections = {key.partition(".")[0] for key in known} | {"limits"}
+    root = Path(sage_bench.__file__).parent
+    named = set()
+    for file in [*root.rglob("*.py"), *(root / "backends").resolve().rglob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "remedy":
+                parts = [n.value for n in ast.walk(node.value) if isinstance(n, ast.Constant)]
+                found = re.findall(r"\b([a-z]+\.[a-z_]+)\b", " ".join(map(str, parts)))
+                named |= {key for key in found if key.partition(".")[0] in sections}
+    named = {key for key in named if not key.endswith((".json", ".jsonl", ".yaml", ".safetensors"))}
+    assert {"sampling.max_prompt_tokens"} <= named
+    assert not {key for key in named if key not in known and not key.startswith("method.")}

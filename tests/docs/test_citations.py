@@ -17,7 +17,6 @@ CITATION = re.compile(
 # how specifications were cited before they were in the repository
 OLD = re.compile(
     r"\bspec (?:[A-D]\.?\d|\d+\b|[\w-]+\.md)|\b(?:SAGE|HINT|OAR|SGPO|LUFFY) spec\b|\bthe spec's\b"
-    r"|\bspecs/"
 )
 
 

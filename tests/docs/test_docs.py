@@ -6,6 +6,7 @@ import ast
 import doctest
 import importlib
 import pkgutil
+import re
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,13 @@ def test_a_room_uses_only_rooms_below_it(room):
         and FLOOR.get(room_of(module), len(FLOORS)) >= FLOOR[room]
     }
     assert not up
+
+
+def test_the_page_of_the_design_lists_the_rooms_in_this_order():
+    page = (ROOT / "docs" / "design" / "index.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^  ([a-z]+)(?:/|\.py) ", page, flags=re.M)
+    assert sorted(listed) == sorted(FLOOR)
+    assert [FLOOR[room] for room in listed] == sorted(FLOOR.values())
 
 
 def test_a_backend_uses_what_anybody_could_use():

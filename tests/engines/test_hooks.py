@@ -16,6 +16,7 @@ from sage_bench.config.schema import OptimConfig
 from sage_bench.engines.local.engine import LocalEngine
 from sage_bench.engines.local.learner import Learner
 from sage_bench.generation.local.forward import log_probs
+from sage_bench.methods.guard import MethodError
 from sage_bench.methods.hooks import RowTokens, UpdateHooks
 from sage_bench.methods.objective import Objective
 from sage_bench.types import Consult, PolicyAccess, Request, Row, Score, Scored
@@ -219,7 +220,7 @@ def test_a_request_without_an_answer_is_named(random_policy):
     class Silent(Request):
         """Says nothing."""
 
-    with pytest.raises(NotImplementedError, match="Silent"):
+    with pytest.raises(MethodError, match="`Silent`, `answer`: no engine knows how to answer"):
         LocalEngine(random_policy(), OptimConfig()).run([Silent()])
 
 

@@ -23,8 +23,8 @@ from server import free_port
 
 from sage_bench.data.tiny_world import problems
 from sage_bench.evaluation import runner
-from sage_bench.evaluation.tasks.loading import DataOptions
 from sage_bench.evaluation.tasks.files import tasks_folder
+from sage_bench.evaluation.tasks.loading import DataOptions
 from sage_bench.evaluation.tasks.spec import parse
 from sage_bench.generation.model_folders import model_path
 from sage_bench.generation.prompts import SYSTEM
@@ -234,7 +234,7 @@ def test_s8_20_a_context_made_longer_takes_prompts_that_did_not_fit(llama, tmp_p
     (tmp_path / "long.jsonl").write_text(json.dumps(long))
     how = {
         "sampling": {"max_gen_toks": 16},
-        "data": DataOptions({"sb_math500": str(tmp_path / "long.jsonl")}),
+        "data": DataOptions({"sb_math500": str(tmp_path / "long.jsonl")}, accept_other_data=True),
     }
     with pytest.raises(
         UsageError,

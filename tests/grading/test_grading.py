@@ -107,12 +107,13 @@ def test_a_hanging_comparison_is_killed_and_the_others_go_on(grader):
     assert grader.grade("3", [r"\boxed{\sqrt{9}}"])[0].correct  # the pool is whole again
 
 
-def test_a_dying_process_is_a_crash_and_is_replaced(pool):
+def test_a_process_that_died_idle_is_replaced_and_no_grade_is_lost(pool):
+    """A crash is one that happens again in a fresh process (`test_pool`)."""
     pool.compare([("1", "2")])
     for worker in pool._workers:
         worker.process.kill()
         worker.process.wait()
-    assert "crash" in {r["status"] for r in pool.compare([("x", "y"), ("a", "b")])}
+    assert [r["status"] for r in pool.compare([("x", "y"), ("a", "b")])] == ["ok", "ok"]
     assert pool.compare([("x+1", "1+x")])[0]["correct"]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from scripted import ScriptedEngine, context, problem
+import torch
+from scripted import CUT, ScriptedEngine, context, problem
 
 from sage_bench.backends.sgpo import SGPO
+from sage_bench.judges.base import NotAsked, judge_messages, reference_text
 from sage_bench.judges.policy import PolicyJudge
+from sage_bench.judges.reference import Reference
 from sage_bench.methods.driver import collect, drive
 
 
@@ -76,13 +79,13 @@ class Says:
 def test_sgpo_scores_a_whole_group_or_none_of_it(renderer):
     texts = [
         "3*4=1 and more. Then so on.",
-        "one step only here",
+        "one step only here" + CUT,  # cut off, so it may be without a wrong step
         "3*4=2 and more. Then that is it.",
     ]
     engine = ScriptedEngine(renderer.tokenizer, lambda prompt, k: ["", *texts][k])
     for votes, scored in (([[1], [None], [2]], True), ([[1], [], [2]], False)):
         ctx = context(renderer)
-        method = SGPO(ctx, group_size=4, judge_share=1.0, reward="raw")
+        method = SGPO(ctx, group_size=4, judge="reference", judge_share=1.0, reward="raw")
         method.judge = Says(*votes)
         (item,) = collect(method, [problem(answer="7")], engine)
         # the empty response is worth 0 and needs no judge
@@ -95,3 +98,83 @@ def test_sgpo_scores_a_whole_group_or_none_of_it(renderer):
             assert item.group.scores is None
             assert ctx.events["p"] == {"judge_failed": 1}
             assert all((r.advantage == 0).all() for r in item.rows)
+
+
+# --- M4: room for long responses --------------------------------------------------------------
+def test_m4_a_prompt_may_fill_the_context_but_for_the_verdict(renderer):
+    judge = PolicyJudge(max_tokens=64)
+    engine = ScriptedEngine(renderer.tokenizer, lambda prompt, k: '{"first_error": 1}')
+    response = ["1234567890" * 60]
+    long = len(
+        renderer.ids(
+            renderer.text(
+                *judge_messages(renderer, problem().question, reference_text(problem()), response)
+            )
+        )
+    )
+    for room, votes in ((long + 64, [1]), (long + 63, [])):
+        # far more than a question may have
+        ctx = context(renderer, max_prompt_tokens=100, context_tokens=room)
+        (said,), _ = drive([judge.judge(ctx, problem(), [response], 1)], [problem()], engine)
+        assert said == [votes]
+        assert ctx.events["p"]["judge_prompt_too_long"] == (not votes)
+
+
+class Refuses(Says):
+    """It cannot be asked about some of the responses."""
+
+    def judge(self, ctx, prob, responses, votes):
+        self.asked += responses
+        return [NotAsked() if v is None else v for v in self.votes[: len(responses)]]
+        yield
+
+
+def sgpo(renderer, ctx, texts, votes):
+    engine = ScriptedEngine(renderer.tokenizer, lambda prompt, k: texts[k])
+    method = SGPO(ctx, group_size=len(texts), judge="reference", judge_share=1.0, reward="raw")
+    method.judge = Refuses(*votes)
+    (item,) = collect(method, [problem(answer="7")], engine)
+    return item
+
+
+TEXTS = [
+    "3*4=1 and more. Then so on.",
+    "one step only here",
+    "3*4=2 and more. Then that is it.",
+    "3*4=5 and more. Then what.",
+]
+
+
+def test_m4_a_response_too_long_for_the_judge_is_left_out_and_the_others_are_graded(renderer):
+    ctx = context(renderer)
+    item = sgpo(renderer, ctx, TEXTS, [[1], None, [2], [None]])
+    without = sgpo(renderer, context(renderer), [TEXTS[0], *TEXTS[2:]], [[1], [2], [None]])
+    assert ctx.events["p"] == {"judged": 3}
+    assert item.group.notes["left_out"] == [1]
+    assert (item.rows[1].advantage == 0).all()
+    assert item.rows[1].tokens == item.group.completions[1].tokens
+    others = [item.rows[i] for i in (0, 2, 3)]
+    assert [r.tokens for r in others] == [r.tokens for r in without.rows]
+    for ours, theirs in zip(others, without.rows, strict=True):
+        assert torch.equal(ours.advantage, theirs.advantage)
+    assert any((r.advantage != 0).any() for r in others)
+
+
+def test_m4_one_response_that_is_left_is_not_a_group(renderer):
+    ctx = context(renderer)
+    item = sgpo(renderer, ctx, TEXTS[:2], [[1], None])
+    assert ctx.events["p"] == {"judge_failed": 1}
+    assert item.group.scores is None
+
+
+def test_m4_a_call_that_failed_still_leaves_the_group_as_it_was(renderer):
+    ctx = context(renderer)
+    item = sgpo(renderer, ctx, TEXTS, [[1], None, [], [2]])
+    assert ctx.events["p"] == {"judge_failed": 1}
+    assert item.group.scores is None
+
+
+def test_a_judge_says_whether_it_needs_a_policy(packaged):
+    assert PolicyJudge().needs == {"sample"}
+    assert PolicyJudge(model=packaged).needs == frozenset()
+    assert Reference().needs == frozenset()

@@ -21,7 +21,7 @@ from sage_bench.types import Problem
         ('```json\n{"steps": [{"i": 1, "ok": true}],\n "first_error": "3"}\n```', (True, 3)),
         ('{"first_error": "none"}', (True, None)),
         ('{"first_error": 2.0}', (True, 2)),
-        ('{"first_error": 0}', (True, 1)),  # out of range: the nearest end (spec A.4)
+        ('{"first_error": 0}', (True, 1)),  # out of range: the nearest end (docs/design/sgpo.md 4)
         ('{"first_error": 99}', (True, 5)),
         (
             '{"steps": [{"i": 1, "ok": true}, {"i": 2, "ok": false}, {"i": 3, "ok": false}]}',

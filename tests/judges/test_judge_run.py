@@ -14,11 +14,13 @@ import pandas as pd
 import pytest
 from labelled_rows import BAD, GOOD, write
 
+from sage_bench.judges.base import Judge
 from sage_bench.judges.labelled import read_labelled
 from sage_bench.judges.reference import Reference
 from sage_bench.judges.registry import JUDGES
 from sage_bench.judges.run import JudgeConfig, judge_rows
-from sage_bench.utils.errors import UsageError
+from sage_bench.types import Sample, Sampling
+from sage_bench.utils.errors import SageBenchError, UsageError
 from sage_bench.utils.files import read_jsonl
 
 
@@ -233,3 +235,39 @@ def test_judges_are_listed():
     )
     assert {r["name"] for r in json.loads(done.stdout)} == set(JUDGES.names())
     assert all(r["about"] for r in json.loads(done.stdout))
+
+
+class Asks(Judge):
+    """A judge that asks the policy and forgot to say so."""
+
+    def judge(self, ctx, problem, responses, votes):
+        answers = yield [Sample((1, 2), 1, Sampling(max_tokens=8), purpose="judge")]
+        return [[len(a)] for a in answers]
+
+
+def test_a_judge_that_asks_the_policy_without_saying_so_is_told(tmp_path):
+    found = read_labelled([write(tmp_path / "steps.jsonl", GOOD)])
+    config = JudgeConfig("asks", tmp_path / "out")
+    with pytest.raises(SageBenchError, match=r"sent a Sample to the policy.*needs = frozenset"):
+        judge_rows(config, Asks, found, quiet=True)
+
+
+def test_a_judge_that_needs_what_only_training_has_is_refused_before_it_begins(tmp_path):
+    class Needs(Asks):
+        needs = frozenset({"score"})
+
+    found = read_labelled([write(tmp_path / "steps.jsonl", GOOD)])
+    with pytest.raises(UsageError, match=r"needs \['score'\], which only an engine in training"):
+        judge_rows(JudgeConfig("needs", tmp_path / "out"), Needs, found, quiet=True)
+    assert not (tmp_path / "out/judgements.jsonl").exists()
+
+
+def test_a_judge_draws_from_the_model_it_is_given(packaged, tmp_path):
+    class Says(Asks):
+        needs = frozenset({"sample"})
+
+    found = read_labelled([write(tmp_path / "steps.jsonl", GOOD)])
+    config = JudgeConfig("says", tmp_path / "out", model=packaged)
+    rows = judge_rows(config, Says, found, quiet=True)
+    assert [r["judgement"] for r in rows] == [0] * 4
+    assert [r["judge_calls"] for r in rows] == [1] * 4

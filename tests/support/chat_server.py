@@ -23,9 +23,9 @@ def chat(text: Any, **usage: Any) -> dict[str, Any]:
 class ChatServer:
     """`with ChatServer(script) as server:`, at `server.url`. script(n, request body) says what the
     n-th request (from 0) gets: a number is a status, bytes are a body with status 200, ("wait",
-    seconds) is silence and then a good reply, (status, headers) both, "hang up" closes the
-    connection, anything else is sent as JSON. Keeps `requests` (body, headers, time) and
-    `most_at_once`.
+    seconds) is silence and then a good reply, (status, headers) or (status, headers, body) is just
+    that, "hang up" closes the connection, anything else is sent as JSON. Keeps `requests` (body,
+    headers, time) and `most_at_once`.
     """
 
     def __init__(self, script: Callable[[int, dict[str, Any]], Any]):
@@ -66,7 +66,8 @@ class ChatServer:
                     self.connection.close()
                     return
                 if isinstance(what, tuple):
-                    status, headers = what
+                    status, headers, *body = what
+                    data = json.dumps(body[0]).encode() if body else b""
                 elif isinstance(what, int):
                     status = what
                 else:

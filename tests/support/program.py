@@ -22,11 +22,14 @@ class Done:
     stderr: str
 
 
-def run(*words: object, cwd: Path | None = None, **env: str) -> Done:
-    """`sage-bench WORDS` with the environment changed by `env`, in the folder `cwd`."""
+def run(*words: object, cwd: Path | None = None, encoding: str = "utf-8", **env: str) -> Done:
+    """`sage-bench WORDS` with the environment changed by `env`, in the folder `cwd`.
+
+    encoding: of standard output and standard error.
+    """
     from sage_bench.cli.main import main
 
-    out, err = Stream(), Stream()
+    out, err = Stream(encoding), Stream(encoding)
     code: object = 0
     with (
         mock.patch.object(sys, "argv", ["sage-bench", *map(str, words)]),
@@ -45,8 +48,8 @@ def run(*words: object, cwd: Path | None = None, **env: str) -> Done:
 class Stream(io.TextIOWrapper):
     """A text stream over bytes, as a pipe has."""
 
-    def __init__(self) -> None:
-        super().__init__(io.BytesIO(), encoding="utf-8", write_through=True)
+    def __init__(self, encoding: str) -> None:
+        super().__init__(io.BytesIO(), encoding=encoding, write_through=True)
 
     def text(self) -> str:
         self.seek(0)

@@ -14,6 +14,7 @@ from sage_bench.grading import Verdict
 from sage_bench.methods.base import Context
 from sage_bench.types import Answer, Completion, Problem, Request, Sample, Sampling, Score
 
+CUT = "[cut]"  # at the end of what is said: the completion was cut at its longest
 HINTS = json.dumps({"level_1": "weak", "level_2": "medium", "level_3": "strong"})
 
 
@@ -54,10 +55,15 @@ class ScriptedEngine:
         prompt = self.tokenizer.decode(list(ask.prompt))
         out = []
         for k in range(ask.n):
+            text = self.say(prompt, k)
+            cut = text.endswith(CUT)
             ids = tuple(
-                self.tokenizer(self.say(prompt, k), add_special_tokens=False)["input_ids"]
-            ) + (self.tokenizer.eos_token_id,)
-            out.append(Completion(ids, torch.full((len(ids),), -0.5), "stop"))
+                self.tokenizer(text.removesuffix(CUT), add_special_tokens=False)["input_ids"]
+            )
+            if not cut:
+                ids += (self.tokenizer.eos_token_id,)
+            finish = "length" if cut else "stop"
+            out.append(Completion(ids, torch.full((len(ids),), -0.5), finish))
         return out
 
 

@@ -1,5 +1,5 @@
-"""SGPO's simplified setting (arXiv 2505.11595 section 3; spec A.10), which is theory about the
-method and no part of the product.
+"""SGPO's simplified setting (arXiv 2505.11595 section 3; docs/design/sgpo.md 10), which is theory
+about the method and no part of the product.
 
 Two steps with two actions each, (1, 2) excluded; p = P(a1 = 2), q = P(a2 = 2 | a1 = 2), both
 two-logit softmaxes. Outcomes, in this

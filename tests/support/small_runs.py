@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sage_bench.cli.common import training_config
+from sage_bench.api.settings import training_config
 from sage_bench.training import loop, setup
 
 WORDS = [

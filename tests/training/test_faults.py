@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from faults import CODES, Faults, Killed, faults
 
-from sage_bench.cli.common import training_config
+from sage_bench.api.settings import training_config
 from sage_bench.training import loop, setup
 from sage_bench.utils.errors import SageBenchError
 from sage_bench.utils.files import read_jsonl

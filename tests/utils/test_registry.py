@@ -88,3 +88,38 @@ def test_a_users_file_is_imported_once_and_its_errors_name_it(tmp_path):
         load_file(bad)
     with pytest.raises(UsageError, match="no such file"):
         load_file(tmp_path / "missing.py")
+
+
+def test_an_entry_point_may_name_a_module_whose_decorators_register(tmp_path, monkeypatch):
+    registry: Registry = Registry("thing", group="sage_bench.test_things")
+    monkeypatch.setattr("builtins.test_things_registry", registry, raising=False)
+    body = "import builtins\n@builtins.test_things_registry.register('theirs')\nclass Thing: pass\n"
+    plugin(tmp_path, body, "theirs = sb_plugin")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry.register("ours")(object())
+    assert registry.names() == ["ours", "theirs"]
+    assert registry.broken() == {}
+    sys.modules.pop("sb_plugin")
+
+
+def test_a_module_that_registers_nothing_is_a_broken_plugin(tmp_path, monkeypatch):
+    plugin(tmp_path, "class Thing: pass\n", "theirs = sb_plugin")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry: Registry = Registry("thing", group="sage_bench.test_things")
+    registry.register("ours")(object())
+    assert registry.names() == ["ours"]
+    assert "registers no thing" in registry.broken()["theirs"]
+    assert "`module:Name`" in registry.broken()["theirs"]
+    sys.modules.pop("sb_plugin")
+
+
+def test_a_plugin_that_takes_a_name_of_ours_breaks_that_name_alone(tmp_path, monkeypatch):
+    plugin(tmp_path, "class Thing: pass\n", "ours = sb_plugin:Thing")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry: Registry = Registry("thing", group="sage_bench.test_things")
+    registry.register("ours")(object())
+    registry.register("other")(object())
+    assert registry.get("other")
+    with pytest.raises(SageBenchError, match="two things are called `ours`"):
+        registry.get("ours")
+    sys.modules.pop("sb_plugin")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from sage_bench.config.schema import RunConfig
 from sage_bench.engines.local.engine import LocalEngine
 from sage_bench.engines.registry import register_engine
 from sage_bench.generation.local.policy import load_policy
+from sage_bench.generation.model_folders import template_options_of
+from sage_bench.generation.samplers.hf import Hf
 from sage_bench.utils.errors import UsageError
 
 
@@ -21,7 +21,11 @@ def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
     if engine.threads:
         torch.set_num_threads(engine.threads)
     policy = load_policy(
-        settings.path, device=settings.device, dtype=settings.dtype, revision=settings.revision
+        settings.path,
+        device=settings.device,
+        dtype=settings.dtype,
+        revision=settings.revision,
+        trust_remote_code=settings.trust_remote_code,
     )
     need = config.sampling.max_prompt_tokens + max(
         config.sampling.max_tokens, config.sampling.hint_max_tokens
@@ -36,13 +40,17 @@ def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
             ),
         )
     if engine.gradient_checkpointing:
-        model: Any = policy.model
-        model.gradient_checkpointing_enable()
+        policy.model.gradient_checkpointing_enable()
+    sampler = Hf.of(
+        policy,
+        wave_tokens=engine.wave_tokens,
+        template_options=template_options_of(settings.path, settings.template_options),
+    )
     return LocalEngine(
         policy,
         config.optim,
         seed=config.train.seed,
-        wave_tokens=engine.wave_tokens,
+        sampler=sampler,
         kl_rows=config.log.kl_rows,
         updates=config.train.updates_per_step,
         total=optimizer_steps,

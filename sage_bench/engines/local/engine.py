@@ -13,9 +13,10 @@ from sage_bench.config.schema import OptimConfig
 from sage_bench.engines.base import Stats
 from sage_bench.engines.local.learner import PLAIN, Learner
 from sage_bench.generation.local.forward import kl_divergence, log_probs
-from sage_bench.generation.local.policy import Policy
+from sage_bench.generation.local.policy import Policy, check_all_there, check_finite
 from sage_bench.generation.samplers.base import Sampler
 from sage_bench.generation.samplers.hf import Hf
+from sage_bench.methods.guard import answered
 from sage_bench.methods.hooks import UpdateHooks
 from sage_bench.methods.objective import Objective
 from sage_bench.types import (
@@ -29,7 +30,7 @@ from sage_bench.types import (
     Score,
     Scored,
 )
-from sage_bench.utils.errors import ModelError, SageBenchError
+from sage_bench.utils.errors import SageBenchError
 from sage_bench.utils.files import read_json, write_json
 
 
@@ -108,7 +109,7 @@ class LocalEngine:
         if issubclass(kind, Score):
             return self._scores([ask for ask in asks if isinstance(ask, Score)])
         access = PolicyAccess(self.policy, self.seed, self.learner.micro_tokens)
-        return kind.answer(access, asks)
+        return answered(kind, access, asks)
 
     def update(
         self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks = PLAIN
@@ -170,14 +171,8 @@ class LocalEngine:
         saved, found = type(model).from_pretrained(
             folder, dtype=self.policy.dtype, output_loading_info=True
         )
-        wrong = sorted({*found["missing_keys"], *found["unexpected_keys"]})
-        if wrong:
-            raise ModelError(
-                f"these are not the weights of the model ({len(wrong)} tensors are missing or left"
-                f" over: {', '.join(wrong[:3])})",
-                where=str(folder),
-                remedy="restore the folder from a copy, or remove it to go on from the one before",
-            )
+        check_all_there(found, str(folder))
+        check_finite(saved, str(folder))
         model.load_state_dict(saved.state_dict())
         progress = read_json(folder / "engine.json")
         self.learner.step = progress["optimizer_step"]
@@ -194,4 +189,5 @@ class LocalEngine:
             "dtype": str(self.policy.dtype),
             "device": str(self.policy.device),
             "head_split": self.policy.split,
+            "context": self.policy.context,
         }

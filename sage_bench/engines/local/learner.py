@@ -14,10 +14,11 @@ from sage_bench.config.schema import OptimConfig
 from sage_bench.engines.local.optim import MasterAdamW, learning_rate
 from sage_bench.generation.local.forward import log_probs
 from sage_bench.generation.local.policy import Policy
+from sage_bench.methods.guard import Guard
 from sage_bench.methods.hooks import RowTokens, UpdateHooks
 from sage_bench.methods.objective import Objective, row_weights
 from sage_bench.types import Kind, Row
-from sage_bench.utils.errors import SageBenchError, TrainingError
+from sage_bench.utils.errors import TrainingError
 
 Weighted = tuple[Row, float]  # a row and the weight of each of its tokens in the loss
 PLAIN = UpdateHooks()
@@ -285,7 +286,10 @@ class Learner:
         kind = torch.tensor([int(r.kind) for r in rows], device=device).repeat_interleave(lengths)
         weight = torch.tensor([w for _, w in micro], device=device, dtype=logp.dtype)
         self._check({"log-probabilities": logp, "old_logp": old, "advantage": advantage}, rows)
-        loss, stats = hooks.token_loss(RowTokens(rows, logp, old, advantage, kind), objective)
+        guard = Guard(hooks, self.step)
+        with guard.calling("token_loss"):
+            returned = hooks.token_loss(RowTokens(rows, logp, old, advantage, kind), objective)
+        loss, stats = guard.loss(returned, logp)
         with torch.no_grad():
             gap = (flat([r.sampler_logp for r in rows], logp.detach()) - logp).abs()
             stats["entropy"], stats["logp_gap"] = entropy.sum(), gap.sum()
@@ -294,9 +298,11 @@ class Learner:
             off = kind == Kind.OFF
             stats["off_probability"], stats["off_tokens"] = (logp.exp() * off).sum(), off.sum()
             ratios = torch.split((logp - old).exp(), sizes)
-            for name, values in hooks.row_metrics(rows, ratios, objective).items():
+            with guard.calling("row_metrics"):
+                measured = hooks.row_metrics(rows, ratios, objective)
+            for name, values in guard.metrics(measured).items():
                 for value in values:
-                    tally.measure(name, value)
+                    tally.measure(name, float(value))
         for name, amount in stats.items():
             tally.totals[name] += float(amount)
         weighted = loss * weight.repeat_interleave(lengths)
@@ -312,7 +318,7 @@ class Learner:
         for name, tensor in tensors.items():
             broken = [
                 row
-                for row, own in zip(rows, tensor.split(sizes), strict=True)
+                for row, own in zip(rows, torch.split(tensor, sizes), strict=True)
                 if not bool(own.isfinite().all())
             ]
             if broken:
@@ -324,15 +330,12 @@ class Learner:
     ) -> list[Weighted]:
         """The rows' weights times what the method says of them."""
         rows = [r for r, _ in live]
-        factors = hooks.row_weights(rows, self._ratios, objective)
+        guard = Guard(hooks, self.step)
+        with guard.calling("row_weights"):
+            factors = hooks.row_weights(rows, self._ratios, objective)
         if factors is None:
             return live
-        if len(factors) != len(rows):
-            raise SageBenchError(
-                f"`row_weights` of {type(hooks).__name__} gave {len(factors)} weights for"
-                f" {len(rows)} rows",
-                remedy="return one weight a row, in order",
-            )
+        guard.weights(factors, rows)
         return [(r, w * float(f)) for (r, w), f in zip(live, factors, strict=True)]
 
     @torch.no_grad()

@@ -17,6 +17,7 @@ from typing import Any
 from sage_bench.data import hub as hubs
 from sage_bench.data.problems import ALIASES
 from sage_bench.data.rows import DataRow, RejectedRow, read_source
+from sage_bench.evaluation.tasks.digests import Digest, digest_of, other_data
 from sage_bench.evaluation.tasks.golds import FORMS, correction_of, letter, question_key
 from sage_bench.utils import rows as data_rows
 from sage_bench.utils.errors import DataError, UsageError, did_you_mean
@@ -41,6 +42,8 @@ class Report:
     """What became of the rows.
 
     found: rows of the source; expected: row counts of the known editions; the lists name uids.
+    other_data: what is not this benchmark's among the rows of a file, "" for nothing. digests: of
+    its questions and golds, by uid.
     """
 
     source: str
@@ -51,6 +54,8 @@ class Report:
     excluded: list[str] = field(default_factory=list)
     respelled: int = 0
     quarantine: list[dict[str, str]] = field(default_factory=list)
+    other_data: str = ""
+    digests: dict[str, Digest] = field(default_factory=dict, repr=False)
 
     @property
     def partial(self) -> bool:
@@ -58,7 +63,9 @@ class Report:
         return bool(self.expected) and self.found < min(self.expected)
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "partial": self.partial}
+        """As it goes into a manifest."""
+        values = {k: v for k, v in asdict(self).items() if k != "digests"}
+        return {**values, "partial": self.partial}
 
     def set_aside(self, where: str, reason: str) -> None:
         self.quarantine.append({"place": where, "reason": reason})
@@ -115,6 +122,8 @@ def load(
         if question["uid"] in seen:
             raise ValueError("its uid occurs twice")
         seen.add(question["uid"])
+        if given:
+            report.digests[question["uid"]] = digest_of(benchmark, question, gold)
         _settle(name, question, gold, report, gold_corrections)
         return question
 
@@ -132,7 +141,9 @@ def load(
         if question["uid"] not in report.excluded:
             questions.append({**question, "grader": grader})
     report.asked = len(questions)
-    if not given:
+    if given:
+        report.other_data = other_data(benchmark, report.digests, report.expected)
+    else:
         _check_columns(benchmark, report, fields, columns)
     _check_count(benchmark, report)
     return Benchmark(questions, report)

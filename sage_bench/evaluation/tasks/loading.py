@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sage_bench.data.hub import GatedError
+from sage_bench.evaluation.tasks.benchmarks import OtherRowsError
 from sage_bench.evaluation.tasks.files import resolved
 from sage_bench.evaluation.tasks.spec import TaskFile, task_files
 from sage_bench.grading import cache
@@ -25,12 +26,14 @@ Skipped = dict[str, dict[str, str]]  # task -> {"status": "skipped_gated" | "fai
 @dataclass(frozen=True)
 class DataOptions:
     """Where rows come from and how golds are read. data: files to read instead of the Hub, by task.
-    gated: what to do about datasets whose terms are not accepted."""
+    gated: what to do about datasets whose terms are not accepted. accept_other_data: rows of a file
+    that are not those of the benchmark it is given for are evaluated all the same, marked."""
 
     data: Mapping[str, str] = field(default_factory=dict)
     offline: bool = False
     gold_corrections: bool = True
     gated: Literal["skip", "fail"] = "skip"
+    accept_other_data: bool = False
 
     def metadata(self, grader: str | None) -> dict[str, Any]:
         """The same in the words of `lm_eval run --metadata`; `tasks/utils.py` reads it."""
@@ -104,6 +107,7 @@ def load(
     for name, repeats in tasks.items():
         try:
             task = build(files[name], options.metadata(grader))
+            check_data(name, task, options)
         except DataError as error:
             if isinstance(error, GatedError) and options.gated == "fail":
                 raise
@@ -117,6 +121,20 @@ def load(
     if first and not loaded:
         raise first
     return loaded, skipped
+
+
+def check_data(name: str, task: Any, options: DataOptions) -> None:
+    """Raise `OtherRowsError` when the file given for a task holds another benchmark."""
+    report = getattr(task.dataset, "report", None)
+    if report and report.other_data and not options.accept_other_data:
+        raise OtherRowsError(
+            f"{report.other_data}: this is another set under that name",
+            where=f"{name}: {report.source}",
+            remedy=(
+                "give the file of this benchmark, or --accept-other-data to evaluate these rows"
+                " under its name (every table says so)"
+            ),
+        )
 
 
 def _skipped(error: DataError) -> dict[str, str]:

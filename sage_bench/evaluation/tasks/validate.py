@@ -139,6 +139,8 @@ def _rows(check: TaskCheck, report: Mapping[str, Any] | None) -> None:
     check.corrected = report["corrected"]
     check.excluded = report["excluded"]
     check.respelled = report["respelled"]
+    if report["other_data"]:
+        check.notes.append(f"other data: {report['other_data']}")
     for bad in report["quarantine"]:
         check.problem(bad["place"], "row", bad["reason"])
     if report["partial"] and check.status == "ok":

@@ -50,10 +50,13 @@ class Ledger:
         *,
         tokens: tuple[int, int] = (0, 0),
         seconds: float = 0.0,
+        explanation: str = "",
         **row: Any,
     ) -> None:
-        """One row; the text, if there is one, into the cache. Warns once for each reason why calls
-        fail for good."""
+        """One row; the text, if there is one, into the cache. explanation: what a server wrote when
+        it refused. Warns once for each status with which calls fail for good."""
+        if explanation:
+            row["explanation"] = explanation
         with self.lock:
             if text is not None:
                 self.known[key] = text
@@ -73,15 +76,16 @@ class Ledger:
                     }
                 )
             if row.get("gave_up"):
-                self._warn(row["status"])
+                self._warn(row["status"], explanation)
 
-    def _warn(self, status: str) -> None:
+    def _warn(self, status: str, explanation: str) -> None:
         if status in self.warned:
             return
         self.warned.add(status)
         place = f", see {self.calls.path}" if self.calls else ""
+        reason = f': "{explanation}"' if explanation else ""
         stderr().print(
-            f"warning: {self.name}: a call failed for good ({status}){place}; told once for each"
-            " reason",
+            f"warning: {self.name}: a call failed for good ({status}){reason}{place}; told once for"
+            " each reason",
             markup=False,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -25,7 +25,9 @@ class Options(BaseModel):
         "OPENAI_API_KEY",
         description="environment variable that holds the key; unset = no key is sent",
     )
-    timeout: float = Field(60.0, gt=0, description="seconds for one try")
+    timeout: float = Field(
+        60.0, gt=0, description="seconds for one try, from the request to the last byte"
+    )
     tries: int = Field(
         4,
         ge=1,
@@ -37,9 +39,10 @@ class Options(BaseModel):
         ge=0,
         description=(
             "seconds before the second try, doubled for each further one; a Retry-After is honoured"
-            " up to `timeout`"
+            " up to `timeout` and `longest_wait`"
         ),
     )
+    longest_wait: float = Field(60.0, ge=0, description="seconds between two tries, at most")
     patience: int = Field(
         32,
         ge=1,
@@ -54,6 +57,17 @@ class Options(BaseModel):
     body: dict[str, Any] = Field(
         default_factory=dict, description="further fields of the request; null takes one away"
     )
+
+
+def check_names(
+    options: Mapping[str, Any], name: str, others: Sequence[str] = (), example: str = ""
+) -> None:
+    """Raise `UsageError` for an option nobody knows, with the closest that there is. others: that
+    the caller reads itself. example: of what is needed at least."""
+    known = [*Options.model_fields, *others]
+    for key in options:
+        if key not in known:
+            raise _unknown(key, known, name, example)
 
 
 def read_options(options: Mapping[str, Any], name: str) -> Options:
@@ -76,12 +90,17 @@ def _refused(error: ValidationError, name: str) -> UsageError:
     known = Options.model_fields
     first = error.errors()[0]
     key = ".".join(map(str, first["loc"]))
-    problem = first["msg"]
     if first["type"] == "extra_forbidden":
-        problem = f"unknown option; {did_you_mean(key, known)}".rstrip("; ")
+        return _unknown(key, list(known), name)
+    return UsageError(first["msg"], where=f"{name}: {key}", remedy=f"options: {', '.join(known)}")
+
+
+def _unknown(key: str, known: Sequence[str], name: str, example: str = "") -> UsageError:
+    problem = f"unknown option; {did_you_mean(key, known)}".rstrip("; ")
     secret = ""
     if "key" in key and key != "key_env":
         secret = "the key belongs into the environment variable that `key_env` names; "
+    such = f"; e.g. {example}" if example else ""
     return UsageError(
-        problem, where=f"{name}: {key}", remedy=f"{secret}options: {', '.join(known)}"
+        problem, where=f"{name}: {key}", remedy=f"{secret}options: {', '.join(known)}{such}"
     )

@@ -23,6 +23,7 @@ from sage_bench.types import Completion
 CHAT, PLAIN = "/chat/completions", "/completions"  # what is called below base_url
 RETRY = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 GARBAGE = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError)
+MOST_BYTES = 1 << 26  # of one reply; a server that sends more is broken
 Payload = dict[str, Any]
 
 
@@ -111,7 +112,10 @@ class Endpoint:
         return httpx.Client(
             timeout=self.options.timeout,
             headers=self.headers,
-            limits=httpx.Limits(max_connections=self.options.parallel),
+            # as many as there are threads that call; one that was given up may still hold its own
+            limits=httpx.Limits(
+                max_connections=None, max_keepalive_connections=self.options.parallel
+            ),
         )
 
     def _cached(self, client: httpx.Client, key: str, payload: Payload) -> str | None:
@@ -159,7 +163,12 @@ class Endpoint:
                 return reply
             last = attempt == self.options.tries or not reply.retry
             self.ledger.write(
-                key, status=reply.status, attempt=attempt, seconds=seconds, gave_up=last
+                key,
+                status=reply.status,
+                attempt=attempt,
+                seconds=seconds,
+                gave_up=last,
+                explanation=reply.explanation,
             )
             if last:
                 return reply
@@ -168,26 +177,62 @@ class Endpoint:
 
     def _wait(self, failure: Failure, attempt: int) -> None:
         back_off = self.options.pause * 2 ** (attempt - 1)
-        time.sleep(min(max(failure.wait, back_off), self.options.timeout))
+        most = min(self.options.timeout, self.options.longest_wait)
+        time.sleep(min(max(failure.wait, back_off), most))
 
     def _try(self, client: httpx.Client, body: Payload) -> Completion | Failure:
         try:
-            response = client.post(self.url, json=body)
+            response, content = self._post(client, body)
         except httpx.TimeoutException:
             return Failure("timeout")
         except (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict) as error:
             return Failure(f"{type(error).__name__}: {error}")
         if response.status_code != 200:
-            return self._refusal(response)
+            return self._refusal(response, content)
+        if len(content) > MOST_BYTES:
+            return Failure(f"garbage (more than {MOST_BYTES >> 20} MiB)")
         try:
-            return read_reply(response.json())
+            return read_reply(json.loads(content))
         except GARBAGE as error:
             reason = error if isinstance(error, NoTextError) else type(error).__name__
             return Failure(f"garbage ({reason})")
 
-    def _refusal(self, response: httpx.Response) -> Failure:
+    def _post(self, client: httpx.Client, body: Payload) -> tuple[httpx.Response, bytes]:
+        """The response and its content, `timeout` seconds after the request at the latest.
+
+        httpx's own time-out begins anew with each byte, so a server that drips would never be given
+        up; it is read in a thread that nobody waits for any longer than that.
+        """
+        done: SimpleQueue[tuple[httpx.Response, bytes] | Exception] = SimpleQueue()
+
+        def work() -> None:
+            try:
+                done.put(self._read(client, body))
+            except Exception as error:  # noqa: BLE001  # raised again by who waits
+                done.put(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        try:
+            found = done.get(timeout=self.options.timeout)
+        except Empty:
+            raise httpx.ReadTimeout("the reply came too slowly") from None
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _read(self, client: httpx.Client, body: Payload) -> tuple[httpx.Response, bytes]:
+        deadline = time.monotonic() + self.options.timeout
+        content = bytearray()
+        with client.stream("POST", self.url, json=body) as response:
+            for piece in response.iter_bytes():
+                content += piece
+                if len(content) > MOST_BYTES or time.monotonic() > deadline:
+                    break
+        return response, bytes(content)
+
+    def _refusal(self, response: httpx.Response, content: bytes) -> Failure:
         code = response.status_code
-        explanation = " ".join(response.text.split())[:300]
+        explanation = " ".join(content.decode("utf-8", "replace").split())[:300]
         if self.secret:  # servers like to repeat the key they refuse
             explanation = explanation.replace(self.secret, "***")
         wait = retry_after(response.headers.get("retry-after"))

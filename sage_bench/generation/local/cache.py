@@ -4,7 +4,9 @@ be dropped."""
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
@@ -87,10 +89,23 @@ def branch(cache: Cache, rows: Tensor, length: int | None = None) -> Cache:
     return new
 
 
+def join_rows(caches: Sequence[Cache]) -> Cache:
+    """The rows of several caches, one after the other, in the first of them. Layer by layer, so
+    that no more than one layer is there twice."""
+    first = caches[0]
+    for i, layer in enumerate(first.layers):
+        own = [cache.layers[i] for cache in caches]
+        layer.keys = torch.cat([part.keys for part in own])
+        layer.values = torch.cat([part.values for part in own])
+        for part in own[1:]:
+            part.keys = part.values = None
+    return first
+
+
 def drop_rows(cache: Cache, keep: Tensor) -> None:
     """Keep only the given rows ((K,) int64)."""
     for layer in cache.layers:
         layer.batch_select_indices(keep)
 
 
-__all__ = ["GrowingLayer", "branch", "drop_rows", "repeat_rows"]
+__all__ = ["GrowingLayer", "branch", "drop_rows", "join_rows", "repeat_rows"]

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from sage_bench.generation.local.cache import drop_rows, repeat_rows
-from sage_bench.generation.local.policy import Policy
+from sage_bench.generation.local.policy import Policy, non_finite
 from sage_bench.generation.local.prefill import prefill
 from sage_bench.generation.local.rng import uniform
 from sage_bench.types import Completion, Sample, Sampling, TokenIds
-from sage_bench.utils.errors import SageBenchError
+from sage_bench.utils.errors import ModelError, SageBenchError
 
 STOP_WINDOW = 24  # last tokens of a completion in which a stop text is looked for
 # rows are dropped when this share of the wave has finished: compacting costs a copy of the cache
@@ -115,7 +115,7 @@ class Wave:
             raise SageBenchError(
                 f"a prompt of {longest} tokens leaves no room in the model's context of"
                 f" {self.policy.context}",
-                remedy="lower `limits.max_prompt_tokens`",
+                remedy="lower `sampling.max_prompt_tokens`",
             )
         return limit
 
@@ -140,7 +140,27 @@ class Wave:
                 cache=self.cache,
             )
             logits = policy.logits(hidden[:, -1])
+        self._check_finite()
         return self._completions()
+
+    def _check_finite(self) -> None:
+        """A logit that is not finite makes the log-probability of every token of its row NaN."""
+        bad = (~torch.isfinite(self.logps)).nonzero()
+        if not len(bad):
+            return
+        rows, first = len(torch.unique(bad[:, 0])), int(bad[:, 1].min())
+        broken = non_finite(self.policy.model)
+        cause = f"the weights `{broken[0]}` are not finite" if broken else "the weights are finite"
+        raise ModelError(
+            f"the logits of token {first} are not finite in {rows} of {len(self.prompts)}"
+            f" completions; {cause}",
+            where=self.policy.path,
+            remedy=(
+                "take an earlier checkpoint"
+                if broken
+                else "sample in float32 (model.dtype=float32)"
+            ),
+        )
 
     def _prefill(self) -> Tensor:
         """Logits of the first token, (R, V); sets cache, mask and positions."""

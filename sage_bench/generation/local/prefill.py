@@ -13,9 +13,13 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
+from sage_bench.generation.local.cache import branch, join_rows
 from sage_bench.generation.local.policy import Policy
 from sage_bench.types import TokenIds
 
+# tokens of prompts in one forward: what a forward needs beside the cache (a mask of width x width,
+# the widest layer) is bounded however many long prompts there are
+FORWARD_TOKENS = 1 << 16
 SHARE_FROM = 8  # tokens of a common beginning from which a forward of its own pays
 
 
@@ -57,7 +61,7 @@ def prefill(policy: Policy, prompts: Sequence[TokenIds]) -> Prefill:
     ids, mask = pad_left([p[shared:] for p in distinct], policy.pad_id, policy.device)
     positions = shared + (mask.cumsum(-1) - 1).clamp(min=0)
     mask = torch.cat([mask.new_ones(len(distinct), shared), mask], 1)
-    last = policy.hidden(ids, attention_mask=mask, position_ids=positions, cache=cache)[:, -1:]
+    last, cache = _forward(policy, ids, mask, positions, cache)
     return Prefill(
         cache,
         last,
@@ -65,6 +69,28 @@ def prefill(policy: Policy, prompts: Sequence[TokenIds]) -> Prefill:
         mask,
         positions[:, -1:] + 1,
     )
+
+
+def _forward(
+    policy: Policy, ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache
+) -> tuple[Tensor, Cache]:
+    """(hidden state of the last token (P, 1, H), cache of all rows), in parts of whole rows.
+
+    ids: (P, T) after what the cache holds; mask: (P, shared + T); positions: (P, T).
+    """
+    rows = max(1, FORWARD_TOKENS // ids.shape[1])
+    if rows >= len(ids):
+        last = policy.hidden(ids, attention_mask=mask, position_ids=positions, cache=cache)
+        return last[:, -1:], cache
+    parts, caches = [], []
+    for chosen in torch.split(torch.arange(len(ids), device=ids.device), rows):
+        own = branch(cache, chosen) if cache.get_seq_length() else policy.new_cache()
+        states = policy.hidden(
+            ids[chosen], attention_mask=mask[chosen], position_ids=positions[chosen], cache=own
+        )
+        parts.append(states[:, -1:])
+        caches.append(own)
+    return torch.cat(parts), join_rows(caches)
 
 
 def common_beginning(prompts: Sequence[TokenIds]) -> int:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from sage_bench.generation.local.decode import Decoder
-from sage_bench.generation.local.policy import Policy, load_policy
+from sage_bench.generation.local.policy import HALF, Policy, load_policy
+from sage_bench.generation.model_folders import template_options_of
 from sage_bench.generation.prompts import Renderer
 from sage_bench.generation.registry import register_sampler
 from sage_bench.generation.samplers.base import Sampler
@@ -40,20 +41,35 @@ class Hf(Sampler):
         wave_tokens: int = WAVE_TOKENS,
         chat_template: str = "auto",
         template: Mapping[str, Any] | None = None,
+        trust_remote_code: bool = False,
     ):
-        policy = load_policy(model, dtype=dtype, device=device, revision=revision)
-        renderer = chat_renderer(policy.tokenizer, chat_template, template)
+        policy = load_policy(
+            model,
+            dtype=dtype,
+            device=device,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+        )
+        options = template_options_of(model, template)
+        renderer = chat_renderer(policy.tokenizer, chat_template, options)
         self._take(policy, renderer, wave_tokens)
 
     @classmethod
-    def of(cls, policy: Policy, *, wave_tokens: int = WAVE_TOKENS) -> Hf:
+    def of(
+        cls,
+        policy: Policy,
+        *,
+        wave_tokens: int = WAVE_TOKENS,
+        template_options: Mapping[str, Any] | None = None,
+    ) -> Hf:
         """The sampler of a policy that is in memory: an engine's, while it learns.
 
         Where the context ends before `max_tokens`, its completions end there ("length"); a policy
         from a folder refuses such a request.
         """
         sampler = cls.__new__(cls)
-        sampler._take(policy, Renderer(policy.tokenizer), wave_tokens, live=True)
+        renderer = Renderer(policy.tokenizer, template_options=dict(template_options or {}))
+        sampler._take(policy, renderer, wave_tokens, live=True)
         return sampler
 
     def _take(
@@ -116,10 +132,16 @@ class Hf(Sampler):
             weights = hash_tensors(policy.model.state_dict())
         else:
             weights = hash_weights(policy.path, getattr(policy.model.config, "_commit_hash", None))
-        return {
+        found = {
             "weights": weights,
             "template": short_sha(self.renderer.template),
             "vocabulary": short_sha(repr(sorted(policy.tokenizer.get_vocab().items()))),
             "dtype": str(policy.dtype),
             "template_options": self.renderer.template_options,
         }
+        # what later versions compute otherwise than earlier ones, where it applies
+        if policy.dtype in HALF:
+            found["head"] = "float32"
+        if policy.long_rope:
+            found["rope"] = "long"
+        return found

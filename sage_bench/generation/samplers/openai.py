@@ -4,13 +4,14 @@ leaves one machine."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sage_bench.generation.endpoint import CHAT, PLAIN, Failure, endpoint
-from sage_bench.generation.model_folders import load_tokenizer
+from sage_bench.generation.endpoint.options import check_names
+from sage_bench.generation.model_folders import load_tokenizer, template_options_of
 from sage_bench.generation.registry import register_sampler
 from sage_bench.generation.samplers.base import Sampler
 from sage_bench.generation.templates import chat_renderer
@@ -23,6 +24,17 @@ REFUSED = {
     403: "access is denied",
     404: "the server knows no such model or address",
 }
+
+
+EXAMPLE = "--sampler-option base_url=http://host:8000/v1"
+OWN_OPTIONS = (
+    "seed_bits",
+    "tokenizer",
+    "context",
+    "chat_template",
+    "template",
+    "trust_remote_code",
+)
 
 
 @register_sampler("openai")
@@ -45,20 +57,25 @@ class OpenAI(Sampler):
         tokenizer: str | None = None,
         context: int | None = None,
         chat_template: str = "auto",
+        template: Mapping[str, Any] | None = None,
+        trust_remote_code: bool = False,
         **options: Any,
     ):
+        check_names(options, "sampler openai", OWN_OPTIONS, EXAMPLE)
         if not options.get("base_url"):
             raise UsageError(
                 "a server is needed",
                 where="sampler openai",
-                remedy="give --sampler-option base_url=http://host:8000/v1",
+                remedy=f"give {EXAMPLE}",
             )
         self.model = model
         self.seed_bits = seed_bits
         self.context = context
         self.renderer = None
         if tokenizer:
-            self.renderer = chat_renderer(load_tokenizer(tokenizer), chat_template)
+            loaded = load_tokenizer(tokenizer, trust_remote_code=trust_remote_code)
+            chosen = template_options_of(tokenizer, template)
+            self.renderer = chat_renderer(loaded, chat_template, chosen)
         # a completion may take minutes, and a cluster wants work
         options = {"timeout": 1800.0, "tries": 6, "parallel": 64, **options}
         self.endpoint = endpoint(
@@ -102,16 +119,20 @@ class OpenAI(Sampler):
 
     def draw(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Completion]]:
         failures = 0  # in a row: a server that answers nobody is told early, not after 20,000 calls
+        answered = False
         for i, reply in self.endpoint.stream([self.payload(s) for s in samples]):
             if isinstance(reply, Completion):
                 failures = 0
+                answered = True
                 yield i, with_thought(reply)
                 continue
             failures += 1
-            yield i, Completion(failed=self._failed(reply, failures))
+            nobody = not answered and failures == len(samples)
+            yield i, Completion(failed=self._failed(reply, failures, nobody=nobody))
 
-    def _failed(self, failure: Failure, in_a_row: int) -> str:
-        """Why one sample could not be drawn. Raises when no other will be drawn either."""
+    def _failed(self, failure: Failure, in_a_row: int, *, nobody: bool) -> str:
+        """Why one sample could not be drawn. Raises when no other will be drawn either. nobody: not
+        a single call was answered, and this was the last."""
         reason = f"{failure.status} {failure.explanation}".strip()
         options = self.endpoint.options
         if failure.code in REFUSED:
@@ -120,7 +141,7 @@ class OpenAI(Sampler):
                 where=self.endpoint.url,
                 remedy=(f"check base_url, --model and the environment variable {options.key_env}"),
             )
-        if in_a_row >= options.patience:
+        if in_a_row >= options.patience or nobody:
             raise SageBenchError(
                 f"{in_a_row} calls in a row failed, the last with: {reason}",
                 where=self.endpoint.url,
@@ -134,14 +155,16 @@ class OpenAI(Sampler):
     def fingerprint(self) -> dict[str, Any]:
         """The server's model by name: its weights cannot be seen from here. The address is not part
         of it; servers move."""
-        template = short_sha(self.renderer.template) if self.renderer else "server"
-        return {
+        found = {
             "sampler": "openai",
             "weights": self.model,
-            "template": template,
+            "template": short_sha(self.renderer.template) if self.renderer else "server",
             "seed_bits": self.seed_bits,
             "body": self.endpoint.options.body,
         }
+        if self.renderer and self.renderer.template_options:
+            found["template_options"] = self.renderer.template_options
+        return found
 
 
 def chat_of(prompt: Prompt) -> list[dict[str, str]]:

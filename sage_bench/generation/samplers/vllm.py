@@ -10,14 +10,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sage_bench.generation.model_folders import first_line, load_tokenizer, remedy
+from sage_bench.generation.model_folders import load_tokenizer, refused, template_options_of
 from sage_bench.generation.registry import register_sampler
 from sage_bench.generation.samplers.base import Sampler
 from sage_bench.generation.templates import chat_renderer
 from sage_bench.generation.weights import hash_weights, short_sha
 from sage_bench.generation.workers import Group, Pool
 from sage_bench.types import Completion, Prompt, Sample, TokenIds
-from sage_bench.utils.errors import ModelError, UsageError
+from sage_bench.utils.errors import UsageError
 
 SEQUENCES = 256  # samples decoded together by one engine, unless told otherwise
 COMMAND = (sys.executable, "-m", "sage_bench.generation.vllm_worker")
@@ -59,6 +59,7 @@ class Vllm(Sampler):
         engine: Mapping[str, Any] | None = None,
         chat_template: str = "auto",
         template: Mapping[str, Any] | None = None,
+        trust_remote_code: bool = False,
     ):
         if find_spec("vllm") is None:
             raise UsageError(
@@ -73,9 +74,12 @@ class Vllm(Sampler):
         self.revision = revision
         self.pool: Pool | None = None
         self.logs: Path | None = None
-        self.tokenizer = load_tokenizer(model, revision)
-        self.renderer = chat_renderer(self.tokenizer, chat_template, template)
-        config, self.stop_ids = read_config(model, revision, self.tokenizer)
+        self.tokenizer = load_tokenizer(model, revision, trust_remote_code=trust_remote_code)
+        options = template_options_of(model, template)
+        self.renderer = chat_renderer(self.tokenizer, chat_template, options)
+        config, self.stop_ids = read_config(
+            model, revision, self.tokenizer, trust_remote_code=trust_remote_code
+        )
         self.commit = getattr(config, "_commit_hash", None)
         self.context = context_of(
             config.get_text_config(), max_model_len, (engine or {}).get("hf_overrides") or {}
@@ -85,6 +89,8 @@ class Vllm(Sampler):
         self.devices = split_gpus(gpus, tensor_parallel, workers)
         self.max_num_seqs = max_num_seqs
         self.engine = {"max_num_seqs": max_num_seqs, **dict(engine or {})}
+        if trust_remote_code:
+            self.engine.setdefault("trust_remote_code", True)
         self.config: dict[str, Any] = {
             "model": model,
             "revision": revision,
@@ -263,19 +269,19 @@ def context_of(config: Any, max_model_len: int | None, overrides: Mapping[str, A
     return max_model_len or own
 
 
-def read_config(path: str, revision: str | None, tokenizer: Any) -> tuple[Any, list[int]]:
+def read_config(
+    path: str, revision: str | None, tokenizer: Any, *, trust_remote_code: bool = False
+) -> tuple[Any, list[int]]:
     """(model configuration, all its end tokens). The same ends as the local sampler knows, so that
     both stop at the same token."""
     from transformers import AutoConfig, GenerationConfig
 
     try:
-        config = AutoConfig.from_pretrained(path, revision=revision)
+        config = AutoConfig.from_pretrained(
+            path, revision=revision, trust_remote_code=trust_remote_code
+        )
     except Exception as error:
-        raise ModelError(
-            f"the model's configuration does not load: {type(error).__name__}: {first_line(error)}",
-            where=path,
-            remedy=remedy(path),
-        ) from error
+        raise refused(error, path, "the model's configuration does not load") from error
     found: set[int] = set()
     try:
         generation = GenerationConfig.from_pretrained(path, revision=revision)

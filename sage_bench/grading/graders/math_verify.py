@@ -19,8 +19,9 @@ CLOSE = Fraction(1, 10_000)
 
 @register_grader("math_verify")
 class MathVerify:
-    r"""SAGE's training verifier (spec 4.1) with exact short cuts before math-verify and killable
-    processes around it.
+    r"""SAGE's training verifier, with exact short cuts before it and killable processes around it.
+
+    Source: docs/design/sage.md 4.1.
 
     >>> texts = [r"so \boxed{\frac12}", r"\boxed{0.6}", "0.5"]
     >>> [v.correct for v in MathVerify().grade("0.5", texts)]

@@ -14,7 +14,7 @@ from sage_bench.grading.worker import Reply
 
 @register_grader("oat")
 class Oat:
-    r"""The oat grader (SAGE spec 4.2): string, sympy and, unless `fast`, math-verify.
+    r"""The oat grader (docs/design/sage.md 4.2): string, sympy and, unless `fast`, math-verify.
 
     Lenient; `a+b` passes for `c+b`. Golds may be lists, of which any one will do.
 

@@ -1,5 +1,6 @@
-"""SAGE's two math-verify verifiers exactly as released (spec 4.1, 4.2), to reproduce their numbers.
+"""SAGE's two math-verify verifiers exactly as released, to reproduce their numbers.
 
+Source: docs/design/sage.md 4.1 and 4.2.
 `math_verify` mends their extraction.
 """
 
