@@ -11,7 +11,7 @@ nats.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import IntEnum
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
@@ -104,8 +104,8 @@ class Request:
 
     def stamped(self: Asked, key: tuple[str | int, ...]) -> Asked:
         """The same request with its `key` filled in; itself where it has no such field."""
-        if any(f.name == "key" for f in fields(self)):  # type: ignore[arg-type]
-            return replace(self, key=key)  # type: ignore[type-var]
+        if is_dataclass(self) and any(f.name == "key" for f in fields(self)):
+            return replace(self, key=key)
         return self
 
 

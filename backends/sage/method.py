@@ -94,6 +94,7 @@ class SAGE(GRPO):
             "hints",
             "a list, least hint first",
             when="hint_source=data",
+            kind="list",
             without="a problem without them is never hinted",
         ),
     ]

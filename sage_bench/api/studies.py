@@ -31,6 +31,8 @@ def demo(
     steps: int = 40,
     n: int = 4,
     seed: int = 0,
+    seeds: int = 3,
+    equal_seeds: int = 1,
     backend_files: Sequence[str] = (),
     equal_rollouts: bool = True,
     overrides: Sequence[str] = (),
@@ -38,8 +40,9 @@ def demo(
 ) -> DemoResult:
     """Train methods from the same tiny policy, evaluate all without hints, compare.
 
-    methods: backends, or "all". steps: the budget of every method. n: samples a question. Raises
-    `UsageError` for an unknown name.
+    methods: backends, or "all". steps: the budget of every method. n: samples a question. seeds:
+    how often every method is trained, from `seed` on; equal_seeds: for how many of these GRPO also
+    goes on to equal rollouts. Raises `UsageError` for an unknown name.
     """
     from sage_bench.study import demo as study
 
@@ -54,6 +57,8 @@ def demo(
         tasks=f"tiny:{n}",
         steps=steps,
         seed=seed,
+        seeds=seeds,
+        equal_seeds=equal_seeds,
         backend_files=tuple(str(Path(file).resolve()) for file in backend_files),
         equal_rollouts=equal_rollouts,
         overrides=tuple(overrides),

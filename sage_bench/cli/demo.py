@@ -56,8 +56,26 @@ def demo(
         ),
     ] = 4,
     seed: Annotated[
-        int, typer.Option(help="Training seed.", rich_help_panel=options.CONFIGURATION)
+        int, typer.Option(help="First training seed.", rich_help_panel=options.CONFIGURATION)
     ] = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            "--seeds",
+            min=1,
+            help="Training seeds of every method; claims about methods need several.",
+            rich_help_panel=options.CONFIGURATION,
+        ),
+    ] = 3,
+    equal_seeds: Annotated[
+        int,
+        typer.Option(
+            "--equal-seeds",
+            min=1,
+            help="For how many of the seeds GRPO is also trained to equal rollouts.",
+            rich_help_panel=options.CONFIGURATION,
+        ),
+    ] = 1,
     equal_rollouts: Annotated[
         bool,
         typer.Option(
@@ -91,6 +109,8 @@ def demo(
         steps=steps,
         n=n,
         seed=seed,
+        seeds=seeds,
+        equal_seeds=equal_seeds,
         backend_files=backend_file or [],
         equal_rollouts=equal_rollouts,
         overrides=overrides or [],

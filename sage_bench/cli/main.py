@@ -14,6 +14,7 @@ import typer
 import typer.core
 
 from sage_bench.cli import (
+    check,
     compare,
     demo,
     doctor,
@@ -83,6 +84,7 @@ app.command("report", rich_help_panel=READ)(report.report)
 app.command("compare", rich_help_panel=READ)(compare.compare)
 app.command("grade", rich_help_panel=READ)(grade.grade)
 app.command("grade-file", rich_help_panel=READ)(grade_file.grade_file)
+app.command("check", rich_help_panel=CHECK)(check.check)
 app.command("validate", rich_help_panel=CHECK)(validate.validate)
 app.command("doctor", rich_help_panel=CHECK)(doctor.doctor)
 app.command("ls", rich_help_panel=CHECK)(ls.ls)

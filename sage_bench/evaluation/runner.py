@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,14 @@ from sage_bench.evaluation.tasks.loading import (
 from sage_bench.generation import model_folders as pretrained
 from sage_bench.generation.samplers.base import Sampler
 from sage_bench.utils.errors import PartialError, UsageError
-from sage_bench.utils.files import locked, make_folder, to_trash, write_json, writing
+from sage_bench.utils.files import (
+    locked,
+    make_folder,
+    read_json,
+    to_trash,
+    write_json,
+    writing,
+)
 from sage_bench.utils.progress import Bar
 from sage_bench.utils.versions import versions
 
@@ -76,7 +83,7 @@ def read_label(model: str) -> dict[str, Any]:
     And what their training run says of them (`_of_training`); nothing of a model we did not train.
     """
     file = Path(model) / pretrained.LABEL
-    saved = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    saved = read_json(file) if file.is_file() else {}
     label = {
         "method": saved.get("backend"),
         "train_seed": saved.get("seed"),
@@ -142,8 +149,10 @@ def evaluate(config: EvalConfig, sampler: Sampler, *, quiet: bool = False) -> Pa
             to_trash(folder)
         before = folders.read_manifest(folder)
         tell_versions(before)
-        tell_samples(folder, before, config.tasks)
-        now = manifest(config, before, loaded, skipped, fingerprint)
+        asked = {name: config.tasks[name] for name in loaded}
+        sizes = {name: question_count(task, config.limit) for name, task in loaded.items()}
+        shown = samples_shown(folder, before, asked, sizes)
+        now = manifest(config, before, loaded, skipped, fingerprint, shown)
         for name, task in loaded.items():
             task.set_config("repeats", now.tasks[name])
         now.write(folder / "manifest.json")
@@ -172,25 +181,52 @@ def tell_versions(before: EvalManifest | None) -> None:
             _note(f"note: {name} was {version} when this run began and is {now.get(name)} now")
 
 
-def tell_samples(folder: Path, before: EvalManifest | None, asked: Mapping[str, int]) -> None:
-    """Say where fewer samples a question are asked for than are stored: the tables show the first
-    ones only."""
+def samples_shown(
+    folder: Path,
+    before: EvalManifest | None,
+    asked: Mapping[str, int],
+    questions: Mapping[str, int],
+) -> dict[str, int]:
+    """Samples a question that the tables show, by task, and a word where it is not what was asked.
+
+    Fewer than an earlier call are asked for: where that call was finished, its samples stay on
+    show; where it was not (a mistyped number, say), the first ones alone count. Nothing grows
+    because of what was once asked and never drawn.
+    """
+    shown = dict(asked)
     for task, n in asked.items():
-        if before is None or before.tasks.get(task, 0) <= n:
+        earlier = before.tasks.get(task, 0) if before else 0
+        if earlier <= n:
             continue
-        stored = max((row["sample"] + 1 for row in stored_samples(folder, task)), default=0)
-        if stored > n:
+        if _complete_samples(folder, task, questions[task]) >= earlier:
+            shown[task] = earlier
             _note(
-                f"note: {task}: {stored} samples a question are stored, and this call shows the"
-                f" first {n} of them; `-t {task}:{stored}` shows all"
+                f"note: {task}: {earlier} samples a question are stored, and the tables show all of"
+                f" them; this call asked for {n}"
             )
+        else:
+            _note(
+                f"note: {task}: an earlier call asked for {earlier} samples a question and did not"
+                f" finish; the tables show the first {n}"
+            )
+    return shown
+
+
+def _complete_samples(folder: Path, task: str, questions: int) -> int:
+    """The number of samples that every question has."""
+    stored: dict[int, set[int]] = {doc_id: set() for doc_id in range(questions)}
+    for row in stored_samples(folder, task):
+        if row["doc_id"] in stored:
+            stored[row["doc_id"]].add(row["sample"])
+    counts = (next(n for n in count() if n not in samples) for samples in stored.values())
+    return min(counts, default=0)
 
 
 def check_size(tasks: Mapping[str, int], loaded: Mapping[str, Any], limit: int | None) -> None:
     """Raise `UsageError` for more samples than one process can hold the requests of: it would be
     killed for memory long before the first is drawn."""
     for name, task in loaded.items():
-        questions = min(len(task.eval_docs), limit or len(task.eval_docs))
+        questions = question_count(task, limit)
         if tasks[name] * questions > MOST_SAMPLES:
             raise UsageError(
                 f"{tasks[name]:,} samples of {questions:,} questions are more than"
@@ -200,27 +236,32 @@ def check_size(tasks: Mapping[str, int], loaded: Mapping[str, Any], limit: int |
             )
 
 
+def question_count(task: Any, limit: int | None) -> int:
+    """How many questions of a task are asked."""
+    return len(task.eval_docs) if limit is None else min(len(task.eval_docs), limit)
+
+
 def manifest(
     config: EvalConfig,
     before: EvalManifest | None,
     loaded: Mapping[str, Any],
     skipped: Skipped,
     fingerprint: Mapping[str, Any],
+    shown: Mapping[str, int],
 ) -> EvalManifest:
     """manifest.json: what this call asks for, together with what earlier calls into this folder
-    asked for."""
+    asked for. shown: samples a question, by task."""
     old_tasks = before.tasks if before else {}
     graders = before.graders if before else {}
     golds = before.golds if before else {}
     known = before.fingerprint.get("tasks", {}) if before else {}
-    samples = {name: config.tasks[name] for name in loaded}
     asked = {**fingerprint, "tasks": {**known, **fingerprint["tasks"]}}
     graders = {**graders, **{name: grader_of(task) for name, task in loaded.items()}}
     reports = {name: report for name, task in loaded.items() if (report := report_of(task))}
     return EvalManifest(
         model=config.model,
         label={**read_label(config.model), **config.label},
-        tasks={**old_tasks, **samples},
+        tasks={**old_tasks, **shown},
         seed=config.seed,
         limit=config.limit,
         sampling=asked["tasks"],

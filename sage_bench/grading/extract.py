@@ -8,6 +8,13 @@ from typing import Literal
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
 _BRACE, _ANY_BRACE = re.compile(r"\\.|[{}]", re.S), re.compile(r"[{}]")
+_BARE_BOX = re.compile(r"\\boxed(?![A-Za-z{])\s*(?!\{)")
+# what a box without braces holds: all up to the end of the formula, or else a number, a command with
+# its arguments or one letter
+_TO_THE_END = re.compile(r"([^$\n{}]{1,60}?|\\?[^$\n]{1,60}?)\s*(?:\$|\\\)|\\\])")
+_ONE_THING = re.compile(
+    r"-?(?:\d[\d,]*(?:\.\d+)?(?:/\d+)?|\\[A-Za-z]+(?:\s*\{[^{}]*\}|\d)*|[A-Za-z](?![A-Za-z]))"
+)
 _GLUE = 120  # characters of prose between two boxes that still belong to one answer
 _REVISION = re.compile(
     r"\b(wait|no|not|actually|but|instead|correct(?:ion|ed)?|mistake|however|rather|check|recheck)\b",
@@ -84,7 +91,34 @@ def boxes(text: str, begin: int = 0) -> list[tuple[int, int]]:
         end = ends.get(m.end())
         if end is not None:
             out.append((m.end() + 1, end))
+    bare = [box for box in _bare_boxes(text, begin) if not _is_inside(box, out)]
+    return sorted(out + bare) if bare else out
+
+
+def _bare_boxes(text: str, begin: int) -> list[tuple[int, int]]:
+    r"""(start, end) of what boxes without braces hold: `\boxed 7`, `$\boxed\pi$`.
+
+    >>> [r"$\boxed 7$, \boxed x."[s:e] for s, e in _bare_boxes(r"$\boxed 7$, \boxed x.", 0)]
+    ['7', 'x']
+    """
+    out = []
+    for m in _BARE_BOX.finditer(text, begin):
+        formula = _TO_THE_END.match(text, m.end()) if _opens_formula(text, m.start()) else None
+        found = formula or _ONE_THING.match(text, m.end())
+        if found:
+            held = found[1] if formula else found[0]
+            out.append((m.end(), m.end() + len(held)))
     return out
+
+
+def _opens_formula(text: str, at: int) -> bool:
+    """Does a formula begin right before this place?"""
+    before = text[max(0, at - 80) : at].split("\n")[-1]
+    return before.count("$") % 2 == 1 or before.rstrip().endswith(("$$", "\\(", "\\["))
+
+
+def _is_inside(box: tuple[int, int], others: list[tuple[int, int]]) -> bool:
+    return any(start <= box[0] <= end for start, end in others)
 
 
 def last_boxed(text: str) -> str | None:

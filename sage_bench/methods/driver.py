@@ -7,15 +7,26 @@ of a distributed engine make the same sequence of collective calls.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 from sage_bench.methods.base import Method
 from sage_bench.methods.guard import MOST_ROUNDS, Guard
-from sage_bench.types import Answer, Completion, Consult, Group, Problem, Request, Row, Sample
+from sage_bench.types import (
+    Answer,
+    Completion,
+    Consult,
+    Group,
+    Problem,
+    Request,
+    Row,
+    Sample,
+    Service,
+)
 
 AnyProgram: TypeAlias = Generator[list[Request], list[Answer], Any]
+Ask: TypeAlias = Callable[[Service, list[Any]], list[Any]]
 
 
 class Runner(Protocol):
@@ -92,6 +103,7 @@ def drive(
     step: int = 0,
     guard: Guard | None = None,
     max_rounds: int = MOST_ROUNDS,
+    consult: Ask | None = None,
 ) -> tuple[list[Any], list[Usage]]:
     """Run generators, one a problem, to their ends in batched rounds. Returns (what each returned,
     what each cost).
@@ -102,8 +114,9 @@ def drive(
     together with the others.
 
     guard: whose programs these are, for errors. max_rounds: after so many rounds of one problem its
-    program is called endless. Raises `MethodError` for what is not a list of requests, and
-    `MethodCrashError` for an exception of a program.
+    program is called endless. consult: asks a service, instead of its `answer`. Raises
+    `MethodError` for what is not a list of requests, and `MethodCrashError` for an exception of a
+    program.
     """
     guard = guard or Guard(step=step)
     live: dict[int, AnyProgram] = dict(enumerate(programs))
@@ -133,7 +146,7 @@ def drive(
         advance(i, None)
     while engine.any(bool(live)):
         order = list(live)
-        answers = iter(_answers([ask for i in order for ask in asks[i]], engine))
+        answers = iter(_answers([ask for i in order for ask in asks[i]], engine, consult))
         for i in order:
             mine = [next(answers) for _ in asks[i]]
             usage[i].rounds += 1
@@ -146,7 +159,7 @@ def drive(
     return [done[i] for i in range(len(problems))], usage
 
 
-def _answers(asks: list[Request], engine: Runner) -> list[Answer]:
+def _answers(asks: list[Request], engine: Runner, consult: Ask | None) -> list[Answer]:
     """One round: services get all their payloads in one call, the engine everything else (it is
     called even with nothing)."""
     out: list[Answer] = [None] * len(asks)
@@ -158,9 +171,9 @@ def _answers(asks: list[Request], engine: Runner) -> list[Answer]:
         out[i] = answer
     for indices in by_service.values():
         consults = [ask for i in indices if isinstance(ask := asks[i], Consult)]
-        for i, answer in zip(
-            indices, consults[0].service.answer([c.payload for c in consults]), strict=True
-        ):
+        service, payloads = consults[0].service, [c.payload for c in consults]
+        found = consult(service, payloads) if consult else service.answer(payloads)
+        for i, answer in zip(indices, found, strict=True):
             out[i] = answer
     return out
 
@@ -197,6 +210,7 @@ def collect(
     *,
     step: int = 0,
     max_rounds: int = MOST_ROUNDS,
+    consult: Ask | None = None,
 ) -> list[Collected]:
     """Roll out and credit one batch of problems; their order is kept (see `drive`). One entry a
     group: a problem whose `roll` returned several has several entries, one after the other.
@@ -210,7 +224,13 @@ def collect(
         with guard.calling("roll", problem):
             programs.append(guard.program(method.roll(problem), problem))
     returned, usage = drive(
-        programs, problems, engine, step=step, guard=guard, max_rounds=max_rounds
+        programs,
+        problems,
+        engine,
+        step=step,
+        guard=guard,
+        max_rounds=max_rounds,
+        consult=consult,
     )
     items = []
     owners = {problem.uid: problem.uid for problem in problems}

@@ -7,6 +7,7 @@ import math
 import traceback
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import GeneratorType
 from typing import Any
 
 from torch import Tensor
@@ -61,6 +62,11 @@ class Guard:
                 return f"backend `{name}`"
         return f"`{self.kind.__name__}`" if self.kind is not None else "the program"
 
+    @property
+    def file(self) -> str:
+        """The source file of the method's class."""
+        return "" if self.kind is None else place_of(self.kind).rpartition(":")[0]
+
     def place(self, function: str) -> str:
         """`file:line` of a function of the method; of its class where it has no such function."""
         if self.kind is None:
@@ -92,8 +98,7 @@ class Guard:
     ) -> MethodCrashError:
         """The error that wraps an exception of the method. Raise it `from` the exception."""
         frames = traceback.extract_tb(error.__traceback__)
-        file = self.place(function).rpartition(":")[0]
-        own = [frame for frame in frames if frame.filename == file]
+        own = [frame for frame in frames if frame.filename == self.file]
         last = own[-1] if own else frames[-1]
         deeper = frames[frames.index(last) + 1 :]
         way = " -> ".join(f"{f.filename}:{f.lineno} {f.name}" for f in deeper[-3:])
@@ -115,6 +120,20 @@ class Guard:
         except Exception as error:
             raise self.crash(function, error, problem) from error
 
+    def line_of(self, program: Generator[Any, Any, Any]) -> str:
+        """`file:line` at which a suspended generator waits: of those it yields from, the innermost
+        in the method's own file."""
+        frames = []
+        inner: Any = program
+        while isinstance(inner, GeneratorType) and inner.gi_frame is not None:
+            frames.append(inner.gi_frame)
+            inner = inner.gi_yieldfrom
+        if not frames:
+            return self.place("roll")
+        own = [frame for frame in frames if frame.f_code.co_filename == self.file]
+        frame = (own or frames)[-1]
+        return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
     # ---- what a generator yields
     def program(self, returned: Any, problem: Problem) -> Generator[Any, Any, Any]:
         """What calling `roll` gave, if it is a generator."""
@@ -133,7 +152,7 @@ class Guard:
         """What was yielded, if it is a list of requests."""
 
         def fault(found: str, expected: str) -> MethodError:
-            return self.fault("roll", found, expected, problem, line_of(program))
+            return self.fault("roll", found, expected, problem, self.line_of(program))
 
         if isinstance(yielded, Request):
             raise fault(
@@ -146,7 +165,8 @@ class Guard:
             if not isinstance(ask, Request):
                 raise fault(
                     f"it asks for {described(ask)}, which is not a request",
-                    "a request is Sample, Score, Consult or derives from `sage_bench.types.Request`",
+                    "ask with Sample, Score, Consult, or what derives from"
+                    " `sage_bench.types.Request`",
                 )
             if isinstance(ask, Sample) and (not isinstance(ask.n, int) or ask.n < 1):
                 raise fault(f"it asks for n={ask.n} completions", "ask for at least one, n >= 1")
@@ -160,7 +180,7 @@ class Guard:
             f"a problem is not done after {most} rounds of requests",
             "end the generator with `return group`, or raise train.max_rounds",
             problem,
-            line_of(program),
+            self.line_of(program),
         )
 
     # ---- what it returns
@@ -376,17 +396,6 @@ def described(value: Any) -> str:
     text = repr(value)
     shown = text if len(text) <= 40 else f"{text[:37]}..."
     return f"a {type(value).__name__} ({shown})"
-
-
-def line_of(program: Generator[Any, Any, Any]) -> str:
-    """`file:line` at which a suspended generator waits, in the innermost of those it yields from."""
-    inner: Any = program
-    while isinstance(getattr(inner, "gi_yieldfrom", None), Generator):
-        inner = inner.gi_yieldfrom
-    frame = getattr(inner, "gi_frame", None)
-    if frame is None:
-        return "a generator"
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def not_plain(value: Any, place: str) -> tuple[str, str] | None:

@@ -61,13 +61,19 @@ class Table:
 def comparison_line(c: Mapping[str, Any]) -> str:
     """One comparison in words: `sage − grpo: +12.3 [9.1, 15.4], p = 0.0001`.
 
-    Says n.s. when the interval covers 0; with Holm's p where there is one.
+    Says n.s. when the interval covers 0; with Holm's p where there is one. A claim about methods
+    names its training seeds; where there is none, that stands in place of interval and p.
     """
+    head = f"{c['a']} − {c['b']}: {c['diff']:+.1f}"
+    if c["p"] is None:
+        return f"{head}; {c['note']}"
     verdict = "" if c["ci"][0] > 0 or c["ci"][1] < 0 else ", n.s."
     corrected = f" (Holm {c['holm']:.2g})" if "holm" in c else ""
+    seeds = ""
+    if c.get("over") == "seeds":
+        seeds = f"; over the training seeds {', '.join(map(str, c['seeds']))} ({c['pairing']})"
     return (
-        f"{c['a']} − {c['b']}: {c['diff']:+.1f} [{c['ci'][0]:.1f}, {c['ci'][1]:.1f}], p ="
-        f" {c['p']:.2g}{corrected}{verdict}"
+        f"{head} [{c['ci'][0]:.1f}, {c['ci'][1]:.1f}], p = {c['p']:.2g}{corrected}{verdict}{seeds}"
     )
 
 

@@ -1,33 +1,26 @@
-"""The demo: methods from the same start, at a fixed budget of steps, and at equal rollouts.
+"""The demo: methods from the same start, trained from several seeds, evaluated without hints.
 
-All are evaluated without hints.
+All stop at a fixed budget of steps; GRPO is also trained until it has sampled as much as SAGE.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from sage_bench.evaluation.grades import load_grades
-from sage_bench.reporting.leaderboard import leaderboard
-from sage_bench.reporting.report import Table, comparison_line, html
-from sage_bench.reporting.runs import EvalRun, TrainRun, read_eval, read_train
-from sage_bench.reporting.tables import compare, comparison, markdown
-from sage_bench.statistics import holm, macro
+from sage_bench.reporting.runs import EvalRun, read_eval, read_train
+from sage_bench.study.demo_report import EQUAL, MORE, Trained, write
 from sage_bench.study.jobs import Job, Jobs
 from sage_bench.training.checkpoint import name as step_name
-from sage_bench.utils.cells import csv_text
-from sage_bench.utils.files import locked, make_folder, write_json, write_text
+from sage_bench.utils.files import locked, make_folder
 
-EQUAL = "grpo, equal rollouts"
-MORE = "grpo_more"  # the same control as a backend of its own, where it is among the methods
 MORE_STEPS = 20  # upper limit of its steps, in budgets
 START_SAMPLES = 8  # samples a training prompt for the base policy's no-signal share: one group
+SEEDS = 3  # of every method: fewer than three say next to nothing about a method
 
 
 @dataclass(frozen=True)
@@ -35,7 +28,8 @@ class DemoConfig:
     """What the demo compares.
 
     methods: backends (grpo is the reference where it is among them). steps: the budget of every
-    method.
+    method. seed: the first training seed of `seeds`. equal_seeds: for how many of them GRPO is also
+    trained to equal rollouts, which takes longer than all else.
     """
 
     out: Path
@@ -48,6 +42,29 @@ class DemoConfig:
     backend_files: Sequence[str] = ()
     equal_rollouts: bool = True
     overrides: Sequence[str] = ()
+    seeds: int = SEEDS
+    equal_seeds: int = 1
+
+    @property
+    def train_seeds(self) -> list[int]:
+        """The training seeds of every method."""
+        return list(range(self.seed, self.seed + self.seeds))
+
+    def folder(self, method: str, seed: int) -> Path:
+        """Where a method is trained; the first seed has the method's plain name."""
+        return self.out / (method if seed == self.seed else f"{method}_seed{seed}")
+
+    def name(self, job: str, seed: int) -> str:
+        """The name of a job of one seed."""
+        return job if seed == self.seed else f"{job}, seed {seed}"
+
+    @property
+    def equal_for(self) -> list[int]:
+        """The seeds for which GRPO goes on to equal rollouts."""
+        both = {"grpo", "sage"} <= set(self.methods)
+        if not self.equal_rollouts or not both or MORE in self.methods:
+            return []
+        return self.train_seeds[: self.equal_seeds]
 
 
 def run(config: DemoConfig, *, quiet: bool = False) -> str:
@@ -59,48 +76,79 @@ def run(config: DemoConfig, *, quiet: bool = False) -> str:
     began = time.monotonic()
     with locked(out):
         folders = Jobs(jobs_of(config), out / "logs", quiet=quiet).run()
-        evals = {m: read_eval(Path(folders[f"eval {m}"])) for m in ("base", *config.methods)}
-        if "eval equal" in folders:
-            evals[EQUAL] = read_eval(Path(folders["eval equal"]))
-        trains = {m: read_train(out / m) for m in config.methods}
         start = Path(folders["base on training set"])
-        return write(config, evals, trains, start, time.monotonic() - began)
+        found = trained_by(config, folders)
+        return write(config, found, start, time.monotonic() - began)
+
+
+def trained_by(config: DemoConfig, folders: dict[str, str]) -> dict[str, Trained]:
+    """What came of every row of the table, by seed. folders: where each evaluation lies, by job."""
+
+    def evaluation(job: str) -> EvalRun:
+        return read_eval(Path(folders[job]))
+
+    rows = {"base": Trained({None: evaluation("eval base")}, {})}
+    for method in config.methods:
+        rows[method] = Trained(
+            {s: evaluation(config.name(f"eval {method}", s)) for s in config.train_seeds},
+            {s: read_train(config.folder(method, s)) for s in config.train_seeds},
+        )
+    if config.equal_for:
+        rows[EQUAL] = Trained(
+            {s: evaluation(config.name("eval equal", s)) for s in config.equal_for},
+            {s: read_train(config.folder("grpo", s)) for s in config.equal_for},
+        )
+    return rows
 
 
 def jobs_of(config: DemoConfig) -> list[Job]:
-    """The commands of the demo; each is one a user could type."""
-    # grpo_more trains until it has sampled as much as sage: it has to know how much that was
-    needs = {MORE: ("train sage",)} if "sage" in config.methods else {}
+    """The commands of the demo; each is one a user could type.
+
+    Jobs start in this order when they can: the first seed first, because equal rollouts wait for
+    it, and in each seed the longest training.
+    """
     jobs = []
-    # the longest chain first: it decides when everything ends
-    for method in sorted(config.methods, key=lambda m: m != "sage"):
-        words = _train_words(config, method, config.steps)
-        weight = 1.0 if method == "grpo" else 1.6
-        jobs.append(Job(f"train {method}", words, needs.get(method, ()), weight=weight))
+    for seed in config.train_seeds:
+        for method in sorted(config.methods, key=lambda m: m != "sage"):
+            words = _train_words(config, method, config.steps, seed)
+            weight = 1.0 if method == "grpo" else 1.6
+            after = _needs(config, method, seed)
+            jobs.append(Job(config.name(f"train {method}", seed), words, after, weight=weight))
+        if seed in config.equal_for:
+            jobs += _equal_jobs(config, seed)
     jobs.append(Job("eval base", _eval_words(config, config.model, "base"), weight=0.4))
     jobs.append(Job("base on training set", _start_words(config), weight=0.4))
-    for method in config.methods:
-        evaluate: Sequence[str] | Callable[[], Sequence[str]]
-        evaluate = _eval_checkpoint(config, method, config.steps, method)
-        if method in needs:
-            # where it stops is known only when it has stopped
-            evaluate = partial(_eval_newest, config, method)
-        jobs.append(Job(f"eval {method}", evaluate, (f"train {method}",), weight=0.4))
-    both = {"grpo", "sage"} <= set(config.methods)
-    if config.equal_rollouts and both and MORE not in config.methods:
-        jobs += _equal_jobs(config)
+    for seed in config.train_seeds:
+        for method in config.methods:
+            evaluate: Sequence[str] | Callable[[], Sequence[str]]
+            evaluate = _eval_checkpoint(config, method, config.steps, method, seed)
+            if _needs(config, method, seed):
+                # where it stops is known only when it has stopped
+                evaluate = partial(_eval_newest, config, method, seed)
+            name = config.name(f"eval {method}", seed)
+            after = (config.name(f"train {method}", seed),)
+            jobs.append(Job(name, evaluate, after, weight=0.4))
     return jobs
 
 
-def _train_words(config: DemoConfig, method: str, steps: int) -> list[str]:
+def _needs(config: DemoConfig, method: str, seed: int) -> tuple[str, ...]:
+    """grpo_more trains until it has sampled as much as sage: it has to know how much that was."""
+    if method == MORE and "sage" in config.methods:
+        return (config.name("train sage", seed),)
+    return ()
+
+
+def _train_words(config: DemoConfig, method: str, steps: int, seed: int) -> list[str]:
     words = ["train", "--backend", method]
     for file in config.backend_files:
         words += ["--backend-file", file]
-    words += ["--model", config.model, "--data", config.data, "--out", str(config.out / method)]
-    if method == MORE and "sage" in config.methods:
-        words += [f"method.like={config.out / 'sage'}", f"method.like_steps={steps}"]
+    out = config.folder(method, seed)
+    words += ["--model", config.model, "--data", config.data, "--out", str(out)]
+    if _needs(config, method, seed):
+        like = config.folder("sage", seed)
+        words += [f"method.like={like}", f"method.like_steps={steps}"]
         steps *= MORE_STEPS
-    return [*words, f"train.steps={steps}", f"train.seed={config.seed}", *config.overrides]
+    return [*words, f"train.steps={steps}", f"train.seed={seed}", *config.overrides]
 
 
 def _eval_words(config: DemoConfig, model: str, label: str) -> list[str]:
@@ -115,154 +163,39 @@ def _start_words(config: DemoConfig) -> list[str]:
     return [*words, "--label", "base", "--threads", "1"]
 
 
-def _eval_checkpoint(config: DemoConfig, method: str, steps: int, label: str) -> list[str]:
-    model = config.out / method / "checkpoints" / step_name(steps)
+def _eval_checkpoint(
+    config: DemoConfig, method: str, steps: int, label: str, seed: int
+) -> list[str]:
+    model = config.folder(method, seed) / "checkpoints" / step_name(steps)
     return _eval_words(config, str(model), label)
 
 
-def _eval_newest(config: DemoConfig, method: str) -> list[str]:
-    model = max((config.out / method / "checkpoints").glob("step_*"))
+def _eval_newest(config: DemoConfig, method: str, seed: int) -> list[str]:
+    model = max((config.folder(method, seed) / "checkpoints").glob("step_*"))
     return _eval_words(config, str(model), method)
 
 
-def _equal_jobs(config: DemoConfig) -> list[Job]:
+def _equal_jobs(config: DemoConfig, seed: int) -> list[Job]:
     """GRPO goes on until it has sampled as many completions as SAGE did within its budget."""
-    name = "train grpo, equal rollouts"
 
     # both ask `equal_steps` when they start: before that the number is not known
     def train() -> list[str]:
-        return _train_words(config, "grpo", equal_steps(config))
+        return _train_words(config, "grpo", equal_steps(config, seed), seed)
 
     def evaluate() -> list[str]:
-        return _eval_checkpoint(config, "grpo", equal_steps(config), EQUAL)
+        return _eval_checkpoint(config, "grpo", equal_steps(config, seed), EQUAL, seed)
 
+    name = config.name("train grpo, equal rollouts", seed)
+    after = ("train grpo", "train sage", "eval grpo")
     return [
-        Job(name, train, ("train grpo", "train sage", "eval grpo"), weight=1.0),
-        Job("eval equal", evaluate, (name,), weight=0.4),
+        Job(name, train, tuple(config.name(job, seed) for job in after), weight=1.0),
+        Job(config.name("eval equal", seed), evaluate, (name,), weight=0.4),
     ]
 
 
-def equal_steps(config: DemoConfig) -> int:
+def equal_steps(config: DemoConfig, seed: int) -> int:
     """Steps after which GRPO has sampled as many completions as SAGE did within the budget."""
-    grpo = read_train(config.out / "grpo")
-    sage = read_train(config.out / "sage")
+    grpo = read_train(config.folder("grpo", seed))
+    sage = read_train(config.folder("sage", seed))
     ratio = sage.rollouts(config.steps) * config.steps / grpo.rollouts(config.steps)
     return max(config.steps, math.ceil(ratio))
-
-
-def write(
-    config: DemoConfig,
-    evals: Mapping[str, EvalRun],
-    trains: Mapping[str, TrainRun],
-    start: Path,
-    seconds: float,
-) -> str:
-    """summary.json, leaderboard.csv, table.md, report.html; returns the table as Markdown."""
-    columns = _columns(config, evals, trains, start)
-    comparisons = _comparisons(config, evals)
-    table = comparison(evals, columns)
-    notes = _notes(config, evals, trains, comparisons, seconds)
-    text = markdown(table, [f"{n}  " for n in notes])
-    summary = {
-        "methods": {name: _method_summary(run, columns[name]) for name, run in evals.items()},
-        "comparisons": comparisons,
-        "budget_steps": config.steps,
-        "model": config.model,
-        "seed": config.seed,
-        "seconds": round(seconds, 1),
-    }
-    write_json(config.out / "summary.json", summary)
-    write_text(config.out / "table.md", text)
-    board = leaderboard(list(evals.values()))
-    write_text(config.out / "leaderboard.csv", csv_text(board))
-    subtitle = f"{config.model}, {', '.join(config.methods)}"
-    tables = [Table("Comparison without hints", table, notes)]
-    write_text(config.out / "report.html", html("SAGE-Bench demo", subtitle, tables, trains))
-    return text
-
-
-def _columns(
-    config: DemoConfig, evals: Mapping[str, EvalRun], trains: Mapping[str, TrainRun], start: Path
-) -> dict[str, dict[str, Any]]:
-    """What training cost each row of the table, and what signal it had."""
-    columns: dict[str, dict[str, Any]] = {
-        "base": {"no signal %": 100 * unsolved_share(start), "rollouts": 0, "extra rollouts": 0}
-    }
-    for method, train in trains.items():
-        # grpo_more goes on past the budget; the others stop there
-        until = max(config.steps, int(evals[method].label["step"]))
-        columns[method] = training_columns(train, until)
-    if EQUAL in evals:
-        columns[EQUAL] = training_columns(trains["grpo"], int(evals[EQUAL].label["step"]))
-    return columns
-
-
-def _comparisons(config: DemoConfig, evals: Mapping[str, EvalRun]) -> list[dict[str, Any]]:
-    """Every method against grpo and against the base, sage against grpo at equal rollouts."""
-    pairs = [(m, "base") for m in config.methods]
-    if "grpo" in config.methods:
-        pairs = [(m, "grpo") for m in config.methods if m != "grpo"] + pairs
-    if "sage" in evals:
-        pairs += [("sage", other) for other in (EQUAL, MORE) if other in evals]
-    found = [compare(a, b, evals) for a, b in pairs]
-    if len(found) < 2:
-        return found
-    adjusted = holm([c["p"] for c in found])
-    return [{**c, "holm": p} for c, p in zip(found, adjusted, strict=True)]
-
-
-def _notes(
-    config: DemoConfig,
-    evals: Mapping[str, EvalRun],
-    trains: Mapping[str, TrainRun],
-    comparisons: Sequence[Mapping[str, Any]],
-    seconds: float,
-) -> list[str]:
-    """The lines under the table."""
-    base = evals["base"]
-    samples = next(iter(base.tasks.values())).samples
-    notes = [
-        f"Averages in percent over {len(base.tasks)} benchmarks, {samples} samples a question,"
-        " without hints; ± is the standard error clustered by question.",
-        f"All methods start from {config.model} and stop after {config.steps} steps, before the"
-        " curves saturate (report.html shows the whole curves); one training seed"
-        f" ({config.seed}).",
-        "no signal: share of training prompts that never had a right completion, partial credit or"
-        " trace, for base in one group of 8; extra rollouts: beyond one group a prompt.",
-    ]
-    if MORE in trains and "sage" in trains:
-        notes.append(
-            f"{MORE} goes on past the budget of steps, until it has sampled as many completions as"
-            " sage did."
-        )
-    notes += [comparison_line(c) for c in comparisons]
-    return [*notes, f"Wall time {seconds:.0f} s."]
-
-
-def _method_summary(run: EvalRun, columns: Mapping[str, Any]) -> dict[str, Any]:
-    average, se = macro(run.scores)
-    no_signal = columns["no signal %"]
-    return {
-        "avg": 100 * average,
-        "se": 100 * se,
-        "no_signal": None if no_signal is None else no_signal / 100,
-        "rollouts": columns["rollouts"],
-        "extra_rollouts": columns["extra rollouts"],
-        "step": run.label.get("step") or 0,
-        "tasks": {t: 100 * float(r.means.mean()) for t, r in run.tasks.items()},
-    }
-
-
-def training_columns(train: TrainRun, until: int) -> dict[str, Any]:
-    """What a training run sampled in the steps before `until`."""
-    share = train.no_signal(until)
-    return {
-        "no signal %": None if share is None else 100 * share,
-        "rollouts": train.rollouts(until),
-        "extra rollouts": train.extra_rollouts(until),
-    }
-
-
-def unsolved_share(folder: Path) -> float:
-    """Share of training prompts that the base policy did not solve in one group."""
-    return float((load_grades(folder).groupby("doc_id")["correct"].sum() == 0).mean())

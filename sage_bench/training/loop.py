@@ -27,6 +27,7 @@ from sage_bench.types import Problem, Request, Sample, Sampling, Score
 from sage_bench.utils.errors import Interrupted, SageBenchError
 from sage_bench.utils.files import locked, remove_partials, to_trash
 from sage_bench.utils.progress import Bar
+from sage_bench.utils.secrets import masked, masked_text
 
 PREPARE_BATCH = 256  # problems whose `prepare` runs together
 # events of a step that mean the method does less than its name says; counted in metrics.jsonl
@@ -117,7 +118,7 @@ def leave(heart: Heartbeat, run: Run, error: BaseException) -> None:
     # the disk may be full: what ended the run matters more than that its status cannot be written
     with contextlib.suppress(SageBenchError):
         if not isinstance(error, KeyboardInterrupt):
-            heart.end("failed", error=f"{type(error).__name__}: {error}")
+            heart.end("failed", error=masked_text(f"{type(error).__name__}: {error}"))
             return
         saved = checkpoint.steps(run.folder)
         kept = f"step {saved[-1]} is saved" if saved else "nothing is saved yet"
@@ -359,6 +360,6 @@ def save(session: Session) -> None:
         run.engine,
         run.method,
         state={"place": asdict(state), "steps": run.steps},
-        label=label,
+        label=masked(label),
         keep=run.config.train.keep,
     )

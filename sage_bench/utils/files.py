@@ -276,7 +276,7 @@ def _open_lock(path: Path) -> TextIO:
         if error.errno != errno.ELOOP:
             raise no_space(path, error) from error
         raise SageBenchError(
-            "the lock is a symbolic link, and what it points to is not ours to write",
+            "cannot be written: it is a symbolic link, and what it points to is not ours",
             where=str(path),
             remedy="remove the link",
         ) from error

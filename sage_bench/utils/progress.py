@@ -6,12 +6,14 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TaskID
 from rich.text import Text
 
 from sage_bench.utils.files import write_json
+from sage_bench.utils.secrets import masked_text
 
 PLAIN_EVERY = 30.0  # seconds between plain lines
 # a bar of a child process writes its state into this file instead of drawing
@@ -20,12 +22,21 @@ BAR_WIDTH = 20
 SHORTEST_NAME = 8  # characters of a task's name that are kept on the narrowest terminal
 
 
+class Log(Console):
+    """A console whose text has stars where it would show a key."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """As rich prints, with the secrets of texts masked."""
+        safe = [masked_text(thing) if isinstance(thing, str) else thing for thing in objects]
+        super().print(*safe, **how)
+
+
 def stderr() -> Console:
     """Logs and progress go to stderr; results alone go to stdout.
 
     Text is printed as it is: a folder called `[/x]` is no markup.
     """
-    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    return Log(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def fancy() -> bool:

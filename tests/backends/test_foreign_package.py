@@ -16,6 +16,7 @@ import pytest
 from sage_bench.data.tiny_world import problems
 from sage_bench.utils.files import read_jsonl
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 LIFTED = {"oar": ("oar_p:OARP", "oar_g:OARG"), "hint": ("hint:HINT",)}
 NAMES = ("oar_p", "oar_g", "hint")

@@ -73,6 +73,20 @@ def test_an_evaluation_keeps_no_key_and_goes_on_with_another_one(tmp_path):
     assert len(server.requests) == 2
 
 
+def test_a_judge_keeps_no_key_and_goes_on_with_another_one(tmp_path):
+    rows = [{"problem": f"{n}+1?", "steps": [f"{n}+1=9"], "label": 0} for n in (1, 2)]
+    (tmp_path / "steps.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    reply = chat('{"steps": [], "first_error": 1, "why": "so"}')
+    with ChatServer(lambda n, body: reply) as server:
+        for key, limit in ((KEY, "1"), (KEY[::-1], "2")):
+            words = (f"base_url={server.url}?api-key={key}", "model=m", "steps.jsonl", "-q")
+            more = ("--judge", "openai", "--limit", limit, "--out", "judged")
+            done = run("judge-eval", *words, *more, cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+            assert files_with(tmp_path, key) == []
+            assert key not in done.stdout + done.stderr
+
+
 def test_an_error_of_a_server_names_no_key(tmp_path):
     url = f"base_url=http://127.0.0.1:9/v1?api-key={KEY}"
     words = ("eval", "-m", "m", "--sampler", "openai", "-t", "tiny_short:1", "-L", "1", "-q")

@@ -198,12 +198,24 @@ def test_w10_another_spelling_and_a_part_are_still_the_benchmark(benchmark_files
 # --- W11: n is what was asked for
 
 
-def test_w11_fewer_samples_later_are_what_is_shown_and_it_is_said(tmp_path, capsys):
+def test_w11_fewer_samples_after_a_finished_run_take_nothing_away_and_it_is_said(tmp_path, capsys):
     folder = evaluate(tmp_path, "tiny_short:8")
     assert evaluate(tmp_path, "tiny_short:2") == folder
     assert (
-        "note: tiny_short: 8 samples a question are stored, and this call shows the first 2 of"
-        " them; `-t tiny_short:8` shows all" in capsys.readouterr().err
+        "note: tiny_short: 8 samples a question are stored, and the tables show all of them; this"
+        " call asked for 2" in capsys.readouterr().err
+    )
+    assert read_eval(folder).tasks["tiny_short"].samples == 8
+
+
+def test_w11_fewer_samples_after_an_unfinished_run_show_the_first_ones(tmp_path, capsys):
+    folder = evaluate(tmp_path, "tiny_short:8")
+    file = folder / "samples/tiny_short.jsonl"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
+    evaluate(tmp_path, "tiny_short:2")
+    assert (
+        "note: tiny_short: an earlier call asked for 8 samples a question and did not finish; the"
+        " tables show the first 2" in capsys.readouterr().err
     )
     result = read_eval(folder).tasks["tiny_short"]
     assert (result.samples, result.status) == (2, "ok")
@@ -223,6 +235,7 @@ def test_w11_a_mistyped_number_is_refused_and_does_not_haunt_the_folder(tmp_path
     manifest.write(folder / "manifest.json")
     assert evaluate(tmp_path, "tiny_short:2") == folder
     assert read_eval(folder).tasks["tiny_short"].status == "ok"
+    assert EvalManifest.read(folder / "manifest.json").tasks == {"tiny_short": 2}
 
 
 def test_w11_more_samples_draw_only_the_new_ones(tmp_path):

@@ -57,6 +57,7 @@ def test_a_profile_limits_its_questions_overwrite_draws_anew_and_quiet_is_quiet(
     (tmp_path / "sb_aime24.jsonl").write_text(rows(30))
     (tmp_path / "sb_math500.jsonl").write_text(rows(500))
     words = ["eval", "-m", "fake:0.5", "-t", "@quick", "--data", tmp_path, "--out", "out", "-q"]
+    words.append("--accept-other-data")
     first = run(*words, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "LIMITED" in first.stdout
@@ -92,6 +93,7 @@ def test_strict_counts_gated_tasks(tmp_path):
         "sb_aime24:1,sb_gpqa_diamond:1",
         "--data",
         f"sb_aime24={tmp_path / 'sb_aime24.jsonl'}",
+        "--accept-other-data",
         "--offline",
         "--out",
         "out",

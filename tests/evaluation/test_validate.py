@@ -26,7 +26,8 @@ def write(file: Path, rows: list[dict]) -> str:
 
 
 def check(task: str, rows: list[dict], folder: Path, **how) -> TaskCheck:
-    (found,) = validate([task], DataOptions({task: write(folder / f"{task}.jsonl", rows)}), **how)
+    data = {task: write(folder / f"{task}.jsonl", rows)}
+    (found,) = validate([task], DataOptions(data, accept_other_data=True), **how)
     return found
 
 
@@ -114,7 +115,8 @@ def test_exit_codes():
 
 def test_gated_and_missing_data_do_not_stop_the_others(tmp_path, empty_cache):
     options = DataOptions(
-        {"sb_aime24": write(tmp_path / "a.jsonl", [{"id": 0, "problem": "1+1?", "answer": "2"}])}
+        {"sb_aime24": write(tmp_path / "a.jsonl", [{"id": 0, "problem": "1+1?", "answer": "2"}])},
+        accept_other_data=True,
     )
     gated, missing, there = validate(["sb_gpqa_diamond", "sb_aime25", "sb_aime24"], options)
     assert (gated.status, missing.status, there.status) == ("skipped_gated", "failed", "partial")
@@ -187,6 +189,7 @@ def test_the_command(tmp_path):
         "sb_amc23,tiny_short,sb_gpqa_diamond",
         "--data",
         str(tmp_path),
+        "--accept-other-data",
         "--out",
         "v.json",
         "-q",
@@ -208,7 +211,10 @@ def test_the_command(tmp_path):
     for words, code, said in (
         (["-t", "sb_amc23", "--data", f"amc23={bad}"], 4, "not fit to be evaluated: sb_amc23"),
         (
-            ["-t", "sb_amc23,sb_aime24", "--data", f"amc23={good}", "--offline"],
+            [
+                *("-t", "sb_amc23,sb_aime24", "--data", f"amc23={good}", "--offline"),
+                "--accept-other-data",
+            ],
             3,
             "not checked in full: sb_aime24",
         ),

@@ -234,7 +234,7 @@ def test_s8_20_a_context_made_longer_takes_prompts_that_did_not_fit(llama, tmp_p
     (tmp_path / "long.jsonl").write_text(json.dumps(long))
     how = {
         "sampling": {"max_gen_toks": 16},
-        "data": DataOptions({"sb_math500": str(tmp_path / "long.jsonl")}),
+        "data": DataOptions({"sb_math500": str(tmp_path / "long.jsonl")}, accept_other_data=True),
     }
     with pytest.raises(
         UsageError,

@@ -18,10 +18,10 @@ def test_rows_that_do_not_fit_are_set_aside_with_their_reason(tmp_path):
         ("math-1", "math", -1, 2, "\\frac{1}{3}"),
         ("math-2", "math", 0, 2, "6"),
     ]
-    assert [q["reason"] for q in found.quarantine] == [reason for _, reason in BAD] + [
+    assert [q.reason for q in found.quarantine] == [reason for _, reason in BAD] + [
         "not a JSON object"
     ]
-    assert found.quarantine[0]["place"] == "steps.jsonl:5"
+    assert found.quarantine[0].where == "steps.jsonl:5"
     assert found.reasons()["no steps"] == 2
 
 

@@ -131,7 +131,7 @@ class Refuses(Says):
 
 def sgpo(renderer, ctx, texts, votes):
     engine = ScriptedEngine(renderer.tokenizer, lambda prompt, k: texts[k])
-    method = SGPO(ctx, group_size=len(texts), judge_share=1.0, reward="raw")
+    method = SGPO(ctx, group_size=len(texts), judge="reference", judge_share=1.0, reward="raw")
     method.judge = Refuses(*votes)
     (item,) = collect(method, [problem(answer="7")], engine)
     return item

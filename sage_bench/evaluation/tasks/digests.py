@@ -1,9 +1,10 @@
 """Whether rows are those of the benchmark they are called: digests of its questions and golds.
 
 A file of another benchmark has as many rows and passes every other check. So each published
-benchmark has a digest a question (`benchmark_digests.jsonl`; no text can be read from it): eight
-hexadecimal digits of the question with its options, four of its gold. Spaces, `$` and sizing
-commands make no difference, nor do golds that our table of corrections settles.
+benchmark has a digest a question (`benchmark_digests.jsonl`; no text can be read from it): of the
+question with its options, of its gold, and the question's shape, by which copies that spell it a
+little differently are still known. Golds that our table of corrections settles make no difference.
+Rows of the Hub are identified by their pinned revision instead.
 
 `python -m sage_bench.evaluation.tasks.digests FOLDER` prints the table for a folder of files called
 like the benchmarks.
@@ -16,29 +17,68 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sage_bench.evaluation.tasks.golds import FORMS, correction_of, question_key
 
 TABLE = "benchmark_digests.jsonl"
+SHAPE_BITS = 64
+NEAR = 12  # bits in which copies of one question may differ; those of two differ in 32 on average
+_SHINGLE = 5  # characters
+
+
+class Digest(NamedTuple):
+    """Of one question: its text, its gold, its shape; hexadecimal digits."""
+
+    question: str
+    gold: str
+    shape: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """The questions of one benchmark."""
+
+    golds: Mapping[str, str]
+    digests: Sequence[Digest]
+
+    def gold_of(self, digest: Digest) -> str | None:
+        """The digest of the gold of this question, None where it is not one of them.
+
+        Several questions of a benchmark may differ little: where the gold is that of one of them,
+        it is taken for that one.
+        """
+        if digest.question in self.golds:
+            return self.golds[digest.question]
+        shape = int(digest.shape, 16)
+        near = [d.gold for d in self.digests if (int(d.shape, 16) ^ shape).bit_count() <= NEAR]
+        if digest.gold in near:
+            return digest.gold
+        return near[0] if near else None
 
 
 @cache
-def known_digests() -> Mapping[str, Mapping[str, str]]:
-    """Benchmark to {digest of a question: digest of its gold}."""
+def known_digests() -> Mapping[str, Known]:
+    """The table, by benchmark."""
     text = (files("sage_bench.evaluation.tasks") / TABLE).read_text(encoding="utf-8")
-    known: dict[str, dict[str, str]] = {}
+    known: dict[str, Known] = {}
     for line in text.splitlines():
         row = json.loads(line)
-        known[row["benchmark"]] = dict(entry.split(":") for entry in row["questions"])
+        digests = [Digest(*entry.split(":")) for entry in row["questions"]]
+        golds = {d.question: d.gold for d in digests}
+        known[row["benchmark"]] = Known(golds, digests)
     return known
 
 
-def digest_of(benchmark: str, question: Mapping[str, Any], form: str) -> tuple[str, str]:
-    """(digest of a question, digest of its gold). form: that of the gold, one of `golds.FORMS`.
+def digest_of(benchmark: str, question: Mapping[str, Any], form: str) -> Digest:
+    """The digest of one question. form: that of its gold, one of `golds.FORMS`.
 
     question: {"uid", "question", "answer"}, its gold as the source has it, and "options" of
     multiple choice in the order they are asked in.
@@ -52,32 +92,58 @@ def digest_of(benchmark: str, question: Mapping[str, Any], form: str) -> tuple[s
     except ValueError:
         # a gold the form does not fit is that gold all the same
         gold = str(gold)
-    options = question.get("options") or ()
-    key = question_key("\n".join([text, *options]))[:8]
-    return key, hashlib.sha256(re.sub(r"[\s$]", "", gold).encode()).hexdigest()[:4]
+    whole = "\n".join([text, *(question.get("options") or ())])
+    of_gold = hashlib.sha256(re.sub(r"[\s$]", "", gold).encode()).hexdigest()[:4]
+    return Digest(question_key(whole)[:8], of_gold, f"{shape_of(whole):016x}")
 
 
-def other_data(
-    benchmark: str, digests: Mapping[str, tuple[str, str]], expected: Sequence[int]
-) -> str:
+def shape_of(text: str) -> int:
+    """A hash of letters and digits that changes a little where the text does (simhash: Charikar
+    2002).
+
+    >>> one = shape_of("Find the sum of all integer bases $b > 9$ for which $17_b$ divides $97_b$.")
+    >>> two = shape_of(r"Find the sum of all integer bases \\(b>9\\) for which 17_b divides 97_b")
+    >>> other = shape_of("How many ordered pairs of integers (x, y) satisfy 12x^2 - xy - 6y^2 = 0?")
+    >>> (one ^ two).bit_count() <= NEAR < (one ^ other).bit_count()
+    True
+    """
+    plain = re.sub(r"\\[a-zA-Z]+|[^a-z0-9]", "", text.lower()).ljust(_SHINGLE)
+    letters = np.frombuffer(plain.encode("ascii"), np.uint8).astype(np.uint64)
+    pieces = np.lib.stride_tricks.sliding_window_view(letters, _SHINGLE)
+    mixed = _mixed((pieces << np.arange(0, 8 * _SHINGLE, 8, dtype=np.uint64)).sum(axis=1))
+    bits = (mixed[:, None] >> np.arange(SHAPE_BITS, dtype=np.uint64)) & np.uint64(1)
+    more = 2 * bits.sum(axis=0) > len(mixed)
+    return sum(1 << bit for bit in range(SHAPE_BITS) if more[bit])
+
+
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Every bit of the result hangs on every bit of the value (the finisher of splitmix64)."""
+    z = values + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def other_data(benchmark: str, digests: Mapping[str, Digest], expected: Sequence[int]) -> str:
     """What is not this benchmark's among some rows, "" for nothing.
 
     digests: by uid. expected: row counts of its known editions; an edition may have more rows than
     digests are known.
 
-    >>> other_data("sb_aime24", {"a": ("00000000", "0000")}, (30,))
+    >>> other_data("sb_aime24", {"a": Digest("0", "0", "0")}, (30,))
     '1 of 1 questions are not among the 30 of this benchmark (a)'
     """
     known = known_digests().get(benchmark)
     if known is None:
         return ""
-    unknown = [uid for uid, (question, _) in digests.items() if question not in known]
-    other = [uid for uid, (question, gold) in digests.items() if known.get(question, gold) != gold]
+    golds = {uid: known.gold_of(digest) for uid, digest in digests.items()}
+    unknown = [uid for uid, gold in golds.items() if gold is None]
+    other = [uid for uid, gold in golds.items() if gold not in (None, digests[uid].gold)]
     facts = []
-    if len(unknown) > max(expected, default=0) - len(known):
+    if len(unknown) > max(expected, default=0) - len(known.golds):
         facts.append(
             f"{len(unknown)} of {len(digests)} questions are not among the"
-            f" {max(expected, default=len(known))} of this benchmark ({_some(unknown)})"
+            f" {max(expected, default=len(known.golds))} of this benchmark ({_some(unknown)})"
         )
     if other:
         facts.append(

@@ -124,13 +124,9 @@ def load(
 
 
 def check_data(name: str, task: Any, options: DataOptions) -> None:
-    """Raise `OtherRowsError` when the file given for a task holds another benchmark.
-
-    Rows of the Hub come at a pinned revision; where they differ from what is known, the report says
-    so, and that is all.
-    """
+    """Raise `OtherRowsError` when the file given for a task holds another benchmark."""
     report = getattr(task.dataset, "report", None)
-    if report and report.other_data and name in options.data and not options.accept_other_data:
+    if report and report.other_data and not options.accept_other_data:
         raise OtherRowsError(
             f"{report.other_data}: this is another set under that name",
             where=f"{name}: {report.source}",

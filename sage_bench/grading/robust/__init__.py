@@ -10,8 +10,14 @@ from __future__ import annotations
 
 from sage_bench.grading.robust.compare.choices import same_choice, same_judgement
 from sage_bench.grading.robust.compare.fallback import by_math_verify
+from sage_bench.grading.robust.compare.quantifiers import (
+    claims_of_some,
+    same_prefix,
+    statement,
+)
 from sage_bench.grading.robust.compare.readings import is_unfinished, same_reading
 from sage_bench.grading.robust.compare.wording import same_words
+from sage_bench.grading.robust.read.forms import Clock
 from sage_bench.grading.robust.read.nodes import Conditional, Unreadable
 from sage_bench.grading.robust.read.readings import read
 from sage_bench.grading.robust.text.clean import LONGEST, clean
@@ -39,6 +45,11 @@ def equivalent(gold: str, answer: str) -> Reply:
         return {"correct": bool(one), "status": "ok", "by": "spelling"}
     if same_choice(one, two) or same_judgement(one, two) or _same_date(one, two):
         return {"correct": True, "status": "ok", "by": "choice"}
+    told, answered = statement(one), statement(two)
+    if not same_prefix(told, answered) or claims_of_some(one) != claims_of_some(two):
+        return {"correct": False, "status": "ok", "by": "quantifiers"}
+    if told.prefix or answered.prefix:
+        gold, answer = told.claim, answered.claim
     try:
         golds, answers = read(gold), read(answer)
     except Conditional:
@@ -47,6 +58,8 @@ def equivalent(gold: str, answer: str) -> Reply:
         return {"correct": False, "status": "parse_error", "by": "reading"}
     except Unreadable:
         return {**by_math_verify(gold, answer), "by": "math_verify"}
+    if golds and isinstance(golds[0].form, Clock) and golds[0].form.certain:
+        golds = golds[:1]
     pair = next(((g, a) for g in golds for a in answers if same_reading(g, a)), None)
     if pair and is_unfinished(pair[0].form, pair[1].form):
         return {**by_math_verify(gold, answer), "by": "math_verify"}

@@ -86,17 +86,14 @@ def _is_measured(written: Literal, g: Any, answer: Node, a: Any, shown: Literal 
         irrational = shown is None and not _is_finite(answer)
         return irrational and written.figures == MEASURED_FIGURES - 1 and _rounds_to(a, written)
     finer = shown is None or shown.unit_in_last_place < written.unit_in_last_place
-    if shown is not None and finer:
+    if shown is None:
+        return _rounds_to(a, written)
+    if finer:
         if written.figures < EXACT_FIGURES and not written.is_scaled:
             return False
-    elif shown is not None:
-        too_short = written.figures < LONG_FIGURES if shown.is_whole else False
-        if too_short or (not shown.is_whole and shown.figures < EXACT_FIGURES):
-            return False
-    near = _mpf(MEASURED) * abs(g)
-    if shown is None and exact(answer) is not None:  # a fraction was not rounded on the way
-        near = min(near, _mpf(written.unit_in_last_place))
-    return bool((finer and _rounds_to(a, written)) or abs(g - a) <= near)
+        return _rounds_to(a, written)
+    enough = written.figures >= LONG_FIGURES if shown.is_whole else shown.figures >= EXACT_FIGURES
+    return enough and _rounds_to(g, shown)
 
 
 def _rounds_to(value: Any, shown: Literal) -> bool:

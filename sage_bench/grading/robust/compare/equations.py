@@ -111,6 +111,8 @@ def _same_step(g: Step, a: Step) -> bool:
     g_left, g_right, a_left, a_right = sides
     if same(g_left, a_left) and same(g_right, a_right):
         return True
+    if g.op in {"|", "!|"}:
+        return False
     factor = _common_factor(difference(g_left, g_right), difference(a_left, a_right))
     if factor is None:
         return False

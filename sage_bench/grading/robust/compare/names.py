@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from sage_bench.grading.robust.compare.equations import equation_of, same_relation
 from sage_bench.grading.robust.read.forms import Form, Many, Named, Value
 from sage_bench.grading.robust.read.nodes import renaming, substitute
+
+_PLACE = re.compile(
+    r"(?:.*\b(?:attained|achieved|reached|occurs|occurring|minimum|maximum)\b.*\s)?(?:at|when|where)\b",
+    re.I,
+)
 
 
 def same_name(g: Named, a: Named) -> bool:
@@ -14,6 +20,9 @@ def same_name(g: Named, a: Named) -> bool:
     if g.in_words or a.in_words:
         shorter, longer = sorted((g.name.casefold(), a.name.casefold()), key=len)
         return longer.startswith(shorter) or not (g.in_words and a.in_words)
+    ours_indexed, theirs_indexed = _indexed(g.name), _indexed(a.name)
+    if ours_indexed and theirs_indexed:
+        return ours_indexed[0] == theirs_indexed[0]
     if _root_of(g.name) == a.name or _root_of(a.name) == g.name:
         return True
     ours, theirs = (n.name.partition("(")[0] for n in (g, a))
@@ -22,6 +31,11 @@ def same_name(g: Named, a: Named) -> bool:
     if (ours == "y" and a.parameters == ("x",)) or (theirs == "y" and g.parameters == ("x",)):
         return True
     return _bare(g.name) == _bare(a.name)
+
+
+def names_place(name: str) -> bool:
+    """ "Attained at x", "at x", "when n": where a value is taken rather than the value."""
+    return bool(_PLACE.match(name))
 
 
 def as_equations(g: Named, a: Named) -> bool:
@@ -47,6 +61,9 @@ def in_order_of(name: str, a: Named) -> Form | None:
 
 def with_parameters(g: Named, a: Named) -> Form:
     """The answer's value with its parameters called as in the gold: `f(z) = z` and `f(x) = x`."""
+    ours, theirs = _indexed(g.name), _indexed(a.name)
+    if ours and theirs and isinstance(a.value, Value):
+        return Value(substitute(a.value.node, renaming({theirs[1]: ours[1]})), a.value.unit)
     if not isinstance(a.value, Value) or not g.parameters or g.parameters == a.parameters:
         return a.value
     if len(g.parameters) != len(a.parameters):
@@ -61,6 +78,12 @@ def are_roots(names: Sequence[str]) -> bool:
     numbered = sorted(index for _, _, index in parts)
     one_letter = len({letter for letter, _, _ in parts}) == 1
     return one_letter and numbered == [str(i + 1) for i in range(len(parts))]
+
+
+def _indexed(name: str) -> tuple[str, str] | None:
+    """(`a`, `n`) of `a_n`, a sequence told by its general term."""
+    m = re.fullmatch(r"([A-Za-z])_\{?([i-nr])\}?", name)
+    return (m[1], m[2]) if m else None
 
 
 def _root_of(name: str) -> str | None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from sage_bench.grading.robust.compare.constants import renamings
 from sage_bench.grading.robust.compare.equations import equation_of, is_quantity, same_relation
 from sage_bench.grading.robust.compare.families import Family, family, same_families
 from sage_bench.grading.robust.compare.names import (
     are_roots,
     as_equations,
     in_order_of,
+    names_place,
     same_name,
     with_parameters,
 )
@@ -24,6 +26,8 @@ from sage_bench.grading.robust.compare.values import same_clock, same_value
 from sage_bench.grading.robust.compare.vectors import components
 from sage_bench.grading.robust.compare.worded import same_ratio, same_worded
 from sage_bench.grading.robust.read.forms import (
+    Case,
+    Cases,
     Clock,
     Combined,
     Form,
@@ -37,7 +41,15 @@ from sage_bench.grading.robust.read.forms import (
     Whole,
     Words,
 )
-from sage_bench.grading.robust.read.nodes import Kind, Node, symbols, walk
+from sage_bench.grading.robust.read.nodes import (
+    INFINITY,
+    Kind,
+    Node,
+    number,
+    substitute,
+    symbols,
+    walk,
+)
 from sage_bench.grading.robust.read.ranges import pieces
 
 MOST_ITEMS = 200
@@ -68,7 +80,12 @@ def same_reading(gold: Reading, answer: Reading) -> bool:
     stated = [c for c in conditions if isinstance(c, Relation)]
     if len(stated) == 2 and not same_form(stated[0], stated[1]):
         return False
-    return same_form(gold.form, renamed.form, integers)
+    if same_form(gold.form, renamed.form, integers):
+        return True
+    return any(
+        same_form(gold.form, substitute(renamed.form, names), integers)
+        for names in renamings(gold, renamed)
+    )
 
 
 def is_unfinished(gold: Form, answer: Form) -> bool:
@@ -88,10 +105,13 @@ def _has_function(node: Node) -> bool:
 
 def same_form(g: Form, a: Form, integers: Integers = frozenset()) -> bool:
     """`same_reading` of forms."""
+    g, a = _plain_whole(g), _plain_whole(a)
     if isinstance(g, Value) != isinstance(a, Value):
         g, a = components(g, a) or g, components(a, g) or a
     if isinstance(g, Named) or isinstance(a, Named):
         return _named(g, a, integers)
+    if isinstance(g, Cases) or isinstance(a, Cases):
+        return isinstance(g, Cases) and isinstance(a, Cases) and _same_cases(g, a, integers)
     if isinstance(g, Value) and isinstance(a, Value):
         return same_value(g, a) or _same_families([g], [a], integers)
     if isinstance(g, Words) or isinstance(a, Words):
@@ -105,6 +125,46 @@ def same_form(g: Form, a: Form, integers: Integers = frozenset()) -> bool:
     return _sets_and_relations(g, a, integers)
 
 
+def _same_cases(g: Cases, a: Cases, integers: Integers) -> bool:
+    """The same values for the same conditions, in any order.
+
+    "Otherwise" on one side stands for the one condition that is left on the other.
+    """
+    if len(g.cases) != len(a.cases):
+        return False
+    left = list(a.cases)
+    rest: list[Case] = []
+    for ours in g.cases:
+        at = next((i for i, theirs in enumerate(left) if _same_case(ours, theirs, integers)), None)
+        if at is None:
+            rest.append(ours)
+        else:
+            del left[at]
+    if not rest:
+        return True
+    if len(rest) > 1 or (rest[0].condition is not None and left[0].condition is not None):
+        return False
+    return same_form(rest[0].value, left[0].value, integers)
+
+
+def _same_case(g: Case, a: Case, integers: Integers) -> bool:
+    if g.condition is None or a.condition is None:
+        return False
+    return same_form(g.condition, a.condition) and same_form(g.value, a.value, integers)
+
+
+def _plain_whole(form: Form) -> Form:
+    """Infinitely many as infinity, nonzero reals as a difference."""
+    if not isinstance(form, Whole):
+        return form
+    if form.name == "infinite":
+        return Value(INFINITY)
+    kind, _, name = form.name.partition(" ")
+    if kind == "nonzero":
+        return Combined("difference", (Whole(name), Many((Value(number(0)),), "{", "}")))
+    return form
+
+
 def _sets_and_relations(g: Form, a: Form, integers: Integers) -> bool:
     # two bracketed pairs may be points of the plane: they are compared place by place below, all
     # other sets of reals as sets
@@ -114,8 +174,12 @@ def _sets_and_relations(g: Form, a: Form, integers: Integers) -> bool:
             if same_pieces(p, q):
                 return True
             return isinstance(g, Relation) and isinstance(a, Relation) and same_relation(g, a)
+    ours, theirs = _excluded(g), _excluded(a)
+    if ours is not None and theirs is not None:
+        return same_form(ours, theirs, integers)
     if isinstance(g, Combined) and isinstance(a, Combined) and g.how == a.how:
-        return _unordered(g.parts, a.parts, integers)
+        match = _ordered if g.how == "difference" else _unordered
+        return match(g.parts, a.parts, integers)
     if isinstance(g, Relation) or isinstance(a, Relation):
         return _relations(g, a, integers)
     if isinstance(g, Whole) or isinstance(a, Whole):
@@ -123,6 +187,18 @@ def _sets_and_relations(g: Form, a: Form, integers: Integers) -> bool:
     if isinstance(g, Many) or isinstance(a, Many):
         return _many(g, a, integers)
     return False
+
+
+def _excluded(form: Form) -> Form | None:
+    """What is taken out of the reals, where a set is told that way."""
+    if isinstance(form, Combined) and form.how == "difference":
+        base, taken = form.parts[0], form.parts[-1]
+        return taken if base == Whole("reals") and len(form.parts) == 2 else None
+    if isinstance(form, Relation) and form.ops == ("!=",):
+        left, right = form.sides
+        if isinstance(left, Node) and left.kind is Kind.SYM and isinstance(right, Node):
+            return Many((Value(right),), "{", "}")
+    return None
 
 
 # --- families and names --------------------------------------------------------------------------
@@ -156,6 +232,8 @@ def _named(g: Form, a: Form, integers: Integers) -> bool:
         if same_name(g, a):
             return same_form(g.value, with_parameters(g, a), integers)
         return as_equations(g, a)
+    if isinstance(a, Named) and names_place(a.name):
+        return False  # "attained at x = 3" says where, not what
     if isinstance(g, Relation) or isinstance(a, Relation):
         p, q = pieces(g), pieces(a)
         if p is not None and q is not None:
@@ -245,6 +323,8 @@ def _many(g: Form, a: Form, integers: Integers) -> bool:
     """At least one is several things."""
     if not isinstance(g, Many) or not isinstance(a, Many):
         return _one_and_many(g, a, integers)
+    if _differ_in_joining(g, a):
+        return False
     if len(g.items) > MOST_ITEMS or len(a.items) > MOST_ITEMS:
         return False
     if g.ordered and a.ordered:
@@ -274,6 +354,29 @@ def _one_and_many(g: Form, a: Form, integers: Integers) -> bool:
     # an answer may give its value twice: "3/4 or 0.75"
     once = a if a.ordered else _distinct(a, integers)
     return _is_single(once) and same_form(g, once.items[0], integers)
+
+
+def _differ_in_joining(g: Many, a: Many) -> bool:
+    """`a = 0 or b = 0` is not `a = 0 and b = 0`; solutions may be listed with either word."""
+    words = {g.joined, a.joined}
+    if len(words) == 1 or "or" not in words:
+        return False
+    unlike = [_are_statements(m.items) for m in (g, a)]
+    if words == {"or", "and"}:
+        return all(unlike)
+    return all(_have_distinct_names(m.items) for m in (g, a))
+
+
+def _have_distinct_names(items: Sequence[Form]) -> bool:
+    names = [i.name for i in items if isinstance(i, Named) and not i.in_words]
+    return len(names) == len(items) and len(set(names)) == len(names) > 1
+
+
+def _are_statements(items: Sequence[Form]) -> bool:
+    """Conditions, properties or letters rather than the values of one unknown."""
+    if _have_distinct_names(items) or any(isinstance(i, (Words, Relation)) for i in items):
+        return True
+    return all(isinstance(i, Value) and i.node.kind is Kind.SYM for i in items)
 
 
 def _must_be_set(g: Many, a: Many) -> bool:

@@ -45,7 +45,14 @@ def _with_unit_in_letters(g: Value, a: Value) -> bool:
     named = with_letter_unit(a.node)
     if named is None or symbols(named[0]):
         return False
-    return (g.unit is None or agree(g.unit, named[1])) and same_value(g, Value(*named))
+    if g.unit is None:
+        # 5 m for 5; but 5 M for 5 is more likely five times M
+        return not _names_molar(a.node) and same_value(g, Value(*named))
+    return agree(g.unit, named[1]) and same_value(g, Value(*named))
+
+
+def _names_molar(node: Node) -> bool:
+    return "M" in symbols(node)
 
 
 def _is_other_unit(node: Node, unit: Unit | None) -> bool:

@@ -41,12 +41,13 @@ class Many:
     """Several things.
 
     opening and closing: their brackets, both empty for a bare list; a set has `{`; round and
-    square ones are ordered.
+    square ones are ordered. joined: "and" or "or" where a word stands between the items.
     """
 
     items: tuple[Form, ...]
     opening: str = ""
     closing: str = ""
+    joined: str = ""
 
     @property
     def ordered(self) -> bool:
@@ -91,13 +92,32 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Clock:
-    """A time of day in seconds; half: am, pm or None."""
+    """A time of day in seconds.
+
+    half: am, pm or None. certain: it cannot be meant as a ratio (12:30 would be 2:5).
+    """
 
     seconds: int
     half: str | None
+    certain: bool = False
 
 
-Form = Value | Words | Named | Many | Relation | Combined | Whole | Matrix | Ratio | Clock
+@dataclass(frozen=True)
+class Case:
+    """condition: None for all that the other cases leave over."""
+
+    value: Form
+    condition: Form | None
+
+
+@dataclass(frozen=True)
+class Cases:
+    """A value that depends on the case."""
+
+    cases: tuple[Case, ...]
+
+
+Form = Cases | Value | Words | Named | Many | Relation | Combined | Whole | Matrix | Ratio | Clock
 
 
 @dataclass(frozen=True)
@@ -106,9 +126,11 @@ class Reading:
 
     integers: symbols stated to be any whole number ("k ∈ ℤ"). condition: the domain that was stated
     ("x > 0"). domains: (symbol, kind of number) of all that were stated.
+    arbitrary: symbols stated to be any constant.
     """
 
     form: Form
     integers: frozenset[str] = frozenset()
     condition: Form | None = None
     domains: tuple[tuple[str, str], ...] = ()
+    arbitrary: frozenset[str] = frozenset()

@@ -12,7 +12,7 @@ from sage_bench.grading.robust.text.tokens import Token, depth_of, outermost, sp
 SETS = {"\\reals", "\\integers", "\\naturals", "\\rationals", "\\complexes", "\\emptyset"}
 _CONDITIONS = set(
     "for where with when if such given whenever provided assuming whose as because since on over in"
-    " which".split()
+    " which at attained achieved reached occurs occurring".split()
 )
 _BRANCHES = {"if", "when", "otherwise", "unless"}
 _DEFINING = {"that", "where", "with", "satisfying"}
@@ -27,11 +27,52 @@ def is_bracketed(tokens: list[Token]) -> bool:
     return all(depth > 0 for depth in depth_of(tokens)[1:-1])
 
 
+_LABEL = re.compile(r"[A-Z](?:_\{?\w+\}?)?'*:?")
+
+
+def tuple_start(tokens: list[Token]) -> int:
+    """Where the first bracket opens; 0 where there is none."""
+    return next((i for i, t in enumerate(tokens) if t.kind == "open" and t.text == "("), 0)
+
+
+def label_of(tokens: list[Token]) -> str | None:
+    """The `P` of a point `P(3, -2)`; None for anything else.
+
+    `C(5, 2)` is a number of choices, `P(A, B)` a probability.
+    """
+    start = tuple_start(tokens)
+    if not 0 < start <= 5 or tokens[0].kind != "sym" or not is_bracketed(tokens[start:]):
+        return None
+    label = "".join(t.text for t in tokens[:start])
+    inner = split(tokens[start + 1 : -1], lambda t: t.text == ",")
+    capitals = any(len(part) == 1 and part[0].text.isupper() for part in inner)
+    choices = label == "C" and len(inner) == 2
+    if not _LABEL.fullmatch(label) or len(inner) not in {2, 3} or capitals or choices:
+        return None
+    return label.rstrip(":")
+
+
 def is_membership(part: list[Token]) -> bool:
     """`k ∈ ℤ` beside an answer is a condition."""
     if len(part) < 3:
         return False
     return part[0].kind == "sym" and part[1].text == "\\in" and part[2].text in SETS
+
+
+def with_divisions(tokens: list[Token]) -> list[Token]:
+    """A single `|` outside brackets says that its left side divides its right one."""
+    marks = [i for i, t in outermost(tokens) if t.text == "|"]
+    ends = [i for i, t in outermost(tokens) if t.kind == "sep"] + [len(tokens)]
+    out = list(tokens)
+    begin = 0
+    for end in ends:
+        inside = [i for i in marks if begin <= i < end]
+        if len(inside) == 1 and begin < inside[0] < end - 1:
+            out[inside[0]] = Token("rel", "\\divides")
+        elif len(inside) % 2:
+            return tokens
+        begin = end + 1
+    return out
 
 
 def finished_parts(part: list[Token]) -> list[list[Token]]:
@@ -71,7 +112,8 @@ def without_condition(tokens: list[Token]) -> list[Token]:
         if t.text == "in" and (i == len(tokens) - 1 or tokens[i + 1].text in {"^", "/"}):
             break  # inches
         before = tokens[:i]
-        opens_condition = first in _CONDITIONS or t.text == "\\forall"
+        bound = re.match(r"at (?:most|least)\b", t.text.lower())  # says how much, not where
+        opens_condition = (first in _CONDITIONS and not bound) or t.text == "\\forall"
         if depth or not opens_condition or all(u.kind == "word" for u in before):
             continue
         if _is_description(before, t, tokens[i + 1 :]):

@@ -31,6 +31,8 @@ def name_of(tokens: list[Token]) -> Named | None:
         return Named(text_of(tokens).lstrip("\\"), _BLANK, in_words=True)
     if any(t.kind == "colon" for t in tokens):
         return Named(text_of(tokens), _BLANK)
+    if texts[:1] == ["\\pointing"] and len(texts) == len(["\\pointing", "{", "A", "B", "}"]):
+        return Named(text_of(tokens), _BLANK)
     m = _FUNCTION.fullmatch(text_of(tokens).replace(" ", ""))
     if m and tokens[0].kind == "sym":
         return Named(m[1], _BLANK, tuple(m[2].split(",")))

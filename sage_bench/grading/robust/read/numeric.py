@@ -198,12 +198,20 @@ _WHOLE_ONLY = (Kind.FACT, Kind.BINOM, Kind.FLOOR, Kind.CEIL)
 def is_for_integers(node: Node) -> bool:
     """Does it make sense for whole numbers in the first place: factorials, (-1)^n, floors?"""
     for n in walk(node):
+        if n.kind in (Kind.FLOOR, Kind.CEIL) and _is_whole_anyway(n.args[0]):
+            return False
         if n.kind in _WHOLE_ONLY:
             return True
         if n.kind is Kind.POW and n.args[0].kind is Kind.NEG:
             if any(m.kind is Kind.SYM for m in walk(n.args[1])):
                 return True
     return False
+
+
+def _is_whole_anyway(node: Node) -> bool:
+    """Is it whole for whole numbers, so that rounding it means any number: a polynomial?"""
+    kinds = {n.kind for n in walk(node)}
+    return Kind.SYM in kinds and kinds <= {Kind.SYM, Kind.NUM, Kind.ADD, Kind.MUL, Kind.NEG}
 
 
 def points(names: list[str], whole: bool, trials: int) -> list[dict[str, Value]]:

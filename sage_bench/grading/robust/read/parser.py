@@ -21,6 +21,7 @@ from sage_bench.grading.robust.read.nodes import (
     Kind,
     Node,
     Unreadable,
+    difference,
     negative,
     number,
     symbol,
@@ -45,7 +46,18 @@ CONSTANTS = {"\\pi": PI, "\\infty": INFINITY}
 ACCENTS = {"\\bar", "\\overline", "\\dot", "\\ddot", "\\tilde"}
 _BRACKETS = {"(": ")", "[": "]", "{": "}", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
 _ROUNDING = {"\\lfloor": Kind.FLOOR, "\\lceil": Kind.CEIL}
-_OTHER_FACTORS = {"\\frac", "\\sqrt", "\\exp", "\\binom", "\\ldots", "\\angle", "\\triangle"}
+_NAMED_ROUNDING = {"\\floor": Kind.FLOOR, "\\ceil": Kind.CEIL}
+_OTHER_FACTORS = {
+    "\\pointing",
+    *_NAMED_ROUNDING,
+    "\\frac",
+    "\\sqrt",
+    "\\exp",
+    "\\binom",
+    "\\ldots",
+    "\\angle",
+    "\\triangle",
+}
 _FACTORS = {*PLAIN_FUNCTIONS, *LOGARITHMS, *CONSTANTS, *ACCENTS, *_OTHER_FACTORS}
 _APPLIED = set("fghFGH")  # letters that are functions when a bracket follows at once
 _CHOICES = re.compile(r"[CA]_\d+|C_\d*[a-z][a-z+-]*\d*")  # C_5, A_5, C_{2n}
@@ -313,6 +325,11 @@ class _Parser(Cursor):
             return self.function(name)
         if name == "\\ldots":
             return Node(Kind.ELLIPSIS)
+        if name in _NAMED_ROUNDING:
+            return Node(_NAMED_ROUNDING[name], (self.bracket(),))
+        if name == "\\pointing":  # from A to B: as the difference of places, so that AB is -BA
+            begin, end = self.index()
+            return difference(symbol(f"place {end}"), symbol(f"place {begin}"))
         if name in ACCENTS and (accented := self.accented(name)):
             return accented
         if name in {"\\angle", "\\triangle"}:

@@ -6,7 +6,9 @@ import re
 from dataclasses import replace
 from itertools import pairwise, product
 
+from sage_bench.grading.robust.read.cases import cases
 from sage_bench.grading.robust.read.enumerated import enumerated
+from sage_bench.grading.robust.read.exact import exact
 from sage_bench.grading.robust.read.forms import (
     Combined,
     Form,
@@ -25,11 +27,14 @@ from sage_bench.grading.robust.read.layout import (
     finished_parts,
     is_bracketed,
     is_membership,
+    label_of,
+    tuple_start,
+    with_divisions,
     without_condition,
 )
 from sage_bench.grading.robust.read.matrices import matrix, without_dots
 from sage_bench.grading.robust.read.names import name_of, side
-from sage_bench.grading.robust.read.nodes import Conditional, Unreadable, signs
+from sage_bench.grading.robust.read.nodes import Conditional, Unreadable, number, signs
 from sage_bench.grading.robust.read.parameters import domains
 from sage_bench.grading.robust.read.parser import parse
 from sage_bench.grading.robust.read.quantity import quantity, summed
@@ -57,11 +62,12 @@ from sage_bench.grading.robust.text.tokens import (
 from sage_bench.grading.robust.text.words import half_line, is_filler
 
 _EXCEPT = re.compile(
-    r"(?:(?:all|any|every) )?(?:reals?|real numbers?|real values?)(?: of)?(?: [a-z])?"
-    r" (?:except|excluding|other than|but)(?: for)?"
+    r"(.*?)\s*\b(?:of [a-z] )?(?:except|excluding|other than|but|different from)(?: for)?"
 )
+_ALL = {"all", "any", "every", "all values"}
 _EXTREME = re.compile(
-    r"(?:the )?(?:max|min|maximum|minimum|largest|smallest|greatest|least)(?: value)?(?: is)?", re.I
+    r"(?:the )?(?:max|min|maximum|minimum|largest|smallest|greatest|least)(?: value)?(?: is| of)?",
+    re.I,
 )
 _SET_OPERATIONS = (
     ("\\cup", "union"),
@@ -89,11 +95,15 @@ class Reader:
             if t.kind == "sym" and worded:
                 self.integers.add(t.text)
         form = self.form(tokens)
-        return Reading(form, frozenset(self.integers), self.condition, stated)
+        arbitrary = _arbitrary(tokens) | {name for name, kind in stated if kind == "reals"}
+        return Reading(form, frozenset(self.integers), self.condition, stated, arbitrary)
 
     # --- several things -------------------------------------------------------------------------
     def form(self, tokens: list[Token]) -> Form:
         """Whatever stands between two brackets, or the whole answer: items and their condition."""
+        if (told := cases(tokens, self.form)) is not None:
+            return told
+        tokens = with_divisions(tokens)
         if sum(t.text == "|" for _, t in outermost(tokens)) % 2:
             raise Conditional("a divides b")
         at = next((i for i, t in enumerate(tokens) if t.kind == "word"), 0)
@@ -119,7 +129,8 @@ class Reader:
             return joined
         if "or" not in between and (total := summed(items)) is not None:
             return total
-        return Many(flattened(items))
+        joined = next((word for word in ("or", "and") if word in between), "")
+        return Many(flattened(items), joined=joined)
 
     def worded(self, tokens: list[Token]) -> Form | None:
         """A sentence, or a set told in words; None for anything else."""
@@ -130,8 +141,18 @@ class Reader:
             return None
         if half := self.half(text):
             return half
-        if len(tokens) > 1 and _EXCEPT.fullmatch(tokens[0].text.lower()):
-            return Combined("difference", (Whole("reals"), as_set(self.form(tokens[1:]))))
+        return self.exception(tokens)
+
+    def exception(self, tokens: list[Token]) -> Form | None:
+        """ "All real x except x = 2", "all integers other than 0"; None for anything else."""
+        for i, t in outermost(tokens):
+            m = _EXCEPT.fullmatch(t.text.lower()) if t.kind == "word" else None
+            if m is None or i + 1 == len(tokens) or i > 2:
+                continue
+            kind = " ".join(u.text for u in tokens[:i] if u.kind == "word") + " " + m[1]
+            base = Whole("reals") if kind.strip() in _ALL else whole(kind)
+            if base is not None:
+                return Combined("difference", (base, as_set(self.form(tokens[i + 1 :]))))
         return None
 
     def half(self, text: str) -> Form | None:
@@ -170,6 +191,8 @@ class Reader:
         if _EXTREME.fullmatch(tokens[0].text) and tokens[0].kind == "word":
             if not any(t.kind in {"word", "rel", "colon"} for t in tokens[1:]):
                 return Named(tokens[0].text, self.value(tokens[1:]), in_words=True)
+        if (label := label_of(tokens)) is not None:
+            return Named(label, self.item(tokens[tuple_start(tokens) :]))
         outside = outermost(tokens)
         if cuts := [i for i, t in outside if t.kind == "rel"]:
             return self.relation(tokens, cuts)
@@ -179,6 +202,10 @@ class Reader:
                 if not all(parts):
                     raise Unreadable("a set is missing")
                 return Combined(how, tuple(map(self.item, parts)))
+        if (minus := _set_minus(tokens)) is not None:
+            return Combined(
+                "difference", (self.item(tokens[:minus]), self.item(tokens[minus + 1 :]))
+            )
         if tokens[0].text in SETS and (found := self.decorated(tokens[0].text, tokens[1:])):
             return found
         if any(t.kind == "colon" or t.text == "to" for _, t in outside):
@@ -239,6 +266,8 @@ class Reader:
         r"""`\{x | 0 < x < 3\}`: what the condition describes; finitely many integers are listed."""
         if (listed := enumerated(left, right)) is not None:
             return listed
+        if is_membership(right) and any(t.kind != "sym" for t in left) and _is_one(left):
+            return Many((self.value(left),), "{", "}")  # every k\pi
         form = self.form(right)
         texts = {t.text for t in (*left, *right)}
         found = pieces(form) if texts & {"\\integers", "\\naturals"} else None
@@ -278,6 +307,8 @@ class Reader:
                 return self.item(sides[0])
         if not all(sides):
             return self.one_sided(sides, ops)
+        if ops in (["|"], ["!|"]):
+            return _division(sides, ops)
         if ops == ["in"]:
             name = name_of(sides[0])
             return replace(name, value=self.form(sides[1])) if name else self.form(sides[1])
@@ -309,6 +340,17 @@ class Reader:
         return replace(first, value=value)
 
 
+def _arbitrary(tokens: list[Token]) -> frozenset[str]:
+    """Symbols beside "any constant", "where c is arbitrary" and the like."""
+    found = set()
+    for i, t in enumerate(tokens):
+        if t.kind == "word" and re.search(
+            r"\bconstant|\barbitrary\b|\b(?:any|some) real\b", t.text
+        ):
+            found.update(u.text for u in tokens[max(0, i - 1) : i + 2] if u.kind == "sym")
+    return frozenset(found)
+
+
 def _without_lead(tokens: list[Token]) -> list[Token]:
     """An item without what introduces it: "the answer is", "the line l:", "the point"."""
     while len(tokens) > 1 and tokens[0].kind == "word" and is_filler(tokens[0].text):
@@ -320,16 +362,44 @@ def _without_lead(tokens: list[Token]) -> list[Token]:
         return tokens
     if is_bracketed(tokens[1:]) and any(t.text == "," for t in tokens):
         tokens = tokens[1:]  # "the point (2, 3)"
+    if tokens[0].kind == "word" and kinds[1:2] == ["sym"] and "rel" in kinds:
+        if whole(tokens[0].text) == Whole("reals"):
+            tokens = tokens[1:]  # "all real numbers x != 3"
+    if tokens[0].kind == "word" and label_of(tokens[1:]) is not None:
+        tokens = tokens[1:]  # "the point P(2, 3)"
     lead = tokens[0].text.lower() if tokens[0].kind == "word" else ""
     if lead in {"negative", "minus"} and len(tokens) > 1 and tokens[1].kind == "num":
         tokens = [Token("op", "-"), *tokens[1:]]
     return tokens
 
 
+def _set_minus(tokens: list[Token]) -> int | None:
+    r"""Where `[0, 5] - \{2\}` takes one set from another."""
+    if tokens[-1].text != "\\}":
+        return None
+    for i, t in outermost(tokens):
+        if t.text == "-" and i and tokens[i - 1].kind == "close" and tokens[i + 1].text == "\\{":
+            return i
+    return None
+
+
 def _bar(inner: list[Token]) -> int | None:
     r"""Where "such that" stands in `\{x \mid ...\}`."""
     marks = (i for i, t in outermost(inner) if t.text == "|" or t.kind == "colon")
     return next(marks, None)
+
+
+def _division(sides: list[list[Token]], ops: list[str]) -> Relation:
+    r"""`a \mid b`; with a number on the left it is a congruence: `3 \mid n` is `n \equiv 0`."""
+    left, right = (parse(s) for s in sides)
+    if ops == ["|"] and exact(left) is not None:
+        return Relation((right, number(0), left), ("=", "mod"))
+    return Relation((left, right), tuple(ops))
+
+
+def _is_one(template: list[Token]) -> bool:
+    """A single expression rather than a tuple, a relation or words."""
+    return all(t.kind in {"num", "sym", "op", "cmd", "open", "close"} for t in template)
 
 
 def _congruence(tokens: list[Token], cuts: list[int]) -> Relation | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from sage_bench.grading.robust.read.forms import Clock, Reading
@@ -60,10 +61,12 @@ def _clock(cleaned: str) -> Clock | None:
     """A time of day: `4:30`, `8 am`, "noon"."""
     if noon := _NOON.fullmatch(cleaned.strip("«» ")):
         cleaned = "12 pm" if noon[1].lower() == "noon" else "12 am"
-    m = _CLOCK.fullmatch(cleaned)
+    m = _CLOCK.fullmatch(cleaned.strip("«» "))
     if not m or not (m[2] or m[4]):
         return None
     hours, minutes, seconds = (int(part or 0) for part in m.group(1, 2, 3))
     if minutes >= 60 or hours >= 25:
         return None
-    return Clock(hours * 3600 + minutes * 60 + seconds, m[4] and m[4].lower() + "m")
+    half = m[4] and m[4].lower() + "m"
+    certain = bool(half) or math.gcd(hours, minutes) > 1 or minutes == 0
+    return Clock(hours * 3600 + minutes * 60 + seconds, half, certain)

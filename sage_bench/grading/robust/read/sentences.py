@@ -17,9 +17,16 @@ _ALL_REALS = re.compile(
     r"(?:(?:for )?(?:all|any|every) )?(?:real numbers?|reals?|real values?)(?: (?:of )?[a-z])?"
 )
 _NOTHING = re.compile(
-    r"(?:there (?:is|are) )?no (?:real |such )?(?:solutions?|values?|roots?|numbers?)(?: exists?)?"
-    r"|none|empty set|(?:it )?does not exist|dne|no such [a-z]+ exists?"
+    r"(?:there (?:is|are|exist) |(?:it|equation|system|inequality) has |has )?no (?:real |such )?"
+    r"(?:solutions?|values?|roots?|numbers?)(?: exists?)?"
+    r"|(?:there (?:is|are) )?none(?: exists?)?|empty set|(?:it |(?:limit|value) )?does not exist|dne"
+    r"|(?:there (?:is|are) )?no such [a-z]+(?: [a-z])?(?: exists?)?|no limit exists"
 )
+_ENDLESS = re.compile(
+    r"(?:there (?:are|exist) |it has |has )?(?:infinitely many|infinite(?: number of)?)"
+    r"(?: (?:real )?(?:solutions?|values?|numbers?|roots?|of them))?"
+)
+_NONZERO = re.compile(r"(?:all |any |every )?non ?zero (integer|real)s?(?: numbers?| values?)?")
 _IS = r"(?:is |are |must be |should be )?(?:strictly )?"
 _COMPARISONS = (  # worded relation, operator
     (
@@ -63,6 +70,10 @@ def whole(text: str) -> Whole | None:
         if m[2] or sign == "positive":
             return Whole("naturals")
         return Whole(f"{sign} integers".strip())
+    if m := _NONZERO.fullmatch(bare):
+        return Whole("nonzero " + ("integers" if m[1] == "integer" else "reals"))
+    if _ENDLESS.fullmatch(bare):
+        return Whole("infinite")
     return Whole("emptyset") if _NOTHING.fullmatch(bare) else None
 
 

@@ -14,7 +14,7 @@ from sage_bench.grading.robust.read.forms import (
     Whole,
     Words,
 )
-from sage_bench.grading.robust.read.nodes import INFINITY, negative, number, symbols
+from sage_bench.grading.robust.read.nodes import INFINITY, names_in, negative, number, symbols
 from sage_bench.grading.robust.text.rules import WIDE
 
 _DECORATIONS = {
@@ -109,11 +109,20 @@ def combined_conditions(items: Sequence[Form], between: set[str]) -> Combined | 
         return None
     if not all(isinstance(i, Relation) or _is_point(i) for i in items):
         return None
+    if len(relations) == len(items) and _about_different(relations):
+        return Combined("or" if "or" in between else "and", tuple(items))
     if between <= {"or", "and", WIDE}:
         return Combined("or" if "or" in between else "and", tuple(items))
     if any("!=" in r.ops for r in relations):  # "-3 < a < 1, a != 0"
         return Combined("and", tuple(items))
     return None
+
+
+def _about_different(relations: Sequence[Relation]) -> bool:
+    """`x > 0, y > 0`: each about a symbol of its own, so that a comma can only mean "and"."""
+    names = [n for r in relations for n in sorted(names_in(r))]
+    inequalities = all(set(r.ops) <= _INEQUALITIES for r in relations)
+    return inequalities and len(relations) > 1 and len(names) == len(set(names)) == len(relations)
 
 
 def _is_point(form: Form) -> bool:

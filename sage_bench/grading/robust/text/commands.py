@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from sage_bench.grading.extract import closing_brace
+from sage_bench.grading.robust.text.units import is_unit_product
 
 FUNCTIONS = (
     "arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth arcsinh arccosh arctanh sin cos"
@@ -190,6 +191,8 @@ def _words(content: str) -> str:
     if len(bare) == 1 and bare.isalpha():
         return f" {bare} " if content == bare else f" «{bare}» "
     if _UNIT_LIKE.fullmatch(bare):
+        return f" «{bare}» "
+    if is_unit_product(bare):
         return f" «{bare}» "
     if "\\" in bare or (bare and not re.search(r"[A-Za-z]{2}", bare)):
         return f" {plain_commands(bare)} "

@@ -20,6 +20,12 @@ _DOUBLED = re.compile(
 )
 
 
+_OR = "ou bien|ou|oder|o|veya|eller|lub|vel|или|或者|或"
+_AND = "et|und|och|ve|oraz|y|и|和|以及|与|及"
+_MICRO = "mol|m|s|g|C|F|A|V|W|L|l|M|J|H|T|N|Hz|Pa"
+_OF_THE_SUN = {"M": "mass", "R": "radius", "L": "luminosity"}
+
+
 @dataclass(frozen=True)
 class Rule:
     """One change of notation. replacement: a template of `re.sub`, or a function of the match."""
@@ -80,6 +86,13 @@ RULES: tuple[Rule | Step, ...] = (
         r"\text{odd}",
     ),
     Step("doubled backslashes", _single_backslashes, r"\\frac{1}{2}", r"\frac{1}{2}"),
+    Rule(
+        "space between the rows of a matrix",
+        r"\\\\\*?\s*\[\s*-?[\d.]+\s*(?:pt|ex|em|mm|cm|in|bp|pc|sp|mu)\s*\]|\\\\\*(?!\d)",
+        r"\\\\ ",
+        r"1 \\[8pt] 2",
+        r"1 \\  2",
+    ),
     Rule("Markdown bold", r"^\s*(\*\*|__)(.*)\1\s*$", r"\2", "**42**", "42"),
     Step("Unicode", plain_characters, "x ≥ 3", r"x \ge  3"),
     Step("dollars around mathematics", _without_dollars, "$x$", " x "),
@@ -106,6 +119,7 @@ RULES: tuple[Rule | Step, ...] = (
         r"12\,345",
         "12345",
     ),
+    Rule("a colon in braces", r"\{\s*:\s*\}", ":", "3{:}00", "3:00"),
     Rule("negative thin spaces", r"\\!", "", r"a\!b", "ab"),
     Rule("ties", "~", " ", "5~cm", "5 cm"),
     Rule(
@@ -115,12 +129,110 @@ RULES: tuple[Rule | Step, ...] = (
         r"(1,\ 2)",
         "(1, 2)",
     ),
+    Rule(
+        "a fraction of two units in upright letters",
+        (
+            r"\\[dt]?frac\s*\{\s*\\(?:mathrm|text|textrm|rm)\s*\{\s*([A-Za-z]+)\s*\}\s*\}"
+            r"\s*\{\s*\\(?:mathrm|text|textrm|rm)\s*\{\s*([A-Za-z]+)\s*\}?\s*(\^\s*\{?\d\}?)?\s*\}?\s*\}"
+        ),
+        r"\\text{ \1/\2\3}",
+        r"9.8\frac{\mathrm{m}}{\mathrm{s}^2}",
+        r"9.8\text{ m/s^2}",
+    ),
+    Rule(
+        "a cross product",
+        (
+            r"\\(?:vec|mathbf|overrightarrow|boldsymbol|bm)\s*\{?\s*([a-zA-Z])\s*\}?\s*\\times"
+            r"\s*\\(?:vec|mathbf|overrightarrow|boldsymbol|bm)\s*\{?\s*([a-zA-Z])\s*\}?"
+        ),
+        r"f_{cross}(\1,\2)",
+        r"\vec a\times\vec b",
+        "f_{cross}(a,b)",
+    ),
+    Rule(
+        "a vector between two points",
+        r"\\(?:vec|overrightarrow)\s*\{\s*([A-Z])\s*([A-Z])\s*\}",
+        r"\\pointing{\1\2}",
+        r"\overrightarrow{AB}",
+        r"\pointing{AB}",
+    ),
     Step("commands", plain_commands, r"\dfrac{1}{2}\text{ cm}", r"\frac{1}{2} «cm» "),
     Step(
         "environments",
         plain_environments,
         r"\begin{pmatrix}1\\2\end{pmatrix}",
         r"\begin{matrix}1\\2\end{matrix}",
+    ),
+    Rule(
+        "or, in other languages",
+        rf"\s*«\s*(?:{_OR})\s*»\s*|(?<=[\s\d)}}])(?:или|或者|或|또는|または)\s*",
+        " «or» ",
+        "1 «ou» 2",
+        "1 «or» 2",
+    ),
+    Rule(
+        "and, in other languages",
+        rf"\s*«\s*(?:{_AND})\s*»\s*|(?<=[\s\d)}}])(?:и|和|以及|与|及)\s*(?=[\d\s(\\a-zA-Z-])",
+        " «and» ",
+        "1 «und» 2",
+        "1 «and» 2",
+    ),
+    Rule(
+        "micro",
+        rf"(?<=[\d\s}}»])\\mu\s*(?:«\s*)?({_MICRO})(?![A-Za-z])\s*»?",
+        r" «micro\1» ",
+        r"5 \mu m",
+        "5  «microm» ",
+    ),
+    Rule(
+        "ohms with a prefix",
+        r"(?<=[\d\s}])«?\s*([kM])\s*»?\s*\\Omega(?![A-Za-z])",
+        r" «\1ohm» ",
+        r"10 k\Omega",
+        "10 «kohm» ",
+    ),
+    Rule(
+        "sizes of the sun",
+        r"(?<=[\d}])\s*«?\s*([MRL])\s*»?\s*_\s*\{?\s*\\odot\s*\}?\s*$",
+        lambda m: f" «solar {_OF_THE_SUN[m[1]]}» ",
+        r"2 M_\odot",
+        "2 «solar mass» ",
+    ),
+    Rule(
+        "o'clock",
+        r"(?<![\d:])(\d{1,2})\s*«?\s*o'clock\s*»?",
+        r"\1:00",
+        "3 «o'clock»",
+        "3:00",
+    ),
+    Rule(
+        "floor and ceiling by name",
+        r"«?\s*(?<![A-Za-z\\])(floor|ceil)(?:ing)?\s*»?\s*(?=\()",
+        r"\\\1",
+        "«ceiling»(n/2)",
+        r"\ceil(n/2)",
+    ),
+    Rule(
+        "does not divide",
+        r"«\s*does not divide\s*»|\\nmid(?![A-Za-z])|\\not\s*(?:\\mid(?![A-Za-z])|\|)|\\ndivides",
+        r" \\misses ",
+        "d «does not divide» n",
+        r"d  \misses  n",
+    ),
+    Rule("divides", r"«\s*divides\s*»", r" \\divides ", "a «divides» b", r"a  \divides  b"),
+    Rule(
+        "is divisible by",
+        r"^([^«»,]+?)\s*«\s*is (?:evenly )?(?:divisible by|a multiple of)\s*»\s*([^«»,]+)$",
+        r"\2 \\divides \1",
+        "b «is divisible by» a",
+        r"a \divides b",
+    ),
+    Rule(
+        "is not divisible by",
+        r"^([^«»,]+?)\s*«\s*is not (?:divisible by|a multiple of)\s*»\s*([^«»,]+)$",
+        r"\2 \\misses \1",
+        "b «is not divisible by» a",
+        r"a \misses b",
     ),
     Rule(
         "one degree sign",
@@ -210,7 +322,13 @@ RULES: tuple[Rule | Step, ...] = (
         "1 in 6",
         r"\frac{1}{6}",
     ),
-    Rule("per cent", r"\bper cent\b", "percent", "5 per cent", "5 percent"),
+    Rule(
+        "percent in short",
+        r"\bper cent\b|\bpct\b\.?|\bp\. ?c\.",
+        "percent",
+        "5 per cent",
+        "5 percent",
+    ),
     Rule("modules of Python", r"\b(?:np|math|sp|sympy)\.(?=[a-z])", "", "np.sqrt(2)", "sqrt(2)"),
     Rule("white space", rf"[^\S{WIDE}]+", " ", "x  =  1", "x = 1"),
     Step("space at the ends", lambda text: text.strip(f" {WIDE}"), " 5 ", "5"),

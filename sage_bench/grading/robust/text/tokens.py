@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sage_bench.grading.robust.text.commands import FUNCTIONS
 from sage_bench.grading.robust.text.rules import WIDE
-from sage_bench.grading.robust.text.units import is_unit, read_unit
+from sage_bench.grading.robust.text.units import is_unit, is_unit_product, read_unit
 
 GREEK = set(
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon"
@@ -29,6 +29,8 @@ RELATIONS = {
     "\\to": "->",
     "\\sim": "~",
     "\\cong": "=",
+    "\\divides": "|",
+    "\\misses": "!|",
 }
 OPENING = {
     "(": ")",
@@ -115,7 +117,7 @@ def _tokens_of(
     found = m[0]
     if found[0] == "«":
         inner = found[1:-1]
-        if "/" in found or len(found) == 3:
+        if "/" in found or len(found) == 3 or is_unit_product(inner):
             unit = read_unit(inner.strip())
             if unit and unit.known:
                 return [Token("word", inner.strip(), True)]

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 
-# a dimension, then units with how many base units they are; `|` sets units apart
+# dimensions, then units with how many base units (m, s, g, A, K, mol) they are; `|` sets units apart
 _TABLE = r"""
 length 1 m meter metre | 1000 km kilometer kilometre | 1/100 cm centimeter centimetre
 length 1/1000 mm millimeter millimetre | 1/10 dm decimeter
@@ -31,18 +31,54 @@ radian 1 radian rad
 temperature 1 celsius
 fahrenheit 1 fahrenheit
 percent 1 percent percentage
-force 1 N newton | 1000 kN
-energy 1 J joule | 1000 kJ | 4.184 cal calorie
-power 1 W watt | 1000 kW
-voltage 1 V volt
+mass*length*time^-2 1000 N newton | 1000000 kN
+mass*length^2*time^-2 1000 J joule | 1000000 kJ | 4184 cal calorie
+mass*length^2*time^-3 1000 W watt | 1000000 kW
+mass*length^2*time^-3*current^-1 1000 V volt
 current 1 A ampere amp
-resistance 1 ohm \Omega
-charge 1 coulomb
-frequency 1 Hz hertz
-pressure 1 Pa pascal
+mass*length^2*time^-3*current^-2 1000 ohm \Omega
+current*time 1 coulomb
+time^-1 1 Hz hertz
+mass*length^-1*time^-2 1000 Pa pascal
 kelvin 1 K kelvin
 mole 1 mol mole
 """
+# units that are read in a text command only: elsewhere their letters are more likely variables
+_TEXT_TABLE = """
+current*time 1 C
+mass*length^2*time^-2 1000 Nm
+current^2*time^4*mass^-1*length^-2 1/1000 F farad
+mass*time^-2*current^-1 1000 T tesla
+mass*length^2*time^-2*current^-2 1000 H henry
+mole*length^-3 1000 M molar
+"""
+_SYMBOL_PREFIXES = {
+    "k": Fraction(1000),
+    "M": Fraction(10**6),
+    "G": Fraction(10**9),
+    "c": Fraction(1, 100),
+    "d": Fraction(1, 10),
+    "m": Fraction(1, 1000),
+    "micro": Fraction(1, 10**6),
+    "n": Fraction(1, 10**9),
+    "p": Fraction(1, 10**12),
+}
+_WORD_PREFIXES = {
+    "kilo": Fraction(1000),
+    "mega": Fraction(10**6),
+    "giga": Fraction(10**9),
+    "centi": Fraction(1, 100),
+    "milli": Fraction(1, 1000),
+    "micro": Fraction(1, 10**6),
+    "nano": Fraction(1, 10**9),
+    "pico": Fraction(1, 10**12),
+}
+_PREFIXED_SYMBOLS = "m s g A mol Hz N J W V Pa C F T H L l M ohm".split()
+_PREFIXED_WORDS = (
+    "meter metre second gram ampere amp newton joule watt volt pascal coulomb farad liter litre ohm"
+    " hertz mole molar tesla henry"
+).split()
+_NOT_PREFIXED = {"pm", "pH"}  # afternoon, acidity
 _DERIVED = {
     "mph": ("mile", "hour"),
     "kph": ("km", "hour"),
@@ -81,21 +117,43 @@ class Unit:
         return len(self.dimensions) == 1 and self.dimensions[0][0] == "unit"
 
 
-def _read_table() -> dict[str, tuple[str, Fraction]]:
-    """Unit to its dimension and size."""
-    found: dict[str, tuple[str, Fraction]] = {}
-    for line in _TABLE.strip().splitlines():
-        dimension, entries = line.split(maxsplit=1)
+Dimensions = tuple[tuple[str, int], ...]
+
+
+def _read_table(table: str) -> dict[str, tuple[Dimensions, Fraction]]:
+    """Unit to its dimensions and size."""
+    found: dict[str, tuple[Dimensions, Fraction]] = {}
+    for line in table.strip().splitlines():
+        measured, entries = line.split(maxsplit=1)
+        parts = [part.partition("^") for part in measured.split("*")]
+        dimensions = tuple(sorted((name, int(power or 1)) for name, _, power in parts))
         for entry in entries.split("|"):
             size, *names = entry.split()
             for name in names:
-                found[name] = (dimension, Fraction(size))
+                found[name] = (dimensions, Fraction(size))
     return found
 
 
-_KNOWN = _read_table()
+def _prefixed(
+    known: dict[str, tuple[Dimensions, Fraction]],
+) -> dict[str, tuple[Dimensions, Fraction]]:
+    """Units with the prefixes of the SI."""
+    found: dict[str, tuple[Dimensions, Fraction]] = {}
+    kinds = ((_SYMBOL_PREFIXES, _PREFIXED_SYMBOLS), (_WORD_PREFIXES, _PREFIXED_WORDS))
+    for prefixes, units in kinds:
+        for prefix, factor in prefixes.items():
+            for unit in units:
+                dimensions, size = known[unit]
+                found[prefix + unit] = (dimensions, size * factor)
+    return {name: unit for name, unit in found.items() if name not in _NOT_PREFIXED}
+
+
+_PLAIN = _read_table(_TABLE)
+_KNOWN = _PLAIN | _read_table(_TEXT_TABLE)
+_KNOWN = _prefixed(_KNOWN) | _KNOWN
 # single letters that may also be variables
 _LETTERS = {"m", "s", "g", "h", "N", "J", "W", "V", "A", "K", "L", "l", "\\Omega"}
+_MOLAR = "M"  # a letter that is a unit only where the other side has that unit
 
 
 def is_unit(word: str) -> bool:
@@ -104,25 +162,47 @@ def is_unit(word: str) -> bool:
     >>> is_unit("cm"), is_unit("hours"), is_unit("feet"), is_unit("xy"), is_unit("m")
     (True, True, True, False, False)
     """
-    return len(word) > 1 and (_singular(word) in _KNOWN or word in _DERIVED)
+    return len(word) > 1 and (_singular(word) in _PLAIN or word in _DERIVED)
+
+
+_SYMBOL_AND_POWER = re.compile(r"([A-Za-z]+)(?:\s*\^\s*\{?\s*-?\d+\s*\}?)?")
+
+
+def is_unit_product(text: str) -> bool:
+    r"""Is this nothing but symbols of units with powers, several of them or one with a power?
+
+    >>> is_unit_product("J mol^{-1} K^{-1}"), is_unit_product("N m"), is_unit_product("in s")
+    (True, True, False)
+    """
+    parts = [p for p in re.split(r"\\cdot(?![a-z])|[\s*/()]+", _one_spelling(text)) if p]
+    matches = [_SYMBOL_AND_POWER.fullmatch(p) for p in parts]
+    names = [m[1] for m in matches if m]
+    if len(names) < len(parts) or not all(name in _KNOWN for name in names):
+        return False
+    return len(names) > 1 or "^" in text
 
 
 def letter_unit(letter: str) -> Unit | None:
     """The unit a single letter stands for after a number, or None.
 
-    >>> letter_unit("N").dimensions, letter_unit("x")
-    ((('force', 1),), None)
+    >>> letter_unit("s").dimensions, letter_unit("x")
+    ((('time', 1),), None)
     """
-    if letter not in _LETTERS:
+    if letter not in _LETTERS and letter != _MOLAR:
         return None
-    dimension, size = _KNOWN[letter]
-    return Unit(size, ((dimension, 1),))
+    dimensions, size = _KNOWN[letter]
+    return Unit(size, dimensions)
 
 
 def _singular(word: str) -> str:
     """A unit by its name in the table, any other word without the ending of a plural."""
     low = word.lower()
-    forms = [word, low]
+    if word in _KNOWN or word in _DERIVED or len(word) == 1:
+        return word
+    # mHz and MHz, M and m are different: only words and all capitals may be read in lower case
+    forms = [word]
+    if word[1:].islower() or word.isupper():
+        forms.append(low)
     forms += [low.removesuffix("s"), low.removesuffix("es")]
     if low.endswith("ies"):
         forms.append(low[:-3] + "y")
@@ -131,6 +211,8 @@ def _singular(word: str) -> str:
             return form
     if low.endswith("ies") and len(low) > 4:
         return low[:-3] + "y"
+    if low.endswith("sses"):
+        return low[:-2]
     is_plural = low.endswith("s") and not low.endswith("ss") and len(low) > 3
     return low[:-1] if is_plural else low
 
@@ -188,6 +270,8 @@ def _one_spelling(text: str) -> str:
     text = re.sub(r"\bdegrees?\s+(celsius|fahrenheit|kelvin)", r"\1", text, flags=re.I)
     text = re.sub(r"^\s*in\b\.?(?=\s*(?:\^|/|$))", "inch", text)
     text = re.sub(r"(?<=[A-Za-z])-(?=[A-Za-z])", " ", text)
+    text = re.sub(r"\bms(?=\s*\^\s*\{?\s*-)", "m s", text)  # metres a second, not milliseconds
+    text = re.sub(r"/\s*\(([^()]*)\)", r"/\1", text)  # J/(mol K): what follows a stroke is below
     return re.sub(r"\bper\b", "/", text.replace("\\cdot", " ").replace("*", " "))
 
 
@@ -197,9 +281,9 @@ def _product(factors: list[tuple[str, int]]) -> Unit | None:
     dimensions: Counter[str] = Counter()
     size = Fraction(1)
     for name, exponent in factors:
-        dimension, factor = _KNOWN.get(name, (name, Fraction(1)))
-        dimension, _, cube = dimension.partition("^")
-        dimensions[dimension] += exponent * int(cube or 1)
+        measured, factor = _KNOWN.get(name, (((name, 1),), Fraction(1)))
+        for dimension, power in measured:
+            dimensions[dimension] += exponent * power
         size *= factor**exponent
     left = tuple(sorted((d, p) for d, p in dimensions.items() if p))
     return Unit(size, left, all(name in _KNOWN for name, _ in factors))
