@@ -142,6 +142,8 @@ def take_steps(session: Session) -> None:
                 f"reward {metrics['reward'] or 0:.3f}  no signal {metrics['dead_wrong']:.0%}"
                 f"  {metrics['seconds/step']:.1f} s/step"
             )
+            if metrics["failed_calls"]:
+                note += f"  {metrics['failed_calls']} calls to judge or teacher failed"
             bar.set(state.step, state.step if done else None, note)
             session.heart.beat(
                 "ending the step",
