@@ -31,6 +31,7 @@ quiet_libraries()
 from sage_bench.api.settings import training_config  # noqa: E402
 from sage_bench.methods.driver import collect  # noqa: E402
 from sage_bench.training import loop, setup  # noqa: E402
+from sage_bench.training.session import Run  # noqa: E402
 from sage_bench.types import Problem  # noqa: E402
 
 VARIANTS: dict[str, tuple[str, list[str]]] = {
@@ -59,7 +60,7 @@ class Cost:
     completions. trained: tokens with an advantage.
     """
 
-    run: loop.Run
+    run: Run
     roll: list[float] = field(default_factory=list)
     update: list[float] = field(default_factory=list)
     rollouts: list[int] = field(default_factory=list)
@@ -88,7 +89,7 @@ class Cost:
         return sum(r == 0 for r in first) / len(first)
 
 
-def build(backend: str, model: str, data: str, out: Path, *words: str) -> loop.Run:
+def build(backend: str, model: str, data: str, out: Path, *words: str) -> Run:
     """A training run with its method, engine and data, ready to step."""
     config = training_config(
         backend=backend,
@@ -102,7 +103,7 @@ def build(backend: str, model: str, data: str, out: Path, *words: str) -> loop.R
     return setup.build(config, out, quiet=True)
 
 
-def a_third_failing(run: loop.Run, prompts: int) -> list[Problem]:
+def a_third_failing(run: Run, prompts: int) -> list[Problem]:
     """`prompts` training problems of which a third always failed.
 
     They failed in each of four groups of 8; the others were solved in each.

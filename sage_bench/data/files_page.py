@@ -66,8 +66,13 @@ TRAINING = (
         "checkpoints/step_NNNNNN/",
         "the model as transformers loads it, with what the run needs to go on",
         note="A folder is complete or does not exist. Beside the model: `optimizer.safetensors`"
-        " (the newest only), `engine.json`, `sage_bench.json` (method, seed, preset, step), and"
+        " (the newest two), `engine.json`, `sage_bench.json` (method, seed, preset, step), and"
         " these:",
+    ),
+    File(
+        "checkpoints/step_NNNNNN/files.json",
+        "what belongs to the checkpoint, to see that it is whole",
+        schema.CheckpointFiles,
     ),
     File("checkpoints/step_NNNNNN/run.json", "where the run stands", schema.RunState),
     File("checkpoints/step_NNNNNN/method.json", "what the method keeps", schema.MethodState),

@@ -6,15 +6,12 @@ import contextlib
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from sage_bench.config.schema import RunConfig
-from sage_bench.data.problems import Loaded
-from sage_bench.engines.base import Engine
 from sage_bench.generation.model_folders import preset_of
-from sage_bench.methods.base import Context, Method
+from sage_bench.methods.base import Method
 from sage_bench.methods.driver import Collected, collect, drive
 from sage_bench.methods.guard import Guard
 from sage_bench.training import checkpoint
@@ -22,9 +19,11 @@ from sage_bench.training.batches import batch_of, steps_per_epoch
 from sage_bench.training.heartbeat import Heartbeat, WatchedEngine, WatchedGrader
 from sage_bench.training.ledger import ledger_row, step_metrics
 from sage_bench.training.services import ServiceWatch
+from sage_bench.training.session import Run, Session, TrainState
 from sage_bench.training.sinks import Sinks
 from sage_bench.training.stopping import Stop
-from sage_bench.types import Group, Problem, Request, Sample, Sampling, Score
+from sage_bench.training.texts import shown
+from sage_bench.types import Problem, Request, Sample, Sampling, Score
 from sage_bench.utils.errors import Interrupted, SageBenchError
 from sage_bench.utils.files import locked, remove_partials, to_trash
 from sage_bench.utils.progress import Bar
@@ -42,70 +41,6 @@ WORTH_A_WORD = {
         " nothing: set method.step_pattern to what ends a step"
     ),
 }
-
-
-class RunRecords(Protocol):
-    """What describes a run in its folder (`sage_bench.training.setup.Records`)."""
-
-    def check(self, folder: Path) -> list[str]: ...
-    def write(self, folder: Path, step: int, accepted: list[str]) -> None: ...
-    def marks(self, folder: Path) -> dict[str, list[str]]: ...
-    def degrade(self, folder: Path, text: str) -> None: ...
-
-
-@dataclass
-class Run:
-    """Everything a run consists of, built by `sage_bench.training.setup`.
-
-    overwrite: what lies in the folder is moved to .trash first.
-    """
-
-    config: RunConfig
-    folder: Path
-    context: Context
-    method: Method
-    engine: Engine
-    data: Loaded
-    validation: Sequence[Problem]
-    steps: int
-    records: RunRecords
-    quiet: bool = False
-    overwrite: bool = False
-
-
-@dataclass
-class TrainState:
-    """How far a run is; travels with the checkpoint.
-
-    step: steps done. batches: batches of prompts taken (more than steps when groups are replaced).
-    rollouts: completions sampled.
-    """
-
-    step: int = 0
-    batches: int = 0
-    rollouts: int = 0
-
-
-@dataclass
-class Session:
-    """One process at work on a run: where it stands, and what it writes to."""
-
-    run: Run
-    state: TrainState
-    sinks: Sinks
-    heart: Heartbeat
-    engine: WatchedEngine
-    stop: Stop
-    budget: int | None  # completions after which the method ends the run
-    services: ServiceWatch
-    warned: set[str] = field(default_factory=set)  # events the user was told of
-
-    @property
-    def done(self) -> bool:
-        """All steps are taken, or the method's budget of completions is spent."""
-        if self.state.step >= self.run.steps:
-            return True
-        return self.budget is not None and self.state.rollouts >= self.budget
 
 
 def train(run: Run) -> Path:
@@ -207,6 +142,8 @@ def take_steps(session: Session) -> None:
                 f"reward {metrics['reward'] or 0:.3f}  no signal {metrics['dead_wrong']:.0%}"
                 f"  {metrics['seconds/step']:.1f} s/step"
             )
+            if metrics["failed_calls"]:
+                note += f"  {metrics['failed_calls']} calls to judge or teacher failed"
             bar.set(state.step, state.step if done else None, note)
             session.heart.beat(
                 "ending the step",
@@ -272,7 +209,9 @@ def one_step(session: Session) -> dict[str, Any]:
     rows = [ledger_row(step, item, context, dropped=id(item) not in trained) for item in items]
     seconds = {"rollout": rolled - began, "update": ended - rolled, "step": ended - began}
     metrics = step_metrics(rows, [item.group for item in items], {**stats, **gap}, seconds)
-    session.sinks.step(step, metrics, rows, shown(run, step, items))
+    session.sinks.step(
+        step, metrics, rows, shown(run.method, context, step, items, config.log.completions)
+    )
     state.step = step + 1
     state.rollouts += metrics["rollouts"]
     return metrics
@@ -374,50 +313,6 @@ def first_problems(items: Sequence[Collected], most: int) -> list[Collected]:
     """The groups of the first `most` problems."""
     first = set(list(dict.fromkeys(id(item.usage) for item in items))[:most])
     return [item for item in items if id(item.usage) in first]
-
-
-def shown(run: Run, step: int, items: Sequence[Collected]) -> list[dict[str, Any]]:
-    """Texts of some groups of a step: those of which the method has more to say first, since they
-    may be rare."""
-    most = run.config.log.completions
-    described: list[dict[str, Any]] = []
-    plain: list[dict[str, Any]] = []
-    for item in items:
-        if len(described) == most:
-            break
-        facts = descriptions(run.method, item.group)
-        if facts or len(plain) < most:
-            (described if facts else plain).append(texts(run.context, step, item) | facts)
-    return (described + plain)[:most]
-
-
-def descriptions(method: Method, group: Group) -> dict[str, list[Any]]:
-    """What the method says of each completion, as one list a name."""
-    guard = Guard(method)
-    facts = []
-    for i in range(len(group.completions)):
-        with guard.calling("describe_completion", group.problem):
-            found = method.describe_completion(group, i)
-        facts.append(guard.plain("describe_completion", found, group.problem))
-    names = dict.fromkeys(name for found in facts for name in found)
-    return {name: [found.get(name) for found in facts] for name in names}
-
-
-def texts(context: Context, step: int, item: Collected) -> dict[str, Any]:
-    """Prompt, hint and completions of one group, to be read by people."""
-    group = item.group
-    return {
-        "step": step,
-        "uid": group.problem.uid,
-        "level": group.level,
-        "prompt": context.renderer.tokenizer.decode(list(group.prompt)),
-        "hint": group.notes.get("hint"),
-        "answer": group.problem.answer,
-        "completions": [
-            {"text": context.text(c.tokens), "finish": c.finish, "reward": float(r)}
-            for c, r in zip(group.completions, group.rewards, strict=False)
-        ],
-    }
 
 
 def validate(session: Session) -> None:

@@ -27,7 +27,7 @@ from sage_bench.methods.registry import BACKENDS
 from sage_bench.training import identity
 from sage_bench.training.batches import steps_per_epoch
 from sage_bench.training.columns import check_columns
-from sage_bench.training.loop import Run
+from sage_bench.training.session import Run
 from sage_bench.types import Problem, Sampling
 from sage_bench.utils.errors import UsageError
 from sage_bench.utils.files import make_folder, writing

@@ -7,7 +7,7 @@ import json
 
 import pytest
 import torch
-from scripted import HINTS, ScriptedEngine, context, problem
+from scripted import CUT, HINTS, ScriptedEngine, context, problem
 
 from sage_bench.backends.controls import DAPO, DrGRPO, GRPOMore, RandomReward
 from sage_bench.backends.hint import HINT
@@ -114,6 +114,48 @@ def test_sgpo_judges_only_while_its_phase_lasts(renderer, switches, progress, ep
         problem(**STEPPED),
     )
     assert (item.group.scores is not None) is judged
+
+
+def graded(renderer, *said, solution=STEPPED["solution"], **switches):
+    """(scores, trajectory notes, events) of an all-wrong group, judged by the reference."""
+    ctx = context(renderer)
+    method = SGPO(ctx, group_size=len(said), judge="reference", reward="raw", **switches)
+    (item,) = roll(method, say(renderer, *said), problem(**{**STEPPED, "solution": solution}))
+    assert item.group.rewards.tolist() == [0.0] * len(said)
+    return item.group.scores.tolist(), item.group.notes["trajectory"], ctx.events["p"]
+
+
+def test_a_finished_wrong_response_without_a_found_error_went_wrong_in_its_last_step(renderer):
+    """The judge cannot see what is wrong with words; only a response that was cut may be right so
+    far."""
+    words = "We think about it.\nWe go on with it.\nWe stop here."
+    scores, _, _ = graded(renderer, words, words + CUT)
+    assert scores == pytest.approx([2 / 3, 1.0])
+
+
+def test_with_the_references_steps_as_denominator_leaving_steps_out_earns_nothing(renderer):
+    short, long = "3+4=7\n7*2=15", "3+4=7\n7*2=14\n14-2=13\n\\boxed{13}"
+    own, _, _ = graded(renderer, short, long)
+    reference, _, _ = graded(renderer, short, long, denominator="reference")
+    assert own == pytest.approx([1 / 2, 2 / 4])
+    assert reference == pytest.approx([1 / 4, 2 / 4])  # the reference has four steps
+
+
+def test_without_a_solution_the_denominator_is_the_responses_own(renderer):
+    said = ("3+4=7\nso \\boxed{9}", "\\boxed{8}")
+    own = graded(renderer, *said, solution=None)
+    assert graded(renderer, *said, solution=None, denominator="reference") == own
+
+
+def test_scores_that_hardly_differ_are_no_signal(renderer):
+    said = ("3+4=8\n" + "and on and on\n" * 20, "3+4=7\n7*2=15\n" + "and on and on\n" * 20)
+    near, trajectory, events = graded(renderer, *said)
+    assert 0 < abs(trajectory[0] - trajectory[1]) < 0.05
+    assert near[0] == near[1]
+    assert events["scores_too_close"] == 1
+    far, _, events = graded(renderer, *said, min_spread=0.0)
+    assert far[0] != far[1]
+    assert not events["scores_too_close"]
 
 
 def test_sgpo_never_gives_one_sample_a_default_beside_judged_ones(renderer):

@@ -9,6 +9,7 @@ from typing import Any
 
 from sage_bench.api.settings import training_config
 from sage_bench.training import loop, setup
+from sage_bench.training.session import Run
 
 WORDS = [
     "train.steps=4",
@@ -29,7 +30,7 @@ def config(*more: str, backend: str = "sft", **flags: Any) -> Any:
     )
 
 
-def build(folder: Path, *more: str, overwrite: bool = False, **flags: Any) -> loop.Run:
+def build(folder: Path, *more: str, overwrite: bool = False, **flags: Any) -> Run:
     return setup.build(config(*more, **flags), folder, quiet=True, overwrite=overwrite)
 
 

@@ -133,3 +133,16 @@ def test_a_limit_of_the_system_on_file_sizes_names_the_checkpoint(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "File too large" in str(error.value)
     assert train(tmp_path).name == "step_000002"
+
+
+def test_a_tensorboard_that_cannot_be_written_is_named(tmp_path):
+    with faults(tmp_path) as seen:
+        train(tmp_path / "straight", "log.tensorboard=true", "train.steps=1")
+    at = next(i for i, label in enumerate(seen.events) if "tensorboard" in label)
+    with (
+        faults(tmp_path, "full", at),
+        pytest.raises(SageBenchError, match="No space left") as error,
+    ):
+        train(tmp_path / "full", "log.tensorboard=true", "train.steps=1")
+    assert "tensorboard: cannot be written" in str(error.value)
+    assert train(tmp_path / "full", "log.tensorboard=true", "train.steps=1").name == "step_000001"
