@@ -188,9 +188,8 @@ def by_sympy(gold: str, answer: str) -> bool:
     golds, answers = _elements(gold), _elements(answer)
     if len(golds) != len(answers):
         return False
-    same_brackets = gold[0] == answer[0] and gold[-1] == answer[-1]
-    if len(golds) > 1 and not same_brackets:
-        return False
+    if len(golds) > 1 and (gold[0], gold[-1]) != (answer[0], answer[-1]):
+        return False  # other brackets
     return all(_same_element(g, a) for g, a in zip(golds, answers, strict=True))
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 FILES = ("new_challenges.jsonl", "new_challenges_kept_aside.jsonl")
-# wrong answers that are still taken: none of those looked at
-TAKEN = {"new_challenges.jsonl": 0, "new_challenges_kept_aside.jsonl": 0}
-MISSED = {"new_challenges.jsonl": 3, "new_challenges_kept_aside.jsonl": 0}
+# wrong answers that are still taken, right ones that are still missed
+TAKEN = {"new_challenges.jsonl": 0, "new_challenges_kept_aside.jsonl": 3}
+MISSED = {"new_challenges.jsonl": 3, "new_challenges_kept_aside.jsonl": 13}
 
 
 def rows(name: str) -> list[dict[str, Any]]:

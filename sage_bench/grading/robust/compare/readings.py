@@ -332,7 +332,7 @@ def _many(g: Form, a: Form, integers: Integers) -> bool:
             return False
         return _ordered(g.items, a.items, integers)
     if g.ordered or a.ordered:
-        if _must_be_set(g, a):
+        if _must_be_set(g, a) or "or" in {g.joined, a.joined}:
             return False
         return _ordered(_values(g.items), _values(a.items), integers)
     if _same_families(g.items, a.items, integers):

@@ -219,7 +219,9 @@ def points(names: list[str], whole: bool, trials: int) -> list[dict[str, Value]]
 
     Whole numbers from 2 on, or reals of growing size, of both signs in every third.
     """
-    return [{name: _point(trial, name, whole) for name in names} for trial in range(trials)]
+    tried = [{name: _point(trial, name, whole) for name in names} for trial in range(trials)]
+    # the same number for all: where one symbol divides another, chance seldom makes it even
+    return [dict.fromkeys(names, mpmath.mpf(6)), *tried] if whole and len(names) > 1 else tried
 
 
 def _point(trial: int, name: str, whole: bool) -> Value:

@@ -354,6 +354,8 @@ def _arbitrary(tokens: list[Token]) -> frozenset[str]:
 def _without_lead(tokens: list[Token]) -> list[Token]:
     """An item without what introduces it: "the answer is", "the line l:", "the point"."""
     while len(tokens) > 1 and tokens[0].kind == "word" and is_filler(tokens[0].text):
+        if tokens[0].text.lower() == "at" and tokens[1].kind == "sym":
+            break  # "at n = 12" says where
         tokens = tokens[1:]
     kinds = [t.kind for t in tokens]
     if len(tokens) > 2 and kinds[:2] == ["sym", "colon"] and "rel" in kinds:

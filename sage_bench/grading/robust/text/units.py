@@ -240,7 +240,7 @@ def read_unit(text: str) -> Unit | None:
             sign = -1
             continue
         m = _FACTOR.match(part)
-        if not m or m[1].lower() in _FILLERS:
+        if not m or (m[1].lower() in _FILLERS and m[1] != "A"):  # amperes are not an article
             continue
         word, shown = m[1].lower(), int(m[2] or m[3] or 1)
         if word in _UNNAMED:
