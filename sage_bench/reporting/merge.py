@@ -12,8 +12,8 @@ import pandas as pd
 from sage_bench.evaluation.tasks.spec import task_files
 from sage_bench.reporting.leaderboard import leaderboard
 from sage_bench.reporting.protocols import model_names, protocol_differences
-from sage_bench.reporting.render import harmless, one_line
 from sage_bench.reporting.runs import EvalRun, TrainRun, read_train
+from sage_bench.utils.cells import csv_text, markdown_cell
 from sage_bench.utils.errors import UsageError
 from sage_bench.utils.files import make_folder, write_text
 
@@ -119,7 +119,7 @@ def dataset_of(task: str) -> str | None:
 
 def ranking(board: pd.DataFrame) -> str:
     """Models and methods by their average, as Markdown; incomplete runs last and without a rank."""
-    averages = board[(board.metric == "avg@n") & (board.task == "avg")]
+    averages = board[(board.metric == "avg@n") & (board.task == "avg") & board.value.notna()]
     tasks = [t for t in dict.fromkeys(board.task) if t != "avg"]
     cells = board[board.metric == "avg@n"].set_index(["fingerprint", "task"])
     heads = ["rank", "model", "method", "seed", "step", "avg", "± se", "95 % CI", *tasks, "status"]
@@ -135,7 +135,7 @@ def ranking(board: pd.DataFrame) -> str:
             key = (row["fingerprint"], task)
             value = cells.value.get(key)
             words.append("–" if value is None or pd.isna(value) else f"{value:.1f}")
-        lines.append("| " + " | ".join(_cell(w) for w in [*words, row["status"]]) + " |")
+        lines.append("| " + " | ".join(markdown_cell(w) for w in [*words, row["status"]]) + " |")
     without = [f for f in dict.fromkeys(board.fingerprint) if f not in set(averages.fingerprint)]
     for fingerprint in without:
         row = board[board.fingerprint == fingerprint].iloc[0]
@@ -144,7 +144,7 @@ def ranking(board: pd.DataFrame) -> str:
         for task in tasks:
             value = cells.value.get((fingerprint, task))
             words.append("–" if value is None or pd.isna(value) else f"{value:.1f}")
-        lines.append("| " + " | ".join(_cell(w) for w in [*words, "partial"]) + " |")
+        lines.append("| " + " | ".join(markdown_cell(w) for w in [*words, "partial"]) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -154,17 +154,10 @@ def _or_dash(value: Any) -> str:
     return f"{value:.0f}" if isinstance(value, float) else str(value)
 
 
-def _cell(text: Any) -> str:
-    return one_line(str(text)).replace("|", "\\|").replace("<", "&lt;")
-
-
 def write_merged(runs: Sequence[EvalRun], out: Path) -> list[Path]:
     """leaderboard.csv and leaderboard.md; returns what was written."""
     board = merged(runs)
     make_folder(out)
-    text = ranking(board)
-    for column in ("model", "method", "task", "status"):
-        board[column] = [harmless(v) for v in board[column]]
-    write_text(out / "leaderboard.csv", board.to_csv(index=False))
-    write_text(out / "leaderboard.md", text)
+    write_text(out / "leaderboard.csv", csv_text(board))
+    write_text(out / "leaderboard.md", ranking(board))
     return [out / "leaderboard.csv", out / "leaderboard.md"]

@@ -18,6 +18,7 @@ from sage_bench.reporting.method_table import (
     MethodTable,
 )
 from sage_bench.reporting.reference import number
+from sage_bench.utils.cells import csv_text, one_line
 from sage_bench.utils.files import make_folder, write_text
 
 TIDY = [
@@ -76,29 +77,12 @@ def tidy(table: MethodTable) -> pd.DataFrame:
 
 
 def to_csv(table: MethodTable) -> str:
-    """The tidy table as CSV. Text that a spreadsheet would run as a formula is quoted by `'`."""
+    """The tidy table as CSV, in which no cell is a formula or has a line break."""
     frame = tidy(table)
-    for column in ("model", "method", "benchmark", "status"):
-        frame[column] = [harmless(v) for v in frame[column]]
+    for column in ("model", "method", "benchmark"):
+        frame[column] = [one_line(v) for v in frame[column]]
     frame["n_seeds"] = frame["n_seeds"].astype("Int64")
-    return str(frame.to_csv(index=False))
-
-
-def harmless(value: object) -> object:
-    """A cell that no spreadsheet runs.
-
-    >>> harmless("=1+1"), harmless("grpo"), harmless("a\\nb")
-    ("'=1+1", 'grpo', 'a b')
-    """
-    if not isinstance(value, str):
-        return value
-    text = one_line(value)
-    return "'" + text if text[:1] in {"=", "+", "-", "@"} else text
-
-
-def one_line(text: str) -> str:
-    """A name without line breaks and control characters: labels are given by anybody."""
-    return re.sub(r"[\x00-\x1f\x7f]+", " ", text)
+    return csv_text(frame)
 
 
 def column_title(column: str) -> str:

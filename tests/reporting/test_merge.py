@@ -11,7 +11,7 @@ from runs import draw, write_run
 
 from sage_bench.reporting.export import eval_runs
 from sage_bench.reporting.leaderboard import LEADERBOARD, leaderboard
-from sage_bench.reporting.merge import WHERE_FROM, merged, write_merged
+from sage_bench.reporting.merge import WHERE_FROM, merged, ranking, write_merged
 from sage_bench.reporting.report import report
 from sage_bench.reporting.runs import EvalRun, read_eval
 from sage_bench.reporting.tables import comparison
@@ -91,14 +91,19 @@ def test_a_run_that_lacks_a_benchmark_has_no_average_anywhere(tmp_path):
     whole = read_eval(write_run(tmp_path / "a", "base", draw(1, WEAK)))
     lacking = without(read_eval(write_run(tmp_path / "b", "grpo", draw(2, STRONG))), "long")
     board = leaderboard([lacking])
-    assert list(board.task) == ["short", "long"]
+    assert list(board.task) == ["short", "long", "avg"]
+    assert board.value.isna().tolist() == [False, True, True]
+    assert board.set_index("task").status["avg"] == "partial"
     assert board.set_index("task").status["long"] == "partial 0/160"
     assert board.set_index("task").n_questions["long"] == 0
     table = comparison({"base": whole, "grpo": lacking})
     assert table.avg.isna().tolist() == [False, True]
     assert table.delta.isna().tolist() == [False, True]
-    ranked = merged([whole, lacking])
-    assert set(ranked[ranked.task == "avg"].method) == {"base"}
+    lines = ranking(merged([whole, lacking])).splitlines()
+    assert lines[2].startswith("| 1 | m/base | base |")
+    assert lines[3].startswith("| – |")
+    assert "| grpo |" in lines[3]
+    assert lines[3].endswith("| partial |")
 
 
 def test_the_difference_to_the_base_is_on_the_questions_of_both(tmp_path):
