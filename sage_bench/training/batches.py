@@ -39,6 +39,7 @@ def batch_of(problems: Sequence[T], number: int, batch: int, seed: int) -> list[
     """
     per_epoch = steps_per_epoch(len(problems), batch)
     epoch, position = divmod(number, per_epoch)
+    # the order hangs on the pass alone: a resumed run finds its place without replaying anything
     order = list(range(len(problems)))
     random.Random(derive_seed(seed, "order", epoch)).shuffle(order)
     return [problems[i] for i in order[position * batch : (position + 1) * batch]]

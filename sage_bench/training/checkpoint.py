@@ -76,9 +76,12 @@ def save(
         method_state.write(partial / "method.json")
         RunState.model_validate({"step": step, **state}).write(partial / "run.json")
         write_json(partial / LABEL, {"step": step, **label})
+        # last, over everything else: a checkpoint without digests was not finished
         seal(partial)
+        # a run that went back to an earlier step writes the later ones a second time
         _remove(final)
         os.replace(partial, final)
+        # only now may older checkpoints go: the new one survives a power cut
         _sync_folder(final.parent)
         thin_out(folder, keep)
     return final
@@ -143,6 +146,7 @@ def _remove(path: Path) -> None:
     """Remove a checkpoint, or what has its name. A kill in between leaves no half of it."""
     if not path.exists() and not path.is_symlink():
         return
+    # renamed first: half a folder under the real name would pass for a damaged checkpoint
     leaving = path.with_name(f".partial-gone-{path.name}")
     shutil.rmtree(leaving, ignore_errors=True)
     os.replace(path, leaving)
@@ -161,6 +165,7 @@ def damage(path: Path) -> str | None:
         for file in NEEDED:
             if not (path / file).is_file():
                 return f"{file} is missing"
+        # the needed files are asked for before: a digest list cannot list what was never there
         sealed = CheckpointFiles.read_or_none(path / FILES)
         if sealed is None:
             return None
@@ -193,11 +198,13 @@ def load_latest(
         if path.name not in {name(step) for step in found}:
             warn(f"{path} is not a checkpoint (it has no run.json): passed over")
     damaged: list[tuple[Path, str]] = []
+    # from the newest down; only those that are looked at are read in full
     for step in reversed(found):
         path = checkpoints / name(step)
         reason = damage(path)
         if reason is None:
             state = _load(path, engine, method)
+            # after the load: had it failed, the newer ones would be the only trace of what happened
             _set_aside(damaged, path, warn)
             return state
         damaged.append((path, reason))

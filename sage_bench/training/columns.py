@@ -22,9 +22,11 @@ def missing_columns(
     """In words: the columns fewer than half of the rows have, and what the method does without."""
     found = []
     for column in method.columns:
+        # a method declares every column it may read; switches say which it does read
         if not applies(column, config):
             continue
         names = names_of(column, config)
+        # columns that belong together: a row with any of them is of use
         have = sum(any(has(problem, name) for name in names) for problem in problems)
         if have >= ENOUGH * len(problems):
             continue

@@ -37,6 +37,7 @@ class Heartbeat:
     def __init__(self, folder: Path, steps: int, stall_minutes: float | None = None):
         self.file = folder / "status.json"
         self.status = TrainStatus(state="running", step=0, steps=steps)
+        # only the main thread can be interrupted by a timer
         main = threading.current_thread() is threading.main_thread()
         self.limit = stall_minutes * 60 if stall_minutes and main else 0.0
         self._before: Any = None
@@ -57,12 +58,14 @@ class Heartbeat:
         self.status = self.status.model_copy(update={**now, **values})
         self.status.write(self.file)
         if self.limit:
+            # set anew at every sign of life; switched off while only the engine works
             signal.setitimer(signal.ITIMER_REAL, self.limit if limited else 0)
 
     def end(self, state: str, **values: Any) -> None:
         """The last word: done, interrupted or failed."""
         if self.limit:
             signal.setitimer(signal.ITIMER_REAL, 0)
+        # the process is about to leave: a pid or an activity would look alive
         ended = {"state": state, "pid": None, "activity": None, "time": time.time()}
         self.status = self.status.model_copy(update={**ended, **values})
         self.status.write(self.file)
@@ -97,6 +100,7 @@ class WatchedEngine:
         self.rounds = 0
 
     def run(self, asks: list[Request]) -> list[Answer]:
+        # the driver calls the engine once a round, with nothing where only services were asked
         self.rounds += 1
         kinds = Counter(type(ask).__name__ for ask in asks)
         what = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "no request to the engine"

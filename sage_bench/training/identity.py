@@ -62,6 +62,7 @@ def identity(
 ) -> dict[str, str]:
     """The digests of `CONTENTS`. config: with `model.path` as transformers takes it."""
     tokenizer = renderer.tokenizer
+    # contents, never paths: what lies there decides the weights
     return {
         "data": _short(_rows(problems)),
         "prompts": _short([renderer.prompts.model_dump_json()]),
@@ -77,6 +78,7 @@ def _short(parts: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part.encode("utf-8", "surrogatepass"))
+        # a separator, so that text moved from one part to the next changes the digest
         digest.update(b"\0")
     return digest.hexdigest()[:16]
 
@@ -110,6 +112,7 @@ def _sources(method: type[Method]) -> Iterable[str]:
         files.add(file)
         if _is_package_of_its_own(base.__module__, file):
             files.update(file.parent.rglob("*.py"))
+    # names without folders: a checkout or a virtual environment may lie anywhere
     for file in sorted(files):
         yield file.name
         yield file.read_text(encoding="utf-8", errors="replace")
@@ -117,6 +120,7 @@ def _sources(method: type[Method]) -> Iterable[str]:
 
 def _is_package_of_its_own(module: str, file: Path) -> bool:
     parent = module.rpartition(".")[0]
+    # methods of one file lie side by side: a neighbour that changed is another method
     if not parent or parent == "sage_bench.backends":
         return False
     return (file.parent / "__init__.py").is_file()
@@ -138,6 +142,7 @@ def check_same_run(
     manifest = TrainManifest.read(folder / "manifest.json")
     differences = _keys(resolved, before.values, method, with_names=not manifest.identity)
     for name, digest in digests.items():
+        # a digest that earlier versions did not keep cannot differ
         earlier = manifest.identity.get(name, digest)
         if earlier != digest:
             differences[name] = f"{CONTENTS[name]}: {earlier} then, {digest} now"
@@ -166,6 +171,7 @@ def _keys(
 ) -> dict[str, str]:
     """Keys of the configuration whose values differ. with_names: paths count too, for runs of
     versions that kept no digests of what they name."""
+    # by way of JSON, as the stored values went: tuples are lists there
     now = json.loads(json.dumps(masked(dict(flatten(resolved.config.model_dump())))))
     before = masked(before)  # runs of earlier versions wrote keys of servers as they were given
     defaults = json.loads(json.dumps(dict(flatten(RunConfig().model_dump()))))

@@ -47,6 +47,7 @@ def ledger_row(
     events: Mapping[str, int] = context.events.get(group.problem.uid, {})
     if item.part:
         usage, attempts, events = Usage(), [], {}
+    # rows without an advantage have no gradient: they are not trained on
     trained = sum(len(r.tokens) for r in item.rows if bool((r.advantage != 0).any()))
     row = {
         "step": step,
@@ -95,6 +96,7 @@ def step_metrics(
     rows and groups belong together, one by one. stats: of the engine's update; seconds: of the
     step's parts.
     """
+    # what methods recorded of their problems, under whatever names they chose
     events: Counter[str] = Counter()
     for row in rows:
         events.update(row["events"])
@@ -163,6 +165,7 @@ def no_signal_share(rows: Iterable[Mapping[str, Any]], until: int | None = None)
     for row in rows:
         if row["reward"] is None or (until is not None and row["step"] >= until):
             continue
+        # partial credit and traces give a gradient although the reward is 0
         signal = max(row["reward"], float(row.get("outcome") == "graded"))
         best[row["uid"]] = max(best.get(row["uid"], 0.0), signal)
     return sum(b <= 0 for b in best.values()) / len(best) if best else None

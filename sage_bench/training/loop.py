@@ -25,7 +25,7 @@ from sage_bench.training.stopping import Stop
 from sage_bench.training.texts import shown
 from sage_bench.types import Problem, Request, Sample, Sampling, Score
 from sage_bench.utils.errors import Interrupted, SageBenchError
-from sage_bench.utils.files import locked, remove_partials, to_trash
+from sage_bench.utils.files import locked, to_trash
 from sage_bench.utils.progress import Bar
 from sage_bench.utils.secrets import masked, masked_text
 
@@ -51,9 +51,10 @@ def train(run: Run) -> Path:
     saving when a signal asked it to stop.
     """
     with locked(run.folder):
+        # the lock comes first: another process may be writing what would be moved
         if run.overwrite:
             to_trash(run.folder)
-        remove_partials(run.folder)
+        # again, after `setup.build`: another process may have begun and ended in between
         accepted = run.records.check(run.folder)
         heart = Heartbeat(run.folder, run.steps, run.config.train.stall_minutes)
         grader = run.context.grader
@@ -78,6 +79,7 @@ def resume(run: Run, heart: Heartbeat, stop: Stop, accepted: list[str]) -> Sessi
     heart.beat("reading the last checkpoint", limited=False)
     saved = checkpoint.load_latest(run.folder, run.engine, run.method, warn)
     state = TrainState(**saved.place) if saved else TrainState()
+    # not before a checkpoint was loaded: a run that cannot go on leaves its description alone
     run.records.write(run.folder, state.step, accepted)
     heart.beat("opening the log files", step=state.step, rollouts=state.rollouts)
     sinks = Sinks(run.folder, state.step, run.config.log.tensorboard)
@@ -93,6 +95,7 @@ def resume(run: Run, heart: Heartbeat, stop: Stop, accepted: list[str]) -> Sessi
     )
     if saved is None:
         prepare(session)
+        # at once: what `prepare` cost is kept, and a kill in step 1 does not repeat it
         save(session)
     # its row is missing where the run was killed after the checkpoint and before the validation
     if state.step % run.config.validation.every == 0 and not sinks.validated:
@@ -195,9 +198,11 @@ def one_step(session: Session) -> dict[str, Any]:
     config, context, step = run.config, run.context, state.step
     began = time.perf_counter()
     context.step, context.steps, context.progress = step, run.steps, step / run.steps
+    # both are per step: the ledger takes them below
     context.events.clear()
     context.trail.clear()
     items, kept = roll_step(session)
+    # before the update: a run whose judge fails stops with its weights as they were
     notice(session, items)
     rolled = time.perf_counter()
     gap = hint_gap(session, kept)
@@ -347,6 +352,7 @@ def save(session: Session) -> None:
     """Write the checkpoint of the steps done so far."""
     run, state = session.run, session.state
     session.heart.beat(f"writing checkpoint {checkpoint.name(state.step)}", limited=False)
+    # rows first: a checkpoint must not be ahead of the log it continues
     session.sinks.sync()
     label = {
         "backend": run.config.backend,

@@ -30,6 +30,7 @@ class ServiceWatch:
         Raises `TrainingError` when more than half of the calls failed, before the step changes the
         weights.
         """
+        # groups of one problem share their usage: it counts once
         usages = {id(item.usage): item.usage for item in items}.values()
         calls = sum(usage.service_calls for usage in usages)
         failed = sum(usage.failed_calls for usage in usages)

@@ -102,9 +102,11 @@ def build(
     )
     steps = planned_steps(config, len(data.problems))
     config = fill_in(config, path)
+    # cheap and telling, so before the weights are loaded
     digests = identity.identity(config, method_class, data.problems, renderer)
     if not overwrite:
         identity.check_same_run(resolved, folder, method_class, digests)
+    # the schedule needs the number of optimiser steps, so the data come before the engine
     engine = ENGINES.get(config.engine.name)(config, steps * config.train.updates_per_step)
     context = make_context(config, renderer, grader, folder)
     context.context_tokens = engine.sampler.context
@@ -140,6 +142,7 @@ def build(
 
 def make_renderer(config: RunConfig, path: str) -> Renderer:
     """The policy's chat template with its options, and the prompt texts."""
+    # weights that were trained with template options bring them along
     return Renderer(
         pretrained.load_tokenizer(
             path, config.model.revision, trust_remote_code=config.model.trust_remote_code

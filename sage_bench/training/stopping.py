@@ -41,6 +41,7 @@ class Stop:
         if self.asked is not None:
             self.asked = number
             raise Interrupted(number, "left at once: the last checkpoint is what is kept")
+        # nothing is raised: the step under way runs to its end and is saved
         self.asked = number
         self.say(
             f"{WORDS[signal.Signals(number)]}: finishing and saving this step, then leaving"

@@ -104,6 +104,7 @@ class MasterAdamW:
             if master is not p:
                 master.grad = p.grad.to(master.dtype)
                 p.grad = None  # the narrow one is not needed any more: 2 bytes a parameter
+        # over all parts together: the norm is global
         norm = torch.nn.utils.clip_grad_norm_(self.masters, self.config.grad_clip)
         taken = bool(norm.isfinite())
         if taken:
@@ -122,6 +123,7 @@ class MasterAdamW:
         return float(norm), taken
 
     def _check_weights(self) -> None:
+        # one number a tensor and one look at the device: cheap enough for every step
         norms = torch.stack(torch._foreach_norm([m.detach() for m in self.masters]))
         if bool(norms.isfinite().all()):
             return
@@ -142,6 +144,7 @@ class MasterAdamW:
             state = self.adam.state.get(master)
             if state:
                 tensors |= {f"{key}.{i}": state[key] for key in STATE}
+            # float32 models are their own masters, and lie in model.safetensors already
             if master is not self.model_parameters[i]:
                 tensors[f"master.{i}"] = master.detach()
         write_tensors(file, tensors)
@@ -211,10 +214,11 @@ def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
             "data_offsets": [begin, end],
         }
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    text += b" " * (-len(text) % 8)  # the format wants the data to begin at a multiple of eight
     with file.open("wb") as out:
         out.write(len(text).to_bytes(8, "little"))
         out.write(text)
         for name in names:
+            # through bytes, since numpy has no bfloat16
             flat = tensors[name].detach().cpu().contiguous().reshape(-1)
             out.write(flat.view(torch.uint8).numpy().data)
