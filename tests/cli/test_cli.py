@@ -298,6 +298,7 @@ def test_backends_say_source_switches_and_disputes():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "preset", ["llama-3.2-3b-instruct", "qwen2.5-7b-instruct", "qwen3-4b-instruct-2507"]
 )

@@ -251,6 +251,7 @@ def bare(
     return json.loads(next((tmp_path / "bare").rglob("results_*.json")).read_text())["results"]
 
 
+@pytest.mark.slow
 def test_bare_lm_eval_gives_the_same_numbers_with_scripted_answers(tmp_path):
     tricky = [
         {"id": "l0", "problem": "Which list?", "answer": "[0,1)"},
@@ -289,6 +290,7 @@ def test_bare_lm_eval_gives_the_same_numbers_with_scripted_answers(tmp_path):
         assert theirs[task]["no_answer,all"] == pytest.approx(result.no_answer, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_bare_lm_eval_gives_the_same_numbers_with_a_real_model(packaged, tmp_path):
     """Greedy decoding of the packaged policy, in lm-eval's own HF model and in our sampler, on
     problems of its world served as MATH-500."""
@@ -333,6 +335,7 @@ def test_bare_lm_eval_gives_the_same_numbers_with_a_real_model(packaged, tmp_pat
 # ---- the command line
 
 
+@pytest.mark.slow
 def test_the_plan_counts_what_would_be_asked_and_writes_nothing(tmp_path):
     data = write(
         tmp_path / "m.jsonl",

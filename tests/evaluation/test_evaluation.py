@@ -78,6 +78,7 @@ def test_running_again_generates_nothing_and_changes_nothing(sampler, tmp_path, 
     assert (folder / "samples/tiny_short.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [3, 40])
 def test_a_torn_store_is_healed_and_only_what_is_missing_comes_back(sampler, tmp_path, cut):
     whole = evaluate(sampler, tmp_path / "whole", "tiny_short:4", limit=40)
@@ -106,6 +107,7 @@ def test_more_samples_top_up(sampler, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_other_sampling_or_seed_is_another_run(sampler, tmp_path):
     folders = {
         evaluate(sampler, tmp_path),
@@ -119,6 +121,7 @@ def test_other_sampling_or_seed_is_another_run(sampler, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_kill_nine_during_evaluation_and_the_same_command_gives_the_same_table(tmp_path):
     def command(out):
         return [
@@ -185,6 +188,7 @@ def test_evaluation_asks_with_the_prompt_of_training(sampler):
     assert sampler.renderer.ids(asked) == Renderer(sampler.policy.tokenizer).answer(doc["question"])
 
 
+@pytest.mark.slow
 def test_bare_lm_eval_runs_the_same_files(packaged, sampler, tmp_path):
     """lm_eval's own HF model on our YAML: other random numbers, the same task; agreement within
     sampling error."""

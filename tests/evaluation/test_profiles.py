@@ -53,6 +53,7 @@ def rows(n: int) -> str:
     )
 
 
+@pytest.mark.slow
 def test_a_profile_limits_its_questions_overwrite_draws_anew_and_quiet_is_quiet(tmp_path):
     (tmp_path / "sb_aime24.jsonl").write_text(rows(30))
     (tmp_path / "sb_math500.jsonl").write_text(rows(500))
@@ -83,6 +84,7 @@ def test_a_profile_limits_its_questions_overwrite_draws_anew_and_quiet_is_quiet(
     assert "limit: 50 -> 60" in wider.stderr
 
 
+@pytest.mark.slow
 def test_strict_counts_gated_tasks(tmp_path):
     (tmp_path / "sb_aime24.jsonl").write_text(rows(30))
     words = [

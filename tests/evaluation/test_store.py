@@ -96,6 +96,7 @@ def test_a_row_says_all_of_its_sample(tmp_path):
 # --- kills
 
 
+@pytest.mark.slow
 def test_a_kill_loses_at_most_what_was_in_flight_and_two_kills_change_nothing(tmp_path):
     """Each sample is on disk as soon as it came: killed twice with SIGKILL, never is a finished
     sample drawn again."""

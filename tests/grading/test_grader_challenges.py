@@ -87,6 +87,7 @@ def test_right_answers_count(kind, taken):
     assert len(missed) <= MISSED.get(kind, 0), missed
 
 
+@pytest.mark.slow
 def test_math_verify_takes_more_wrong_and_fewer_right_answers(taken, pool):
     """On every fifth row (it is slow)."""
     rows = ROWS[::5]
@@ -347,6 +348,7 @@ def damaged(text: str, chance: random.Random) -> str:
     return text
 
 
+@pytest.mark.slow
 def test_noise_is_graded_quickly_and_breaks_nothing(robust):
     chance = random.Random(7)
     texts = [r["answer"] for r in ROWS]

@@ -10,6 +10,7 @@ from grader_verbs import run
 from sage_bench.utils.files import read_jsonl
 
 
+@pytest.mark.slow
 def test_completions_of_others_are_graded_by_group_and_every_difference_is_printed_with_its_reason(
     tmp_path,
 ):

@@ -82,6 +82,7 @@ def test_agreement_counts_pairs(evaluated):
         agreement(evaluated, ["robust"])
 
 
+@pytest.mark.slow
 def test_the_report_can_choose_the_grader(evaluated, tmp_path):
     run("grade", evaluated, "--grader", "string", "--quiet", cwd=tmp_path)
     done = run("report", evaluated, "--out", "by_string", "--grader", "string", cwd=tmp_path)

@@ -65,6 +65,7 @@ def misbehaving(n, body):
     return chat(json.dumps({"steps": [], "first_error": 1 + fate % 4, "why": "so"}))
 
 
+@pytest.mark.slow
 def test_training_goes_on_with_a_judge_that_times_out_talks_nonsense_and_refuses(tmp_path):
     options = (
         "{base_url: %s, model: m, key_env: JUDGE_KEY, timeout: 0.5, tries: 3, pause: 0.02, prices:"
@@ -181,6 +182,7 @@ def show(calls: list[dict], rows: list[dict]) -> None:
         )
 
 
+@pytest.mark.slow
 def test_the_same_run_again_in_another_folder_needs_no_call_with_a_shared_cache(tmp_path):
     cache = tmp_path / "cache.jsonl"
 
@@ -206,6 +208,7 @@ def test_the_same_run_again_in_another_folder_needs_no_call_with_a_shared_cache(
     assert {r["status"] for r in read_jsonl(tmp_path / "b/judge_calls.jsonl")} == {"cached"}
 
 
+@pytest.mark.slow
 def test_hint_takes_its_hints_from_a_teacher_that_fails_now_and_then(tmp_path):
     def script(n, body):
         question = body["messages"][1]["content"].split("Solution:")[0]
@@ -246,6 +249,7 @@ def test_hint_takes_its_hints_from_a_teacher_that_fails_now_and_then(tmp_path):
     assert all(r["hint_calls"] == 1 and r["rollouts"] == 8 for r in hinted)
 
 
+@pytest.mark.slow
 def test_judge_eval_with_an_endpoint_abstains_where_it_must_and_asks_nobody_twice(tmp_path):
     file = tmp_path / "steps.jsonl"
     file.write_text(

@@ -91,6 +91,7 @@ def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_verb_prints_the_table_and_writes_it(tmp_path):
     write(tmp_path / "steps.jsonl", [*GOOD, BAD[0][0]])
     done = run("--judge", "reference", "steps.jsonl", "--out", "o", cwd=tmp_path)
@@ -117,6 +118,7 @@ def test_the_verb_prints_the_table_and_writes_it(tmp_path):
     assert (tmp_path / "o/judgements.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(tmp_path, shared):
     """Killed with -9 while it judges; the same command then judges the rest only, and ends in the
     judgements of an undisturbed run."""
@@ -159,6 +161,7 @@ def test_a_killed_run_goes_on(tmp_path, shared):
     assert len(facts[0]) == 293 == len(list(read_jsonl(store)))
 
 
+@pytest.mark.slow
 def test_the_policy_needs_a_model_and_a_tiny_one_abstains(tmp_path):
     write(tmp_path / "steps.jsonl", GOOD)
     done = run("--judge", "policy", "steps.jsonl", "--out", "o", cwd=tmp_path)

@@ -35,6 +35,7 @@ def two(tmp_path) -> list[Path]:
     ]
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_or_json_and_its_exit_code_says_how_it_went(tmp_path, two):
     done = run(*map(str, two))
     assert done.returncode == 0 and "| sage @40 − grpo @40, avg | 80 |" in done.stdout, done.stderr

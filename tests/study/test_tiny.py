@@ -26,6 +26,7 @@ ASSETS = {
 }
 
 
+@pytest.mark.slow
 def test_a_smaller_policy_is_built_from_scratch_and_learns(tmp_path):
     recipe = replace(
         builder.RECIPES["tiny-qwen2"], hidden=32, layers=1, competence_steps=60, doubt_steps=3
@@ -103,6 +104,7 @@ def success(policy, questions, golds, *, hints=None, temperature=0.6, samples=4)
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_benchmarks_grade_from_about_half_down_to_under_one_per_cent(name):
     policy = load_policy(ASSETS[name])
@@ -115,6 +117,7 @@ def test_benchmarks_grade_from_about_half_down_to_under_one_per_cent(name):
     assert rate["tiny_short"] > rate["tiny_mixed"] > rate["tiny_chain"] > rate["tiny_long"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_hard_half_of_training_is_practically_unsolved_in_eight_samples(name):
     policy = load_policy(ASSETS[name])

@@ -102,6 +102,7 @@ def test_a_checkpoint_is_a_folder_transformers_loads(tmp_path):
     assert again == last
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
     a = train(tmp_path / "a", "sage", "train.steps=2", "train.seed=1")
     b = train(tmp_path / "b", "sage", "train.steps=2", "train.seed=1")
@@ -110,6 +111,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
     assert weights(a) != weights(c)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sage", "sage_light"])
 def test_kill_nine_at_any_moment_and_run_the_same_command_again(backend, tmp_path):
     words = ["train.steps=6", "train.save_every=2"]
@@ -140,12 +142,14 @@ def test_kill_nine_at_any_moment_and_run_the_same_command_again(backend, tmp_pat
         ), name
 
 
+@pytest.mark.slow
 def test_a_longer_run_goes_on_from_the_shorter_one(tmp_path):
     straight = train(tmp_path / "a", "grpo", "train.steps=4")
     train(tmp_path / "b", "grpo", "train.steps=2")
     assert weights(straight) == weights(train(tmp_path / "b", "grpo", "train.steps=4"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backend",
     ["dapo", "dr_grpo", "hint", "luffy", "oar_g", "oar_p", "random_reward", "scaf_grpo", "sgpo"],
@@ -204,6 +208,7 @@ def test_two_writers_are_refused(tmp_path):
         other.kill()
 
 
+@pytest.mark.slow
 def test_the_ledger_accounts_for_every_group(tmp_path):
     train(tmp_path, "sage", "train.steps=2")
     rows = list(read_jsonl(tmp_path / "ledger.jsonl"))
@@ -327,6 +332,7 @@ def test_a_context_that_is_too_small_is_refused_before_the_first_step(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_a_nonfinite_loss_stops_the_run_and_leaves_the_last_checkpoint(tmp_path):
     done = subprocess.run(
         command(tmp_path, "sft", "train.steps=3", "train.save_every=1", "optim.lr=1e30"),
@@ -351,6 +357,7 @@ def test_a_method_of_ones_own_in_one_file(tmp_path):
     assert {r["level"] for r in read_jsonl(tmp_path / "ledger.jsonl")} <= {0, 3}
 
 
+@pytest.mark.slow
 def test_offline_hints_travel_with_the_checkpoint(tmp_path):
     last = train(tmp_path, "sage", "train.steps=1", "method.hint_source=offline", "data.limit=6")
     prepared = json.loads((last / "method.json").read_text())["prepared"]
