@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from sage_bench.grading.robust.compare.cases import same_cases
 from sage_bench.grading.robust.compare.constants import renamings
 from sage_bench.grading.robust.compare.equations import equation_of, is_quantity, same_relation
 from sage_bench.grading.robust.compare.families import Family, family, same_families
@@ -26,7 +27,6 @@ from sage_bench.grading.robust.compare.values import same_clock, same_value
 from sage_bench.grading.robust.compare.vectors import components
 from sage_bench.grading.robust.compare.worded import same_ratio, same_worded
 from sage_bench.grading.robust.read.forms import (
-    Case,
     Cases,
     Clock,
     Combined,
@@ -111,7 +111,9 @@ def same_form(g: Form, a: Form, integers: Integers = frozenset()) -> bool:
     if isinstance(g, Named) or isinstance(a, Named):
         return _named(g, a, integers)
     if isinstance(g, Cases) or isinstance(a, Cases):
-        return isinstance(g, Cases) and isinstance(a, Cases) and _same_cases(g, a, integers)
+        if not isinstance(g, Cases) or not isinstance(a, Cases):
+            return False
+        return same_cases(g, a, lambda one, two: same_form(one, two, integers))
     if isinstance(g, Value) and isinstance(a, Value):
         return same_value(g, a) or _same_families([g], [a], integers)
     if isinstance(g, Words) or isinstance(a, Words):
@@ -123,34 +125,6 @@ def same_form(g: Form, a: Form, integers: Integers = frozenset()) -> bool:
     if isinstance(g, Ratio) or isinstance(a, Ratio):
         return same_ratio(g, a)
     return _sets_and_relations(g, a, integers)
-
-
-def _same_cases(g: Cases, a: Cases, integers: Integers) -> bool:
-    """The same values for the same conditions, in any order.
-
-    "Otherwise" on one side stands for the one condition that is left on the other.
-    """
-    if len(g.cases) != len(a.cases):
-        return False
-    left = list(a.cases)
-    rest: list[Case] = []
-    for ours in g.cases:
-        at = next((i for i, theirs in enumerate(left) if _same_case(ours, theirs, integers)), None)
-        if at is None:
-            rest.append(ours)
-        else:
-            del left[at]
-    if not rest:
-        return True
-    if len(rest) > 1 or (rest[0].condition is not None and left[0].condition is not None):
-        return False
-    return same_form(rest[0].value, left[0].value, integers)
-
-
-def _same_case(g: Case, a: Case, integers: Integers) -> bool:
-    if g.condition is None or a.condition is None:
-        return False
-    return same_form(g.condition, a.condition) and same_form(g.value, a.value, integers)
 
 
 def _plain_whole(form: Form) -> Form:

@@ -187,3 +187,24 @@ def domain_start(tokens: list[Token]) -> int:
     if before.kind in {"op", "rel", "sep", "cmd"} or before.text in {"P", "E", "D"}:
         return 0
     return start if any(t.kind == "rel" for _, t in outermost(inner)) else 0
+
+
+def set_minus(tokens: list[Token]) -> int | None:
+    r"""Where `[0, 5] - \{2\}` takes one set from another."""
+    if tokens[-1].text != "\\}":
+        return None
+    for i, t in outermost(tokens):
+        if t.text == "-" and i and tokens[i - 1].kind == "close" and tokens[i + 1].text == "\\{":
+            return i
+    return None
+
+
+def such_that(inner: list[Token]) -> int | None:
+    r"""Where "such that" stands in `\{x \mid ...\}`."""
+    marks = (i for i, t in outermost(inner) if t.text == "|" or t.kind == "colon")
+    return next(marks, None)
+
+
+def is_expression(template: list[Token]) -> bool:
+    """A single expression rather than a tuple, a relation or words."""
+    return all(t.kind in {"num", "sym", "op", "cmd", "open", "close"} for t in template)

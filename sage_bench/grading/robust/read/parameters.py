@@ -2,6 +2,7 @@ r"""Letters that stand for any number of a stated set: `k ∈ ℤ` in `π/4 + k�
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from sage_bench.grading.robust.text.tokens import Token
@@ -42,3 +43,14 @@ def domains(tokens: Sequence[Token]) -> tuple[tuple[str, str], ...]:
             i -= 2  # `s, t \in ...` is about both
             found.append((tokens[i].text, kind))
     return tuple(found)
+
+
+def arbitrary_names(tokens: Sequence[Token]) -> frozenset[str]:
+    """Symbols beside "any constant", "where c is arbitrary" and the like."""
+    found: set[str] = set()
+    for i, t in enumerate(tokens):
+        if t.kind == "word" and re.search(
+            r"\bconstant|\barbitrary\b|\b(?:any|some) real\b", t.text
+        ):
+            found.update(u.text for u in tokens[max(0, i - 1) : i + 2] if u.kind == "sym")
+    return frozenset(found)

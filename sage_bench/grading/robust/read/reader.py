@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from itertools import pairwise, product
+from itertools import pairwise
 
 from sage_bench.grading.robust.read.cases import cases
 from sage_bench.grading.robust.read.enumerated import enumerated
@@ -26,8 +26,11 @@ from sage_bench.grading.robust.read.layout import (
     domain_start,
     finished_parts,
     is_bracketed,
+    is_expression,
     is_membership,
     label_of,
+    set_minus,
+    such_that,
     tuple_start,
     with_divisions,
     without_condition,
@@ -35,7 +38,7 @@ from sage_bench.grading.robust.read.layout import (
 from sage_bench.grading.robust.read.matrices import matrix, without_dots
 from sage_bench.grading.robust.read.names import name_of, side
 from sage_bench.grading.robust.read.nodes import Conditional, Unreadable, number, signs
-from sage_bench.grading.robust.read.parameters import domains
+from sage_bench.grading.robust.read.parameters import arbitrary_names, domains
 from sage_bench.grading.robust.read.parser import parse
 from sage_bench.grading.robust.read.quantity import quantity, summed
 from sage_bench.grading.robust.read.ranges import integers_in, pieces
@@ -43,6 +46,7 @@ from sage_bench.grading.robust.read.sentences import sentence, whole
 from sage_bench.grading.robust.read.sets import (
     all_excluded,
     as_set,
+    choices,
     combined_conditions,
     flattened,
     is_domain,
@@ -95,7 +99,7 @@ class Reader:
             if t.kind == "sym" and worded:
                 self.integers.add(t.text)
         form = self.form(tokens)
-        arbitrary = _arbitrary(tokens) | {name for name, kind in stated if kind == "reals"}
+        arbitrary = arbitrary_names(tokens) | {name for name, kind in stated if kind == "reals"}
         return Reading(form, frozenset(self.integers), self.condition, stated, arbitrary)
 
     # --- several things -------------------------------------------------------------------------
@@ -202,7 +206,7 @@ class Reader:
                 if not all(parts):
                     raise Unreadable("a set is missing")
                 return Combined(how, tuple(map(self.item, parts)))
-        if (minus := _set_minus(tokens)) is not None:
+        if (minus := set_minus(tokens)) is not None:
             return Combined(
                 "difference", (self.item(tokens[:minus]), self.item(tokens[minus + 1 :]))
             )
@@ -239,7 +243,7 @@ class Reader:
         """
         opening, closing, inner = tokens[0].text, tokens[-1].text, tokens[1:-1]
         if opening == "\\{":
-            bar = _bar(inner)
+            bar = such_that(inner)
             if bar and sum(t.text == "|" for t in inner[bar + 1 :]) % 2 == 0:
                 return self.described(inner[:bar], inner[bar + 1 :])
             if not inner:
@@ -258,7 +262,7 @@ class Reader:
         opening = "(" if opening == "\\langle" else opening
         closing = ")" if closing == "\\rangle" else closing
         linked = any(t.text == "\\mp" for t in inner)
-        rows = _choices([self.item(p) for p in parts], linked=linked)
+        rows = choices([self.item(p) for p in parts], linked=linked)
         found = tuple(Many(tuple(without_dots(row)), opening, closing) for row in rows)
         return found[0] if len(found) == 1 else Many(found)
 
@@ -266,7 +270,7 @@ class Reader:
         r"""`\{x | 0 < x < 3\}`: what the condition describes; finitely many integers are listed."""
         if (listed := enumerated(left, right)) is not None:
             return listed
-        if is_membership(right) and any(t.kind != "sym" for t in left) and _is_one(left):
+        if is_membership(right) and any(t.kind != "sym" for t in left) and is_expression(left):
             return Many((self.value(left),), "{", "}")  # every k\pi
         form = self.form(right)
         texts = {t.text for t in (*left, *right)}
@@ -340,17 +344,6 @@ class Reader:
         return replace(first, value=value)
 
 
-def _arbitrary(tokens: list[Token]) -> frozenset[str]:
-    """Symbols beside "any constant", "where c is arbitrary" and the like."""
-    found: set[str] = set()
-    for i, t in enumerate(tokens):
-        if t.kind == "word" and re.search(
-            r"\bconstant|\barbitrary\b|\b(?:any|some) real\b", t.text
-        ):
-            found.update(u.text for u in tokens[max(0, i - 1) : i + 2] if u.kind == "sym")
-    return frozenset(found)
-
-
 def _without_lead(tokens: list[Token]) -> list[Token]:
     """An item without what introduces it: "the answer is", "the line l:", "the point"."""
     while len(tokens) > 1 and tokens[0].kind == "word" and is_filler(tokens[0].text):
@@ -375,33 +368,12 @@ def _without_lead(tokens: list[Token]) -> list[Token]:
     return tokens
 
 
-def _set_minus(tokens: list[Token]) -> int | None:
-    r"""Where `[0, 5] - \{2\}` takes one set from another."""
-    if tokens[-1].text != "\\}":
-        return None
-    for i, t in outermost(tokens):
-        if t.text == "-" and i and tokens[i - 1].kind == "close" and tokens[i + 1].text == "\\{":
-            return i
-    return None
-
-
-def _bar(inner: list[Token]) -> int | None:
-    r"""Where "such that" stands in `\{x \mid ...\}`."""
-    marks = (i for i, t in outermost(inner) if t.text == "|" or t.kind == "colon")
-    return next(marks, None)
-
-
 def _division(sides: list[list[Token]], ops: list[str]) -> Relation:
     r"""`a \mid b`; with a number on the left it is a congruence: `3 \mid n` is `n \equiv 0`."""
     left, right = (parse(s) for s in sides)
     if ops == ["|"] and exact(left) is not None:
         return Relation((right, number(0), left), ("=", "mod"))
     return Relation((left, right), tuple(ops))
-
-
-def _is_one(template: list[Token]) -> bool:
-    """A single expression rather than a tuple, a relation or words."""
-    return all(t.kind in {"num", "sym", "op", "cmd", "open", "close"} for t in template)
 
 
 def _congruence(tokens: list[Token], cuts: list[int]) -> Relation | None:
@@ -412,19 +384,3 @@ def _congruence(tokens: list[Token], cuts: list[int]) -> Relation | None:
         return None
     parts = (tokens[: cuts[0]], tokens[cuts[0] + 1 : at], tokens[at + 1 :])
     return Relation(tuple(map(parse, parts)), ("=", "mod"))
-
-
-def _choices(items: list[Form], *, linked: bool) -> list[list[Form]]:
-    r"""The tuples that `(\pm 1, \pm 2)` stands for: all four.
-
-    linked: with a `\mp` among the signs they go together.
-    """
-    free = [i.items if _is_either(i) else (i,) for i in items]  # type: ignore[union-attr]  # Many
-    if linked:
-        return [[f[k] if len(f) == 2 else f[0] for f in free] for k in (0, 1)]
-    few = sum(len(f) == 2 for f in free) <= 6
-    return [list(row) for row in product(*free)] if few else [items]
-
-
-def _is_either(form: Form) -> bool:
-    return isinstance(form, Many) and not form.opening and len(form.items) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 from sage_bench.grading.robust.read.forms import (
     Combined,
@@ -130,3 +131,19 @@ def _is_point(form: Form) -> bool:
     if not isinstance(form, Named) or form.in_words or form.parameters:
         return False
     return isinstance(form.value, Value)
+
+
+def choices(items: list[Form], *, linked: bool) -> list[list[Form]]:
+    r"""The tuples that `(\pm 1, \pm 2)` stands for: all four.
+
+    linked: with a `\mp` among the signs they go together.
+    """
+    free = [i.items if _is_either(i) else (i,) for i in items]  # type: ignore[union-attr]  # Many
+    if linked:
+        return [[f[k] if len(f) == 2 else f[0] for f in free] for k in (0, 1)]
+    few = sum(len(f) == 2 for f in free) <= 6
+    return [list(row) for row in product(*free)] if few else [items]
+
+
+def _is_either(form: Form) -> bool:
+    return isinstance(form, Many) and not form.opening and len(form.items) == 2
