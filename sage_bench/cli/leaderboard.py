@@ -39,11 +39,11 @@ def leaderboard(
 ) -> None:
     from sage_bench.cli.output import emit
     from sage_bench.reporting.export import eval_runs
-    from sage_bench.reporting.merge import merged, write_merged
+    from sage_bench.reporting.merge import RUN, merged, write_merged
 
     runs = list(eval_runs(folders).values())
     files = write_merged(runs, out or folders[0])
-    rows = merged(runs).to_dict("records") if as_json else []
+    rows = merged(runs).drop(columns=RUN).to_dict("records") if as_json else []
     text = files[1].read_text(encoding="utf-8") + "\n" + "\n".join(map(str, files))
     emit(as_json, {"files": files, "rows": rows}, text)
 

@@ -28,6 +28,7 @@ WHERE_FROM = [
     "date",
 ]
 SHOWN_DIFFERENCES = 6
+RUN = "run"  # number of the run a row is of; not written
 
 
 def merged(runs: Sequence[EvalRun]) -> pd.DataFrame:
@@ -50,20 +51,24 @@ def merged(runs: Sequence[EvalRun]) -> pd.DataFrame:
         )
     board = leaderboard(once, passes=True)
     models = model_names(once)
-    sources = {run.folder.name: source_of(run) for run in once}
-    named = {run.folder.name: models[run.folder] for run in once}
-    board["model"] = [named[f] for f in board.fingerprint]
+    # rows stand in the order of the runs; a fingerprint is not a run's own where models are fakes
+    board[RUN] = [
+        i for i, run in enumerate(once) for _ in range(len(leaderboard([run], passes=True)))
+    ]
+    board["model"] = [models[once[i].folder] for i in board[RUN]]
+    sources = [source_of(run) for run in once]
     for column in WHERE_FROM:
-        board[column] = [sources[f].get(column) for f in board.fingerprint]
+        board[column] = [sources[i].get(column) for i in board[RUN]]
     board["dataset"] = [dataset_of(task) for task in board.task]
     return board
 
 
 def without_copies(runs: Sequence[EvalRun]) -> list[EvalRun]:
     """Each evaluation once: folders of one fingerprint hold the same samples, some more of them."""
-    best: dict[tuple[str, str], EvalRun] = {}
+    best: dict[tuple[str, str, str], EvalRun] = {}
     for run in runs:
-        key = (run.folder.name, str(run.manifest.get("fingerprint") or run.folder))
+        own = str(run.manifest.get("fingerprint") or run.folder)
+        key = (run.folder.name, own, str(sorted(run.label.items(), key=str)))
         if key not in best or _samples(run) > _samples(best[key]):
             best[key] = run
     return list(best.values())
@@ -121,7 +126,7 @@ def ranking(board: pd.DataFrame) -> str:
     """Models and methods by their average, as Markdown; incomplete runs last and without a rank."""
     averages = board[(board.metric == "avg@n") & (board.task == "avg") & board.value.notna()]
     tasks = [t for t in dict.fromkeys(board.task) if t != "avg"]
-    cells = board[board.metric == "avg@n"].set_index(["fingerprint", "task"])
+    cells = board[board.metric == "avg@n"].set_index([RUN, "task"])
     heads = ["rank", "model", "method", "seed", "step", "avg", "± se", "95 % CI", *tasks, "status"]
     lines = ["| " + " | ".join(heads) + " |", "|---:|---|---|" + "---:|" * (len(heads) - 3)]
     ranked = averages[averages.status == "ok"].sort_values("value", ascending=False)
@@ -132,17 +137,16 @@ def ranking(board: pd.DataFrame) -> str:
         words += [_or_dash(row["step"]), f"**{row['value']:.1f}**", f"{row['se_question']:.1f}"]
         words.append(f"{row['ci_lo']:.1f} to {row['ci_hi']:.1f}")
         for task in tasks:
-            key = (row["fingerprint"], task)
+            key = (row[RUN], task)
             value = cells.value.get(key)
             words.append("–" if value is None or pd.isna(value) else f"{value:.1f}")
         lines.append("| " + " | ".join(markdown_cell(w) for w in [*words, row["status"]]) + " |")
-    without = [f for f in dict.fromkeys(board.fingerprint) if f not in set(averages.fingerprint)]
-    for fingerprint in without:
-        row = board[board.fingerprint == fingerprint].iloc[0]
+    for run in sorted(set(board[RUN]) - set(averages[RUN])):
+        row = board[board[RUN] == run].iloc[0]
         first = ["–", row.model, row.method, _or_dash(row.train_seed), _or_dash(row.step)]
         words = [*first, "–", "–", "–"]
         for task in tasks:
-            value = cells.value.get((fingerprint, task))
+            value = cells.value.get((run, task))
             words.append("–" if value is None or pd.isna(value) else f"{value:.1f}")
         lines.append("| " + " | ".join(markdown_cell(w) for w in [*words, "partial"]) + " |")
     return "\n".join(lines) + "\n"
@@ -158,6 +162,6 @@ def write_merged(runs: Sequence[EvalRun], out: Path) -> list[Path]:
     """leaderboard.csv and leaderboard.md; returns what was written."""
     board = merged(runs)
     make_folder(out)
-    write_text(out / "leaderboard.csv", csv_text(board))
+    write_text(out / "leaderboard.csv", csv_text(board.drop(columns=RUN)))
     write_text(out / "leaderboard.md", ranking(board))
     return [out / "leaderboard.csv", out / "leaderboard.md"]
