@@ -4,7 +4,9 @@
 
 FOLDER is a checkout of this project (this one unless given), so that two states can be compared:
 
-    git worktree add ../before 42f6c1f && python scripts/house.py ../before && python scripts/house.py
+    git worktree add ../before 42f6c1f
+    python scripts/house.py ../before
+    python scripts/house.py
 """
 
 from __future__ import annotations

@@ -52,12 +52,9 @@ def span(text: str, weight: float) -> Span:
     (Span(text='7', weight=2.0, side='up', strength=0.5), 0.5, 1.0)
     """
     log = log2(max(weight, 2.0**-10))
-    return Span(
-        text,
-        weight,
-        "" if weight == 1 else "up" if log > 0 else "down",
-        round(min(1.0, abs(log) / FULL), 3),
-    )
+    side = "up" if log > 0 else "down"
+    strength = round(min(1.0, abs(log) / FULL), 3)
+    return Span(text, weight, "" if weight == 1 else side, strength)
 
 
 def responses(folder: Path, most: int = MOST) -> list[Response]:

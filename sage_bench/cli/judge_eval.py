@@ -29,7 +29,7 @@ def judge_eval(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE... [KEY=VALUE]...",
+            metavar="FILE|KEY=VALUE",
             help="Labelled steps (.jsonl, .json, .parquet, .csv), and options of the judge.",
             show_default=False,
         ),

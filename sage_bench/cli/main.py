@@ -23,6 +23,7 @@ from sage_bench.cli import (
     grade_file,
     grader_eval,
     judge_eval,
+    leaderboard,
     ls,
     report,
     status,
@@ -79,6 +80,7 @@ CHECK = "Check and list"
 app.command("demo", rich_help_panel=RUN)(demo.demo)
 app.command("train", rich_help_panel=RUN)(train.train)
 app.command("eval", rich_help_panel=RUN)(evaluate.evaluate)
+app.command("leaderboard", rich_help_panel=READ)(leaderboard.leaderboard)
 app.command("status", rich_help_panel=READ)(status.status)
 app.command("report", rich_help_panel=READ)(report.report)
 app.command("compare", rich_help_panel=READ)(compare.compare)

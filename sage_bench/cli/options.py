@@ -92,7 +92,7 @@ Adjudications = Annotated[
 Overrides = Annotated[
     Optional[list[str]],
     typer.Argument(
-        metavar="[KEY=VALUE]...",
+        metavar="KEY=VALUE",
         help="Any key of the configuration (`--show-config` lists them).",
         show_default=False,
     ),

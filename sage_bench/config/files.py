@@ -50,6 +50,7 @@ def read_yaml(path: Path | Traversable, origin: str) -> dict[str, Any]:
 
     Raises `UsageError` naming the file when it cannot be read or is not a mapping.
     """
+    # here: the layers read files, and files need no layers unless one includes another
     from sage_bench.config.layers import flatten, nest
 
     values = _read_mapping(path, origin)
@@ -63,6 +64,7 @@ def read_yaml(path: Path | Traversable, origin: str) -> dict[str, Any]:
 
 def _read_mapping(path: Path | Traversable, origin: str) -> dict[str, Any]:
     try:
+        # utf-8-sig: editors of Windows begin files with a mark that would be part of the first key
         values = parse_yaml(path.read_text(encoding="utf-8-sig")) or {}
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"

@@ -112,7 +112,7 @@ def file_layers(
     """
     values = dict(values)
     per_backend = values.pop("per_backend", {}) or {}
-    values.pop("note", None)
+    values.pop("note", None)  # for `ls models` alone
     layers = [Layer(origin, values)]
     own = backend or values.get("backend")
     for name in family(own) if own else ():
@@ -133,6 +133,7 @@ def env_layer(environ: Mapping[str, str] = os.environ, prefix: str = ENV_PREFIX)
     for name, text in environ.items():
         if not name.startswith(prefix) or name in NOT_KEYS:
             continue
+        # SAGE_BENCH_EVAL__X begins with training's prefix too
         if prefix == ENV_PREFIX and name.startswith(EVAL_PREFIX):
             continue
         key = name[len(prefix) :].lower().replace("__", ".")
@@ -188,6 +189,7 @@ def resolve(layers: Sequence[Layer], schema: type[Config], verb: str = "train") 
     merged, numbers = _merge(layers)
     origins = {key: layers[number].origin for key, number in numbers.items()}
     remedy = f"`sage-bench {verb} --show-config` prints every key"
+    # before pydantic, which would take `yes` for 1 and know no layer to name
     for key, value in merged.items():
         reason = lookalike(annotation_of(schema, key), value)
         if reason is not None:
@@ -199,7 +201,8 @@ def resolve(layers: Sequence[Layer], schema: type[Config], verb: str = "train") 
     try:
         return Resolved(schema.model_validate(nest(merged)), origins)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors()[0]  # one at a time: the others often follow from it
+        # numbers in the place are positions in a list, and no part of the key
         key = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
         raise UsageError(
             _explain(first, key, known_keys(schema)),
@@ -258,6 +261,7 @@ def _origin_of(key: str, origins: Mapping[str, str]) -> str:
 def _explain(error: Any, key: str, keys: Sequence[str]) -> str:
     if error["type"] != "extra_forbidden":
         return f"{error['msg']} (it is {error['input']!r})"
+    # most often the section was left out: `lr` for `optim.lr`
     leaf = key.rsplit(".", 1)[-1]
     same_leaf = [known for known in keys if known.rsplit(".", 1)[-1] == leaf]
     hint = f"did you mean `{same_leaf[0]}`?" if same_leaf else did_you_mean(key, keys)

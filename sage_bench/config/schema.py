@@ -80,7 +80,9 @@ class OptimConfig(Section):
     )
     on_nonfinite: Literal["error", "skip"] = Field(
         "error",
-        description="a loss or gradient that is not finite: stop, or skip the step (recipe) and count it",
+        description=(
+            "a loss or gradient that is not finite: stop, or skip the step (recipe) and count it"
+        ),
     )
 
 

@@ -14,7 +14,13 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from sage_bench.data.schema import QUESTIONS, EvalManifest, QuestionRow
+from sage_bench.data.schema import (
+    QUESTIONS,
+    EvalManifest,
+    QuestionRow,
+    TrainConfig,
+    TrainManifest,
+)
 from sage_bench.evaluation import folders
 from sage_bench.evaluation.grades import grade_run, stored_samples
 from sage_bench.evaluation.lm import StoreLM
@@ -28,7 +34,7 @@ from sage_bench.evaluation.tasks.loading import (
 )
 from sage_bench.generation import model_folders as pretrained
 from sage_bench.generation.samplers.base import Sampler
-from sage_bench.utils.errors import PartialError, UsageError
+from sage_bench.utils.errors import DataError, PartialError, UsageError
 from sage_bench.utils.files import (
     locked,
     make_folder,
@@ -108,15 +114,20 @@ def _of_training(folder: Path) -> dict[str, Any]:
     manifest, config = folder / "manifest.json", folder / "config.json"
     if not manifest.is_file() or not config.is_file():
         return {}
-    said = json.loads(manifest.read_text(encoding="utf-8"))
-    values = json.loads(config.read_text(encoding="utf-8")).get("values", {})
+    try:
+        trained = TrainManifest.read(manifest)
+        values = TrainConfig.read(config).values
+    except DataError as error:
+        # the weights can be evaluated all the same
+        _note(f"note: what trained this checkpoint is not known: {error}")
+        return {}
     label: dict[str, Any] = {}
-    data = (said.get("identity") or {}).get("data")
+    data = trained.identity.get("data")
     if data:
         parts = (data, values.get("train.prompts_per_step"), values.get("train.seed"))
         label["data_order"] = "-".join(map(str, parts))
-    if said.get("degraded"):
-        label["degraded"] = said["degraded"]
+    if trained.degraded:
+        label["degraded"] = trained.degraded
     return label
 
 

@@ -19,9 +19,8 @@ def hash_weights(path: str, revision: str | None = None) -> str:
     """Hash of the weight files of a folder; of the name (and revision, if one is given) for a Hub
     id."""
     files = weight_files(Path(path))
-    digest = hashlib.sha256(
-        b"" if files else (path + (f"@{revision}" if revision else "")).encode()
-    )
+    name = f"{path}@{revision}" if revision else path
+    digest = hashlib.sha256(b"" if files else name.encode())
     for file in files:
         size = file.stat().st_size
         digest.update(f"{file.name} {size}\n".encode())

@@ -9,8 +9,8 @@ from typing import Literal
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
 _BRACE, _ANY_BRACE = re.compile(r"\\.|[{}]", re.S), re.compile(r"[{}]")
 _BARE_BOX = re.compile(r"\\boxed(?![A-Za-z{])\s*(?!\{)")
-# what a box without braces holds: all up to the end of the formula, or else a number, a command with
-# its arguments or one letter
+# what a box without braces holds: all up to the end of the formula, or else a number, a command
+# with its arguments or one letter
 _TO_THE_END = re.compile(r"([^$\n{}]{1,60}?|\\?[^$\n]{1,60}?)\s*(?:\$|\\\)|\\\])")
 _ONE_THING = re.compile(
     r"-?(?:\d[\d,]*(?:\.\d+)?(?:/\d+)?|\\[A-Za-z]+(?:\s*\{[^{}]*\}|\d)*|[A-Za-z](?![A-Za-z]))"

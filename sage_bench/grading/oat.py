@@ -8,6 +8,7 @@ results with `robust`. Runs in a worker process: sympy may hang.
 from __future__ import annotations
 
 import re
+import unicodedata
 from itertools import pairwise
 
 from sage_bench.grading.worker import Reply, cpu_alarm
@@ -214,8 +215,22 @@ def _is_whole(s: str) -> bool:
     return (v := _float(s.replace(",", ""))) is not None and v == int(v)
 
 
+# what no formula needs and an evaluated text could abuse: attributes and names of Python's own
+_PYTHON = re.compile(r"(?<![0-9])\.\s*[^\W\d]|__")
+
+
 def _attempt(s: str) -> bool:
-    """Is it simple enough to be worked out: two letters, small powers?"""
+    """Is it simple enough to be worked out: two letters, small powers?
+
+    sympy evaluates the text as Python does, which reads a small Roman numeral as the letter it
+    looks like: letters are counted as Python will read them.
+
+    >>> _attempt("2x+1"), _attempt("().__\u217d\u217cass__")
+    (True, False)
+    """
+    s = unicodedata.normalize("NFKC", s)
+    if _PYTHON.search(s):
+        return False
     letters = {c for c in s.replace("sqrt", "").replace("frac", "") if c.isalpha()}
     if len(letters) > 2 or "^{" in s or "^(" in s:
         return False

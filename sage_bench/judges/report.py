@@ -100,7 +100,9 @@ def harmonic(a: float, b: float) -> float:
     >>> harmonic(0.5, 1.0), harmonic(0.0, 0.0)
     (0.6666666666666666, 0.0)
     """
-    return float("nan") if isnan(a) or isnan(b) else 0.0 if a + b == 0 else 2 * a * b / (a + b)
+    if isnan(a) or isnan(b):
+        return float("nan")
+    return 2 * a * b / (a + b) if a + b else 0.0
 
 
 def f1_interval(

@@ -11,9 +11,9 @@ class Column:
     """A column, what it is for, and what happens without it.
 
     names: of the column, or of columns that belong together. about: what is in it. when:
-    `switch=value` (or `switch=value|value`) under which it is read; empty = always. named_by: the switch that holds its name.
-    without: what the method does for a problem that lacks it. required: no problem can be used
-    without it. kind: a text, or a list of texts.
+    `switch=value` (or `switch=value|value`) under which it is read; empty = always. named_by: the
+    switch that holds its name. without: what the method does for a problem that lacks it.
+    required: no problem can be used without it. kind: a text, or a list of texts.
 
     >>> print(Column("trace", "a teacher's response", without="a problem without one is skipped"))
     `trace`: a teacher's response (a problem without one is skipped)

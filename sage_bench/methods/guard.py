@@ -386,8 +386,8 @@ def answered(kind: type[Request], access: PolicyAccess, asks: Sequence[Request])
 def described(value: Any) -> str:
     """A value in an error.
 
-    >>> described(None), described(torch.zeros(2, 3)), described("x" * 100)[:14]
-    ('None', 'a tensor of shape (2, 3)', "a str ('xxxxxx")
+    >>> described(None), described([1, 2]), described("x" * 100)[:14]
+    ('None', 'a list ([1, 2])', "a str ('xxxxxx")
     """
     if value is None:
         return "None"

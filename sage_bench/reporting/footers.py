@@ -46,6 +46,8 @@ def _manifest_notes(manifest: Mapping[str, Any]) -> list[str]:
     if golds and manifest.get("gold_corrections") == "off":
         out.append("Golds are as their sources have them, without our corrections.")
     for task, report in golds.items():
+        if report.get("other_data"):
+            out.append(f"{task}: OTHER DATA than the benchmark's: {report['other_data']}.")
         facts = _gold_facts(report)
         if facts:
             out.append(f"{task}: {'; '.join(facts)}.")
@@ -74,8 +76,6 @@ def _gold_facts(report: Mapping[str, Any]) -> list[str]:
         facts.append(f"questions left out as ill-posed or disputed: {left_out}")
     if report["quarantine"]:
         facts.append(f"{len(report['quarantine'])} unusable rows left out")
-    if report.get("other_data"):
-        facts.append(f"OTHER DATA than the benchmark's: {report['other_data']}")
     if report["partial"]:
         expected = min(report["expected"])
         facts.append(f"only {report['found']} of {expected} questions were in the data")

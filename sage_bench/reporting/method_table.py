@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from sage_bench.reporting.reference import (
     BENCHMARK_OF_TASK,
     Reference,
     differences_within,
+    number,
     plain,
     unique,
 )
@@ -377,7 +379,8 @@ def _number(row: MethodRow, column: str) -> float | None:
     cell = row.cells[column]
     if row.seeds or cell.paper is None:
         return cell.score
-    return float(cell.paper)
+    printed = number(cell.paper)
+    return None if isnan(printed) else printed
 
 
 def _how(runs: Sequence[EvalRun], against: str) -> str:

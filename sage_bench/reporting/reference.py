@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from math import nan
 
 from sage_bench.utils.errors import UsageError, did_you_mean
 
@@ -48,8 +49,8 @@ class PaperCell:
 
     @property
     def value(self) -> float:
-        """The number of the text."""
-        return float(self.text)
+        """The number of the text; NaN where the paper printed none, e.g. a ratio."""
+        return number(self.text)
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,18 @@ class Difference:
     printed: float
     recomputed: float
     misprint: bool
+
+
+def number(text: str) -> float:
+    """A printed text as a number, NaN where it is none.
+
+    >>> number("17.8"), number("64K*7/64K")
+    (17.8, nan)
+    """
+    try:
+        return float(text)
+    except ValueError:
+        return nan
 
 
 def plain(name: str) -> str:

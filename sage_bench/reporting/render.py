@@ -17,6 +17,7 @@ from sage_bench.reporting.method_table import (
     MethodRow,
     MethodTable,
 )
+from sage_bench.reporting.reference import number
 from sage_bench.utils.files import make_folder, write_text
 
 TIDY = [
@@ -134,7 +135,7 @@ def beside(cell: Cell) -> str:
         return "–"
     if cell.score is None:
         return cell.paper
-    return f"{cell.paper} ({cell.score - float(cell.paper):+.1f})"
+    return f"{cell.paper} ({cell.score - number(cell.paper):+.1f})"
 
 
 def grid(

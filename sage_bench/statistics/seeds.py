@@ -127,7 +127,9 @@ def claim(
     both = [s for s in a if s in b]
     paired_seeds = trained and shared_order and len(both) >= 2
     seeds = tuple(both) if paired_seeds else tuple(a)
-    pairing = "by seed" if paired_seeds else "independent seeds" if trained else "one policy"
+    pairing = "independent seeds" if trained else "one policy"
+    if paired_seeds:
+        pairing = "by seed"
     if len(a) < 2 or (trained and len(b) < 2):
         diff = float(np.mean([macro(s)[0] for s in a.values()]))
         diff -= float(np.mean([macro(s)[0] for s in b.values()]))

@@ -26,9 +26,17 @@ class SageBenchError(Exception):
         self.remedy = remedy
         text = f"{where}: {what}" if where else what
         if remedy:
-            stop = "" if text.endswith(("?", "!")) else "."
-            text = f"{text.rstrip('.')}{stop} Remedy: {remedy.rstrip('.')}."
+            text = f"{_sentence(text)} Remedy: {_sentence(remedy)}"
         super().__init__(text)
+
+
+def _sentence(text: str) -> str:
+    """With a full stop, unless it ends in a mark of its own.
+
+    >>> _sentence("did you mean `grpo`?"), _sentence("add the field"), _sentence("cpu, cuda, ...")
+    ('did you mean `grpo`?', 'add the field.', 'cpu, cuda, ...')
+    """
+    return text if text.endswith(("?", "!", "...")) else text.rstrip(".") + "."
 
 
 class UsageError(SageBenchError):

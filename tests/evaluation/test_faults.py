@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from sage_bench.api.evaluation import evaluate as api_evaluate
 from sage_bench.data.schema import EvalManifest
 from sage_bench.evaluation import runner, time_limit
 from sage_bench.evaluation.grades import grade_run, load_grades, questions_asked
@@ -34,7 +35,8 @@ from sage_bench.reporting.metrics import Metric
 from sage_bench.reporting.report import report
 from sage_bench.reporting.runs import read_eval
 from sage_bench.reporting.status import status
-from sage_bench.utils.errors import DataError, SageBenchError, UsageError
+from sage_bench.types import Completion
+from sage_bench.utils.errors import DataError, PartialError, SageBenchError, UsageError
 
 SIX = "tiny_short,tiny_mixed,tiny_chain,tiny_long,tiny_spaced,tiny_lines"
 
@@ -510,3 +512,29 @@ def test_f5_grading_again_is_bounded_too_and_leaves_others_alarms_alone(tmp_path
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert rang == [1]
+
+
+# --- F9: a server that answers nothing
+
+
+class Dead(Fake):
+    def draw(self, samples):
+        for i, _ in enumerate(samples):
+            yield i, Completion(failed="http://host:1 refuses connections")
+
+
+def test_f9_a_dead_server_is_the_error_and_not_a_lack_of_grades(tmp_path, monkeypatch):
+    monkeypatch.setattr("sage_bench.config.models.make", lambda *_, **__: Dead("fake:0.5"))
+    with pytest.raises(PartialError, match=r"refuses connections \(x400\)"):
+        api_evaluate("fake:0.5", "tiny_short:4", out=tmp_path)
+
+
+def test_f6_a_damaged_training_folder_does_not_stop_the_evaluation_of_its_weights(tmp_path, capsys):
+    checkpoint = tmp_path / "run/checkpoints/step_000002"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "sage_bench.json").write_text('{"backend": "grpo", "seed": 3, "step": 2}')
+    (tmp_path / "run/manifest.json").write_text("{")
+    (tmp_path / "run/config.json").write_text("{}")
+    label = runner.read_label(str(checkpoint))
+    assert (label["method"], label["train_seed"], label["step"]) == ("grpo", 3, 2)
+    assert "run/manifest.json: is not JSON" in capsys.readouterr().err

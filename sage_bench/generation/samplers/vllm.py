@@ -85,7 +85,8 @@ class Vllm(Sampler):
             config.get_text_config(), max_model_len, (engine or {}).get("hf_overrides") or {}
         )
         gpus = visible_gpus(device)
-        self.dtype = ("bfloat16" if gpus else "float32") if dtype == "auto" else dtype
+        fitting = "bfloat16" if gpus else "float32"
+        self.dtype = fitting if dtype == "auto" else dtype
         self.devices = split_gpus(gpus, tensor_parallel, workers)
         self.max_num_seqs = max_num_seqs
         self.engine = {"max_num_seqs": max_num_seqs, **dict(engine or {})}

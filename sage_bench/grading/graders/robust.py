@@ -43,7 +43,7 @@ class Robust:
     def __init__(self, pool: Pool | None = None):
         self.pool = pool
         packages = [f"{name} {version(package)}" for name, package in PACKAGES.items()]
-        self.version = ", ".join(["robust 2", *packages])
+        self.version = ", ".join(["robust 3", *packages])
 
     def grade(self, gold: str, texts: Sequence[str]) -> list[Verdict]:
         found = [_answers(gold, t) for t in texts]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import permutations
+from itertools import pairwise, permutations
 
 from sage_bench.grading.robust.read.exact import exact
-from sage_bench.grading.robust.read.forms import Named, Reading, Value
+from sage_bench.grading.robust.read.forms import Named, Reading, Relation, Value
 from sage_bench.grading.robust.read.nodes import (
     Node,
     names_in,
@@ -38,6 +38,8 @@ def renamings(gold: Reading, answer: Reading) -> Iterator[dict[Node, Node]]:
         return
     if len(missing) != len(extra) or len(missing) > MOST:
         return
+    if not isinstance(gold.form, (Value, Named, Relation)):
+        return
     if not _are_arbitrary(gold, missing, answer, extra):
         return
     for order in permutations(missing):
@@ -53,8 +55,9 @@ def _are_arbitrary(gold: Reading, missing: list[str], answer: Reading, extra: li
         return False
     if not all(_ALSO_CONSTANT.fullmatch(n) or n in answer.arbitrary for n in extra):
         return False
-    # a constant alone is no family: some variable has to stay
-    return bool(names_in(gold.form) & names_in(answer.form)) or of_function
+    # a constant alone is not a family: some variable has to stay
+    variables = {n for n in names_in(gold.form) & names_in(answer.form) if n[0].islower()}
+    return bool(variables) or of_function
 
 
 def _is_progression(form: object, letter: str) -> bool:
@@ -70,5 +73,5 @@ def _is_progression(form: object, letter: str) -> bool:
         if value is None or value.denominator != 1:
             return False
         values.append(value)
-    steps = {b - a for a, b in zip(values, values[1:], strict=False)}
+    steps = {b - a for a, b in pairwise(values)}
     return len(steps) == 1 and abs(steps.pop()) > 1

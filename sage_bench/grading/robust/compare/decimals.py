@@ -17,10 +17,8 @@ EXACT_FIGURES, FINITE_FIGURES = 4, 6
 # more figures than this are a machine's: the last ones are noise
 MACHINE_FIGURES = 12
 MACHINE_NOISE = mpmath.mpf(10) ** -10
-# a decimal gold with at least so many figures is a rounded number ...
+# a decimal gold with at least so many figures is a rounded number; with fewer it is as likely exact
 MEASURED_FIGURES = 3
-# ... and known to about three figures: another number this near (relatively) is the same one
-MEASURED = Fraction(1, 500)
 # a whole number stands for a decimal gold only where the gold has so many figures; with fewer it is
 # as likely exact
 LONG_FIGURES = 5
@@ -29,13 +27,13 @@ LONG_FIGURES = 5
 def same_number(gold: Node, answer: Node) -> bool | None:
     r"""As `same`, and a decimal may stand for an exact number, or an exact number for a decimal.
 
-    An exact gold that has no finite decimal takes its correct rounding to `EXACT_FIGURES` figures
-    or more. A decimal gold of `MEASURED_FIGURES` figures or more takes what rounds to it, and what
-    is nearer than `MEASURED`, unless both are decimals with the same number of places: those
-    contradict each other. A decimal of more places needs a gold of `EXACT_FIGURES` or one times a
-    power of ten, because 12.5 is as likely exact, and then 12.51 is wrong. An answer shorter than
-    the gold must still show `EXACT_FIGURES` (a whole number: the gold `LONG_FIGURES`). Whole
-    numbers are exact.
+    There is no tolerance: all figures that are shown must be right. An exact gold that has no
+    finite decimal takes its correct rounding to `EXACT_FIGURES` figures or more. A decimal gold of
+    `MEASURED_FIGURES` figures or more takes what rounds to it, and its own correct rounding to
+    `EXACT_FIGURES` figures or more (to a whole number where the gold has `LONG_FIGURES`). Decimals
+    with the same number of places contradict each other. A decimal of more places needs a gold of
+    `EXACT_FIGURES` or one times a power of ten, because 12.5 is as likely exact, and then 12.51 is
+    wrong. Whole numbers are exact.
 
     >>> from sage_bench.grading.robust.read.parser import parse_text
     >>> def check(gold, *answers):
@@ -44,8 +42,10 @@ def same_number(gold: Node, answer: Node) -> bool | None:
     ([True, False], [False])
     >>> check("12.55", r"\frac{640}{51}", "12.56"), check("299.94", "300"), check("1469", "1468")
     ([True, False], [True], [False])
-    >>> check("12.5", "12.51"), check("125.66", "125.664"), check("165.47", "165.5")
-    ([False], [True], [True])
+    >>> check("12.5", "12.51"), check("125.66", "125.664"), check("165.47", "165.5", "165.4")
+    ([False], [True], [True, False])
+    >>> check("671.02", "671.018", "671.0", "671.03", "671.1", "670")
+    [True, True, False, False, False]
     >>> check("0.35625", "0.356"), check("326.5", "327"), check(r"\frac{567}{4}", "141.8")
     ([False], [False], [False])
     """

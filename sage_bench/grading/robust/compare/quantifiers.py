@@ -5,20 +5,12 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_KINDS = (
-    (
-        re.compile(
-            r"\\forall(?![a-z])|«\s*(?:for all|for every|for any|for each|for)\s*(?:real |positive )?(?:numbers? |integers? )?»"
-        ),
-        "all",
-    ),
-    (re.compile(r"\\nexists(?![a-z])|«\s*there (?:is|exists) no\s*»"), "none"),
-    (
-        re.compile(
-            r"\\exists(?![a-z])|«\s*there (?:exists?|is)(?: an?| some)?\s*»|«\s*for some\s*»"
-        ),
-        "some",
-    ),
+_NUMBERS = r"(?:real |positive )?(?:numbers? |integers? )?"
+_ALL = rf"\\forall(?![a-z])|«\s*(?:for all|for every|for any|for each|for)\s*{_NUMBERS}»"
+_NONE = r"\\nexists(?![a-z])|«\s*there (?:is|exists) no\s*»"
+_SOME = r"\\exists(?![a-z])|«\s*there (?:exists?|is)(?: an?| some)?\s*»|«\s*for some\s*»"
+_KINDS = tuple(
+    (re.compile(p), kind) for p, kind in ((_ALL, "all"), (_NONE, "none"), (_SOME, "some"))
 )
 _VARIABLE = re.compile(r"\s*!?\s*([a-zA-Z](?:\s*,\s*[a-zA-Z])*)(?![a-zA-Z(])\s*")
 _DOMAIN = re.compile(r"\\in\s*(\\[a-z]+(?:\s*[\^_]\s*\{?[+*]\}?)?)\s*")

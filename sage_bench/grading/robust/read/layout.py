@@ -46,10 +46,17 @@ def label_of(tokens: list[Token]) -> str | None:
     label = "".join(t.text for t in tokens[:start])
     inner = split(tokens[start + 1 : -1], lambda t: t.text == ",")
     capitals = any(len(part) == 1 and part[0].text.isupper() for part in inner)
-    choices = label == "C" and len(inner) == 2
+    choices = label == "C" and len(inner) == 2 and _may_choose(*inner)
     if not _LABEL.fullmatch(label) or len(inner) not in {2, 3} or capitals or choices:
         return None
     return label.rstrip(":")
+
+
+def _may_choose(n: list[Token], k: list[Token]) -> bool:
+    """Can k be chosen from n: not 4 from 3, nor any from a negative number?"""
+    if [t.kind for t in (*n, *k)] == ["num", "num"]:
+        return float(n[0].text) >= float(k[0].text)
+    return all(t.text != "-" for t in (*n[:1], *k[:1]))
 
 
 def is_membership(part: list[Token]) -> bool:
@@ -113,6 +120,8 @@ def without_condition(tokens: list[Token]) -> list[Token]:
             break  # inches
         before = tokens[:i]
         bound = re.match(r"at (?:most|least)\b", t.text.lower())  # says how much, not where
+        if re.match(r"(?:is|are|which is) (?:attained|achieved|reached)\b", t.text.lower()):
+            first = "attained"
         opens_condition = (first in _CONDITIONS and not bound) or t.text == "\\forall"
         if depth or not opens_condition or all(u.kind == "word" for u in before):
             continue

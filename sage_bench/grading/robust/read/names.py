@@ -16,6 +16,8 @@ _FUNCTION = re.compile(
 )
 _CAPITAL = re.compile(r"[A-Z](_.*)?'*|\\.*")
 _SET_OPERATIONS = {"\\cap", "\\cup", "\\setminus"}
+_PLAIN = {"sym", "open", "close"}
+_OF_VECTORS = {"\\pointing", "\\cdot", "|"}
 _BLANK = Words("")
 
 
@@ -31,7 +33,7 @@ def name_of(tokens: list[Token]) -> Named | None:
         return Named(text_of(tokens).lstrip("\\"), _BLANK, in_words=True)
     if any(t.kind == "colon" for t in tokens):
         return Named(text_of(tokens), _BLANK)
-    if texts[:1] == ["\\pointing"] and len(texts) == len(["\\pointing", "{", "A", "B", "}"]):
+    if "\\pointing" in texts and all(t.kind in _PLAIN or t.text in _OF_VECTORS for t in tokens):
         return Named(text_of(tokens), _BLANK)
     m = _FUNCTION.fullmatch(text_of(tokens).replace(" ", ""))
     if m and tokens[0].kind == "sym":

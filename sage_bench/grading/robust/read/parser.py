@@ -328,7 +328,8 @@ class _Parser(Cursor):
         if name in _NAMED_ROUNDING:
             return Node(_NAMED_ROUNDING[name], (self.bracket(),))
         if name == "\\pointing":  # from A to B: as the difference of places, so that AB is -BA
-            begin, end = self.index()
+            places = self.index()
+            begin, end = places[0], places[-1]
             return difference(symbol(f"place {end}"), symbol(f"place {begin}"))
         if name in ACCENTS and (accented := self.accented(name)):
             return accented

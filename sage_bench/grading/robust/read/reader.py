@@ -129,8 +129,8 @@ class Reader:
             return joined
         if "or" not in between and (total := summed(items)) is not None:
             return total
-        joined = next((word for word in ("or", "and") if word in between), "")
-        return Many(flattened(items), joined=joined)
+        word = next((w for w in ("or", "and") if w in between), "")
+        return Many(flattened(items), joined=word)
 
     def worded(self, tokens: list[Token]) -> Form | None:
         """A sentence, or a set told in words; None for anything else."""
@@ -342,7 +342,7 @@ class Reader:
 
 def _arbitrary(tokens: list[Token]) -> frozenset[str]:
     """Symbols beside "any constant", "where c is arbitrary" and the like."""
-    found = set()
+    found: set[str] = set()
     for i, t in enumerate(tokens):
         if t.kind == "word" and re.search(
             r"\bconstant|\barbitrary\b|\b(?:any|some) real\b", t.text

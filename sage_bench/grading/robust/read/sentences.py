@@ -11,7 +11,7 @@ from sage_bench.grading.robust.text.words import number_word, plain
 
 _WHOLES = re.compile(
     r"(?:all |every |any |the )?(?:set of )?(?:all )?(positive |non ?negative |negative )?"
-    r"(?:integers?|(naturals?)(?: numbers?)?|(whole) numbers?)"
+    r"(?:integers?|(naturals?)(?: numbers?)?|(whole) numbers?)(?: [a-z])?"
 )
 _ALL_REALS = re.compile(
     r"(?:(?:for )?(?:all|any|every) )?(?:real numbers?|reals?|real values?)(?: (?:of )?[a-z])?"
@@ -19,12 +19,13 @@ _ALL_REALS = re.compile(
 _NOTHING = re.compile(
     r"(?:there (?:is|are|exist) |(?:it|equation|system|inequality) has |has )?no (?:real |such )?"
     r"(?:solutions?|values?|roots?|numbers?)(?: exists?)?"
-    r"|(?:there (?:is|are) )?none(?: exists?)?|empty set|(?:it |(?:limit|value) )?does not exist|dne"
+    r"|(?:there (?:is|are) )?none(?: exists?)?|empty set|dne"
+    r"|(?:it |limit |value )?does not exist"
     r"|(?:there (?:is|are) )?no such [a-z]+(?: [a-z])?(?: exists?)?|no limit exists"
 )
 _ENDLESS = re.compile(
     r"(?:there (?:are|exist) |it has |has )?(?:infinitely many|infinite(?: number of)?)"
-    r"(?: (?:real )?(?:solutions?|values?|numbers?|roots?|of them))?"
+    r"(?: [a-z]+){0,3}"
 )
 _NONZERO = re.compile(r"(?:all |any |every )?non ?zero (integer|real)s?(?: numbers?| values?)?")
 _IS = r"(?:is |are |must be |should be )?(?:strictly )?"

@@ -117,6 +117,8 @@ _LINES = (
     r"|dcases)"
 )
 _ENVIRONMENT = re.compile(rf"\\begin\{{{_LINES}\}}(.*?)\\end\{{{_LINES}\}}", re.S)
+# what the right half of an aligned equation begins with
+_BEGINS_SIDE = re.compile(r"\s*(?:[=<>+-]|\\(?:le|ge|ne|approx|equiv|pm)(?![a-z])|$)")
 _NAME = re.compile(r"\\([A-Za-z]+)\*?")
 
 
@@ -201,6 +203,14 @@ def _words(content: str) -> str:
     return f"«{bare}»" if bare else " "
 
 
+def _is_function(body: str) -> bool:
+    """Do the lines hold values and their conditions, rather than the sides of equations?"""
+    if re.search(r"&\s*(?:«|,|if|for|x|\\te)", body):
+        return True
+    cells = [line.split("&") for line in body.split("\\\\") if line.strip()]
+    return all(len(row) == 2 and not _BEGINS_SIDE.match(row[1]) for row in cells)
+
+
 def plain_environments(text: str) -> str:
     r"""`aligned`, `cases` and the like become lists of their lines; matrices stay.
 
@@ -210,7 +220,7 @@ def plain_environments(text: str) -> str:
     if "\\begin" not in text:
         return re.sub(r"\\substack\s*", "", text)
     for body in _ENVIRONMENT.findall(text):
-        if re.search(r"&\s*(?:«|,|if|for|x|\\te)", body) and "cases" in text:
+        if "cases" in text and _is_function(body):
             return text  # a function in pieces is not a list
         lines = [line for line in re.split(r"\\\\(?:\[[^\]]*\])?", body) if line.strip()]
         flat = ", ".join(line.replace("&", " ").strip().strip(",") for line in lines)

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 
-# dimensions, then units with how many base units (m, s, g, A, K, mol) they are; `|` sets units apart
+# dimensions, then units with how many base units (m, s, g, A, K, mol) they are, set apart by `|`
 _TABLE = r"""
 length 1 m meter metre | 1000 km kilometer kilometre | 1/100 cm centimeter centimetre
 length 1/1000 mm millimeter millimetre | 1/10 dm decimeter
