@@ -21,7 +21,10 @@ def test_the_page_is_made_from_the_declarations():
     assert PAGE.read_text(encoding="utf-8") == markdown()
 
 
-@pytest.mark.parametrize("file", [f for f in (*EVALUATION, *TRAINING) if f.holds], ids=str)
+@pytest.mark.parametrize(
+    "file",
+    [pytest.param(f, id=f.path) for f in (*EVALUATION, *TRAINING) if f.holds],
+)
 def test_every_field_has_a_description(file):
     if isinstance(file.holds, RowFormat):
         fields = file.holds.adapter.json_schema()["properties"]
