@@ -15,9 +15,8 @@ from math import exp, log1p, sqrt
 import torch
 from torch import Tensor
 
-from sage_bench.methods.hooks import Diagnostic, Measured, Panel, Ratios
+from sage_bench.methods.hooks import Diagnostic, Measured, Panel, Ratios, register_diagnostic
 from sage_bench.methods.objective import Objective
-from sage_bench.methods.registry import register_diagnostic
 from sage_bench.types import Kind, Row
 
 EPS = 1e-8

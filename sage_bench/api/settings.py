@@ -13,11 +13,11 @@ from sage_bench.config.layers import (
     Resolved,
     env_layer,
     file_layers,
-    nest,
     override_layer,
     read_yaml,
     resolve,
 )
+from sage_bench.config.nesting import nest
 from sage_bench.config.registry import MODELS
 from sage_bench.config.schema import RunConfig
 from sage_bench.config.values import lookalike

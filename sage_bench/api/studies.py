@@ -45,12 +45,13 @@ def demo(
     goes on to equal rollouts. Raises `UsageError` for an unknown name.
     """
     from sage_bench.study import demo as study
+    from sage_bench.study.demo_config import DemoConfig
 
     for file in backend_files:
         load_file(file)
     wanted = _methods(methods)
     MODELS.get(model)
-    config = study.DemoConfig(
+    config = DemoConfig(
         Path(out),
         tuple(wanted),
         model,

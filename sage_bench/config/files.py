@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from sage_bench.config.nesting import flatten, nest
 from sage_bench.utils.errors import UsageError
 
 PRESETS = "sage_bench.config.presets"
@@ -51,8 +52,6 @@ def read_yaml(path: Path | Traversable, origin: str) -> dict[str, Any]:
     Raises `UsageError` naming the file when it cannot be read or is not a mapping.
     """
     # here: the layers read files, and files need no layers unless one includes another
-    from sage_bench.config.layers import flatten, nest
-
     values = _read_mapping(path, origin)
     include = values.pop("include", None)
     if not include:

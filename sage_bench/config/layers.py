@@ -8,7 +8,7 @@ as `optim.lr`; evaluation reads `SAGE_BENCH_EVAL__SAMPLING__SEED=3` as `sampling
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sage_bench.config.files import parse_yaml, read_yaml
+from sage_bench.config.nesting import flatten, nest
 from sage_bench.config.schema import RunConfig
 from sage_bench.config.values import annotation_of, lookalike
 from sage_bench.utils.errors import UsageError, did_you_mean
@@ -25,9 +26,7 @@ __all__ = [
     "Resolved",
     "env_layer",
     "file_layers",
-    "flatten",
     "known_keys",
-    "nest",
     "override_layer",
     "read_yaml",
     "resolve",
@@ -64,38 +63,6 @@ class Resolved(Generic[Config]):
         """(key, value, origin) of every value."""
         values = flatten(self.config.model_dump())
         return [(key, value, self.origins.get(key, "default")) for key, value in values]
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys of nested mappings; empty mappings are values.
-
-    >>> dict(flatten({"optim": {"lr": 1}, "method": {}}))
-    {'optim.lr': 1, 'method': {}}
-    """
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `flatten`.
-
-    >>> nest({"optim.lr": 1, "backend": "sage"})
-    {'optim': {'lr': 1}, 'backend': 'sage'}
-    """
-    out: dict[str, Any] = {}
-    for key, value in dotted.items():
-        *sections, leaf = key.split(".")
-        place = out
-        for section in sections:
-            inner = place.setdefault(section, {})
-            if not isinstance(inner, dict):  # `a=1 a.b=2`: the section replaces the value
-                inner = place[section] = {}
-            place = inner
-        place[leaf] = value
-    return out
 
 
 # ---- the layers ---------------------------------------------------------------------------------

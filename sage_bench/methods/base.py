@@ -21,9 +21,8 @@ from torch import Tensor
 from sage_bench.generation.prompts import HintPosition, Renderer
 from sage_bench.grading.verdict import Grader
 from sage_bench.methods.columns import Column
-from sage_bench.methods.hooks import Measured, UpdateHooks
+from sage_bench.methods.hooks import DIAGNOSTICS, Measured, UpdateHooks
 from sage_bench.methods.objective import Objective
-from sage_bench.methods.registry import DIAGNOSTICS
 from sage_bench.types import Answer, Completion, Group, Problem, Request, Row, Sampling, TokenIds
 from sage_bench.utils.errors import SageBenchError, UsageError, did_you_mean
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sage_bench.methods.objective import Objective, token_loss
 from sage_bench.types import Row
+from sage_bench.utils.registry import Registry
 
 Ratios: TypeAlias = Callable[[Sequence[Row]], list[Tensor]]
 Measured: TypeAlias = Mapping[str, Sequence[float]]
@@ -96,3 +97,8 @@ class Diagnostic:
 
     measure: Measure
     panels: tuple[Panel, ...] = ()
+
+
+# filled by modules of backends as they are imported, ours and those of plugins
+DIAGNOSTICS: Registry[Diagnostic] = Registry("diagnostic")
+register_diagnostic = DIAGNOSTICS.register

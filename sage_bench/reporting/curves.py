@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from sage_bench.methods.registry import BACKENDS, DIAGNOSTICS
+from sage_bench.methods.hooks import DIAGNOSTICS
+from sage_bench.methods.registry import BACKENDS
 from sage_bench.reporting.runs import TrainRun
 
 # (title, what the axis shows, columns of metrics.jsonl; several columns are summed)

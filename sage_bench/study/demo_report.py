@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,13 +19,8 @@ from sage_bench.reporting.report import Table, comparison_line, html
 from sage_bench.reporting.runs import EvalRun, TrainRun
 from sage_bench.reporting.tables import markdown
 from sage_bench.statistics import claim, holm, macro, over_seeds, paired
+from sage_bench.study.demo_config import EQUAL, MORE, DemoConfig
 from sage_bench.utils.files import write_json, write_text
-
-if TYPE_CHECKING:
-    from sage_bench.study.demo import DemoConfig
-
-EQUAL = "grpo, equal rollouts"
-MORE = "grpo_more"  # the same control as a backend of its own, where it is among the methods
 
 
 @dataclass(frozen=True)

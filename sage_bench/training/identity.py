@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sage_bench.config.layers import Resolved, flatten
+from sage_bench.config.layers import Resolved
+from sage_bench.config.nesting import flatten
 from sage_bench.config.schema import RunConfig
 from sage_bench.data.schema import TrainConfig, TrainManifest
 from sage_bench.generation.prompts import Renderer

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sage_bench.config.layers import Resolved, flatten
+from sage_bench.config.layers import Resolved
+from sage_bench.config.nesting import flatten
 from sage_bench.config.schema import RunConfig
 from sage_bench.data.problems import Loaded, load_problems
 from sage_bench.data.schema import TrainConfig, TrainManifest

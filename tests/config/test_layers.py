@@ -15,12 +15,11 @@ from sage_bench.config.files import parse_yaml, read_yaml
 from sage_bench.config.layers import (
     Layer,
     env_layer,
-    flatten,
     known_keys,
-    nest,
     override_layer,
     resolve,
 )
+from sage_bench.config.nesting import flatten, nest
 from sage_bench.config.schema import OptimConfig, RunConfig
 from sage_bench.utils.errors import ModelError, UsageError
 

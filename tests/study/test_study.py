@@ -10,7 +10,8 @@ from runs import draw, write_run
 from sage_bench.reporting.report import comparison_line
 from sage_bench.reporting.runs import read_eval
 from sage_bench.statistics import NO_CLAIM
-from sage_bench.study.demo import DemoConfig, jobs_of
+from sage_bench.study.demo import jobs_of
+from sage_bench.study.demo_config import DemoConfig
 from sage_bench.study.demo_report import Trained, _comparisons
 from sage_bench.study.jobs import Job, Jobs
 from sage_bench.utils.errors import SageBenchError

@@ -6,8 +6,8 @@ question with its options, of its gold, and the question's shape, by which copie
 little differently are still known. Golds that our table of corrections settles make no difference.
 Rows of the Hub are identified by their pinned revision instead.
 
-`python -m sage_bench.evaluation.tasks.digests FOLDER` prints the table for a folder of files called
-like the benchmarks.
+`python -m sage_bench.evaluation.tasks.make_digests FOLDER` prints the table for a folder of files
+called like the benchmarks.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -155,20 +153,3 @@ def other_data(benchmark: str, digests: Mapping[str, Digest], expected: Sequence
 def _some(uids: Sequence[str], most: int = 5) -> str:
     more = ", ..." if len(uids) > most else ""
     return ", ".join(uids[:most]) + more
-
-
-def main(folder: Path) -> None:
-    """Print the table for the files of a folder."""
-    from sage_bench.evaluation.tasks.benchmarks import data_files, load
-    from sage_bench.evaluation.tasks.spec import task_files
-
-    tasks = {name: file for name, file in task_files().items() if name.startswith("sb_")}
-    given = data_files([str(folder)], tasks)
-    for name in sorted(given):
-        report = load(name, **tasks[name].values["metadata"], data=given).report
-        entries = sorted(":".join(digest) for digest in report.digests.values())
-        print(json.dumps({"benchmark": name, "questions": entries}))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
