@@ -9,6 +9,7 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch: see sage_bench/__init
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,9 @@ from sage_bench.grading.pool import Pool
 from sage_bench.study.tiny_policies import RECIPES, make_model, make_tokenizer
 
 torch.set_num_threads(1)
+# what starts the tests (nohup, a background shell) may have these ignored, and children inherit it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile(
     "no deadline", deadline=None
 )  # a machine that is shared by many makes any example slow

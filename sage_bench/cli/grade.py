@@ -62,6 +62,12 @@ def grade(
     from sage_bench.utils.errors import UsageError
 
     if any(run.is_file() for run in runs):
+        if any(run.is_dir() for run in runs):
+            raise UsageError(
+                "files and folders in one call",
+                where=" ".join(map(str, runs)),
+                remedy="`sage-bench grade` takes run folders, `sage-bench grade-file` files",
+            )
         from sage_bench.cli.grade_file import grade_file
 
         print(MOVED, file=sys.stderr)

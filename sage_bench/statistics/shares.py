@@ -163,7 +163,7 @@ def rare_interval(
     correlation rho. Beforehand mu is Beta(0.9, 0.9), nearly uniform, and rho is Beta(0.5, 0.5):
     where a single right sample cannot say how much samples of a question agree, it counts both
     possibilities. (Of eight pairs of priors the one that covers 94 to 97 % in five simulated
-    worlds; docs/design/statistics.md has the table.) question_means: (S, N) of S studies;
+    worlds; the table is in docs/design/statistics.md 2.) question_means: (S, N) of S studies;
     returns two arrays (S,). The end is 0 where nothing is right and 1 where all is.
     """
     counts = np.rint(question_means * samples).astype(np.int64)

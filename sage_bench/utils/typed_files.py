@@ -54,8 +54,11 @@ class Document(BaseModel):
     def write(self, path: Path) -> None:
         """All or nothing. Raises `SageBenchError` when it cannot be written (disk full), and
         `DataError` for a text that no file can hold."""
+        values = self.model_dump(by_alias=True)
         with _characters(path):
-            write_json(path, self.model_dump(by_alias=True))
+            # `write_json` would escape half a character, and `read` could not read it back
+            json.dumps(values, ensure_ascii=False, default=str).encode()
+        write_json(path, values)
 
 
 def _read(path: Path, cls: type[D], remedy: str) -> D:

@@ -210,7 +210,10 @@ def with_code(folder, monkeypatch) -> Path:
     )
     (folder / "code.py").write_text(
         "from pathlib import Path\n"
-        "from transformers import LlamaConfig as Config, LlamaForCausalLM as Model\n"
+        "from transformers import LlamaConfig, LlamaForCausalLM\n"
+        # classes of its own: transformers marks those it loads this way, for the whole process
+        "class Config(LlamaConfig):\n    pass\n"
+        "class Model(LlamaForCausalLM):\n    config_class = Config\n"
         f"Path({str(folder / 'ran')!r}).write_text('x')\n"
     )
     monkeypatch.setenv("HF_MODULES_CACHE", str(folder / "modules"))

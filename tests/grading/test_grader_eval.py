@@ -66,7 +66,7 @@ def test_rows_are_kept_or_rejected_with_a_reason(labelled):
     assert kept[5].label is False
     assert kept[6].options == ("x", "y")
     assert [r.row for r in kept][-1] == 77
-    reasons = {r.where.rsplit(":", 1)[1]: (r.reason, r.bad) for r in rejected}
+    reasons = {r.where.rsplit(":", 1)[1]: (r.reason, r.malformed) for r in rejected}
     assert [reasons[str(n)][1] for n in range(9, 15)] == [
         False,
         True,
@@ -96,7 +96,7 @@ def test_labels_read_by_hand_win(labelled, tmp_path):
     assert {r.row: r.label for r in kept}[77] is False
     assert 1 not in {r.row for r in kept}
     assert {r.row: r.label for r in kept}[9] is True
-    assert sum(not r.bad for r in rejected) == 1
+    assert sum(not r.malformed for r in rejected) == 1
     (tmp_path / "read.jsonl").write_text('{"set": "labelled"}\n')
     with pytest.raises(DataError, match=r"read\.jsonl:1"):
         read_adjudications(tmp_path / "read.jsonl")
