@@ -78,7 +78,7 @@ def test_rows_are_kept_or_rejected_with_a_reason(labelled):
     assert "does not stand" in reasons["9"][0]
     assert [
         "not JSON" in reasons["10"][0],
-        "not an object" in reasons["11"][0],
+        "object" in reasons["11"][0],
         "gold" in reasons["12"][0],
         "response" in reasons["13"][0],
         "label" in reasons["14"][0],
