@@ -17,6 +17,7 @@ from sage_bench.utils.errors import PartialError, UsageError
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "python-api.md"
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_page_run_in_order(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
     assert len(blocks) >= 7

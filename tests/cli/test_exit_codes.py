@@ -60,6 +60,7 @@ def test_a_command_leaves_with_the_code_of_the_page(words, code, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_leaves_with_its_code_and_takes_the_children_along(number, tmp_path):
     """`demo` has children that train and evaluate; none of them may live on."""

@@ -401,6 +401,7 @@ class Disk:
         return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EACCES])
 def test_f6_at_every_write_a_full_or_read_only_disk_is_one_error_and_nothing_is_lost(
     tmp_path, monkeypatch, error

@@ -64,6 +64,7 @@ def questions(task: str = "mine", **how) -> list[dict]:
 # --- found
 
 
+@pytest.mark.slow
 def test_u1_the_commands_of_the_page_work_as_they_stand(tmp_path):
     shutil.copytree(ROOT / "examples/own_task", tmp_path / "examples/own_task")
     page = (ROOT / "docs/write-a-task.md").read_text()

@@ -183,6 +183,7 @@ def test_tasks_join_a_run_and_leave_the_others_alone(tmp_path):
 # --- disk full
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_and_keeps_what_is_there(tmp_path):
     """lm-eval #2548: results were lost when saving failed. Here by a limit on the size of files,
     which needs no rights."""

@@ -36,6 +36,7 @@ def verdicts(grader, rows):
     return {r["id"]: grader.grade(r["gold"], [r["response"]])[0] for r in rows}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "make"),
     [

@@ -108,6 +108,7 @@ def test_edited_prompts_are_refused(copy):
         train(copy / "run2", *words, "train.steps=2", **given(copy))
 
 
+@pytest.mark.slow
 def test_an_edited_method_file_is_refused(tmp_path):
     """In processes of their own: a file is imported once per process."""
     file = tmp_path / "mine.py"
@@ -209,6 +210,7 @@ def test_a_refused_second_process_changes_nothing(overwrite, copy):
     assert not (copy / ".trash").exists()
 
 
+@pytest.mark.slow
 def test_overwrite_waits_for_nobody_and_mixes_nothing(tmp_path):
     """The second process is refused while the first one trains, which stays as if alone."""
     folder = tmp_path / "run"
