@@ -82,12 +82,25 @@ class LocalEngine:
         for i, completions in zip(samples, self._samples(list(samples.values())), strict=True):
             answers[i] = completions
         for kind, mine in others.items():
-            for part in self._parts([asks[i] for i in mine]):
-                indices = mine[part.start : part.stop]
-                found = self._answer(kind, [asks[i] for i in indices])
-                for i, answer in zip(indices, found, strict=True):
-                    answers[i] = answer
+            found = self._answers(kind, [asks[i] for i in mine])
+            for i, answer in zip(mine, found, strict=True):
+                answers[i] = answer
         return answers
+
+    def _answers(self, kind: type[Request], asks: list[Request]) -> list[Answer]:
+        """Answers to requests of one kind, in parts that fit the learner's budget."""
+
+        def in_parts() -> list[Answer]:
+            found: list[Answer] = []
+            for part in self._parts(asks):
+                found += self._answer(kind, asks[part.start : part.stop])
+            return found
+
+        return self.learner.budget.run(
+            in_parts,
+            undo=self.learner.optim.zero_grad,
+            smaller_helps=lambda: any(len(part) > 1 for part in self._parts(asks)),
+        )
 
     def _samples(self, asks: Sequence[Sample]) -> list[list[Completion]]:
         """All completions of a round, drawn together. Raises `SageBenchError` for one that cannot
@@ -108,7 +121,7 @@ class LocalEngine:
     def _answer(self, kind: type[Request], asks: list[Request]) -> list[Answer]:
         if issubclass(kind, Score):
             return self._scores([ask for ask in asks if isinstance(ask, Score)])
-        access = PolicyAccess(self.policy, self.seed, self.learner.micro_tokens)
+        access = PolicyAccess(self.policy, self.seed, self.learner.budget.tokens)
         return answered(kind, access, asks)
 
     def update(
@@ -122,7 +135,7 @@ class LocalEngine:
         start = longest = 0
         for i, ask in enumerate(asks):
             longest = max(longest, ask.width)
-            if i > start and (i + 1 - start) * longest > self.learner.micro_tokens:
+            if i > start and (i + 1 - start) * longest > self.learner.budget.tokens:
                 yield range(start, i)
                 start, longest = i, ask.width
         if start < len(asks):
@@ -159,6 +172,7 @@ class LocalEngine:
                 "optimizer_step": self.learner.step,
                 "updates_taken": self.learner.optim.taken,
                 "skipped_in_a_row": self.learner.skipped_in_a_row,
+                **self.learner.budget.saved(),
             },
         )
 
@@ -177,6 +191,7 @@ class LocalEngine:
         progress = read_json(folder / "engine.json")
         self.learner.step = progress["optimizer_step"]
         self.learner.skipped_in_a_row = progress.get("skipped_in_a_row", 0)
+        self.learner.budget.restore(progress.get("micro_tokens"))
         # checkpoints of earlier versions do not count skipped steps apart
         taken = progress.get("updates_taken", self.learner.step)
         self.learner.optim.load(folder / "optimizer.safetensors", taken)
