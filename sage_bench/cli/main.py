@@ -19,6 +19,7 @@ from sage_bench.cli import (
     demo,
     doctor,
     evaluate,
+    export,
     grade,
     grade_file,
     grader_eval,
@@ -80,6 +81,7 @@ CHECK = "Check and list"
 app.command("demo", rich_help_panel=RUN)(demo.demo)
 app.command("train", rich_help_panel=RUN)(train.train)
 app.command("eval", rich_help_panel=RUN)(evaluate.evaluate)
+app.command("export", rich_help_panel=RUN)(export.export)
 app.command("leaderboard", rich_help_panel=READ)(leaderboard.leaderboard)
 app.command("status", rich_help_panel=READ)(status.status)
 app.command("report", rich_help_panel=READ)(report.report)

@@ -52,8 +52,8 @@ class TokenBudget:
                     where=f"engine.micro_tokens={self.tokens}",
                     remedy=(
                         "`sage-bench plan` says what needs the memory;"
-                        " engine.gradient_checkpointing=true, optim.offload=true, engine.lora.rank=32 or a lower"
-                        " sampling.max_tokens need less"
+                        " engine.gradient_checkpointing=true, optim.offload=true,"
+                        " engine.lora.rank=32 or a lower sampling.max_tokens need less"
                     ),
                 )
             self._halve(reason)

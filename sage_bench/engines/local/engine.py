@@ -12,8 +12,14 @@ import torch
 from sage_bench.config.schema import OptimConfig
 from sage_bench.engines.base import Stats
 from sage_bench.engines.local.learner import PLAIN, Learner
+from sage_bench.generation import adapters
 from sage_bench.generation.local.forward import kl_divergence, log_probs
-from sage_bench.generation.local.policy import Policy, check_all_there, check_finite
+from sage_bench.generation.local.policy import (
+    BasePolicy,
+    Policy,
+    check_all_there,
+    check_finite,
+)
 from sage_bench.generation.samplers.base import Sampler
 from sage_bench.generation.samplers.hf import Hf
 from sage_bench.methods.guard import answered
@@ -61,9 +67,17 @@ class LocalEngine:
         self.policy, self.seed, self.kl_rows = policy, seed, kl_rows
         self.sampler = sampler or Hf.of(policy, wave_tokens=wave_tokens)
         self.learner = Learner(policy, optim, **learner)
-        self.start = copy.copy(policy) if kl_rows else None
-        if self.start is not None:
-            self.start.model = copy.deepcopy(policy.model).requires_grad_(False)
+        self.adapted = adapters.has_adapters(policy.model)
+        self.start = self._start() if kl_rows else None
+
+    def _start(self) -> Policy:
+        """The initial policy, for the KL divergence to it."""
+        policy = self.policy
+        if self.adapted:  # it is still there, below the adapters
+            return BasePolicy(policy.model, policy.tokenizer, policy.path, policy.split)
+        start = copy.copy(policy)
+        start.model = copy.deepcopy(policy.model).requires_grad_(False)
+        return start
 
     def any(self, flag: bool) -> bool:
         return flag
@@ -160,10 +174,13 @@ class LocalEngine:
         return {"kl_start": float(kl_divergence(self.policy, self.start, pairs).mean())}
 
     def save(self, folder: Path) -> None:
-        """Write a folder `transformers` loads (weights, tokenizer, template) and `engine.json` +
-        `optimizer.safetensors` beside it."""
+        """Write a folder `transformers` loads (weights or adapters, tokenizer, template) and
+        `engine.json` + `optimizer.safetensors` beside it."""
         model: Any = self.policy.model
-        model.save_pretrained(folder)
+        if self.adapted:
+            adapters.save(model, folder, base=self.policy.path)
+        else:
+            model.save_pretrained(folder)
         self.policy.tokenizer.save_pretrained(folder)
         self.learner.optim.save(folder / "optimizer.safetensors")
         write_json(
@@ -181,13 +198,10 @@ class LocalEngine:
 
         Raises `SageBenchError` when a tensor is missing, left over or of another shape.
         """
-        model: Any = self.policy.model
-        saved, found = type(model).from_pretrained(
-            folder, dtype=self.policy.dtype, output_loading_info=True
-        )
-        check_all_there(found, str(folder))
-        check_finite(saved, str(folder))
-        model.load_state_dict(saved.state_dict())
+        if self.adapted:
+            adapters.load(self.policy.model, folder)
+        else:
+            self._load_weights(folder)
         progress = read_json(folder / "engine.json")
         self.learner.step = progress["optimizer_step"]
         self.learner.skipped_in_a_row = progress.get("skipped_in_a_row", 0)
@@ -196,9 +210,18 @@ class LocalEngine:
         taken = progress.get("updates_taken", self.learner.step)
         self.learner.optim.load(folder / "optimizer.safetensors", taken)
 
+    def _load_weights(self, folder: Path) -> None:
+        model: Any = self.policy.model
+        saved, found = type(model).from_pretrained(
+            folder, dtype=self.policy.dtype, output_loading_info=True
+        )
+        check_all_there(found, str(folder))
+        check_finite(saved, str(folder))
+        model.load_state_dict(saved.state_dict())
+
     def describe(self) -> dict[str, Any]:
         model = self.policy.model
-        return {
+        described = {
             "architecture": type(model).__name__,
             "parameters": sum(p.numel() for p in model.parameters()),
             "dtype": str(self.policy.dtype),
@@ -206,3 +229,7 @@ class LocalEngine:
             "head_split": self.policy.split,
             "context": self.policy.context,
         }
+        if self.adapted:
+            learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
+            described["parameters_of_adapters"] = learning
+        return described

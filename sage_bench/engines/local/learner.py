@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from sage_bench.methods.hooks import RowTokens, UpdateHooks
 from sage_bench.methods.objective import Objective, row_weights
 from sage_bench.types import Kind, Row
 from sage_bench.utils.errors import TrainingError
+from sage_bench.utils.seeds import derive_seed
 
 Result = TypeVar("Result")
 Weighted = tuple[Row, float]  # a row and the weight of each of its tokens in the loss
@@ -132,6 +134,7 @@ class Learner:
     updates: optimiser steps a rollout batch is cut into. micro_tokens: padded tokens of one
     forward; it changes memory and speed, never the gradient. total: optimiser steps of the whole
     run, for the schedule. temperature: that of the rollouts; log-probabilities are taken at it.
+    dropout_seed: where adapters have dropout; what is dropped is a function of it and the step.
     """
 
     def __init__(
@@ -146,6 +149,7 @@ class Learner:
         prompt_once: bool = True,
         skip_dead: bool = True,
         gradient_checkpointing: bool = False,
+        dropout_seed: int | None = None,
     ):
         self.policy = policy
         names = {parameter: name for name, parameter in policy.model.named_parameters()}
@@ -157,6 +161,7 @@ class Learner:
         self.prompt_once = prompt_once
         self.skip_dead = skip_dead
         self.gradient_checkpointing = gradient_checkpointing
+        self.dropout_seed = dropout_seed
         self.step = 0  # optimiser steps taken or left out
         self.skipped_in_a_row = 0
         self.last_lr = 0.0
@@ -211,19 +216,30 @@ class Learner:
         self.entropy_weight = objective.entropy_coef / max(sum(lengths), 1)
         loss_sum = 0.0
         # transformers checkpoints in train mode only
-        self.policy.model.train(self.gradient_checkpointing)
-        for micro in micro_batches(live, self.budget.tokens):
-            loss = self._loss(micro, objective, tally, hooks)
-            if not torch.isfinite(loss):
-                rows = [r for r, _ in micro]
-                raise NotFiniteError(f"the loss is {loss.item()}", self.step, rows)
-            torch.autograd.backward(loss)
-            loss_sum += loss.item()
+        self.policy.model.train(self.gradient_checkpointing or self.dropout_seed is not None)
+        with self._dropout():
+            for micro in micro_batches(live, self.budget.tokens):
+                loss = self._loss(micro, objective, tally, hooks)
+                if not torch.isfinite(loss):
+                    rows = [r for r, _ in micro]
+                    raise NotFiniteError(f"the loss is {loss.item()}", self.step, rows)
+                torch.autograd.backward(loss)
+                loss_sum += loss.item()
         self.policy.model.eval()
         tally.totals["trained_rows"] += len(live)
         tally.totals["trained_tokens"] += sum(len(r.tokens) for r, _ in live)
         tally.totals["skipped_rows"] += len(rows) - len(live)
         return loss_sum
+
+    @contextlib.contextmanager
+    def _dropout(self) -> Iterator[None]:
+        """Random numbers of their own for the dropout of a step, so that a resumed run repeats."""
+        if self.dropout_seed is None:
+            yield
+            return
+        with torch.random.fork_rng():
+            torch.manual_seed(derive_seed(self.dropout_seed, "dropout", self.step))
+            yield
 
     def _one_step(
         self, batch: Sequence[Row], objective: Objective, tally: Tally, hooks: UpdateHooks
