@@ -31,8 +31,8 @@ def export_merged(run: Path | str, out: Path | str, *, overwrite: bool = False) 
 
     run: of `train`, or one of its checkpoints. out: becomes an ordinary model folder, in the number
     type the run loaded its base in; sums are taken in float32 and rounded once. overwrite: what
-    lies there goes to .trash first. Raises `UsageError` where there is nothing to merge, or something
-    in the way.
+    lies there goes to .trash first. Raises `UsageError` where there is nothing to merge, or a
+    folder is in the way.
     """
     source, target = newest_checkpoint(Path(run)), Path(out)
     if base_of(source) is None:

@@ -288,12 +288,13 @@ def test_export_says_what_is_missing(words, said, straight, tmp_path):
 def test_adapters_and_their_merged_model_answer_alike(straight, tmp_path):
     out = tmp_path / "whole"
     assert run("export", str(straight), "--merge", "--out", str(out)).returncode == 0
-    tables = []
+    texts = []
     for model in (straight, out):
         folder = tmp_path / f"eval-{model.name}"
         words = ("eval", "-m", str(model), "-t", "tiny_short:2", "--out", str(folder), "-q")
-        done = run(*words, "--max-tokens", "24", "--json")
+        done = run(*words, "--max-tokens", "24")
         assert done.returncode == 0, done.stderr
-        tables.append(sorted(f.read_bytes() for f in folder.rglob("*samples*.jsonl")))
-    assert tables[0]
-    assert tables[0] == tables[1]
+        lines = (folder / "samples" / "tiny_short.jsonl").read_text().splitlines()
+        texts.append([json.loads(line)["text"] for line in lines])
+    assert len(texts[0]) > 10
+    assert texts[0] == texts[1]
