@@ -121,8 +121,8 @@ def build(arch: Any, dtype: Any, device: str = "cpu", seed: int = 0) -> Any:
     return Policy(model.eval(), Tokens(), f"random {arch.family}")
 
 
-def rows(batch: Any, vocabulary: int, seed: int = 0) -> list[Any]:
-    """Random rows of a batch: groups that share a prompt, every token with an advantage."""
+def rows(batch: Any, vocabulary: int, seed: int = 0, batches: int = 1) -> list[Any]:
+    """Random rows of some batches: groups that share a prompt, every token with an advantage."""
     import torch
 
     from sage_bench.types import Row
@@ -134,7 +134,7 @@ def rows(batch: Any, vocabulary: int, seed: int = 0) -> list[Any]:
         return tuple(drawn.tolist())
 
     out = []
-    for group in range(batch.prompts):
+    for group in range(batch.prompts * batches):
         prompt = tokens(batch.prompt_tokens)
         for _ in range(batch.rows // batch.prompts):
             completion = tokens(batch.completion_tokens)
@@ -144,7 +144,7 @@ def rows(batch: Any, vocabulary: int, seed: int = 0) -> list[Any]:
 
 
 def learner(policy: Any, case: Case, seed: int = 0) -> Any:
-    """The learner of the local engine, set up for a case; one micro-batch takes all rows."""
+    """The learner of the local engine, set up for a case, whose batch is one micro-batch."""
     from sage_bench.config.schema import OptimConfig
     from sage_bench.engines.local.learner import Learner
     from sage_bench.generation import adapters
@@ -161,10 +161,12 @@ def learner(policy: Any, case: Case, seed: int = 0) -> Any:
     if case.checkpointing:
         policy.model.gradient_checkpointing_enable()
     settings = OptimConfig(name=case.optimizer, offload=case.offload, lr=1e-6)
+    prompts = case.batch["prompts"]
+    completions = case.batch["rows"] * case.batch["completion_tokens"]
     return Learner(
         policy,
         settings,
-        micro_tokens=1 << 40,
+        micro_tokens=prompts * case.batch["prompt_tokens"] + completions,
         total=10,
         prompt_once=case.prompt_once,
         gradient_checkpointing=case.checkpointing,
@@ -184,7 +186,6 @@ def planned(arch: Any, case: Case) -> Any:
         rank=case.adapters,
         prompt_once=case.prompt_once,
         checkpointing=case.checkpointing,
-        accumulates=False,
     )
     return train_step(arch, Batch(**case.batch), settings)
 
