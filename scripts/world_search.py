@@ -34,6 +34,14 @@ SETTINGS = {
     "g16": ["method.group_size=16"],
     "p32_beta2": ["train.prompts_per_step=32", "optim.betas=[0.9,0.99]"],
     "p32_lr1": ["train.prompts_per_step=32", "optim.lr=1e-4"],
+    "p16_warmup": ["optim.warmup_ratio=0.2"],
+    "p16_warmup_60steps": ["train.steps=60", "optim.warmup_ratio=0.2"],
+    "p24_warmup": ["train.prompts_per_step=24", "optim.warmup_ratio=0.2"],
+    "p32_warmup_30steps": [
+        "train.prompts_per_step=32",
+        "train.steps=30",
+        "optim.warmup_ratio=0.2",
+    ],
     "p32_warmup": ["train.prompts_per_step=32", "optim.warmup_ratio=0.2"],
 }
 TASKS = ("tiny_short", "tiny_mixed", "tiny_chain", "tiny_long", "tiny_spaced", "tiny_lines")
