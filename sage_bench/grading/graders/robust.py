@@ -60,10 +60,9 @@ class Robust:
         near = self._near(gold, distinct) if self.tolerance else frozenset()
         verdicts = []
         for answers in found:
-            said = [_verdict(a, short[a], replies.get((gold, a, EQUIVALENT))) for a in answers]
             said = [
-                Verdict(True, "ok", a) if a in near else v
-                for a, v in zip(answers, said, strict=False)
+                _verdict(a, True if a in near else short[a], replies.get((gold, a, EQUIVALENT)))
+                for a in answers
             ]
             right = [v for v in said if v.correct]
             first = next(iter(right + said), None)
@@ -92,7 +91,7 @@ class Robust:
 
 def _verdict(answer: str, short: bool | None, reply: Reply | None) -> Verdict:
     """By the short cut where it decided, else by the comparison's reply."""
-    if reply is None:
+    if short or reply is None:
         return Verdict(bool(short), "ok", answer)
     return Verdict(reply["correct"], reply["status"], answer)
 

@@ -71,7 +71,8 @@ _EXCEPT = re.compile(
 )
 _ALL = {"all", "any", "every", "all values"}
 _EXTREME = re.compile(
-    r"(?:the |an? )?(?:max|min|maximum|minimum|largest|smallest|greatest|least)(?: value)?(?: is| of)?",
+    r"(?:the |an? )?(?:max|min|maximum|minimum|largest|smallest|greatest|least)(?: value)?"
+    r"(?: is| of)?",
     re.I,
 )
 _SET_OPERATIONS = (

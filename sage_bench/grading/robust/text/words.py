@@ -118,8 +118,8 @@ def counted_things(text: str) -> tuple[int, str] | None:
 
     >>> counted_things("twenty-one ways"), counted_things("fifty percent")
     ((21, 'ways'), (50, 'percent'))
-    >>> counted_things("twelfth place"), counted_things("one half of it"), counted_things("one more")
-    (None, None, None)
+    >>> [counted_things(text) for text in ("twelfth place", "one half of it", "one more")]
+    [None, None, None]
     """
     words = plain(text).split()
     for size in (1, 2):
