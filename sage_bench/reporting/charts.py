@@ -7,6 +7,7 @@ highest of its seeds.
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, floor, log10
@@ -15,8 +16,8 @@ from sage_bench.reporting.curves import COLOURS
 
 WIDTH = 900
 HEIGHT = 360
-LEFT, RIGHT, TOP, BOTTOM = 56, 16, 84, 52
-LEGEND_WORD = 7  # width of a letter of the legend, in pixels
+LEFT, RIGHT, TOP, BOTTOM = 56, 16, 84, 64
+LETTER = 7  # width, in pixels
 INK = "#222222"
 GRID = "#dddddd"
 
@@ -129,7 +130,7 @@ def _legend(names: Sequence[str], lines: Mapping[str, float]) -> str:
     parts = []
     x, y = float(LEFT), 46
     for i, name in enumerate([*names, *lines]):
-        wide = 26 + LEGEND_WORD * len(name)
+        wide = 26 + LETTER * len(name)
         if x > LEFT and x + wide > WIDTH:
             x, y = float(LEFT), y + 16
         parts.append(f'<rect x="{x:.1f}" y="{y}" width="10" height="10" fill="{_colour(i)}"/>')
@@ -157,16 +158,10 @@ def _bar(x: float, width: float, span: Span, axis: _Axis, colour: str, tip: str)
 
 
 def _category(x: float, name: str, room: float) -> str:
-    """The name of a category below its bars, in two lines where it is long."""
-    most = max(4, int(room / LEGEND_WORD))
-    lines = [name]
-    if len(name) > most and " " in name:
-        half = min(
-            (i for i, c in enumerate(name) if c == " "), key=lambda i: abs(i - len(name) / 2)
-        )
-        lines = [name[:half], name[half + 1 :]]
-    at = HEIGHT - BOTTOM + 18
-    return "".join(_text(x, at + 15 * i, line, anchor="middle") for i, line in enumerate(lines))
+    """The name of a category below its bars, in as many lines as it needs."""
+    lines = textwrap.wrap(name, max(6, int(room / LETTER)), break_long_words=False)
+    at = HEIGHT - BOTTOM + 16
+    return "".join(_text(x, at + 13 * i, line, anchor="middle") for i, line in enumerate(lines))
 
 
 def _across(y: float, colour: str, name: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,18 +58,28 @@ def collect(folder: Path) -> tuple[list[StudyRun], list[EvalRun]]:
     on_prompts = [run for run in found if all(t.startswith(TRAINING_TASKS) for t in run.tasks)]
     evals = counting([run for run in found if run not in on_prompts])
     names = model_names(evals) if evals else {}
+    trained = {run.folder: training_of(run, trains) for run in evals}
+    uses = Counter(train.folder for train in trained.values() if train is not None)
     rows = []
-    used = set()
     for run in evals:
-        train = training_of(run, trains)
-        if train is not None:
-            used.add(train.folder)
+        train = trained[run.folder]
+        if train is not None and uses[train.folder] > 1:
+            train = until(train, run.label.get("step"))
         seed = run.label.get("train_seed")
         rows.append(StudyRun(names[run.folder], run.method, seed, run, train))
     for train in trains:
-        if train.folder not in used:
+        if train.folder not in uses:
             rows.append(_without_evaluation(train))
     return rows, on_prompts
+
+
+def until(train: TrainRun, step: int | None) -> TrainRun:
+    """The steps of a training run before `step`, where several rows are stages of one training."""
+    if step is None or train.metrics.empty:
+        return train
+    metrics = train.metrics[train.metrics.step < step]
+    ledger = [row for row in train.ledger if row["step"] < step]
+    return replace(train, metrics=metrics, ledger=ledger)
 
 
 def training_of(run: EvalRun, trains: Sequence[TrainRun]) -> TrainRun | None:

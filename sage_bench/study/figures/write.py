@@ -97,9 +97,8 @@ def _table1(rows: Sequence[StudyRun], baseline: str) -> Figure:
     title = "Table 1: methods by model, average over benchmarks"
     if frame.empty:
         return Figure("table1-averages", title, frame, "", missing="no evaluation of a benchmark")
-    methods = unique(frame.method)
-    series = {m: frames.spans(frame[frame.method == m], "model") for m in methods}
-    chart = Bars("Average over benchmarks", PERCENT, unique(frame.model), series)
+    series = {m: frames.spans(frame[frame.model == m], "method") for m in unique(frame.model)}
+    chart = Bars("Average over benchmarks", PERCENT, unique(frame.method), series)
     text = "The whole table, with errors and tests, is in [table1.md](table1.md).\n\n"
     text += _pivot(frame, "method", "model")
     return Figure("table1-averages", title, frame, text, {"table1.svg": bars_svg(chart)})
