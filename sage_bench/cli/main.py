@@ -19,6 +19,7 @@ from sage_bench.cli import (
     demo,
     doctor,
     evaluate,
+    figures,
     grade,
     grade_file,
     grader_eval,
@@ -85,6 +86,7 @@ app.command("matrix", rich_help_panel=RUN)(matrix.matrix)
 app.command("leaderboard", rich_help_panel=READ)(leaderboard.leaderboard)
 app.command("status", rich_help_panel=READ)(status.status)
 app.command("report", rich_help_panel=READ)(report.report)
+app.command("figures", rich_help_panel=READ)(figures.figures)
 app.command("compare", rich_help_panel=READ)(compare.compare)
 app.command("grade", rich_help_panel=READ)(grade.grade)
 app.command("grade-file", rich_help_panel=READ)(grade_file.grade_file)
