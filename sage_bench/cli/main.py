@@ -26,6 +26,7 @@ from sage_bench.cli import (
     judge_eval,
     leaderboard,
     ls,
+    matrix,
     report,
     status,
     tiny,
@@ -81,6 +82,7 @@ CHECK = "Check and list"
 app.command("demo", rich_help_panel=RUN)(demo.demo)
 app.command("train", rich_help_panel=RUN)(train.train)
 app.command("eval", rich_help_panel=RUN)(evaluate.evaluate)
+app.command("matrix", rich_help_panel=RUN)(matrix.matrix)
 app.command("leaderboard", rich_help_panel=READ)(leaderboard.leaderboard)
 app.command("status", rich_help_panel=READ)(status.status)
 app.command("report", rich_help_panel=READ)(report.report)

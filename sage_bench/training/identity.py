@@ -67,12 +67,17 @@ def identity(
     return {
         "data": _short(_rows(problems)),
         "prompts": _short([renderer.prompts.model_dump_json()]),
-        "method": _short(_sources(method)),
+        "method": method_digest(method),
         "template": _short(_template(renderer)),
         "tokenizer": _short([json.dumps(tokenizer.get_vocab(), sort_keys=True)]),
         "weights": hash_weights(config.model.path, config.model.revision),
         "version": VERSION,
     }
+
+
+def method_digest(method: type[Method]) -> str:
+    """Digest of the source files of a method and of its bases."""
+    return _short(_sources(method))
 
 
 def _short(parts: Iterable[str]) -> str:
