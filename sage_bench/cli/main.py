@@ -20,6 +20,7 @@ from sage_bench.cli import (
     doctor,
     evaluate,
     figures,
+    export,
     grade,
     grade_file,
     grader_eval,
@@ -83,6 +84,7 @@ app.command("demo", rich_help_panel=RUN)(demo.demo)
 app.command("train", rich_help_panel=RUN)(train.train)
 app.command("eval", rich_help_panel=RUN)(evaluate.evaluate)
 app.command("matrix", rich_help_panel=RUN)(matrix.matrix)
+app.command("export", rich_help_panel=RUN)(export.export)
 app.command("leaderboard", rich_help_panel=READ)(leaderboard.leaderboard)
 app.command("status", rich_help_panel=READ)(status.status)
 app.command("report", rich_help_panel=READ)(report.report)

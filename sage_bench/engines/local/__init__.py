@@ -7,6 +7,7 @@ import torch
 from sage_bench.config.schema import RunConfig
 from sage_bench.engines.local.engine import LocalEngine
 from sage_bench.engines.registry import register_engine
+from sage_bench.generation import adapters
 from sage_bench.generation.local.policy import load_policy
 from sage_bench.generation.model_folders import template_options_of
 from sage_bench.generation.samplers.hf import Hf
@@ -39,6 +40,15 @@ def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
                 "lower sampling.max_prompt_tokens, sampling.max_tokens or sampling.hint_max_tokens"
             ),
         )
+    if engine.lora.rank:
+        adapters.add(
+            policy.model,
+            rank=engine.lora.rank,
+            alpha=engine.lora.alpha,
+            targets=engine.lora.targets,
+            dropout=engine.lora.dropout,
+            seed=config.train.seed,
+        )
     if engine.gradient_checkpointing:
         policy.model.gradient_checkpointing_enable()
     sampler = Hf.of(
@@ -59,4 +69,5 @@ def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
         skip_dead=engine.skip_dead,
         prompt_once=engine.prompt_once and not engine.gradient_checkpointing,
         gradient_checkpointing=engine.gradient_checkpointing,
+        dropout_seed=config.train.seed if engine.lora.dropout else None,
     )
