@@ -114,8 +114,11 @@ class LocalEngine:
     def update(
         self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks = PLAIN
     ) -> Stats:
+        self.sampler.rest()
         kl = self._kl_to_start(rows)  # before the update: the rows were drawn from these weights
-        return self.learner.update(rows, objective, hooks) | kl
+        stats = self.learner.update(rows, objective, hooks)
+        self.sampler.weights_changed()
+        return stats | kl | self.sampler.measured()
 
     def _parts(self, asks: Sequence[Request]) -> Iterator[range]:
         """Consecutive requests whose padded tokens fit the learner's budget."""
@@ -180,6 +183,7 @@ class LocalEngine:
         # checkpoints of earlier versions do not count skipped steps apart
         taken = progress.get("updates_taken", self.learner.step)
         self.learner.optim.load(folder / "optimizer.safetensors", taken)
+        self.sampler.weights_changed()
 
     def describe(self) -> dict[str, Any]:
         model = self.policy.model
