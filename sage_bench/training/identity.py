@@ -54,6 +54,14 @@ FREE = (
     "engine.wave_tokens",
     "engine.micro_tokens",
     "engine.threads",
+    "engine.max_logprob_gap",
+    "engine.probe_rows",
+    "engine.vllm.memory",
+    "engine.vllm.sleep_level",
+    "engine.vllm.url",
+    "engine.vllm.transfer",
+    "engine.vllm.folder",
+    "engine.vllm.wait_minutes",
 )
 NAMES_OF_CONTENTS = ("model.path", "model.revision", "data.source", "prompts")
 

@@ -69,6 +69,7 @@ def train(run: Run) -> Path:
                 raise
             finally:
                 run.context.grader = grader
+                run.engine.sampler.close()
                 if session is not None:
                     session.sinks.close()
         return run.folder / "checkpoints" / checkpoint.name(session.state.step)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from sage_bench.config.schema import RunConfig
 from sage_bench.engines.local.engine import LocalEngine
 from sage_bench.engines.registry import register_engine
+from sage_bench.engines.rollouts import rollout_sampler
 from sage_bench.generation import adapters
+from sage_bench.generation.local.forward import score
 from sage_bench.generation.local.policy import load_policy
 from sage_bench.generation.model_folders import template_options_of
 from sage_bench.generation.samplers.hf import Hf
@@ -51,10 +55,21 @@ def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
         )
     if engine.gradient_checkpointing:
         policy.model.gradient_checkpointing_enable()
-    sampler = Hf.of(
+    own = Hf.of(
         policy,
         wave_tokens=engine.wave_tokens,
         template_options=template_options_of(settings.path, settings.template_options),
+    )
+    sampler = rollout_sampler(
+        config,
+        own,
+        renderer=own.renderer,
+        weights=policy.model.named_parameters,
+        score=partial(score, policy),
+        dtype=str(policy.dtype).removeprefix("torch."),
+        context=policy.context,
+        stop_ids=sorted(policy.eos_ids),
+        on_cpu=policy.device.type == "cpu",
     )
     return LocalEngine(
         policy,

@@ -141,8 +141,11 @@ class LocalEngine:
     def update(
         self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks = PLAIN
     ) -> Stats:
+        self.sampler.rest()
         kl = self._kl_to_start(rows)  # before the update: the rows were drawn from these weights
-        return self.learner.update(rows, objective, hooks) | kl
+        stats = self.learner.update(rows, objective, hooks)
+        self.sampler.weights_changed()
+        return stats | kl | self.sampler.measured()
 
     def _parts(self, asks: Sequence[Request]) -> Iterator[range]:
         """Consecutive requests whose padded tokens fit the learner's budget."""
@@ -209,6 +212,7 @@ class LocalEngine:
         # checkpoints of earlier versions do not count skipped steps apart
         taken = progress.get("updates_taken", self.learner.step)
         self.learner.optim.load(folder / "optimizer.safetensors", taken)
+        self.sampler.weights_changed()
 
     def _load_weights(self, folder: Path) -> None:
         model: Any = self.policy.model

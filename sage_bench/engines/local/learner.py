@@ -19,6 +19,7 @@ from sage_bench.generation.local.forward import log_probs
 from sage_bench.generation.local.policy import Policy
 from sage_bench.methods.guard import Guard
 from sage_bench.methods.hooks import RowTokens, UpdateHooks
+from sage_bench.methods.importance import corrected
 from sage_bench.methods.objective import Objective, row_weights
 from sage_bench.types import Kind, Row
 from sage_bench.utils.errors import TrainingError
@@ -75,6 +76,8 @@ class Tally:
             "kl_old": "pg_tokens",
             "clip_fraction": "pg_tokens",
             "off_probability": "off_tokens",
+            "importance_weight": "importance_tokens",
+            "importance_capped": "importance_tokens",
         }
         found = {k: self.totals[k] / self.totals[n] for k, n in over.items() if self.totals[n]}
         return found | {name: total / n for name, (total, n) in self.measured.items()}
@@ -328,9 +331,12 @@ class Learner:
         weight = torch.tensor([w for _, w in micro], device=device, dtype=logp.dtype)
         self._check({"log-probabilities": logp, "old_logp": old, "advantage": advantage}, rows)
         guard = Guard(hooks, self.step)
+        tokens = RowTokens(rows, logp, old, advantage, kind)
         with guard.calling("token_loss"):
-            returned = hooks.token_loss(RowTokens(rows, logp, old, advantage, kind), objective)
+            returned = hooks.token_loss(tokens, objective)
         loss, stats = guard.loss(returned, logp)
+        loss, importance = corrected(loss, tokens, objective)
+        stats |= importance
         with torch.no_grad():
             gap = (flat([r.sampler_logp for r in rows], logp.detach()) - logp).abs()
             stats["entropy"], stats["logp_gap"] = entropy.sum(), gap.sum()
