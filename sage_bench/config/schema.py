@@ -152,6 +152,11 @@ class EngineConfig(Section):
         False, description="less memory, one more forward; switches prompt_once off"
     )
     threads: int | None = Field(None, ge=1, description="torch threads; null = torch's choice")
+    rank_minutes: float = Field(
+        60,
+        gt=0,
+        description="several processes: longest wait of one for the others before the run stops",
+    )
 
 
 class ValidationConfig(Section):

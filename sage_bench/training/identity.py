@@ -54,6 +54,7 @@ FREE = (
     "engine.wave_tokens",
     "engine.micro_tokens",
     "engine.threads",
+    "engine.rank_minutes",
 )
 NAMES_OF_CONTENTS = ("model.path", "model.revision", "data.source", "prompts")
 

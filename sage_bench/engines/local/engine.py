@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -46,6 +46,7 @@ class LocalEngine:
     """
 
     capabilities = frozenset({"sample", "score", "policy"})
+    learner_type: ClassVar[type[Learner]] = Learner
 
     def __init__(
         self,
@@ -60,7 +61,7 @@ class LocalEngine:
     ):
         self.policy, self.seed, self.kl_rows = policy, seed, kl_rows
         self.sampler = sampler or Hf.of(policy, wave_tokens=wave_tokens)
-        self.learner = Learner(policy, optim, **learner)
+        self.learner = self.learner_type(policy, optim, **learner)
         self.start = copy.copy(policy) if kl_rows else None
         if self.start is not None:
             self.start.model = copy.deepcopy(policy.model).requires_grad_(False)
@@ -153,6 +154,10 @@ class LocalEngine:
         model.save_pretrained(folder)
         self.policy.tokenizer.save_pretrained(folder)
         self.learner.optim.save(folder / "optimizer.safetensors")
+        self.write_progress(folder)
+
+    def write_progress(self, folder: Path) -> None:
+        """engine.json: how many optimiser steps there were."""
         write_json(
             folder / "engine.json",
             {
