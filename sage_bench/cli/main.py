@@ -23,6 +23,7 @@ from sage_bench.cli import (
     grade_file,
     grader_eval,
     judge_eval,
+    launch,
     leaderboard,
     ls,
     report,
@@ -79,6 +80,7 @@ CHECK = "Check and list"
 # the order of the help: what one does first stands first
 app.command("demo", rich_help_panel=RUN)(demo.demo)
 app.command("train", rich_help_panel=RUN)(train.train)
+app.command("launch", rich_help_panel=RUN)(launch.launch)
 app.command("eval", rich_help_panel=RUN)(evaluate.evaluate)
 app.command("leaderboard", rich_help_panel=READ)(leaderboard.leaderboard)
 app.command("status", rich_help_panel=READ)(status.status)
