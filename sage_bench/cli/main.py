@@ -25,6 +25,7 @@ from sage_bench.cli import (
     grade_file,
     grader_eval,
     judge_eval,
+    launch,
     leaderboard,
     ls,
     matrix,
@@ -82,6 +83,7 @@ CHECK = "Check and list"
 # the order of the help: what one does first stands first
 app.command("demo", rich_help_panel=RUN)(demo.demo)
 app.command("train", rich_help_panel=RUN)(train.train)
+app.command("launch", rich_help_panel=RUN)(launch.launch)
 app.command("eval", rich_help_panel=RUN)(evaluate.evaluate)
 app.command("matrix", rich_help_panel=RUN)(matrix.matrix)
 app.command("export", rich_help_panel=RUN)(export.export)

@@ -239,6 +239,11 @@ class EngineConfig(Section):
         8, ge=0, description="completions the difference is taken on; 0 = it is not"
     )
     vllm: VllmConfig = Field(default_factory=VllmConfig)
+    rank_minutes: float = Field(
+        60,
+        gt=0,
+        description="several processes: longest wait of one for the others before the run stops",
+    )
 
 
 class ValidationConfig(Section):

@@ -62,6 +62,7 @@ FREE = (
     "engine.vllm.transfer",
     "engine.vllm.folder",
     "engine.vllm.wait_minutes",
+    "engine.rank_minutes",
 )
 NAMES_OF_CONTENTS = ("model.path", "model.revision", "data.source", "prompts")
 

@@ -40,6 +40,11 @@ def stderr() -> Console:
     return Log(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
+def first_process() -> bool:
+    """Whether this process speaks for the run: `torchrun` and accelerate number them."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def fancy() -> bool:
     """Is there a terminal to draw on?"""
     return sys.stderr.isatty() and "NO_COLOR" not in os.environ

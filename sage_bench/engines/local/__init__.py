@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any, TypeVar
 
 import torch
 
@@ -17,11 +18,18 @@ from sage_bench.generation.model_folders import template_options_of
 from sage_bench.generation.samplers.hf import Hf
 from sage_bench.utils.errors import UsageError
 
+Built = TypeVar("Built", bound=LocalEngine)
+
 
 @register_engine("local")
 def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
     """Sampler and learner of our own, on a CPU or one GPU. optimizer_steps: of the whole run, for
     the schedule."""
+    return build(LocalEngine, config, optimizer_steps)
+
+
+def build(engine_type: type[Built], config: RunConfig, optimizer_steps: int, **more: Any) -> Built:
+    """An engine on a policy of transformers. more: what its type needs beyond the configuration."""
     settings, engine = config.model, config.engine
     if engine.threads:
         torch.set_num_threads(engine.threads)
@@ -71,7 +79,7 @@ def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
         stop_ids=sorted(policy.eos_ids),
         on_cpu=policy.device.type == "cpu",
     )
-    return LocalEngine(
+    return engine_type(
         policy,
         config.optim,
         seed=config.train.seed,
@@ -85,4 +93,5 @@ def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
         prompt_once=engine.prompt_once and not engine.gradient_checkpointing,
         gradient_checkpointing=engine.gradient_checkpointing,
         dropout_seed=config.train.seed if engine.lora.dropout else None,
+        **more,
     )
