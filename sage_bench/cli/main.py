@@ -19,9 +19,11 @@ from sage_bench.cli import (
     demo,
     doctor,
     evaluate,
+    export,
     grade,
     grade_file,
     grader_eval,
+    import_results,
     judge_eval,
     leaderboard,
     ls,
@@ -86,6 +88,8 @@ app.command("report", rich_help_panel=READ)(report.report)
 app.command("compare", rich_help_panel=READ)(compare.compare)
 app.command("grade", rich_help_panel=READ)(grade.grade)
 app.command("grade-file", rich_help_panel=READ)(grade_file.grade_file)
+app.command("export", rich_help_panel=READ)(export.export)
+app.command("import", rich_help_panel=READ)(import_results.import_results)
 app.command("check", rich_help_panel=CHECK)(check.check)
 app.command("validate", rich_help_panel=CHECK)(validate.validate)
 app.command("doctor", rich_help_panel=CHECK)(doctor.doctor)

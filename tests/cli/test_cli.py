@@ -36,6 +36,8 @@ VERBS = (
     "validate",
     "doctor",
     "status",
+    "export",
+    "import",
     "tiny build",
 )
 
