@@ -16,6 +16,7 @@ import typer.core
 from sage_bench.cli import (
     check,
     compare,
+    data,
     demo,
     doctor,
     evaluate,
@@ -96,6 +97,7 @@ app.command("doctor", rich_help_panel=CHECK)(doctor.doctor)
 app.command("ls", rich_help_panel=CHECK)(ls.ls)
 app.command("grader-eval", rich_help_panel=CHECK)(grader_eval.grader_eval)
 app.command("judge-eval", rich_help_panel=CHECK)(judge_eval.judge_eval)
+app.add_typer(data.app, name="data", rich_help_panel=RUN)
 app.add_typer(tiny.app, name="tiny", rich_help_panel=CHECK)
 
 

@@ -38,6 +38,8 @@ VERBS = (
     "status",
     "export",
     "import",
+    "data openr1-15k",
+    "data decontaminate",
     "tiny build",
 )
 
