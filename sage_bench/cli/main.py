@@ -33,6 +33,7 @@ from sage_bench.cli import (
     tiny,
     train,
     validate,
+    watch,
 )
 from sage_bench.utils.errors import Interrupted, SageBenchError
 from sage_bench.utils.secrets import masked_text
@@ -85,6 +86,7 @@ app.command("train", rich_help_panel=RUN)(train.train)
 app.command("eval", rich_help_panel=RUN)(evaluate.evaluate)
 app.command("leaderboard", rich_help_panel=READ)(leaderboard.leaderboard)
 app.command("status", rich_help_panel=READ)(status.status)
+app.command("watch", rich_help_panel=READ)(watch.watch)
 app.command("report", rich_help_panel=READ)(report.report)
 app.command("compare", rich_help_panel=READ)(compare.compare)
 app.command("grade", rich_help_panel=READ)(grade.grade)

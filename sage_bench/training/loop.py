@@ -82,7 +82,7 @@ def resume(run: Run, heart: Heartbeat, stop: Stop, accepted: list[str]) -> Sessi
     # not before a checkpoint was loaded: a run that cannot go on leaves its description alone
     run.records.write(run.folder, state.step, accepted)
     heart.beat("opening the log files", step=state.step, rollouts=state.rollouts)
-    sinks = Sinks(run.folder, state.step, run.config.log.tensorboard)
+    sinks = Sinks(run.folder, state.step, run.config)
     session = Session(
         run,
         state,

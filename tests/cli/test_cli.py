@@ -36,6 +36,7 @@ VERBS = (
     "validate",
     "doctor",
     "status",
+    "watch",
     "export",
     "import",
     "data openr1-15k",
