@@ -99,8 +99,6 @@ def moved(rows: Sequence[Row], seed: int = 0) -> list[Row]:
         if not bool((row.advantage != 0).any()):
             weights = torch.randn(1, generator=generator)
             row = replace(row, advantage=weights.expand(len(row.tokens)))
-                row, advantage=torch.randn(1, generator=generator).expand(len(row.tokens))
-            )
         out.append(row)
     return out
 

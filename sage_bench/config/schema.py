@@ -259,6 +259,11 @@ class ValidationConfig(Section):
 
 class LogConfig(Section):
     tensorboard: bool = Field(True, description="write tensorboard event files")
+    sinks: list[str] = Field(
+        default_factory=list,
+        description="further sinks, such as wandb or trackio (`sage-bench ls sinks`)",
+    )
+    project: str = Field("sage-bench", description="project of a run in those sinks")
     kl_rows: int = Field(
         0,
         ge=0,

@@ -99,7 +99,12 @@ def has_token() -> bool:
 
 
 def read_hub(data: HubData) -> Iterator[Mapping[str, Any]]:
-    """The rows of a dataset of the Hub.
+    """The rows of a dataset of the Hub. Raises what `load_hub` raises."""
+    yield from load_hub(data)
+
+
+def load_hub(data: HubData) -> Any:
+    """A dataset of the Hub, as `datasets` has it.
 
     Raises `GatedError` when its terms are not accepted, and `DataError` when it can be had neither
     from the Hub nor from the cache, or when the cache holds another revision than the pinned one.
@@ -120,7 +125,7 @@ def read_hub(data: HubData) -> Iterator[Mapping[str, Any]]:
             where=data.user,
             remedy=f"once with a network: {data.fetch}; or {data.instead}",
         )
-    yield from found
+    return found
 
 
 def _unavailable(data: HubData, error: Exception) -> DataError:

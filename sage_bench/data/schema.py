@@ -119,6 +119,7 @@ class QuestionRow(TypedDict):
     doc_id: Annotated[int, about("number of the question, from 0")]
     uid: Annotated[str | int, about("its name in the source")]
     gold: Annotated[str, about("the gold answer, after corrections")]
+    question: NotRequired[Annotated[str, about("its text, without what the prompt adds")]]
     options: NotRequired[Annotated[list[str] | None, about("options of multiple choice")]]
 
 

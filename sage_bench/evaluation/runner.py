@@ -389,6 +389,8 @@ def write_questions(folder: Path, tasks: Mapping[str, Any], limit: int | None = 
                 "uid": doc.get("uid", doc_id),
                 "gold": gold_of(task, doc),
             }
+            if isinstance(doc.get("question"), str):
+                row["question"] = doc["question"]
             if "options" in doc:
                 row["options"] = doc["options"]
             rows.append(row)

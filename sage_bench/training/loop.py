@@ -99,7 +99,7 @@ def resume(run: Run, heart: Heartbeat, stop: Stop, accepted: list[str]) -> Sessi
     heart.beat("opening the log files", step=state.step, rollouts=state.rollouts)
     sinks: Sinks | NoSinks = NoSinks()
     if ranks.first:
-        sinks = Sinks(run.folder, state.step, run.config.log.tensorboard)
+        sinks = Sinks(run.folder, state.step, run.config)
     session = Session(
         run,
         state,
