@@ -117,6 +117,7 @@ class QuestionRow(TypedDict):
     uid: Annotated[str | int, about("its name in the source")]
     gold: Annotated[str, about("the gold answer, after corrections")]
     options: NotRequired[Annotated[list[str] | None, about("options of multiple choice")]]
+    question: NotRequired[Annotated[str, about("its text, for people who read the answers")]]
 
 
 class GraderRecord(Document):
