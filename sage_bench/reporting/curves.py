@@ -7,6 +7,8 @@ least to the largest.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -139,7 +141,7 @@ def charts(runs: Mapping[str, TrainRun]) -> list[Chart]:
     groups = by_seed(runs)
     out = _validation(groups) if any(len(r.validation) for r in runs.values()) else []
     for title, caption, unit, columns in panels():
-        series = _lines(groups, lambda run, of=columns: _steps(run, of))
+        series = _lines(groups, partial(_steps, columns))
         if _shows_something(series):
             out.append(Chart(title, caption, "step", unit, series, y_range=range_of(series)))
     out += [chart for name, members in groups.items() if (chart := _levels(name, members))]
@@ -176,13 +178,13 @@ def _thinned(xs: Sequence[Any], ys: Sequence[Number]) -> tuple[list[Any], list[N
     values = np.array([np.nan if y is None else y for y in ys], dtype=float)
     starts = np.linspace(0, len(xs), MOST_POINTS + 1).astype(int)
     out: list[Number] = []
-    for begin, end in zip(starts[:-1], starts[1:], strict=True):
+    for begin, end in pairwise(starts):
         known = values[begin:end][~np.isnan(values[begin:end])]
         out.append(float(known.mean()) if len(known) else None)
     return [xs[begin] for begin in starts[:-1]], out
 
 
-def _steps(run: TrainRun, columns: Sequence[str]) -> tuple[Sequence[Any], Sequence[Number]] | None:
+def _steps(columns: Sequence[str], run: TrainRun) -> tuple[Sequence[Any], Sequence[Number]] | None:
     """The sum of some columns of a run's metrics by step, None where it lacks one."""
     if not set(columns) <= set(run.metrics.columns):
         return None

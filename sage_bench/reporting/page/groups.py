@@ -14,7 +14,10 @@ CHUNK = 1_000_000  # characters in one file, about
 
 def write_groups(folder: Path, name: str, chunks: Chunks) -> dict[str, int]:
     """Write NAME.js, one entry a group that the run kept, and NAME/CHUNK.js, their texts; returns
-    how many groups there are, and how many of them had a hint. Raises `DataError` where the file is damaged."""
+    how many groups there are, and how many of them had a hint.
+
+    Raises `DataError` where the file is damaged.
+    """
     rows = list(COMPLETIONS.read(folder / "completions.jsonl"))
     sized = ((_size(row), row) for row in rows)
     entries: list[dict[str, Any]] = []

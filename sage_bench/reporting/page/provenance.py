@@ -56,10 +56,9 @@ def eval_facts(run: EvalRun, grader: str | None) -> Facts:
 def sampling_facts(sampling: Mapping[str, Mapping[str, Any]]) -> Facts:
     """How samples were drawn: one line for all benchmarks where they agree."""
     lines = {t: _line({k: v.get(k) for k in SAMPLING}) for t, v in sampling.items()}
-    shared = {t: _line({k: v.get(k) for k in SAMPLING[:4]}) for t, v in sampling.items()}
-    return (
-        {"all benchmarks": next(iter(shared.values()))} if len(set(lines.values())) == 1 else lines
-    )
+    if len(set(lines.values())) > 1:
+        return lines
+    return {"all benchmarks": next(iter(lines.values()), "")}
 
 
 def grader_facts(folder: Path, decides: str) -> Facts:

@@ -178,7 +178,7 @@ def _cost(groups: Groups, trains: Mapping[Path, TrainRun]) -> Choice:
     tasks = common_tasks([r for members in groups.values() for r in members])
     caption = (
         "Average accuracy against what it cost; the line joins what no other point beats in both."
-        " Of several training seeds the median, with the range of both."
+        " Of several training seeds the median, with the range of their accuracy."
     )
     charts: dict[str, Chart] = {}
     for name, (label, columns) in SPENT.items() if tasks else ():

@@ -88,9 +88,9 @@ def _data(content: Content, chunks: Chunks) -> dict[str, Any]:
         if file in chunks:
             evals.append({"name": name, "file": file, "model": run.model})
     trains = []
-    for number, (name, run) in enumerate(content.trains.items()):
+    for number, (name, train) in enumerate(content.trains.items()):
         file = f"t{number}"
-        counts = _guarded(faults, run.folder, write_groups)(run.folder, file, chunks)
+        counts = _guarded(faults, train.folder, write_groups)(train.folder, file, chunks)
         if file in chunks:
             trains.append({"name": name, "file": file, **counts})
     drawn = [chart.as_dict() for chart in charts(content.trains)] if content.trains else []
@@ -131,10 +131,10 @@ def _render(content: Content, summary: Mapping[str, Any]) -> str:
     provenance = []
     for name, run in content.evals.items():
         facts = _guarded(faults, run.folder, eval_facts)(run, content.grader)
-        provenance.append({"name": name, "kind": "evaluation", "facts": facts or {}})
+        provenance.append(_entry(name, "evaluation", facts))
     for name, train in content.trains.items():
         facts = _guarded(faults, train.folder, train_facts)(train)
-        provenance.append({"name": name, "kind": "training", "facts": facts or {}})
+        provenance.append(_entry(name, "training", facts))
     sections = method_sections(content.trains, faults)
     front = overview(content.evals, content.trains) if content.evals else Overview()
     template = Environment(
@@ -155,6 +155,13 @@ def _render(content: Content, summary: Mapping[str, Any]) -> str:
         scripts=(*SCRIPTS, "main.js"),
         version=VERSION,
     )
+
+
+def _entry(name: str, kind: str, facts: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A run in the list of provenance; note: what tells it from the others at a glance."""
+    found = facts or {}
+    notes = [kind, *(str(found[key]) for key in ("state", "written", "model") if key in found)]
+    return {"name": name, "note": ", ".join(notes), "facts": found}
 
 
 def method_sections(runs: Mapping[str, TrainRun], faults: list[Fault]) -> list[str]:

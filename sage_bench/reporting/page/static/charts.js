@@ -49,7 +49,7 @@ const charts = (() => {
       mode: "lines", line: { color: theme.style("--soft"), width: 1.5, dash: "dot", shape: "hv" }, hoverinfo: "skip" };
     const marks = chart.series.map((series) => ({
       x: series.x, y: series.y, name: series.name, text: series.labels, mode: "markers+text",
-      textposition: "top center", textfont: { color: theme.style("--ink"), size: 12 }, cliponaxis: false,
+      textposition: "top right", textfont: { color: theme.style("--ink"), size: 12 }, cliponaxis: false,
       marker: { color: theme.of(series.name), size: 12 },
       error_y: errors(series), customdata: [series.about],
       hovertemplate: "%{x:,.4~s}, %{y:.1f} %%<br>%{customdata}",
@@ -89,7 +89,7 @@ const charts = (() => {
       font: { color: ink, size: 12, family: "system-ui, sans-serif" },
       margin: { l: 56, r: 16, t: 8, b: 44 }, hovermode: chart.kind === "line" ? "x unified" : "closest",
       hoverlabel: { bgcolor: theme.style("--wash"), bordercolor: grid, font: { color: ink } },
-      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, barmode: "stack", bargap: 0.1,
+      legend: { orientation: "h", traceorder: "normal", x: 0, y: 1.02, yanchor: "bottom" }, barmode: "stack", bargap: 0.1,
       showlegend: !flat && chart.kind !== "points" && chart.series.length > 0,
       xaxis: { ...axis, title: { ...axis.title, text: chart.x } },
       yaxis: { ...axis, title: { ...axis.title, text: chart.y } },
@@ -97,13 +97,19 @@ const charts = (() => {
     };
     if (chart.y_range) out.yaxis.range = chart.y_range;
     if (chart.log_x) Object.assign(out.xaxis, logTicks(chart));
-    if (chart.kind === "points") Object.assign(out.xaxis, { rangemode: "tozero", tickformat: "~s" });
+    if (chart.kind === "points") Object.assign(out.xaxis, { range: spentRange(chart), tickformat: "~s" });
     if (flat) {
       Object.assign(out.yaxis, { autorange: "reversed", title: { text: "" }, ticklabelstandoff: 8 });
       out.margin.l = 8;
       out.height = 70 + 38 * chart.series.length;
     }
     return out;
+  }
+
+  // From 0 to the dearest point, with room for its name.
+  function spentRange(chart) {
+    const most = Math.max(...chart.series.map((s) => s.x[0])) || 1;
+    return [-0.03 * most, 1.15 * most];
   }
 
   function logTicks(chart) {

@@ -4,14 +4,14 @@ Nine evaluations (three methods, three training seeds) of 1,530 questions with 1
 and the nine training runs they come from. Verdicts, lengths and metrics are drawn; the texts of
 the completions are real ones from a JSON lines file with a `response` in every row, or filler.
 
-    python scripts/make_study.py OUT --texts completions.jsonl --questions BENCHMARKS
+    python tests/support/study_folders.py OUT --texts completions.jsonl --questions BENCHMARKS
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,23 +46,38 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--share", type=float, default=1.0, help="of the questions, to try it")
-    args = parser.parse_args()
-    texts = completions(args.texts)
-    seeds = [("base", None), *((m, s) for m in ("grpo", "sage") for s in range(4))]
-    for number, (method, seed) in enumerate(seeds):
+    write_study(**vars(parser.parse_args()))
+
+
+def write_study(
+    out: Path,
+    texts: Path | Sequence[str] | None = None,
+    questions: Path | None = None,
+    samples: int = 16,
+    steps: int = 500,
+    share: float = 1.0,
+    seeds: int = 4,
+) -> list[Path]:
+    """Write the folders; returns those of the evaluations, that of the base policy first."""
+    known = completions(texts) if texts is None or isinstance(texts, Path) else texts
+    runs = [("base", None), *((m, s) for m in ("grpo", "sage") for s in range(seeds))]
+    folders = []
+    for number, (method, seed) in enumerate(runs):
         rng = np.random.default_rng(number)
-        trained = args.out / "train" / f"{method}_seed{seed}"
+        trained = out / "train" / f"{method}_seed{seed}"
         if seed is not None:
-            write_training(trained, method, seed, args.steps, rng, texts)
+            write_training(trained, method, seed, steps, rng, known)
         model = "Qwen/Qwen2.5-7B-Instruct"
         if seed is not None:
-            model = str(trained / "checkpoints" / f"step_{args.steps:06d}")
-        label = {"method": method, "train_seed": seed, "step": args.steps, "preset": "qwen2.5-7b"}
+            model = str(trained / "checkpoints" / f"step_{steps:06d}")
+        label = {"method": method, "train_seed": seed, "step": steps, "preset": "qwen2.5-7b"}
         if seed is None:
             label = {"method": None, "train_seed": None, "step": None, "preset": "qwen2.5-7b"}
-        folder = args.out / "eval" / f"{method}-{seed}" / f"{number:08x}"
-        write_evaluation(folder, model, label, rng, texts, args)
-        print(folder)
+        folder = out / "eval" / f"{method}-{seed}" / f"{number:08x}"
+        sizes = {t: max(2, int(n * share)) for t, n in SIZES.items()}
+        write_evaluation(folder, model, label, rng, known, sizes, samples, questions)
+        folders.append(folder)
+    return folders
 
 
 def completions(file: Path | None) -> list[str]:
@@ -80,9 +95,7 @@ def problems(folder: Path | None, task: str, count: int) -> list[str]:
     return [str(row.get("problem") or row.get("question")) for row in rows[:count]]
 
 
-def write_jsonl(
-    path: Path, rows: Iterator[Mapping[str, Any]] | Sequence[Mapping[str, Any]]
-) -> None:
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
@@ -95,33 +108,34 @@ def write_evaluation(
     label: Mapping[str, Any],
     rng: np.random.Generator,
     texts: Sequence[str],
-    args: argparse.Namespace,
+    sizes: Mapping[str, int],
+    samples: int,
+    questions: Path | None,
 ) -> None:
-    sizes = {t: max(2, int(n * args.share)) for t, n in SIZES.items()}
     for task, count in sizes.items():
         gain = GAINS[label["method"] or "base"]
         hard = np.random.default_rng(len(task)).beta(0.6, 0.6, count) + RATES[task] - 0.5 + gain
-        asked = problems(args.questions, task, count)
-        questions = []
+        asked = problems(questions, task, count)
+        rows = []
         for doc, text in enumerate(asked):
-            questions.append(
+            rows.append(
                 {"doc_id": doc, "uid": f"{task}-{doc}", "gold": str(doc % 97), "question": text}
             )
-        samples = list(draw(task, np.clip(hard, 0, 1), rng, texts, args.samples))
+        drawn = list(draw(task, np.clip(hard, 0, 1), rng, texts, samples))
         (folder / "questions").mkdir(parents=True, exist_ok=True)
-        (folder / "questions" / f"{task}.json").write_text(json.dumps(questions))
-        write_jsonl(folder / "samples" / f"{task}.jsonl", [s for s, _ in samples])
+        (folder / "questions" / f"{task}.json").write_text(json.dumps(rows))
+        write_jsonl(folder / "samples" / f"{task}.jsonl", [s for s, _ in drawn])
         for grader, flips in (("robust", 0.0), ("oat", 0.02)):
-            grades = (
-                dict(g, correct=bool(g["correct"] ^ (rng.random() < flips))) for _, g in samples
-            )
+            flip = rng.random(len(drawn)) < flips
+            pairs = zip(drawn, flip, strict=True)
+            grades = [g | {"correct": bool(g["correct"] ^ f)} for (_, g), f in pairs]
             write_jsonl(folder / "grades" / f"{task}.{grader}.jsonl", grades)
     manifest = {
         "schema": 1,
         "kind": "eval",
         "model": model,
         "label": dict(label),
-        "tasks": dict.fromkeys(sizes, args.samples),
+        "tasks": dict.fromkeys(sizes, samples),
         "sampling": {t: {**HOW, "questions": n, "data_rev": "d1"} for t, n in sizes.items()},
         "versions": {"torch": "2.13.0", "vllm": "0.30.0", "sage-bench": "0.9"},
         "grader": "robust",
