@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -52,6 +52,7 @@ class LocalEngine:
     """
 
     capabilities = frozenset({"sample", "score", "policy"})
+    learner_type: ClassVar[type[Learner]] = Learner
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class LocalEngine:
     ):
         self.policy, self.seed, self.kl_rows = policy, seed, kl_rows
         self.sampler = sampler or Hf.of(policy, wave_tokens=wave_tokens)
-        self.learner = Learner(policy, optim, **learner)
+        self.learner = self.learner_type(policy, optim, **learner)
         self.adapted = adapters.has_adapters(policy.model)
         self.start = self._start() if kl_rows else None
 
@@ -141,8 +142,11 @@ class LocalEngine:
     def update(
         self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks = PLAIN
     ) -> Stats:
+        self.sampler.rest()
         kl = self._kl_to_start(rows)  # before the update: the rows were drawn from these weights
-        return self.learner.update(rows, objective, hooks) | kl
+        stats = self.learner.update(rows, objective, hooks)
+        self.sampler.weights_changed()
+        return stats | kl | self.sampler.measured()
 
     def _parts(self, asks: Sequence[Request]) -> Iterator[range]:
         """Consecutive requests whose padded tokens fit the learner's budget."""
@@ -183,6 +187,10 @@ class LocalEngine:
             model.save_pretrained(folder)
         self.policy.tokenizer.save_pretrained(folder)
         self.learner.optim.save(folder / "optimizer.safetensors")
+        self.write_progress(folder)
+
+    def write_progress(self, folder: Path) -> None:
+        """engine.json: how many optimiser steps there were."""
         write_json(
             folder / "engine.json",
             {
@@ -209,6 +217,7 @@ class LocalEngine:
         # checkpoints of earlier versions do not count skipped steps apart
         taken = progress.get("updates_taken", self.learner.step)
         self.learner.optim.load(folder / "optimizer.safetensors", taken)
+        self.sampler.weights_changed()
 
     def _load_weights(self, folder: Path) -> None:
         model: Any = self.policy.model

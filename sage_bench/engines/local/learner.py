@@ -19,6 +19,7 @@ from sage_bench.generation.local.forward import log_probs
 from sage_bench.generation.local.policy import Policy
 from sage_bench.methods.guard import Guard
 from sage_bench.methods.hooks import RowTokens, UpdateHooks
+from sage_bench.methods.importance import corrected
 from sage_bench.methods.objective import Objective, row_weights
 from sage_bench.types import Kind, Row
 from sage_bench.utils.errors import TrainingError
@@ -75,6 +76,8 @@ class Tally:
             "kl_old": "pg_tokens",
             "clip_fraction": "pg_tokens",
             "off_probability": "off_tokens",
+            "importance_weight": "importance_tokens",
+            "importance_capped": "importance_tokens",
         }
         found = {k: self.totals[k] / self.totals[n] for k, n in over.items() if self.totals[n]}
         return found | {name: total / n for name, (total, n) in self.measured.items()}
@@ -189,9 +192,13 @@ class Learner:
         tally = Tally()
         for batch in batches:
             self._one_step(batch, objective, tally, hooks)
+        return self.logged(tally, len(batches))
+
+    def logged(self, tally: Tally, steps: int) -> dict[str, float]:
+        """The log's numbers of an update of so many optimiser steps."""
         sums = ("loss", "trained_rows", "trained_tokens", "skipped_rows", "skipped_steps")
         out = {name: tally.totals[name] for name in sums}
-        out |= {"grad_norm": tally.totals["grad_norm"] / len(batches), "lr": self.last_lr}
+        out |= {"grad_norm": tally.totals["grad_norm"] / steps, "lr": self.last_lr}
         halvings = self.budget.new_halvings()
         if halvings:
             out |= {"out_of_memory": halvings, "micro_tokens": self.budget.tokens}
@@ -207,18 +214,7 @@ class Learner:
         """Add the gradient of one optimiser step's rows to the parameters' `.grad`. Returns the
         loss."""
         tally = tally or Tally()
-        lengths = [len(r.tokens) for r in rows]
-        weights = row_weights(
-            lengths, objective.aggregation, objective.recipe_micro_batch, objective.constant_length
-        ).tolist()
-        every = not self.skip_dead or objective.entropy_coef > 0  # dead rows have entropy too
-        live = [
-            (r, w)
-            for r, w in zip(rows, weights, strict=True)
-            if len(r.tokens) and (every or is_live(r))
-        ]
-        live = self._weighed(live, objective, hooks)
-        self.entropy_weight = objective.entropy_coef / max(sum(lengths), 1)
+        live = self._trained(rows, objective, hooks)
         loss_sum = 0.0
         # transformers checkpoints in train mode only
         self.policy.model.train(self.gradient_checkpointing or self.dropout_seed is not None)
@@ -245,6 +241,24 @@ class Learner:
         with torch.random.fork_rng():
             torch.manual_seed(derive_seed(self.dropout_seed, "dropout", self.step))
             yield
+
+    def _trained(
+        self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks
+    ) -> list[Weighted]:
+        """The rows of an optimiser step that have a gradient, with their weights, which hang on
+        the lengths of all of them."""
+        lengths = [len(r.tokens) for r in rows]
+        weights = row_weights(
+            lengths, objective.aggregation, objective.recipe_micro_batch, objective.constant_length
+        ).tolist()
+        every = not self.skip_dead or objective.entropy_coef > 0  # dead rows have entropy too
+        live = [
+            (r, w)
+            for r, w in zip(rows, weights, strict=True)
+            if len(r.tokens) and (every or is_live(r))
+        ]
+        self.entropy_weight = objective.entropy_coef / max(sum(lengths), 1)
+        return self._weighed(live, objective, hooks)
 
     def _one_step(
         self, batch: Sequence[Row], objective: Objective, tally: Tally, hooks: UpdateHooks
@@ -333,9 +347,12 @@ class Learner:
         weight = torch.tensor([w for _, w in micro], device=device, dtype=logp.dtype)
         self._check({"log-probabilities": logp, "old_logp": old, "advantage": advantage}, rows)
         guard = Guard(hooks, self.step)
+        tokens = RowTokens(rows, logp, old, advantage, kind)
         with guard.calling("token_loss"):
-            returned = hooks.token_loss(RowTokens(rows, logp, old, advantage, kind), objective)
+            returned = hooks.token_loss(tokens, objective)
         loss, stats = guard.loss(returned, logp)
+        loss, importance = corrected(loss, tokens, objective)
+        stats |= importance
         with torch.no_grad():
             gap = (flat([r.sampler_logp for r in rows], logp.detach()) - logp).abs()
             stats["entropy"], stats["logp_gap"] = entropy.sum(), gap.sum()
