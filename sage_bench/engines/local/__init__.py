@@ -68,11 +68,14 @@ def build(engine_type: type[Built], config: RunConfig, optimizer_steps: int, **m
         wave_tokens=engine.wave_tokens,
         template_options=template_options_of(settings.path, settings.template_options),
     )
+    weights = policy.model.named_parameters
+    if engine.lora.rank:  # samplers elsewhere take whole weights
+        weights = partial(adapters.merged_tensors, policy.model)
     sampler = rollout_sampler(
         config,
         own,
         renderer=own.renderer,
-        weights=policy.model.named_parameters,
+        weights=weights,
         score=partial(score, policy),
         dtype=str(policy.dtype).removeprefix("torch."),
         context=policy.context,
