@@ -309,4 +309,4 @@ def _beyond(config: RunConfig, gpus: Gpus, chosen: dict[str, Any], how: Mapping[
         plain = {"optim.offload": False, "optim.name": "adamw", "engine.lora.rank": 0}
         if look(with_words(spread, plain), more, **how).fits:
             return f"no setting makes it fit; engine.name=trl on {more} does"
-    return "no setting makes it fit; lower sampling.max_tokens"
+    return "no setting makes it fit; take GPUs with more memory, or lower sampling.max_tokens"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -232,8 +233,21 @@ def test_the_seven_billion_do_not_fit_80_gib_as_they_are():
 
 
 def test_where_no_setting_helps_the_number_of_gpus_is_named():
+    made = plan("qwen2.5-7b-instruct", gpus="2xA100-40G")
+    (sentence,) = made.advice
+    match = re.search(r"fit; engine.name=trl on (\d+) x A100 40 GiB does", sentence)
+    assert match
+    assert plan(
+        "qwen2.5-7b-instruct",
+        gpus=f"{match[1]}xA100-40G",
+        overrides=["engine.wave_tokens=16384", "engine.micro_tokens=16384"],
+    ).fits
+
+
+def test_where_nothing_helps_that_is_said():
     made = plan("qwen2.5-7b-instruct", gpus="1x8G")
-    assert made.advice[0].startswith("no setting makes it fit; engine.name=trl on ")
+    (sentence,) = made.advice
+    assert "take GPUs with more memory" in sentence
 
 
 def test_unknown_speed_gives_a_plan_without_hours():
