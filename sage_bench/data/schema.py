@@ -119,7 +119,9 @@ class QuestionRow(TypedDict):
     doc_id: Annotated[int, about("number of the question, from 0")]
     uid: Annotated[str | int, about("its name in the source")]
     gold: Annotated[str, about("the gold answer, after corrections")]
+    question: NotRequired[Annotated[str, about("its text, without what the prompt adds")]]
     options: NotRequired[Annotated[list[str] | None, about("options of multiple choice")]]
+    question: NotRequired[Annotated[str, about("its text, for people who read the answers")]]
 
 
 class GraderRecord(Document):

@@ -377,8 +377,8 @@ def gold_of(task: Any, doc: Mapping[str, Any]) -> str:
 
 
 def write_questions(folder: Path, tasks: Mapping[str, Any], limit: int | None = None) -> None:
-    """questions/<task>.json: gold (and options) of every question, so that a run can be graded
-    again from its folder alone."""
+    """questions/<task>.json: gold (options, text) of every question, so that a run can be graded
+    again and read from its folder alone."""
     with writing(folder / "questions"):
         (folder / "questions").mkdir(exist_ok=True)
     for name, task in tasks.items():
@@ -389,8 +389,12 @@ def write_questions(folder: Path, tasks: Mapping[str, Any], limit: int | None = 
                 "uid": doc.get("uid", doc_id),
                 "gold": gold_of(task, doc),
             }
+            if isinstance(doc.get("question"), str):
+                row["question"] = doc["question"]
             if "options" in doc:
                 row["options"] = doc["options"]
+            if isinstance(doc.get("question"), str):
+                row["question"] = doc["question"]
             rows.append(row)
         QUESTIONS.write_list(folder / "questions" / f"{name}.json", rows)
 

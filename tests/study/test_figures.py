@@ -13,8 +13,8 @@ from program import run
 from small_runs import train
 
 from sage_bench.api.evaluation import evaluate
-from sage_bench.reporting.charts import Bars, Lines, Span, bars_svg, lines_svg
 from sage_bench.reporting.runs import read_eval, read_train
+from sage_bench.reporting.svg import Bars, Lines, Span, bars_svg, lines_svg
 from sage_bench.study.figures import write_figures
 from sage_bench.study.figures.collect import collect, until
 from sage_bench.training.ledger import no_signal_share

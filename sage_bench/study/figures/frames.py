@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from sage_bench.evaluation.grades import load_grades
-from sage_bench.reporting.charts import Span
 from sage_bench.reporting.method_table import averages_of
 from sage_bench.reporting.reference import PaperCell, Reference, load_reference, plain, unique
 from sage_bench.reporting.runs import EvalRun, TrainRun
+from sage_bench.reporting.svg import Span
 from sage_bench.statistics import macro
 from sage_bench.study.figures.collect import StudyRun
 from sage_bench.training.ledger import no_signal_share

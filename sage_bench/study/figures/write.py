@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from sage_bench.reporting.charts import Bars, Lines, Span, bars_svg, lines_svg
 from sage_bench.reporting.method_table import method_table
 from sage_bench.reporting.reference import unique
 from sage_bench.reporting.render import to_csv, to_latex, to_markdown
+from sage_bench.reporting.svg import Bars, Lines, Span, bars_svg, lines_svg
 from sage_bench.study.figures import frames
 from sage_bench.study.figures.collect import StudyRun, collect
 from sage_bench.utils.cells import csv_text, markdown_cell
