@@ -77,7 +77,12 @@ class ColocatedVllm:
                 "gpu_memory_utilization": memory,
                 "enable_sleep_mode": self.sleep_level > 0,
             }
-        config = {"model": model, "revision": revision, "dtype": dtype, "max_model_len": context}
+        config: dict[str, Any] = {
+            "model": model,
+            "revision": revision,
+            "dtype": dtype,
+            "max_model_len": context,
+        }
         config["engine"] = engine | dict(options or {})
         self.options = engine_options(config, on_cpu)
         self.llm: Any = None
