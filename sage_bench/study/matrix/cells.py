@@ -41,8 +41,8 @@ class Cell:
     """One piece of work.
 
     name: `train/MODEL/ROW/seed_0`. after: names of the cells it needs. words: what stands after
-    `sage-bench`; where a training ends or a checkpoint lies may be known only later, and is added
-    then. folder: where its results go. place: of its entry in the file.
+    `sage-bench`; where a training at an equal budget ends is known only later, and is added then.
+    folder: where its results go. place: of its entry in the file.
     """
 
     name: str
@@ -198,7 +198,10 @@ class _Builder:
     def _eval(self, model: ModelEntry, row: str, seed: int | None, place: Place) -> Cell:
         label = self._label(model, row, seed)
         folder = self._folder("eval", model, row, seed)
-        words = ["eval"]
+        words = ["eval", "--model", model.path]
+        if seed is not None:
+            run = self._folder("runs", model, row, seed)
+            words = ["eval", "--model", str(run), "--select", self.spec.select]
         for task in self.spec.evaluation.tasks:
             words += ["--tasks", task]
         for file in self.spec.evaluation.data:
@@ -207,9 +210,6 @@ class _Builder:
             words += ["--limit", str(self.spec.evaluation.limit)]
         words += ["--out", str(folder), "--label", row, "--model-name", model.name]
         words += words_of(self.spec.evaluation.set)
-        if seed is None:
-            words += ["--model", model.path]
-        after = () if seed is None else (f"select/{label}",)
         return Cell(
             f"eval/{label}",
             "eval",
@@ -217,7 +217,7 @@ class _Builder:
             row,
             seed,
             folder,
-            after,
+            () if seed is None else (f"select/{label}",),
             tuple(words),
             self.spec.resources.eval,
             place=place,

@@ -15,17 +15,16 @@ from sage_bench.data.schema import SAMPLES, EvalManifest, TrainConfig
 from sage_bench.reporting.runs import find_runs
 from sage_bench.study.matrix import budget
 from sage_bench.study.matrix.cells import Budget, Cell
-from sage_bench.study.matrix.selection import select
 from sage_bench.study.matrix.spec import MatrixSpec
 from sage_bench.study.matrix.state import (
     LOGS,
     CellRecord,
     Standing,
-    read_record,
     standing,
     write_record,
 )
 from sage_bench.training import checkpoint
+from sage_bench.training.selection import checkpoints, select, validation_rewards
 from sage_bench.utils.errors import SageBenchError
 from sage_bench.utils.files import locked, make_folder, to_trash
 from sage_bench.utils.progress import REPORT_TO
@@ -153,16 +152,20 @@ def _work(study: Study, cell: Cell, record: CellRecord, launch: Launch) -> dict[
 
 # ---- the kinds ----------------------------------------------------------------------------------
 def _select(study: Study, cell: Cell) -> dict[str, Any]:
-    found = select(cell.folder, study.spec.select)
-    return found | {"checkpoint": _relative(study, cell.folder / found["checkpoint"])}
+    """Noted as a cell of its own, so that it can be seen what was chosen and from what."""
+    choice = select(cell.folder, study.spec.select)
+    saved = checkpoints(cell.folder)
+    rewards = {k: v for k, v in validation_rewards(cell.folder).items() if k in saved}
+    return {
+        "rule": choice.rule,
+        "step": choice.step,
+        "checkpoint": _relative(study, choice.folder),
+        "validation": {str(step): reward for step, reward in rewards.items()},
+    }
 
 
 def _evaluate(study: Study, cell: Cell, record: CellRecord, launch: Launch) -> dict[str, Any]:
-    words = list(cell.words)
-    for need in cell.after:
-        chosen = read_record(study.out, need).result["checkpoint"]
-        words += ["--model", str(study.out / chosen)]
-    _command(study, cell, record, launch, words)
+    _command(study, cell, record, launch, cell.words)
     runs = find_runs(cell.folder)
     if len(runs) != 1:
         raise SageBenchError(
