@@ -27,7 +27,7 @@ from sage_bench.grading.registry import GRADERS
 from sage_bench.methods.base import make_config
 from sage_bench.methods.registry import BACKENDS
 from sage_bench.study.matrix.cells import Cell
-from sage_bench.study.matrix.spec import MatrixFile, Place
+from sage_bench.study.matrix.spec import EvaluationEntry, MatrixFile, Place
 from sage_bench.training.columns import missing_columns
 from sage_bench.training.identity import FREE, NAMES_OF_CONTENTS, method_digest
 from sage_bench.types import Problem
@@ -175,7 +175,7 @@ def _check_data(file: MatrixFile, cell: Cell, config: RunConfig, found: Checked)
         if is_file(data.source):
             found.mistake(f"{_data_place(file)}: {reason}")
         else:
-            found.lacks(f"training data `{data.source}`: {reason}")
+            found.lacks(f"training data `{data.source}`: {_here(reason)}")
         return
     method = BACKENDS.get(config.backend)
     lacking = missing_columns(method, make_config(method, config.method, "method"), problems)
@@ -229,8 +229,15 @@ def _file_digest(file: str) -> str:
 
 
 # ---- evaluation ---------------------------------------------------------------------------------
+def entry_of(file: MatrixFile, cell: Cell) -> EvaluationEntry:
+    """What a cell asks: the benchmarks, or training prompts."""
+    on_prompts = file.spec.prompts if cell.place == ("prompts",) else None
+    return on_prompts or file.spec.evaluation
+
+
 def _evaluation(file: MatrixFile, cell: Cell, found: Checked) -> dict[str, Any]:
-    spec = file.spec.evaluation
+    spec = entry_of(file, cell)
+    root = "prompts" if spec is file.spec.prompts else "evaluation"
     flags = {
         "model.path": cell.model.path,
         "tasks": list(spec.tasks),
@@ -242,7 +249,7 @@ def _evaluation(file: MatrixFile, cell: Cell, found: Checked) -> dict[str, Any]:
         config = evaluation_config(flags=flags, overrides=words).config
         asked = settle(config)
     except SageBenchError as error:
-        found.mistake(_placed(file, cell, error, ("evaluation",)))
+        found.mistake(_placed(file, cell, error, (root,)))
         return {}
     values = masked(dict(flatten(config.model_dump(mode="json"))))
     left_out = ("model.", "label", "cost.", "tasks", "sampler.threads")
@@ -280,10 +287,15 @@ def missing_benchmarks(file: MatrixFile, *, online: bool = False) -> Iterator[st
             with from_the_cache(not online):
                 _, skipped = load({task: n}, asked.data)
         except SageBenchError as error:
-            yield f"benchmark `{task}`: {error.what}"
+            yield f"benchmark `{task}`: {_here(error.what)}"
             continue
         for skip in skipped.values():
-            yield f"benchmark `{task}`: {skip['why']}"
+            yield f"benchmark `{task}`: {_here(skip['why'])}"
+
+
+def _here(reason: str) -> str:
+    """Without what is only true while we look: the network was not asked."""
+    return reason.removesuffix(", and the network is switched off")
 
 
 # ---- places -------------------------------------------------------------------------------------
