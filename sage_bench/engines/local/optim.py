@@ -230,6 +230,7 @@ class MasterAdamW:
             )
 
 
+STATE = ("exp_avg", "exp_avg_sq", "step")  # what torch's AdamW keeps of a parameter
 _DTYPES = {
     torch.float64: "F64",
     torch.float32: "F32",
