@@ -72,6 +72,16 @@ class SamplingConfig(Section):
 class OptimConfig(Section):
     """AdamW (docs/design/sage.md 3.5)."""
 
+    name: Literal["adamw", "adamw8bit", "paged_adamw8bit"] = Field(
+        "adamw",
+        description=(
+            "adamw: moments in float32; adamw8bit: in 8 bits (bitsandbytes); paged_adamw8bit: those"
+            " move to the host when the GPU is full"
+        ),
+    )
+    offload: bool = Field(
+        False, description="master weights and moments live in the memory of the host, not the GPU"
+    )
     lr: float = Field(1e-6, gt=0, le=1e30, description="peak learning rate")
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW betas")
     eps: float = Field(1e-8, gt=0, description="AdamW eps")
@@ -140,6 +150,21 @@ class TrainConfig(Section):
     )
 
 
+class LoraConfig(Section):
+    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685): W + alpha / rank * B A."""
+
+    rank: int = Field(0, ge=0, description="rank of the adapters; 0 = train all weights")
+    alpha: float = Field(32.0, gt=0, description="the adapters' product counts alpha / rank times")
+    targets: str | list[str] = Field(
+        "all-linear",
+        description=(
+            "layers that get an adapter: all-linear (all but the LM head), or names such as"
+            " [q_proj, v_proj]"
+        ),
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout on what goes into an adapter")
+
+
 class VllmConfig(Section):
     """vLLM as the sampler of rollouts (`engine.rollouts`)."""
 
@@ -193,6 +218,7 @@ class EngineConfig(Section):
     gradient_checkpointing: bool = Field(
         False, description="less memory, one more forward; switches prompt_once off"
     )
+    lora: LoraConfig = Field(default_factory=LoraConfig)
     threads: int | None = Field(None, ge=1, description="torch threads; null = torch's choice")
     rollouts: Literal["local", "vllm", "vllm-server"] = Field(
         "local",
@@ -213,6 +239,11 @@ class EngineConfig(Section):
         8, ge=0, description="completions the difference is taken on; 0 = it is not"
     )
     vllm: VllmConfig = Field(default_factory=VllmConfig)
+    rank_minutes: float = Field(
+        60,
+        gt=0,
+        description="several processes: longest wait of one for the others before the run stops",
+    )
 
 
 class ValidationConfig(Section):
@@ -228,6 +259,11 @@ class ValidationConfig(Section):
 
 class LogConfig(Section):
     tensorboard: bool = Field(True, description="write tensorboard event files")
+    sinks: list[str] = Field(
+        default_factory=list,
+        description="further sinks, such as wandb or trackio (`sage-bench ls sinks`)",
+    )
+    project: str = Field("sage-bench", description="project of a run in those sinks")
     kl_rows: int = Field(
         0,
         ge=0,
