@@ -6,7 +6,7 @@ GRPO), under its own name. So a run on such data is refused, or marked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sage_bench.methods.base import Method, MethodConfig
@@ -15,39 +15,59 @@ from sage_bench.types import Problem
 from sage_bench.utils.errors import UsageError
 
 ENOUGH = 0.5  # share of the rows that must have a column
+WITHOUT = "the method trains as if it had none"
 KINDS: dict[str, type | tuple[type, ...]] = {"text": str, "list": (list, tuple)}
 
 
 def missing_columns(
     method: type[Method], config: MethodConfig, problems: Sequence[Problem]
-) -> tuple[list[str], list[str]]:
-    """In words: (columns that fewer than half of the rows have, with what the method does without;
-    columns that some rows lack)."""
-    missing, partly = [], []
-    for column in method.columns:
-        # a method declares every column it may read; switches say which it does read
-        if not applies(column, config):
-            continue
-        names = names_of(column, config)
-        # columns that belong together: a row with any of them is of use
-        have = sum(any(has(p, name, column.kind) for name in names) for p in problems)
-        if have == len(problems):
-            continue
-        listed = ", ".join(f"`{name}`" for name in names)
-        without = column.without or "the method trains as if it had none"
-        counted = f"{have} of {len(problems)} rows ({have / len(problems):.0%}) have it"
+) -> list[str]:
+    """In words: the columns fewer than half of the rows have, and what the method does without."""
+    missing = []
+    for column, names, have in counted(method, config, problems):
         if have >= ENOUGH * len(problems):
-            partly.append(f"{listed}: {counted}; {without}")
             continue
-        text = f"{listed} ({column.about}): {counted}"
+        text = f"{listed(names)} ({column.about}): {share(have, problems)}"
         other = sum(any(is_other_kind(p, name, column.kind) for name in names) for p in problems)
         if other:
             text += f" ({other} have it, but not as a {column.kind})"
-        text += f"; otherwise {without}"
+        text += f"; otherwise {column.without or WITHOUT}"
         if column.becomes:
             text += f", and the run is {column.becomes} under the name of {method.__name__}"
         missing.append(text)
-    return missing, partly
+    return missing
+
+
+def partly_missing(
+    method: type[Method], config: MethodConfig, problems: Sequence[Problem]
+) -> list[str]:
+    """In words: the columns that some rows lack, fewer than half of them."""
+    return [
+        f"{listed(names)}: {share(have, problems)}; {column.without or WITHOUT}"
+        for column, names, have in counted(method, config, problems)
+        if ENOUGH * len(problems) <= have < len(problems)
+    ]
+
+
+def counted(
+    method: type[Method], config: MethodConfig, problems: Sequence[Problem]
+) -> Iterator[tuple[Column, tuple[str, ...], int]]:
+    """Each column the method reads as it is switched, its names, and how many rows have it."""
+    for column in method.columns:
+        # a method declares every column it may read; switches say which it does read
+        if applies(column, config):
+            names = names_of(column, config)
+            # columns that belong together: a row with any of them is of use
+            have = sum(any(has(p, name, column.kind) for name in names) for p in problems)
+            yield column, names, have
+
+
+def listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def share(have: int, problems: Sequence[Problem]) -> str:
+    return f"{have} of {len(problems)} rows ({have / max(len(problems), 1):.0%}) have it"
 
 
 def applies(column: Column, config: MethodConfig) -> bool:
@@ -95,8 +115,8 @@ def check_columns(
 ) -> list[str]:
     """What is missing, where that is allowed. say: is told what only some rows lack. Raises
     `UsageError` where too many lack it and that is not allowed."""
-    missing, partly = missing_columns(method, config, problems)
-    for text in partly:
+    missing = missing_columns(method, config, problems)
+    for text in partly_missing(method, config, problems):
         say(f"{source}: {text}")
     if missing and not allowed:
         raise UsageError(
