@@ -121,7 +121,6 @@ class QuestionRow(TypedDict):
     gold: Annotated[str, about("the gold answer, after corrections")]
     question: NotRequired[Annotated[str, about("its text, without what the prompt adds")]]
     options: NotRequired[Annotated[list[str] | None, about("options of multiple choice")]]
-    question: NotRequired[Annotated[str, about("its text, for people who read the answers")]]
 
 
 class GraderRecord(Document):

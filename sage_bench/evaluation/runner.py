@@ -393,8 +393,6 @@ def write_questions(folder: Path, tasks: Mapping[str, Any], limit: int | None = 
                 row["question"] = doc["question"]
             if "options" in doc:
                 row["options"] = doc["options"]
-            if isinstance(doc.get("question"), str):
-                row["question"] = doc["question"]
             rows.append(row)
         QUESTIONS.write_list(folder / "questions" / f"{name}.json", rows)
 
