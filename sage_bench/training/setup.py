@@ -114,6 +114,7 @@ def build(
         data.problems,
         source=config.data.source,
         allowed=config.train.allow_degraded,
+        say=lambda text: None if quiet else stderr().print(text, markup=False),
     )
     steps = planned_steps(config, len(data.problems))
     config = fill_in(config, path)
