@@ -141,6 +141,10 @@ class ScafGRPO(GRPO):
                     out.append((t * self.cfg.levels + k, hint))
         return out
 
+    def sampled_as_trained(self, group: Group, i: int) -> bool:
+        plain = self.cfg.train_prompt == "plain"
+        return not (plain and group.notes.get("replaced") == i)
+
     def replaced(self, group: Group, found: Group) -> Group:
         """One failure gives way to the right answer, which keeps the prompt it was sampled from."""
         rng = random.Random(derive_seed(self.ctx.seed, "scaf", self.ctx.step, group.problem.uid))

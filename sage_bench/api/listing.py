@@ -55,6 +55,10 @@ def listing(kind: str) -> list[Row]:
         )
     rows = known[kind]() if kind in known else _registered(tables[kind])
     broken = tables[kind].broken() if kind in tables else {}
+    if kind == "tasks":
+        from sage_bench.evaluation.tasks.spec import broken_tasks
+
+        broken = broken_tasks()
     for name, reason in broken.items():
         rows.append({"name": name, "about": f"does not load: {reason}", "broken": reason})
     return rows

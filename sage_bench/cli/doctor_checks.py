@@ -166,12 +166,14 @@ def graders() -> Finding:
 def plugins() -> Finding:
     """Entry points of installed packages that name something of ours: do they load?"""
     from sage_bench.api.listing import registries
+    from sage_bench.evaluation.tasks.spec import broken_tasks
 
     broken = [
         f"{kind} {name}: {reason}"
         for kind, registry in registries().items()
         for name, reason in registry.broken().items()
     ]
+    broken += [f"tasks {name}: {reason}" for name, reason in broken_tasks().items()]
     if broken:
         remedy = "mend or uninstall the packages named here"
         return Finding("plugins", "wrong", "; ".join(broken), remedy)

@@ -18,6 +18,8 @@ Examples:
 
 `sage-bench export runs/sage --to model-card --out model` (the newest checkpoint, ready to load)
 
+`sage-bench export runs/lora --merge --out models/lora` (a whole model of base and adapters)
+
 `sage-bench import exported/results.json --out back` reads such files again
 """
 
@@ -66,6 +68,15 @@ def export(
             rich_help_panel=options.WHAT,
         ),
     ] = None,
+    merge: Annotated[
+        bool,
+        typer.Option(
+            "--merge",
+            help="Merge adapters (engine.lora) into the model they were trained on.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = False,
+    overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
 ) -> None:
     # imported here and not above: `--help` must not wait for pandas
@@ -77,8 +88,16 @@ def export(
     from sage_bench.reporting.exchange.kinds import export as write
     from sage_bench.utils.errors import UsageError
 
+    if merge:
+        from sage_bench.api.exporting import export_merged
+
+        if to is not None:
+            raise UsageError("--merge and --to are two exports", remedy="give one of them")
+        folder = export_merged(run, out, overwrite=overwrite)
+        emit(as_json, {"folder": folder}, str(folder))
+        return
     if to is None:
-        raise UsageError("no --to", remedy="one of " + ", ".join(KINDS))
+        raise UsageError("no --to", remedy="one of " + ", ".join(KINDS) + "; or --merge")
     files = write(run, to, out, name=name, grader=grader)
     emit(as_json, {"files": files}, "\n".join(map(str, files)))
 

@@ -21,13 +21,16 @@ from sage_bench.cli import (
     doctor,
     evaluate,
     export,
+    figures,
     grade,
     grade_file,
     grader_eval,
     import_results,
     judge_eval,
+    launch,
     leaderboard,
     ls,
+    matrix,
     report,
     status,
     tiny,
@@ -83,11 +86,15 @@ CHECK = "Check and list"
 # the order of the help: what one does first stands first
 app.command("demo", rich_help_panel=RUN)(demo.demo)
 app.command("train", rich_help_panel=RUN)(train.train)
+app.command("launch", rich_help_panel=RUN)(launch.launch)
 app.command("eval", rich_help_panel=RUN)(evaluate.evaluate)
+app.command("matrix", rich_help_panel=RUN)(matrix.matrix)
+app.command("export", rich_help_panel=RUN)(export.export)
 app.command("leaderboard", rich_help_panel=READ)(leaderboard.leaderboard)
 app.command("status", rich_help_panel=READ)(status.status)
 app.command("watch", rich_help_panel=READ)(watch.watch)
 app.command("report", rich_help_panel=READ)(report.report)
+app.command("figures", rich_help_panel=READ)(figures.figures)
 app.command("compare", rich_help_panel=READ)(compare.compare)
 app.command("grade", rich_help_panel=READ)(grade.grade)
 app.command("grade-file", rich_help_panel=READ)(grade_file.grade_file)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,21 @@ def go_offline() -> None:
     # both read the variables on import only
     datasets.config.HF_HUB_OFFLINE = True
     constants.HF_HUB_OFFLINE = True
+
+
+@contextmanager
+def from_the_cache(only: bool = True) -> Iterator[None]:
+    """While it is entered, only what is cached is used. only=False: the network as before."""
+    import datasets
+    from huggingface_hub import constants
+
+    before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    if only:
+        datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
 
 
 def is_offline() -> bool:

@@ -45,7 +45,10 @@ class EvalManifest(Document):
     model: Annotated[str, about("what was evaluated: a folder, a Hub id, or a server's name")]
     label: Annotated[
         dict[str, Any],
-        about("what weights say of themselves: method, train_seed, step, preset; null where not"),
+        about(
+            "what weights say of themselves: method, train_seed, step, preset (null where not), and"
+            " how a checkpoint was chosen: select_rule"
+        ),
     ]
     tasks: Annotated[dict[str, int], about("samples a question, by task")]
     seed: Annotated[int, about("base of the sampling seeds")] = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sage_bench.utils.errors import SageBenchError
-from sage_bench.utils.progress import PLAIN_EVERY, REPORT_TO, display, fancy
+from sage_bench.utils.progress import PLAIN_EVERY, REPORT_TO, display, fancy, reported
 
 POLL = 0.25
 
@@ -127,12 +126,7 @@ class Jobs:
         """Take in how far a job is, and its end. Raises `SageBenchError` when it failed."""
         if job.state != "running" or job.process is None:
             return
-        try:
-            reported = json.loads((self.logs / f"{job.name}.progress").read_text(encoding="utf-8"))
-            job.fraction = min(1.0, reported["done"] / max(reported["total"], 1))
-            job.note = reported["note"]
-        except (OSError, ValueError, KeyError):
-            job.note = "loading"  # not written yet, or by a run of another version
+        job.fraction, job.note = reported(self.logs / f"{job.name}.progress")
         code = job.process.poll()
         if code is None:
             return

@@ -120,3 +120,21 @@ def sink_names(config: LogConfig) -> list[str]:
 def finite(values: Mapping[str, float]) -> dict[str, float]:
     """The numbers that are neither NaN nor infinite."""
     return {key: value for key, value in values.items() if math.isfinite(value)}
+
+
+class NoSinks:
+    """Of the ranks that write no files."""
+
+    validated = False
+
+    def step(self, *_: object) -> None:
+        """Rank 0 has the same rows."""
+
+    def validation(self, *_: object) -> None:
+        """Rank 0 has the same row."""
+
+    def sync(self) -> None:
+        """There is nothing to bring to the disk."""
+
+    def close(self) -> None:
+        """There is nothing open."""

@@ -153,7 +153,7 @@ class Registry(Generic[T]):
             try:
                 self._load_plugin(point)
             # whatever somebody else's package raises: the other entries must stay usable
-            except Exception as error:  # noqa: BLE001
+            except (Exception, SystemExit) as error:  # noqa: BLE001
                 reason = str(error) or type(error).__name__
                 if not isinstance(error, SageBenchError):
                     reason = f"{type(error).__name__}: {error}"
