@@ -20,6 +20,7 @@ def registries() -> dict[str, Registry[Any]]:
     from sage_bench.grading.registry import GRADERS
     from sage_bench.judges.registry import JUDGES
     from sage_bench.methods.registry import BACKENDS
+    from sage_bench.training.boards.registry import SINKS
 
     return {
         "backends": BACKENDS,
@@ -29,6 +30,7 @@ def registries() -> dict[str, Registry[Any]]:
         "graders": GRADERS,
         "datasets": DATASETS,
         "samplers": SAMPLERS,
+        "sinks": SINKS,
     }
 
 

@@ -15,7 +15,7 @@ from sage_bench.config.schema import RunConfig
 from sage_bench.methods.base import make_config
 from sage_bench.methods.registry import BACKENDS
 from sage_bench.utils.files import read_jsonl
-from sage_bench.utils.progress import stderr
+from sage_bench.utils.progress import first_process, stderr
 from sage_bench.utils.secrets import masked, masked_text
 
 
@@ -85,7 +85,9 @@ def run_training(
     """Train what a configuration says."""
     from sage_bench.training import loop, setup
 
-    for warning in warnings_of(resolved):
+    # of several processes the first one speaks
+    quiet = quiet or not first_process()
+    for warning in warnings_of(resolved) if first_process() else ():
         stderr().print(f"warning: {warning}")
     checkpoint = loop.train(setup.build(resolved, out, quiet=quiet, overwrite=overwrite))
     return TrainResult(out, checkpoint)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,21 @@ def go_offline() -> None:
     constants.HF_HUB_OFFLINE = True
 
 
+@contextmanager
+def from_the_cache(only: bool = True) -> Iterator[None]:
+    """While it is entered, only what is cached is used. only=False: the network as before."""
+    import datasets
+    from huggingface_hub import constants
+
+    before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    if only:
+        datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
+
+
 def is_offline() -> bool:
     import datasets
 
@@ -110,7 +126,12 @@ def has_token() -> bool:
 
 
 def read_hub(data: HubData) -> Iterator[Mapping[str, Any]]:
-    """The rows of a dataset of the Hub.
+    """The rows of a dataset of the Hub. Raises what `load_hub` raises."""
+    yield from load_hub(data)
+
+
+def load_hub(data: HubData) -> Any:
+    """A dataset of the Hub, as `datasets` has it.
 
     Raises `GatedError` when its terms are not accepted, and `DataError` when it can be had neither
     from the Hub nor from the cache, or when the cache holds another revision than the pinned one.
@@ -132,7 +153,7 @@ def read_hub(data: HubData) -> Iterator[Mapping[str, Any]]:
             remedy=f"once with a network: {data.fetch}; or {data.instead}",
         )
     _note_revision(data, cached)
-    yield from found
+    return found
 
 
 def _unavailable(data: HubData, error: Exception) -> DataError:

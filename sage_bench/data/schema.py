@@ -45,7 +45,10 @@ class EvalManifest(Document):
     model: Annotated[str, about("what was evaluated: a folder, a Hub id, or a server's name")]
     label: Annotated[
         dict[str, Any],
-        about("what weights say of themselves: method, train_seed, step, preset; null where not"),
+        about(
+            "what weights say of themselves: method, train_seed, step, preset (null where not), and"
+            " how a checkpoint was chosen: select_rule"
+        ),
     ]
     tasks: Annotated[dict[str, int], about("samples a question, by task")]
     seed: Annotated[int, about("base of the sampling seeds")] = 0
@@ -116,6 +119,7 @@ class QuestionRow(TypedDict):
     doc_id: Annotated[int, about("number of the question, from 0")]
     uid: Annotated[str | int, about("its name in the source")]
     gold: Annotated[str, about("the gold answer, after corrections")]
+    question: NotRequired[Annotated[str, about("its text, without what the prompt adds")]]
     options: NotRequired[Annotated[list[str] | None, about("options of multiple choice")]]
 
 

@@ -34,6 +34,7 @@ from sage_bench.evaluation.tasks.loading import (
 )
 from sage_bench.generation import model_folders as pretrained
 from sage_bench.generation.samplers.base import Sampler
+from sage_bench.training.spent import training_cost
 from sage_bench.utils.errors import DataError, PartialError, UsageError
 from sage_bench.utils.files import (
     locked,
@@ -98,17 +99,18 @@ def read_label(model: str) -> dict[str, Any]:
     }
     label |= {k: saved[k] for k in ("base_model", "base_weights") if saved.get(k)}
     if file.is_file():
-        label |= _of_training(Path(model).parent.parent)
+        label |= _of_training(Path(model).parent.parent, saved.get("step"))
     # what tables have to say of weights that were not trained as their name says
     label |= {name: saved[name] for name in ("degraded", "accepted_changes") if saved.get(name)}
     return label
 
 
-def _of_training(folder: Path) -> dict[str, Any]:
-    """What tables want to know of a training run, {} where this is none.
+def _of_training(folder: Path, step: int | None) -> dict[str, Any]:
+    """What tables want to know of a training run up to a step, {} where this is none.
 
     data_order: runs that agree in it saw the same prompts in the same order, so that reports may
-    pair them. degraded: columns that the method reads and its data lacked.
+    pair them. degraded: columns that the method reads and its data lacked. training_cost: kept
+    here, because a leaderboard may be made on a machine that has only the evaluations.
     """
     manifest, config = folder / "manifest.json", folder / "config.json"
     if not manifest.is_file() or not config.is_file():
@@ -116,6 +118,7 @@ def _of_training(folder: Path) -> dict[str, Any]:
     try:
         trained = TrainManifest.read(manifest)
         values = TrainConfig.read(config).values
+        cost = training_cost(folder, step)
     except DataError as error:
         # the weights can be evaluated all the same
         _note(f"note: what trained this checkpoint is not known: {error}")
@@ -127,6 +130,8 @@ def _of_training(folder: Path) -> dict[str, Any]:
         label["data_order"] = "-".join(map(str, parts))
     if trained.degraded:
         label["degraded"] = trained.degraded
+    if cost:
+        label["training_cost"] = cost
     return label
 
 
@@ -357,8 +362,8 @@ def gold_of(task: Any, doc: Mapping[str, Any]) -> str:
 
 
 def write_questions(folder: Path, tasks: Mapping[str, Any], limit: int | None = None) -> None:
-    """questions/<task>.json: gold (and options) of every question, so that a run can be graded
-    again from its folder alone."""
+    """questions/<task>.json: gold (options, text) of every question, so that a run can be graded
+    again and read from its folder alone."""
     with writing(folder / "questions"):
         (folder / "questions").mkdir(exist_ok=True)
     for name, task in tasks.items():
@@ -369,6 +374,8 @@ def write_questions(folder: Path, tasks: Mapping[str, Any], limit: int | None = 
                 "uid": doc.get("uid", doc_id),
                 "gold": gold_of(task, doc),
             }
+            if isinstance(doc.get("question"), str):
+                row["question"] = doc["question"]
             if "options" in doc:
                 row["options"] = doc["options"]
             rows.append(row)

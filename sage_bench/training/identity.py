@@ -54,6 +54,15 @@ FREE = (
     "engine.wave_tokens",
     "engine.micro_tokens",
     "engine.threads",
+    "engine.max_logprob_gap",
+    "engine.probe_rows",
+    "engine.vllm.memory",
+    "engine.vllm.sleep_level",
+    "engine.vllm.url",
+    "engine.vllm.transfer",
+    "engine.vllm.folder",
+    "engine.vllm.wait_minutes",
+    "engine.rank_minutes",
 )
 NAMES_OF_CONTENTS = ("model.path", "model.revision", "data.source", "prompts")
 
@@ -67,12 +76,17 @@ def identity(
     return {
         "data": _short(_rows(problems)),
         "prompts": _short([renderer.prompts.model_dump_json()]),
-        "method": _short(sources(method)),
+        "method": method_digest(method),
         "template": _short(_template(renderer)),
         "tokenizer": _short([json.dumps(tokenizer.get_vocab(), sort_keys=True)]),
         "weights": hash_weights(config.model.path, config.model.revision),
         "version": VERSION,
     }
+
+
+def method_digest(method: type[Method]) -> str:
+    """Digest of the source files of a method and of its bases."""
+    return _short(sources(method))
 
 
 def _short(parts: Iterable[str]) -> str:

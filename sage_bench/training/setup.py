@@ -28,6 +28,7 @@ from sage_bench.methods.base import Context, Method, make_config
 from sage_bench.methods.registry import BACKENDS
 from sage_bench.training import identity
 from sage_bench.training.batches import steps_per_epoch
+from sage_bench.training.boards.registry import check_sinks
 from sage_bench.training.columns import check_columns
 from sage_bench.training.session import Run
 from sage_bench.types import Problem, Sampling
@@ -100,6 +101,7 @@ def build(
     method_class: type[Method] = BACKENDS.get(config.backend)
     where = resolved.origins.get("method", "method")
     method_config = make_config(method_class, config.method, where)
+    check_sinks(config.log.sinks)
     JUDGES.names()  # backends and judges bring prompts: their keys are known once all are loaded
     make_folder(folder)
     path = pretrained.model_path(config.model.path)
@@ -112,6 +114,7 @@ def build(
         data.problems,
         source=config.data.source,
         allowed=config.train.allow_degraded,
+        say=lambda text: None if quiet else stderr().print(text, markup=False),
     )
     steps = planned_steps(config, len(data.problems))
     config = fill_in(config, path)

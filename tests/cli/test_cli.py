@@ -36,6 +36,11 @@ VERBS = (
     "validate",
     "doctor",
     "status",
+    "watch",
+    "export",
+    "import",
+    "data openr1-15k",
+    "data decontaminate",
     "tiny build",
 )
 

@@ -16,9 +16,10 @@ from typing import Any
 
 from sage_bench.data import hub as hubs
 from sage_bench.data.problems import ALIASES
+from sage_bench.data.question_key import question_key
 from sage_bench.data.rows import DataRow, RejectedRow, read_source
 from sage_bench.evaluation.tasks.digests import Digest, digest_of, other_data, unverified
-from sage_bench.evaluation.tasks.golds import FORMS, correction_of, letter, question_key
+from sage_bench.evaluation.tasks.golds import FORMS, correction_of, letter
 from sage_bench.utils import rows as data_rows
 from sage_bench.utils.errors import DataError, UsageError, did_you_mean
 

@@ -24,7 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sage_bench.evaluation.tasks.golds import FORMS, correction_of, question_key
+from sage_bench.data.question_key import question_key
+from sage_bench.evaluation.tasks.golds import FORMS, correction_of
 
 TABLE = "benchmark_digests.jsonl"
 SHAPE_BITS = 64
