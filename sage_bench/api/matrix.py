@@ -89,7 +89,7 @@ def plan(
     folder = Path(out or file.spec.out or Path("runs") / file.path.stem)
     cells = cells_of(file.spec, folder)
     checked = check(file, cells, online=online)
-    if online:
+    if online and not checked.mistakes:
         checked.mistakes += [*checked.missing, *missing_benchmarks(file, online=True)]
     if checked.mistakes:
         raise refusal(checked.mistakes, file.path)
