@@ -36,6 +36,8 @@ def build(config: RunConfig, optimizer_steps: int) -> TrlEngine:
         TrlEngine,
         config.model_copy(update={"model": model}),
         optimizer_steps,
+        # a sampler of its own need not be wider than what accelerate computes in
+        rollout_dtype="bfloat16" if arguments.bf16 else "float32",
         ranks=ranks,
         arguments=arguments,
     )
