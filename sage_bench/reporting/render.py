@@ -225,8 +225,8 @@ def to_latex(table: MethodTable) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_html(table: MethodTable) -> str:
-    """One page that needs no network."""
+def html_rows(table: MethodTable) -> tuple[str, str]:
+    """The cells of the heading and the rows of the body, as HTML; all text in them is escaped."""
 
     def clean(text: str) -> str:
         return html_escapes.escape(one_line(text))
@@ -242,16 +242,21 @@ def to_html(table: MethodTable) -> str:
         body.append(f'<tr><th colspan="{len(headings)}" class="model">{model}</th></tr>')
         for row in rows:
             body.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>")
+    return "".join(f"<th>{h}</th>" for h in headings), "\n".join(body)
+
+
+def to_html(table: MethodTable) -> str:
+    """One page that needs no network."""
     from jinja2 import Environment, PackageLoader
 
     template = Environment(
         loader=PackageLoader("sage_bench.reporting", "."), autoescape=True
     ).get_template("methods.html.jinja")
-    head = "".join(f"<th>{h}</th>" for h in headings)
+    head, body = html_rows(table)
     return template.render(
         title=one_line(table.title),
         head=head,
-        body="\n".join(body),
+        body=body,
         notes=[one_line(note) for note in footnotes(table)],
     )
 

@@ -1,4 +1,4 @@
-"""The report: one HTML file that opens without a server or a network, and its tables.
+"""The report: a page that opens without a server or a network (`page`), and its tables.
 
 The tables are also written as Markdown and CSV.
 """
@@ -12,13 +12,14 @@ from typing import Any
 
 import pandas as pd
 
-from sage_bench.methods.base import Method
-from sage_bench.methods.registry import BACKENDS
+from sage_bench.data.schema import TrainStatus
 from sage_bench.reporting.comparable import common_tasks, differences
-from sage_bench.reporting.curves import figures, tidy
+from sage_bench.reporting.curves import tidy
 from sage_bench.reporting.export import by_tasks, named
 from sage_bench.reporting.footers import data_notes
 from sage_bench.reporting.leaderboard import leaderboard
+from sage_bench.reporting.page.provenance import train_state
+from sage_bench.reporting.page.site import Content, Fault, write_site
 from sage_bench.reporting.protocols import model_names
 from sage_bench.reporting.runs import (
     EvalRun,
@@ -39,6 +40,7 @@ from sage_bench.reporting.tables import (
 )
 from sage_bench.statistics import holm
 from sage_bench.utils.cells import csv_text
+from sage_bench.utils.errors import SageBenchError
 from sage_bench.utils.files import make_folder, write_text
 
 NUMBER = "{:.1f}".format
@@ -77,57 +79,14 @@ def comparison_line(c: Mapping[str, Any]) -> str:
     )
 
 
-def html(title: str, subtitle: str, tables: Sequence[Table], runs: Mapping[str, TrainRun]) -> str:
-    """The page, self-contained (plotly's script is inlined when there are curves)."""
-    import plotly
-    from jinja2 import Environment, PackageLoader, select_autoescape
-
-    panels = [
-        {
-            "title": t,
-            "caption": c,
-            "html": f.to_html(
-                full_html=False,
-                include_plotlyjs=False,
-                default_width="100%",
-                config={"displayModeBar": False, "responsive": True},
-            ),
-        }
-        for t, c, f in figures(runs)
-    ]
-    template = Environment(
-        loader=PackageLoader("sage_bench.reporting", "."),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-    ).get_template("report.html.jinja")
-    return template.render(
-        title=title,
-        subtitle=subtitle,
-        figures=panels,
-        plotly=f"<script>{plotly.offline.get_plotlyjs()}</script>" if panels else "",
-        sections=method_sections(runs),
-        tables=[{"title": t.title, "html": _table_html(t), "notes": t.notes} for t in tables],
-    )
+def page_tables(tables: Sequence[Table]) -> list[dict[str, Any]]:
+    """Tables as the page takes them: title, HTML, notes."""
+    return [{"title": t.title, "html": _table_html(t), "notes": t.notes} for t in tables]
 
 
 def _table_html(table: Table) -> str:
     frame = table.frame.reset_index()
     return str(frame.to_html(float_format=NUMBER, na_rep="–", border=0, index=False))
-
-
-def method_sections(runs: Mapping[str, TrainRun]) -> list[str]:
-    """HTML that methods bring for their runs (`Method.report_html`): one section for all runs whose
-    methods share the function. Runs of a backend that is not installed here have none."""
-    sections: dict[Any, dict[str, Path]] = {}
-    owners: dict[Any, type[Method]] = {}
-    for name, run in runs.items():
-        if run.backend not in BACKENDS:
-            continue
-        method = BACKENDS.get(run.backend)
-        function = method.report_html.__func__  # type: ignore[attr-defined]
-        sections.setdefault(function, {})[name] = run.folder
-        owners.setdefault(function, method)
-    found = [owners[function].report_html(folders) for function, folders in sections.items()]
-    return [html for html in found if html]
 
 
 def _text(table: Table) -> str:
@@ -139,17 +98,28 @@ def _with_title(table: Table) -> str:
 
 
 def report(folders: Sequence[Path], out: Path, grader: str | None = None) -> list[Path]:
-    """Write report.html, table.md, leaderboard.csv and curves.csv for all runs in these folders.
+    """Write index.html, table.md, leaderboard.csv and curves.csv for all runs in these folders.
 
-    grader: whose grades the tables show; each run's own unless named. Returns what was written.
+    grader: whose grades the tables show; each run's own unless named. A run that cannot be read is
+    told on standard error and listed on the page; where none can, the first error is raised.
+    Returns what was written.
     """
-    evals, trains = _read(folders, grader)
+    evals, trains, faults = _read(folders, grader)
     make_folder(out)
     tables = []
     for group in by_tasks(list(evals.values())):
         tables += blocks_of([r for r in evals.values() if r in group])
-    subtitle = f"{len(evals)} evaluations, {len(trains)} training runs"
-    files = {"report.html": html("SAGE-Bench report", subtitle, tables, trains)}
+    content = Content(
+        title="SAGE-Bench report",
+        subtitle=f"{len(evals)} evaluations, {len(trains)} training runs",
+        tables=page_tables(tables),
+        evals=evals,
+        trains=trains,
+        faults=faults,
+        grader=grader,
+    )
+    pages = write_site(out, content)
+    files = {}
     if evals:
         many = len(set(model_names(list(evals.values())).values())) > 1
         files["table.md"] = "\n".join(_with_title(t) if many else _text(t) for t in tables)
@@ -159,23 +129,39 @@ def report(folders: Sequence[Path], out: Path, grader: str | None = None) -> lis
         files["curves.csv"] = csv_text(tidy(trains))
     for name, text in files.items():
         write_text(out / name, text)
-    return [out / name for name in files]
+    return [*pages, *(out / name for name in files)]
 
 
 def _read(
     folders: Sequence[Path], grader: str | None
-) -> tuple[dict[str, EvalRun], dict[str, TrainRun]]:
-    """The runs at or below some folders, under distinct names. One that cannot be read does not
-    hide the others; where none can, the first error is raised."""
+) -> tuple[dict[str, EvalRun], dict[str, TrainRun], list[Fault]]:
+    """The runs at or below some folders, under distinct names, and those that cannot be read, with
+    their reasons. Where none can be, the first error is raised."""
 
     def read(folder: Path) -> EvalRun | TrainRun:
         return read_eval(folder, grader) if kind_of(folder) == "eval" else read_train(folder)
 
     found = [f for folder in folders for f in find_runs(folder)] or list(folders)
-    runs = readable(found, read)
+    errors: dict[Path, SageBenchError] = {}
+    runs = readable(found, read, errors)
     evals = named([run for run in runs.values() if isinstance(run, EvalRun)])
     trains = unique({f: run for f, run in runs.items() if isinstance(run, TrainRun)})
-    return evals, trains
+    faults = [Fault(str(folder), str(error)) for folder, error in errors.items()]
+    return evals, trains, faults + unfinished(evals, trains)
+
+
+def unfinished(evals: Mapping[str, EvalRun], trains: Mapping[str, TrainRun]) -> list[Fault]:
+    """Runs that are shown and not whole, each with what it lacks."""
+    faults = []
+    for run in evals.values():
+        if run.lacking:
+            lacks = ", ".join(f"{task}: {status}" for task, status in run.lacking.items())
+            faults.append(Fault(str(run.folder), f"unfinished; {lacks}"))
+    for train in trains.values():
+        status = TrainStatus.read_or_none(train.folder / "status.json")
+        if status is not None and status.state != "done":
+            faults.append(Fault(str(train.folder), f"unfinished; {train_state(status)}"))
+    return faults
 
 
 def comparison_of(runs: Mapping[str, EvalRun]) -> Table:

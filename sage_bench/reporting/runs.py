@@ -226,21 +226,25 @@ def read_train(folder: Path) -> TrainRun:
     )
 
 
-def readable(folders: Sequence[Path], read: Callable[[Path], Run]) -> dict[Path, Run]:
+def readable(
+    folders: Sequence[Path],
+    read: Callable[[Path], Run],
+    errors: dict[Path, SageBenchError] | None = None,
+) -> dict[Path, Run]:
     """Every run that can be read; one that cannot is told on standard error and passed over.
 
-    Raises the error of the first one when none can be read.
+    errors: is filled with the reasons. Raises the error of the first one when none can be read.
     """
     found: dict[Path, Run] = {}
-    errors: list[SageBenchError] = []
+    errors = {} if errors is None else errors
     for folder in folders:
         try:
             found[folder] = read(folder)
         except SageBenchError as error:
-            errors.append(error)
+            errors[folder] = error
     if errors and not found:
-        raise errors[0]
-    for passed_over in errors:
+        raise next(iter(errors.values()))
+    for passed_over in errors.values():
         stderr().print(f"passed over: {passed_over}")
     return found
 

@@ -12,10 +12,12 @@ import pandas as pd
 
 from sage_bench.evaluation.grades import load_grades
 from sage_bench.reporting.compare import samples_of, shared_scores
+from sage_bench.reporting.export import named
 from sage_bench.reporting.leaderboard import leaderboard
 from sage_bench.reporting.metrics import Metric
+from sage_bench.reporting.page.site import Content, write_site
 from sage_bench.reporting.protocols import shares_order
-from sage_bench.reporting.report import Table, comparison_line, html
+from sage_bench.reporting.report import Table, comparison_line, page_tables
 from sage_bench.reporting.runs import EvalRun, TrainRun
 from sage_bench.reporting.tables import markdown
 from sage_bench.statistics import claim, holm, macro, over_seeds, paired
@@ -40,7 +42,7 @@ class Trained:
 
 
 def write(config: DemoConfig, rows: Mapping[str, Trained], start: Path, seconds: float) -> str:
-    """summary.json, leaderboard.csv, table.md, report.html; returns the table as Markdown."""
+    """summary.json, leaderboard.csv, table.md, index.html; returns the table as Markdown."""
     columns = _columns(config, rows, start)
     methods = {name: _method_summary(row, columns[name]) for name, row in rows.items()}
     comparisons = _comparisons(config, rows)
@@ -62,8 +64,14 @@ def write(config: DemoConfig, rows: Mapping[str, Trained], start: Path, seconds:
     write_text(config.out / "leaderboard.csv", board.to_csv(index=False))
     subtitle = f"{config.model}, {', '.join(config.methods)}"
     tables = [Table("Comparison without hints", table, notes)]
-    page = html("SAGE-Bench demo", subtitle, tables, _curves(config, rows))
-    write_text(config.out / "report.html", page)
+    content = Content(
+        title="SAGE-Bench demo",
+        subtitle=subtitle,
+        tables=page_tables(tables),
+        evals=named([run for row in rows.values() for run in row.runs]),
+        trains=_curves(config, rows),
+    )
+    write_site(config.out, content)
     return text
 
 
@@ -243,7 +251,7 @@ def _notes(
         " without hints, means over the training seeds; ± is the standard error over seeds and"
         " questions, sd seeds the standard deviation between seeds.",
         f"All methods start from {config.model} and stop after {config.steps} steps{but};"
-        f" training seeds {seeds} (report.html shows the whole curves).",
+        f" training seeds {seeds} (index.html shows the whole curves).",
         "no signal: share of training prompts that never had a right completion, partial credit or"
         " trace, for base in one group of 8; extra rollouts: beyond one group a prompt.",
     ]

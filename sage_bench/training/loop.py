@@ -80,6 +80,7 @@ def train(run: Run) -> Path:
                 raise
             finally:
                 run.context.grader = grader
+                run.engine.sampler.close()
                 if session is not None:
                     session.sinks.close()
         ranks.close()
@@ -98,7 +99,7 @@ def resume(run: Run, heart: Heartbeat, stop: Stop, accepted: list[str]) -> Sessi
     heart.beat("opening the log files", step=state.step, rollouts=state.rollouts)
     sinks: Sinks | NoSinks = NoSinks()
     if ranks.first:
-        sinks = Sinks(run.folder, state.step, run.config.log.tensorboard)
+        sinks = Sinks(run.folder, state.step, run.config)
     session = Session(
         run,
         state,
@@ -418,7 +419,7 @@ def save(session: Session) -> None:
         "preset": preset_of(run.config.model.path),
         **run.records.marks(run.folder),
         "template_options": run.context.renderer.template_options,
-        "base_model": run.config.model.path,
+        **run.records.base(),
     }
     checkpoint.save(
         run.folder,

@@ -31,11 +31,17 @@ VERBS = (
     "grader-eval",
     "report",
     "leaderboard",
+    "figures",
     "compare",
     "ls",
     "validate",
     "doctor",
     "status",
+    "watch",
+    "export",
+    "import",
+    "data openr1-15k",
+    "data decontaminate",
     "tiny build",
 )
 

@@ -110,6 +110,7 @@ class TrlEngine(LocalEngine):
             if batch.rows:
                 break
             stats = {}
+        self.sampler.rest()
         self.batch, self.tally, self.taken = batch, Tally(), 0
         with whole_weights(self.trainer.model, self.sharding):
             self.kl = self._kl_to_start(batch.rows)
@@ -176,7 +177,9 @@ class TrlEngine(LocalEngine):
         total = Tally()
         for tally in self.ranks.gather(self.tally):
             total.add(tally)
-        return self._next_batch(self.learner.logged(total, self.taken) | self.kl)
+        self.sampler.weights_changed()
+        stats = self.learner.logged(total, self.taken) | self.kl | self.sampler.measured()
+        return self._next_batch(stats)
 
     # ---- checkpoints ----------------------------------------------------------------------------
     def save(self, folder: Path) -> None:

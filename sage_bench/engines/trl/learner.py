@@ -66,7 +66,7 @@ class RankLearner(Learner):
         """What this rank does for one optimiser step's rows."""
         self.fault = None
         live = self._trained(rows, objective, hooks)
-        shares = schedule([row for row, _ in live], self.ranks.size, self.micro_tokens)
+        shares = schedule([row for row, _ in live], self.ranks.size, self.budget.tokens)
         mine = shares[self.ranks.rank]
         return OptimizerStep(
             [[live[i] for i in micro] for micro in mine],
@@ -146,7 +146,7 @@ class RankLearner(Learner):
         """Log-probabilities of each row's tokens, (T,) each on the CPU. Collective: each rank runs
         its share, all get all."""
         mine: dict[int, Tensor] = {}
-        for micro in schedule(rows, self.ranks.size, self.micro_tokens)[self.ranks.rank]:
+        for micro in schedule(rows, self.ranks.size, self.budget.tokens)[self.ranks.rank]:
             own = [rows[i] for i in micro] or [stand_in(self.policy.pad_id)]
             logp, _ = self.forward(own, False)
             parts = torch.split(logp.float().cpu(), [len(row.tokens) for row in own])

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from sage_bench.engines.local.optim import STATE
-
+STATE = ("exp_avg", "exp_avg_sq", "step")  # AdamW's, a parameter
 Sharding = Literal["none", "fsdp2", "zero3"]
 
 
