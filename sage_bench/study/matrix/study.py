@@ -29,6 +29,7 @@ from sage_bench.utils.errors import SageBenchError
 from sage_bench.utils.files import locked, make_folder, to_trash
 from sage_bench.utils.progress import REPORT_TO, stderr
 
+THREADS = "OMP_NUM_THREADS"
 LEAVING = 120.0  # seconds that a command has to save and leave
 LONGEST = 400  # characters of a reason
 
@@ -36,7 +37,8 @@ LONGEST = 400  # characters of a reason
 class Launch(Protocol):
     """Who runs commands. asked: somebody wants all of them to stop."""
 
-    asked: bool
+    @property
+    def asked(self) -> bool: ...
 
     def run(self, words: Sequence[str], out: Path, log: Path, env: Mapping[str, str]) -> int: ...
 
@@ -246,9 +248,9 @@ def _relative(study: Study, path: Path) -> str:
 
 
 # ---- commands -----------------------------------------------------------------------------------
-def typed(words: Sequence[str]) -> str:
-    """A command as a user types it."""
-    return shlex.join(["sage-bench", *words])
+def typed(words: Sequence[str], cores: int = 1) -> str:
+    """A command as a user types it. cores: as many threads as it is given."""
+    return f"{THREADS}={cores} {shlex.join(['sage-bench', *words])}"
 
 
 def _wait_until_free(folder: Path) -> None:
@@ -271,12 +273,14 @@ def _command(
 ) -> str:
     """Run one command; returns the last line of its standard output. Raises `CommandError`."""
     logs = study.logs(cell.name)
-    command = typed(words)
+    if launch.asked:
+        raise CommandError("asked to stop before it began")
+    command = typed(words, cell.room.cores)
     record.commands = [c for c in record.commands if c != command] + [command]
     write_record(study.out, record)
     env = {
         REPORT_TO: str((logs / "progress").absolute()),
-        "OMP_NUM_THREADS": str(cell.room.cores),
+        THREADS: str(cell.room.cores),
         "PYTHONUNBUFFERED": "1",
     }
     out, log = logs / "out", logs / "log"
