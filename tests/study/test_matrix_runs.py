@@ -35,8 +35,6 @@ evaluation:
 """
 BROKEN_TOO = "grpo, sage, broken]\nbackend_files: [{folder}/broken.py]"
 WITH_BROKEN = SMALL.replace("grpo, sage]", BROKEN_TOO)
-    "grpo, sage]", "grpo, sage, broken]\nbackend_files: [{folder}/broken.py]"
-)
 BROKEN = '''\
 """A backend that fails in its first step."""
 from sage_bench.backends.grpo import GRPO
