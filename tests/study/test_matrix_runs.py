@@ -89,7 +89,7 @@ def study(tmp_path_factory):
 def test_a_failed_cell_stops_no_other_and_leaves_its_reason_in_the_table(study):
     _, out, result = study
     table = (out / "table.md").read_text()
-    assert (result.done, result.cells) == (12, 15)
+    assert (result.done, result.cells) == (10, 13)
     assert result.partial is not None
     assert "| broken (failed) |" in table
     assert "the lights went out" in table

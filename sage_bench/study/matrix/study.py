@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import socket
 import time
@@ -288,7 +287,7 @@ def _command(
     began = log.stat().st_size if log.exists() else 0
     code = launch.run(words, out.absolute(), log.absolute(), env)
     if code:
-        raise CommandError(_reason(log, began, code))
+        raise CommandError(f"{_reason(log, began, code)} (log: {_relative(study, log)})")
     lines = out.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1] if lines else ""
 
@@ -304,4 +303,4 @@ def _reason(log: Path, began: int, code: int) -> str:
     how = f"exit code {code}"
     if code < 0:
         how = f"ended by signal {-code}" + (" (out of memory?)" if code == -9 else "")
-    return f"{how}: {shown[:LONGEST]} (log: {os.path.relpath(log)})"
+    return f"{how}: {shown[:LONGEST]}"
