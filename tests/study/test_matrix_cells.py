@@ -9,6 +9,7 @@ import pytest
 
 from sage_bench.study.matrix.budget import steps_for
 from sage_bench.study.matrix.cells import Cell
+from sage_bench.study.matrix.launch import Launcher
 from sage_bench.study.matrix.schedule import Local, Schedule
 from sage_bench.study.matrix.spec import EvaluationEntry, MatrixSpec, ModelEntry, Room
 from sage_bench.study.matrix.state import CellRecord, read_record, standing, write_record
@@ -16,6 +17,7 @@ from sage_bench.study.matrix.store import Store
 from sage_bench.study.matrix.study import Study, run_cell
 from sage_bench.utils.errors import SageBenchError, UsageError
 from sage_bench.utils.files import write_text
+from sage_bench.version import VERSION
 
 MODEL = ModelEntry(name="m")
 SPEC = MatrixSpec(
@@ -206,6 +208,22 @@ def test_a_failing_cell_keeps_its_reason(tmp_path):
     assert record.state == "failed"
     assert "this is not a training run" in record.reason
     assert read_record(tmp_path, "train/a").reason == record.reason
+
+
+def test_commands_end_with_their_exit_codes_and_streams(tmp_path):
+    """A server that is killed under a command is begun again for the next one."""
+    launch = Launcher(tmp_path / "server.log", forks=False)
+    files = tmp_path / "out", tmp_path / "log"
+    try:
+        assert launch.run(["--version"], *files, {}) == 0
+        assert files[0].read_text() == f"sage-bench {VERSION}\n"
+        assert launch.run(["ls", "nothing"], *files, {}) == 2
+        assert "unknown kind `nothing`" in files[1].read_text()
+        launch._process.kill()
+        launch._process.wait()
+        assert launch.run(["--version"], *files, {}) == 0
+    finally:
+        launch.close()
 
 
 # ---- equal budgets ------------------------------------------------------------------------------

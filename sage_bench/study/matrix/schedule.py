@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sage_bench.study.matrix.cells import Cell
-from sage_bench.study.matrix.state import CellRecord
+from sage_bench.study.matrix.state import CellRecord, read_record, write_record
 from sage_bench.study.matrix.study import Launch, Study, run_cell
 from sage_bench.utils.progress import PLAIN_EVERY, display, duration, fancy, reported
 
@@ -208,7 +208,7 @@ class Schedule:
         for name, future in list(self.running.items()):
             if future.done():
                 del self.running[name]
-                record = self.progress.records[name] = _record_of(name, future)
+                record = self.progress.records[name] = _record_of(self.study, name, future)
                 if record.state != "done" and not self.quiet:
                     print(f"{name} {record.state}: {record.reason}", file=sys.stderr, flush=True)
 
@@ -257,13 +257,16 @@ class Schedule:
             print(line, file=sys.stderr, flush=True)
 
 
-def _record_of(name: str, future: Future[CellRecord]) -> CellRecord:
+def _record_of(study: Study, name: str, future: Future[CellRecord]) -> CellRecord:
     """How a cell ended; what nobody foresaw is a failure of this cell, and not of the others."""
     error = future.exception()
     if error is None:
         return future.result()
     traceback.print_exception(error, file=sys.stderr)
-    return CellRecord(cell=name, state="failed", reason=f"{type(error).__name__}: {error}")
+    record = read_record(study.out, name)
+    record.state, record.reason = "failed", f"{type(error).__name__}: {error}"
+    write_record(study.out, record)
+    return record
 
 
 class _Bars:

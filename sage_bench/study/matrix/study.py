@@ -14,6 +14,7 @@ from sage_bench.data.schema import SAMPLES, EvalManifest, TrainConfig
 from sage_bench.reporting.runs import find_runs
 from sage_bench.study.matrix import budget
 from sage_bench.study.matrix.cells import Budget, Cell
+from sage_bench.study.matrix.launch import ServerGone
 from sage_bench.study.matrix.spec import MatrixSpec
 from sage_bench.study.matrix.state import (
     LOGS,
@@ -104,6 +105,8 @@ def run_cell(study: Study, name: str, launch: Launch) -> CellRecord:
         except CommandError as error:
             record.state = "interrupted" if launch.asked else "failed"
             record.reason = error.what
+        except ServerGone as error:
+            record.state, record.reason = "interrupted", str(error)
         except SageBenchError as error:
             record.state, record.reason = "failed", str(error)
         except OSError as error:
