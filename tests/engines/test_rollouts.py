@@ -183,6 +183,13 @@ def test_a_server_that_is_not_named_or_does_not_answer_is_told_how_to_start(tmp_
     assert command in said
 
 
+def test_several_processes_do_not_share_a_server(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    said = refused(tmp_path, "engine.rollouts=vllm-server", "engine.vllm.url=http://127.0.0.1:9")
+    assert "2 processes cannot share a server of rollouts" in said
+
+
 # ---- stragglers ----
 @pytest.fixture(scope="module")
 def sampler(packaged) -> Hf:
