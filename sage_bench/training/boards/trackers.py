@@ -1,8 +1,8 @@
 """Weights & Biases, and trackio: `log.sinks=[wandb]`, `log.sinks=[trackio]`.
 
 Both take their accounts, folders and modes from their own variables (`WANDB_MODE=offline`,
-`TRACKIO_DIR`). Points carry their step as a value: a run that goes back to a checkpoint writes some
-steps again, which these services refuse for a step of theirs.
+`TRACKIO_DIR`). For wandb the step is a value of each point and the axis of the others: a run that
+goes back to a checkpoint writes some steps again, and wandb drops points at steps it has passed.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ def run_id(folder: Path) -> str:
     return hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
 
 
-def named(group: str, step: int, values: Mapping[str, float]) -> dict[str, float]:
+def named(group: str, values: Mapping[str, float]) -> dict[str, float]:
     """A row of theirs.
 
-    >>> named("train", 3, {"reward": 0.5})
-    {'step': 3, 'train/reward': 0.5}
+    >>> named("train", {"reward": 0.5})
+    {'train/reward': 0.5}
     """
-    return {STEP: step, **{f"{group}/{key}": value for key, value in values.items()}}
+    return {f"{group}/{key}": value for key, value in values.items()}
 
 
 @register_sink("wandb")
@@ -53,7 +53,7 @@ class Wandb:
         self.run.define_metric("*", step_metric=STEP)
 
     def scalars(self, group: str, step: int, values: Mapping[str, float]) -> None:
-        self.run.log(named(group, step, values))
+        self.run.log(named(group, values) | {STEP: step})
 
     def flush(self) -> None:
         """It writes by itself."""
@@ -80,7 +80,7 @@ class Trackio:
         )
 
     def scalars(self, group: str, step: int, values: Mapping[str, float]) -> None:
-        self.run.log(named(group, step, values))
+        self.run.log(named(group, values), step=step)
 
     def flush(self) -> None:
         """It writes by itself."""
