@@ -74,6 +74,7 @@ class ScafGRPO(GRPO):
             ("knowledge", "planning", "solution_parts"),
             "lists of hint items, in order (by DeepSeek-R1 in the authors' data)",
             without="a problem without them is never hinted",
+            becomes="plain GRPO",
             kind="list",
         ),
     ]

@@ -97,8 +97,9 @@ def moved(rows: Sequence[Row], seed: int = 0) -> list[Row]:
             noise = 0.2 * torch.randn(len(row.tokens), generator=generator)
             row = replace(row, old_logp=row.sampler_logp + noise)
         if not bool((row.advantage != 0).any()):
-            weights = torch.randn(1, generator=generator)
-            row = replace(row, advantage=weights.expand(len(row.tokens)))
+            row = replace(
+                row, advantage=torch.randn(1, generator=generator).expand(len(row.tokens))
+            )
         out.append(row)
     return out
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import pandas as pd
 
 # overrides of the preset; the first is the world as it was before the search
-OLD = ["optim.betas=[0.9,0.999]", "optim.warmup_ratio=0", "optim.lr=1.5e-4"]
+OLD = ["optim.betas=[0.9,0.999]", "optim.warmup_steps=0", "optim.lr=1.5e-4"]
 OLD += ["method.group_size=8", "train.prompts_per_step=16", "train.steps=40"]
 SETTINGS = {
     "old": [],
@@ -34,15 +34,15 @@ SETTINGS = {
     "g16": ["method.group_size=16"],
     "p32_beta2": ["train.prompts_per_step=32", "optim.betas=[0.9,0.99]"],
     "p32_lr1": ["train.prompts_per_step=32", "optim.lr=1e-4"],
-    "p16_warmup": ["optim.warmup_ratio=0.2"],
-    "p16_warmup_60steps": ["train.steps=60", "optim.warmup_ratio=0.2"],
-    "p24_warmup": ["train.prompts_per_step=24", "optim.warmup_ratio=0.2"],
+    "p16_warmup": ["optim.warmup_steps=8"],
+    "p16_warmup_60steps": ["train.steps=60", "optim.warmup_steps=12"],
+    "p24_warmup": ["train.prompts_per_step=24", "optim.warmup_steps=8"],
     "p32_warmup_30steps": [
         "train.prompts_per_step=32",
         "train.steps=30",
-        "optim.warmup_ratio=0.2",
+        "optim.warmup_steps=6",
     ],
-    "p32_warmup": ["train.prompts_per_step=32", "optim.warmup_ratio=0.2"],
+    "p32_warmup": ["train.prompts_per_step=32", "optim.warmup_steps=8"],
 }
 TASKS = ("tiny_short", "tiny_mixed", "tiny_chain", "tiny_long", "tiny_spaced", "tiny_lines")
 

@@ -27,7 +27,7 @@ from sage_bench.grading.registry import GRADERS
 from sage_bench.methods.base import make_config
 from sage_bench.methods.registry import BACKENDS
 from sage_bench.study.matrix.cells import Cell
-from sage_bench.study.matrix.spec import MatrixFile, Place
+from sage_bench.study.matrix.spec import EvaluationEntry, MatrixFile, Place, words_of
 from sage_bench.training.columns import missing_columns
 from sage_bench.training.identity import FREE, NAMES_OF_CONTENTS, method_digest
 from sage_bench.types import Problem
@@ -36,6 +36,8 @@ from sage_bench.utils.secrets import masked
 
 REFERENCE = "reference."  # before the inputs of the run whose budget is the measure
 EVALUATION = "evaluation."
+# keys of an evaluation that decide none of its answers, or are digested by themselves
+NOT_ASKED = ("model.", "label", "cost.", "tasks", "sampler.threads")
 
 
 @dataclass
@@ -51,6 +53,7 @@ class Checked:
     missing: list[str] = field(default_factory=list)
     trainings: dict[str, Resolved[RunConfig]] = field(default_factory=dict)
     goes_on: set[str] = field(default_factory=set)
+    asked: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def mistake(self, text: str) -> None:
         """Note a mistake once, however many cells have it."""
@@ -175,7 +178,7 @@ def _check_data(file: MatrixFile, cell: Cell, config: RunConfig, found: Checked)
         if is_file(data.source):
             found.mistake(f"{_data_place(file)}: {reason}")
         else:
-            found.lacks(f"training data `{data.source}`: {reason}")
+            found.lacks(f"training data `{data.source}`: {_here(reason)}")
         return
     method = BACKENDS.get(config.backend)
     lacking = missing_columns(method, make_config(method, config.method, "method"), problems)
@@ -229,31 +232,17 @@ def _file_digest(file: str) -> str:
 
 
 # ---- evaluation ---------------------------------------------------------------------------------
+def entry_of(file: MatrixFile, cell: Cell) -> EvaluationEntry:
+    """What a cell asks: the benchmarks, or training prompts."""
+    on_prompts = file.spec.prompts if cell.place == ("prompts",) else None
+    return on_prompts or file.spec.evaluation
+
+
 def _evaluation(file: MatrixFile, cell: Cell, found: Checked) -> dict[str, Any]:
-    spec = file.spec.evaluation
-    flags = {
-        "model.path": cell.model.path,
-        "tasks": list(spec.tasks),
-        "data.files": list(spec.data) or None,
-        "sampling.limit": spec.limit,
-    }
-    words = [w for w in cell.words if _is_override(w)]
-    try:
-        config = evaluation_config(flags=flags, overrides=words).config
-        asked = settle(config)
-    except SageBenchError as error:
-        found.mistake(_placed(file, cell, error, ("evaluation",)))
-        return {}
-    values = masked(dict(flatten(config.model_dump(mode="json"))))
-    left_out = ("model.", "label", "cost.", "tasks", "sampler.threads")
-    inputs = {f"{EVALUATION}{k}": v for k, v in values.items() if not k.startswith(left_out)}
-    inputs[f"{EVALUATION}tasks"] = dict(asked.tasks)
-    files = task_files()
-    for task in asked.tasks:
-        text = json.dumps(files[task].values, sort_keys=True, default=str)
-        inputs[f"{EVALUATION}task {task}"] = hashlib.sha256(text.encode()).hexdigest()[:16]
-    for name in spec.data:
-        inputs[f"{EVALUATION}data {name}"] = _file_digest(name.partition("=")[2] or name)
+    root = "prompts" if entry_of(file, cell) is file.spec.prompts else "evaluation"
+    if root not in found.asked:  # the same for every row and seed
+        found.asked[root] = _asked(file, cell, root, found)
+    inputs = dict(found.asked[root])
     if cell.seed is None:
         path = cell.model.path
         if not path.startswith(FAKE):
@@ -264,8 +253,31 @@ def _evaluation(file: MatrixFile, cell: Cell, found: Checked) -> dict[str, Any]:
     return inputs
 
 
-def _is_override(word: str) -> bool:
-    return "=" in word and not word.startswith("-") and "/" not in word.partition("=")[0]
+def _asked(file: MatrixFile, cell: Cell, root: str, found: Checked) -> dict[str, Any]:
+    """What decides the answers of an evaluation besides the weights."""
+    spec = entry_of(file, cell)
+    flags = {
+        "model.path": cell.model.path,
+        "tasks": list(spec.tasks),
+        "data.files": list(spec.data) or None,
+        "sampling.limit": spec.limit,
+    }
+    try:
+        config = evaluation_config(flags=flags, overrides=words_of(spec.set)).config
+        asked = settle(config)
+    except SageBenchError as error:
+        found.mistake(_placed(file, cell, error, (root,)))
+        return {}
+    values = masked(dict(flatten(config.model_dump(mode="json"))))
+    inputs = {f"{EVALUATION}{k}": v for k, v in values.items() if not k.startswith(NOT_ASKED)}
+    inputs[f"{EVALUATION}tasks"] = dict(asked.tasks)
+    files = task_files()
+    for task in asked.tasks:
+        text = json.dumps(files[task].values, sort_keys=True, default=str)
+        inputs[f"{EVALUATION}task {task}"] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    for name in spec.data:
+        inputs[f"{EVALUATION}data {name}"] = _file_digest(name.partition("=")[2] or name)
+    return inputs
 
 
 def missing_benchmarks(file: MatrixFile, *, online: bool = False) -> Iterator[str]:
@@ -280,10 +292,15 @@ def missing_benchmarks(file: MatrixFile, *, online: bool = False) -> Iterator[st
             with from_the_cache(not online):
                 _, skipped = load({task: n}, asked.data)
         except SageBenchError as error:
-            yield f"benchmark `{task}`: {error.what}"
+            yield f"benchmark `{task}`: {_here(error.what)}"
             continue
         for skip in skipped.values():
-            yield f"benchmark `{task}`: {skip['why']}"
+            yield f"benchmark `{task}`: {_here(skip['why'])}"
+
+
+def _here(reason: str) -> str:
+    """Without what is only true while we look: the network was not asked."""
+    return reason.removesuffix(", and the network is switched off")
 
 
 # ---- places -------------------------------------------------------------------------------------

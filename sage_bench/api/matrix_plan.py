@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sage_bench.api.matrix import Planned
-from sage_bench.api.matrix_inputs import missing_benchmarks
+from sage_bench.api.matrix_inputs import entry_of, missing_benchmarks
 from sage_bench.api.settings import evaluation_config
+from sage_bench.config.nesting import flatten
 from sage_bench.config.schema import RunConfig
 from sage_bench.evaluation.tasks.spec import parse, task_files
 from sage_bench.generation.model_folders import model_path
@@ -100,13 +101,16 @@ def _cell_values(planned: Planned, cell: Cell, estimate: Estimate | None) -> dic
 
 def _size(planned: Planned, cell: Cell) -> Sizes | Asked | None:
     if cell.kind == "eval":
-        return _asked(planned)
+        return _asked(planned, cell)
     resolved = planned.checked.trainings.get(cell.name)
     if cell.kind != "train" or resolved is None:
         return None
     config = resolved.config
     method = BACKENDS.get(config.backend)
     steps = config.train.steps
+    if config.train.epochs is not None:
+        rows = planned.file.spec.assume.rows
+        steps = round(config.train.epochs * rows / config.train.prompts_per_step)
     return Sizes(
         steps,
         config.train.prompts_per_step,
@@ -131,8 +135,8 @@ def _parameters(path: str) -> float | None:
     return sum(f.stat().st_size for f in files) / BYTES if files else None
 
 
-def _asked(planned: Planned) -> Asked:
-    spec = planned.file.spec.evaluation
+def _asked(planned: Planned, cell: Cell) -> Asked:
+    spec = entry_of(planned.file, cell)
     config = evaluation_config(
         flags={"model.path": "fake:0", "tasks": list(spec.tasks)},
         overrides=_dotted(spec.set),
@@ -150,8 +154,6 @@ def _asked(planned: Planned) -> Asked:
 
 
 def _dotted(section: Mapping[str, Any]) -> dict[str, Any]:
-    from sage_bench.config.nesting import flatten
-
     return dict(flatten(section))
 
 

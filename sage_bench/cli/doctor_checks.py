@@ -264,7 +264,7 @@ def benchmarks() -> Finding:
             continue
         owner, _, repository = place["id"].partition("/")
         folder = f"{owner}___{camelcase_to_snakecase(repository)}"
-        pattern = f"{folder}/{place.get('config') or '*'}/*/{place['revision']}"
+        pattern = f"{folder}/{place.get('config') or '*'}/*/{place.get('revision') or '*'}"
         here = any(Path(datasets.config.HF_DATASETS_CACHE).glob(pattern))
         (cached if here else missing).append(name)
     found = f"{len(cached)} of {len(cached) + len(missing)} in the cache"

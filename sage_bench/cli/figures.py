@@ -59,7 +59,7 @@ def figures(
 
 
 figures.__doc__ = (
-    "The tables and figures of the SAGE paper, made from the runs of a study: methods, prompts"
-    " without a signal, relative cost, hints by level, ablations, hint use. SVG, CSV and Markdown;"
-    " medians over training seeds with their range.\n" + EXAMPLES
+    "The tables and figures that papers print, from the runs of a study: methods, prompts without a"
+    " signal, relative cost, hints by level, ablations, hint use. SVG, CSV and Markdown; medians"
+    " over training seeds with their range.\n" + EXAMPLES
 )

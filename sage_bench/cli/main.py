@@ -31,6 +31,7 @@ from sage_bench.cli import (
     leaderboard,
     ls,
     matrix,
+    plan,
     report,
     status,
     tiny,
@@ -85,6 +86,7 @@ CHECK = "Check and list"
 
 # the order of the help: what one does first stands first
 app.command("demo", rich_help_panel=RUN)(demo.demo)
+app.command("plan", rich_help_panel=RUN)(plan.plan)
 app.command("train", rich_help_panel=RUN)(train.train)
 app.command("launch", rich_help_panel=RUN)(launch.launch)
 app.command("eval", rich_help_panel=RUN)(evaluate.evaluate)

@@ -84,6 +84,40 @@ def matrix(
             rich_help_panel=options.WHAT,
         ),
     ] = None,
+    executor: Annotated[
+        str,
+        typer.Option(
+            "--executor",
+            help="local, ray (an existing cluster with a shared folder) or slurm (writes batch"
+            " files).",
+            rich_help_panel=options.CONFIGURATION,
+        ),
+    ] = "local",
+    address: Annotated[
+        str,
+        typer.Option(
+            "--address",
+            help="With --executor ray: the cluster.",
+            rich_help_panel=options.CONFIGURATION,
+        ),
+    ] = "auto",
+    store: Annotated[
+        Optional[str],
+        typer.Option(
+            "--store",
+            metavar="URL",
+            help="Folder or URL (s3://...) where finished cells are kept and looked for first.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    tables: Annotated[
+        bool,
+        typer.Option(
+            "--tables",
+            help="Write the tables of what there is; run nothing.",
+            rich_help_panel=options.LOOK,
+        ),
+    ] = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -102,18 +136,28 @@ def matrix(
         emit(as_json, found.values, found.text)
         return
     if cell is not None:
-        record = study.one_cell(config, out, cell)
+        record = study.one_cell(config, out, cell, store=store)
         emit(as_json, record.model_dump(), f"{record.cell}: {record.state} {record.reason}")
         raise typer.Exit(0 if record.state == "done" else 1)
-    result = study.matrix(
-        config,
-        out,
-        only=only or [],
-        jobs=jobs,
-        retry_failed=retry_failed,
-        accept_change=[w.strip() for w in (accept_change or "").split(",") if w.strip()],
-        quiet=quiet,
-    )
+    if executor == "slurm":
+        files = study.batch_files(config, out, only=only or [], store=store)
+        emit(as_json, {"files": files}, f"{len(files)} files; submit them with\n{files[-1]}")
+        return
+    if tables:
+        result = study.tables(config, out)
+    else:
+        result = study.matrix(
+            config,
+            out,
+            only=only or [],
+            jobs=jobs,
+            retry_failed=retry_failed,
+            accept_change=[w.strip() for w in (accept_change or "").split(",") if w.strip()],
+            store=store,
+            executor=executor,
+            address=address,
+            quiet=quiet,
+        )
     emit(as_json, result.as_dict(), "\n".join([*map(str, result.files), str(result.folder)]))
     # the tables are there; the exit code says that something is missing in them
     if result.partial is not None:

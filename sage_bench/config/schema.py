@@ -93,6 +93,11 @@ class OptimConfig(Section):
     warmup_ratio: float = Field(
         0.0, ge=0, lt=1, description="share of all optimiser steps the rate rises over"
     )
+    warmup_steps: int | None = Field(
+        None,
+        ge=0,
+        description="instead of warmup_ratio: optimiser steps the rate rises over",
+    )
     min_lr_ratio: float = Field(
         0.0, ge=0, le=1, description="floor of linear and cosine, as a share of lr"
     )

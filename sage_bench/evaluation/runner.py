@@ -23,6 +23,7 @@ from sage_bench.data.schema import (
 )
 from sage_bench.evaluation import folders
 from sage_bench.evaluation.grades import grade_run, stored_samples
+from sage_bench.evaluation.harness import lm_eval_results
 from sage_bench.evaluation.lm import StoreLM
 from sage_bench.evaluation.tasks.loading import (
     DataOptions,
@@ -30,7 +31,6 @@ from sage_bench.evaluation.tasks.loading import (
     grader_of,
     load,
     report_of,
-    task_manager,
 )
 from sage_bench.generation import model_folders as pretrained
 from sage_bench.generation.samplers.base import Sampler
@@ -97,8 +97,7 @@ def read_label(model: str) -> dict[str, Any]:
         "step": saved.get("step"),
         "preset": saved.get("preset"),
     }
-    if saved.get("base_model"):
-        label["base_model"] = saved["base_model"]
+    label |= {k: saved[k] for k in ("base_model", "base_weights") if saved.get(k)}
     if file.is_file():
         label |= _of_training(Path(model).parent.parent, saved.get("step"))
     # what tables have to say of weights that were not trained as their name says
@@ -345,8 +344,6 @@ def run_lm_eval(
 ) -> dict[str, Any]:
     """Drive lm-eval over our tasks. Returns its results (its own schema) without the samples, which
     are in the store."""
-    from lm_eval import evaluator
-
     with Bar(f"eval {slug(config.model)}", 0, quiet=quiet) as bar:
         lm = StoreLM(
             sampler,
@@ -355,20 +352,8 @@ def run_lm_eval(
             on_progress=bar.set,
             gold=lambda task, doc: gold_of(tasks[task], doc),
         )
-        results = evaluator.simple_evaluate(
-            model=lm,
-            tasks=list(tasks.values()),
-            task_manager=task_manager(),
-            apply_chat_template=True,
-            limit=config.limit,
-            bootstrap_iters=0,
-            log_samples=True,
-            confirm_run_unsafe_code=True,
-        )
-    kept = {k: v for k, v in results.items() if k != "samples"}
-    # lm-eval takes the commit of whatever folder the user stands in
-    kept["git_hash"] = None
-    return kept
+        results = lm_eval_results(lm, tasks, config.limit)
+    return {k: v for k, v in results.items() if k != "samples"}
 
 
 def gold_of(task: Any, doc: Mapping[str, Any]) -> str:

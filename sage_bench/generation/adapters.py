@@ -138,18 +138,20 @@ def adapter_tensors(model: Any) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def merged_tensors(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """All weights of the model under their plain names, adapters merged in, one tensor at a time.
+    """The model's weights under their plain names, adapters merged in, one tensor at a time.
 
-    The model stays as it is. On a model without adapters these are its own weights.
+    For a sampler that takes whole weights. The model stays as it is; without adapters these are
+    its own weights, as `named_parameters` lists them.
     """
     adapted = dict(layers(model))
-    for name, tensor in model.state_dict().items():
+    for name, tensor in model.named_parameters():
         if ".lora_" in name:
             continue
         owner, _, leaf = name.rpartition(".base_layer.")
         if owner in adapted and leaf == "weight":
-            tensor = merged_weight(adapted[owner])
-        yield name.replace(".base_layer.", "."), tensor
+            yield f"{owner}.{leaf}", merged_weight(adapted[owner])
+        else:
+            yield name.replace(".base_layer.", "."), tensor.detach()
 
 
 def merged_weight(layer: Any) -> Tensor:

@@ -41,14 +41,18 @@ def hash_weights(path: str, revision: str | None = None) -> str:
 
 def weight_files(folder: Path) -> list[Path]:
     """The files transformers takes weights from: safetensors where there are some, else pickled
-    ones; [] for a Hub id."""
+    ones; [] for a Hub id.
+
+    The state of an optimiser is not among them: it may be deleted, and the model is the same.
+    """
     if not folder.is_dir():
         return []
-    safe = sorted(folder.glob("*.safetensors"))
-    if safe:
-        return safe
-    found = [f for pattern in PICKLED for f in folder.glob(pattern)]
-    return sorted(f for f in found if not f.name.startswith(NOT_WEIGHTS))
+    for patterns in (("*.safetensors",), PICKLED):
+        found = [f for pattern in patterns for f in folder.glob(pattern)]
+        weights = sorted(f for f in found if not f.name.startswith(NOT_WEIGHTS))
+        if weights:
+            return weights
+    return []
 
 
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:

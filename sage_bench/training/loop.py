@@ -419,7 +419,7 @@ def save(session: Session) -> None:
         "preset": preset_of(run.config.model.path),
         **run.records.marks(run.folder),
         "template_options": run.context.renderer.template_options,
-        "base_model": run.config.model.path,
+        **run.records.base(),
     }
     checkpoint.save(
         run.folder,

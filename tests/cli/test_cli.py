@@ -31,6 +31,7 @@ VERBS = (
     "grader-eval",
     "report",
     "leaderboard",
+    "figures",
     "compare",
     "ls",
     "validate",

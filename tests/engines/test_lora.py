@@ -136,8 +136,8 @@ def test_merged_weights_compute_what_the_adapters_do(name, random_policy):
     live = logits(policy.model)
     tensors = dict(adapters.merged_tensors(policy.model))
     plain = random_policy(name).model
-    assert tensors.keys() == plain.state_dict().keys()
-    plain.load_state_dict(tensors)
+    assert tensors.keys() == dict(plain.named_parameters()).keys()
+    plain.load_state_dict(tensors, strict=False)
     assert torch.allclose(logits(plain), live, atol=1e-5)
     adapters.merge(policy.model)
     assert torch.equal(logits(policy.model), logits(plain))
@@ -294,7 +294,8 @@ def test_adapters_and_their_merged_model_answer_alike(straight, tmp_path):
         words = ("eval", "-m", str(model), "-t", "tiny_short:2", "--out", str(folder), "-q")
         done = run(*words, "--max-tokens", "24")
         assert done.returncode == 0, done.stderr
-        lines = (folder / "samples" / "tiny_short.jsonl").read_text().splitlines()
+        (file,) = folder.rglob("samples/tiny_short.jsonl")
+        lines = sorted(file.read_text().splitlines())
         texts.append([json.loads(line)["text"] for line in lines])
     assert len(texts[0]) > 10
     assert texts[0] == texts[1]

@@ -16,7 +16,7 @@ from sage_bench.api.evaluation import evaluate
 from sage_bench.reporting.runs import read_eval, read_train
 from sage_bench.reporting.svg import Bars, Lines, Span, bars_svg, lines_svg
 from sage_bench.study.figures import write_figures
-from sage_bench.study.figures.collect import collect
+from sage_bench.study.figures.collect import collect, until
 from sage_bench.training.ledger import no_signal_share
 from sage_bench.utils.errors import UsageError
 
@@ -84,6 +84,14 @@ def test_a_study_that_was_moved_still_knows_its_trainings(study, tmp_path):
     found = [row.trained.folder for row in rows if row.trained is not None]
     assert len(found) == 7
     assert all(moved in folder.parents for folder in found)
+
+
+def test_stages_of_one_training_are_cut_at_their_own_step(study):
+    whole = read_train(study / "runs" / "grpo" / "seed0")
+    first = until(whole, 2)
+    assert list(first.metrics.step) == [0, 1]
+    assert {row["step"] for row in first.ledger} == {0, 1}
+    assert list(until(whole, None).metrics.step) == [0, 1, 2]
 
 
 def test_table_1_has_the_averages_of_the_evaluations(study, figures):

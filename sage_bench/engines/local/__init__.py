@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, TypeVar
 
@@ -21,6 +22,14 @@ from sage_bench.utils.errors import UsageError
 Built = TypeVar("Built", bound=LocalEngine)
 
 
+def plain_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """All weights by their plain names, adapters merged in."""
+    if adapters.has_adapters(model):
+        yield from adapters.merged_tensors(model)
+    else:
+        yield from model.named_parameters()
+
+
 @register_engine("local")
 def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
     """Sampler and learner of our own, on a CPU or one GPU. optimizer_steps: of the whole run, for
@@ -28,8 +37,16 @@ def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
     return build(LocalEngine, config, optimizer_steps)
 
 
-def build(engine_type: type[Built], config: RunConfig, optimizer_steps: int, **more: Any) -> Built:
-    """An engine on a policy of transformers. more: what its type needs beyond the configuration."""
+def build(
+    engine_type: type[Built],
+    config: RunConfig,
+    optimizer_steps: int,
+    *,
+    rollout_dtype: str | None = None,
+    **more: Any,
+) -> Built:
+    """An engine on a policy of transformers. rollout_dtype: number type of a sampler with weights
+    of its own, by default the policy's. more: what its type needs beyond the configuration."""
     settings, engine = config.model, config.engine
     if engine.threads:
         torch.set_num_threads(engine.threads)
@@ -72,9 +89,9 @@ def build(engine_type: type[Built], config: RunConfig, optimizer_steps: int, **m
         config,
         own,
         renderer=own.renderer,
-        weights=policy.model.named_parameters,
+        weights=partial(plain_weights, policy.model),
         score=partial(score, policy),
-        dtype=str(policy.dtype).removeprefix("torch."),
+        dtype=rollout_dtype or str(policy.dtype).removeprefix("torch."),
         context=policy.context,
         stop_ids=sorted(policy.eos_ids),
         on_cpu=policy.device.type == "cpu",

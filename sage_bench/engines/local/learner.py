@@ -170,6 +170,11 @@ class Learner:
         self.last_lr = 0.0
         self.entropy_weight = 0.0
 
+    @property
+    def micro_tokens(self) -> int:
+        """Padded tokens of one forward, as they are now."""
+        return self.budget.tokens
+
     def update(
         self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks = PLAIN
     ) -> dict[str, float]:

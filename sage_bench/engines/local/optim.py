@@ -25,8 +25,16 @@ def learning_rate(config: OptimConfig, step: int, total: int) -> float:
     >>> c = OptimConfig(lr=5e-5, schedule="cosine", warmup_ratio=0.1, min_lr_ratio=0.1)
     >>> [f"{learning_rate(c, step, 702):.4g}" for step in (0, 35, 71, 701)]
     ['0', '2.465e-05', '5e-05', '5e-06']
+
+    `warmup_steps` does not hang on how long the run is:
+
+    >>> c = OptimConfig(lr=1e-4, warmup_steps=8)
+    >>> [f"{learning_rate(c, 2, total):.4g}" for total in (40, 800)]
+    ['2.5e-05', '2.5e-05']
     """
-    warmup = math.ceil(config.warmup_ratio * total)
+    warmup = config.warmup_steps
+    if warmup is None:
+        warmup = math.ceil(config.warmup_ratio * total)
     if step < warmup:
         return config.lr * step / warmup
     if config.schedule == "constant" or total <= warmup:
@@ -222,6 +230,7 @@ class MasterAdamW:
             )
 
 
+STATE = ("exp_avg", "exp_avg_sq", "step")  # what torch's AdamW keeps of a parameter
 _DTYPES = {
     torch.float64: "F64",
     torch.float32: "F32",

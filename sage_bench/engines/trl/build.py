@@ -36,6 +36,8 @@ def build(config: RunConfig, optimizer_steps: int) -> TrlEngine:
         TrlEngine,
         config.model_copy(update={"model": model}),
         optimizer_steps,
+        # a sampler of its own need not be wider than what accelerate computes in
+        rollout_dtype="bfloat16" if arguments.bf16 else "float32",
         ranks=ranks,
         arguments=arguments,
     )
@@ -43,6 +45,18 @@ def build(config: RunConfig, optimizer_steps: int) -> TrlEngine:
 
 def check(config: RunConfig) -> None:
     """Refuse what this engine cannot do, before anything is loaded."""
+    only_local = {
+        "engine.lora.rank": config.engine.lora.rank > 0,
+        "optim.name": config.optim.name != "adamw",
+        "optim.offload": config.optim.offload,
+    }
+    for key, asked in only_local.items():
+        if asked:
+            raise UsageError(
+                "engine `trl` trains all weights with AdamW on the GPUs",
+                where=key,
+                remedy="leave it at its default, or train with --engine local",
+            )
     if config.model.dtype == "float64":
         raise UsageError(
             "engine `trl` computes in float32 or bfloat16",

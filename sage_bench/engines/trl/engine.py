@@ -17,6 +17,7 @@ from sage_bench.engines.local.learner import PLAIN, Tally, Weighted
 from sage_bench.engines.local.optim import write_tensors
 from sage_bench.engines.ranks import Ranks
 from sage_bench.engines.trl.learner import OptimizerStep, RankLearner
+from sage_bench.engines.trl.ranks import TorchRanks, is_lost
 from sage_bench.engines.trl.sharding import (
     Sharding,
     finite,
@@ -82,8 +83,14 @@ class TrlEngine(LocalEngine):
     def follow(self, program: TrainingProgram) -> None:
         """Let TRL's loop work through a training program (see `engines.base.follow`)."""
         self.program = program
-        if self._next_batch(None):
-            self.trainer.train()
+        try:
+            if self._next_batch(None):
+                self.trainer.train()
+        except RuntimeError as error:
+            # a gradient that waited for a rank; the training program's own waits say it themselves
+            if isinstance(self.ranks, TorchRanks) and is_lost(error):
+                raise self.ranks.lost(error) from error
+            raise
 
     def update(
         self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks = PLAIN
@@ -103,6 +110,7 @@ class TrlEngine(LocalEngine):
             if batch.rows:
                 break
             stats = {}
+        self.sampler.rest()
         self.batch, self.tally, self.taken = batch, Tally(), 0
         with whole_weights(self.trainer.model, self.sharding):
             self.kl = self._kl_to_start(batch.rows)
@@ -169,7 +177,9 @@ class TrlEngine(LocalEngine):
         total = Tally()
         for tally in self.ranks.gather(self.tally):
             total.add(tally)
-        return self._next_batch(self.learner.logged(total, self.taken) | self.kl)
+        self.sampler.weights_changed()
+        stats = self.learner.logged(total, self.taken) | self.kl | self.sampler.measured()
+        return self._next_batch(stats)
 
     # ---- checkpoints ----------------------------------------------------------------------------
     def save(self, folder: Path) -> None:

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+from torch import distributed
 
 from sage_bench.generation.live.engines import EngineLostError, Weights
 from sage_bench.generation.live.requests import room_of, sampling_options
@@ -77,13 +78,13 @@ class ColocatedVllm:
                 "gpu_memory_utilization": memory,
                 "enable_sleep_mode": self.sleep_level > 0,
             }
-        config: dict[str, Any] = {
+        config = {
             "model": model,
             "revision": revision,
             "dtype": dtype,
             "max_model_len": context,
+            "engine": engine | dict(options or {}),
         }
-        config["engine"] = engine | dict(options or {})
         self.options = engine_options(config, on_cpu)
         self.llm: Any = None
         self.version: str | None = None
@@ -176,8 +177,12 @@ class ColocatedVllm:
         threads, set_threads = torch.get_num_threads(), torch.set_num_threads
         if self.on_cpu:
             keep_weights_loadable()
+        options = dict(self.options)
+        if distributed.is_initialized() and distributed.get_world_size() > 1:
+            # one engine in each of the learner's processes, in the group they have
+            options.setdefault("distributed_executor_backend", "external_launcher")
         try:
-            return vllm.LLM(**self.options)
+            return vllm.LLM(**options)
         except Exception as error:
             raise SageBenchError(
                 f"vLLM does not start: {type(error).__name__}: {error}",

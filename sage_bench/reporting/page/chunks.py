@@ -17,7 +17,7 @@ from typing import Any
 
 from sage_bench.utils.files import writing
 
-CALL = "sageReport.receive"
+CALL = "benchReport.receive"
 FASTEST = 1  # of zlib: texts shrink to a third, and a study is written in seconds
 THREADS = 2
 WAITING = 8  # chunks that wait to be compressed, at most: what bounds the memory

@@ -11,6 +11,7 @@ import pandas as pd
 
 from sage_bench.evaluation.grades import load_grades
 from sage_bench.reporting.method_table import averages_of
+from sage_bench.reporting.protocols import known_model
 from sage_bench.reporting.reference import PaperCell, Reference, load_reference, plain, unique
 from sage_bench.reporting.runs import EvalRun, TrainRun
 from sage_bench.reporting.svg import Span
@@ -76,8 +77,8 @@ def signal_frame(rows: Sequence[StudyRun], on_prompts: Sequence[EvalRun]) -> pd.
     """Percent of the training prompts seen that never gave a signal.
 
     phase: `start`, the first tenth of the steps; `end`, the last; `all`, the whole training, which
-    is what the paper's table 2 has. base: share of prompts without a right answer, where an
-    evaluation of the training prompts is there.
+    is what the paper's table 2 has. Of a policy whose answers to the training prompts were
+    evaluated: the share of prompts without a right one, as phase `start`.
     """
     out = []
     for (model, method), members in by_row(rows).items():
@@ -88,7 +89,7 @@ def signal_frame(rows: Sequence[StudyRun], on_prompts: Sequence[EvalRun]) -> pd.
                 out.append({"model": model, "method": method, "phase": phase, **spread(values)})
     for run in on_prompts:
         share = load_grades(run.folder).groupby("doc_id")["correct"].sum() == 0
-        found = {"model": run.model, "method": BASE, "phase": "all"}
+        found = {"model": known_model(run) or run.model, "method": run.method, "phase": "start"}
         out.append({**found, **spread([100 * float(share.mean())])})
     return with_paper(pd.DataFrame(out), "paper:sage-table2")
 
@@ -259,7 +260,10 @@ def ablation_frame(rows: Sequence[StudyRun]) -> pd.DataFrame:
         if bar is not None and value is not None:
             found.setdefault((row.model, bar), []).append(value)
     out = []
-    for (model, variant), values in found.items():
+    places = list(PAPER_ABLATIONS)
+    order = sorted(found, key=lambda bar: places.index(bar[1]) if bar[1] in places else len(places))
+    for model, variant in order:
+        values = found[model, variant]
         paper = _bar_of_paper("Figure 5", PAPER_ABLATIONS.get(variant))
         out.append({"model": model, "variant": variant, **spread(values), "paper": paper})
     return pd.DataFrame(out)

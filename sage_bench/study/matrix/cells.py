@@ -13,6 +13,7 @@ from sage_bench.study.matrix.spec import (
     BASE,
     BackendEntry,
     EqualBudget,
+    EvaluationEntry,
     MatrixSpec,
     ModelEntry,
     Place,
@@ -24,6 +25,7 @@ from sage_bench.utils.errors import UsageError
 Kind = Literal["train", "select", "eval"]
 Unit = Literal["rollouts", "tokens"]
 UNITS: tuple[Unit, ...] = ("rollouts", "tokens")
+ON_PROMPTS = "base_on_prompts"
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Cell:
     """One piece of work.
 
     name: `train/MODEL/ROW/seed_0`. after: names of the cells it needs. words: what stands after
-    `sage-bench`; where a training ends or a checkpoint lies may be known only later, and is added
-    then. folder: where its results go. place: of its entry in the file.
+    `sage-bench`; where a training at an equal budget ends is known only later, and is added then.
+    folder: where its results go. place: of its entry in the file.
     """
 
     name: str
@@ -98,6 +100,8 @@ class _Builder:
             trained = [b for b in self._ordered() if b.models is None or model.name in b.models]
             if BASE in [b.name for b in self.spec.backends]:
                 found.append(self._eval(model, BASE, None, self._place_of_row(BASE)))
+            if self.spec.prompts is not None:
+                found.append(self._on_prompts(model, self.spec.prompts))
             for number, seed in enumerate(self.spec.seeds):
                 for entry in trained:
                     if entry.seeds is None or number < entry.seeds:
@@ -198,18 +202,10 @@ class _Builder:
     def _eval(self, model: ModelEntry, row: str, seed: int | None, place: Place) -> Cell:
         label = self._label(model, row, seed)
         folder = self._folder("eval", model, row, seed)
-        words = ["eval"]
-        for task in self.spec.evaluation.tasks:
-            words += ["--tasks", task]
-        for file in self.spec.evaluation.data:
-            words += ["--data", file]
-        if self.spec.evaluation.limit is not None:
-            words += ["--limit", str(self.spec.evaluation.limit)]
-        words += ["--out", str(folder), "--label", row, "--model-name", model.name]
-        words += words_of(self.spec.evaluation.set)
-        if seed is None:
-            words += ["--model", model.path]
-        after = () if seed is None else (f"select/{label}",)
+        words = ["eval", "--model", model.path]
+        if seed is not None:
+            run = self._folder("runs", model, row, seed)
+            words = ["eval", "--model", str(run), "--select", self.spec.select]
         return Cell(
             f"eval/{label}",
             "eval",
@@ -217,10 +213,25 @@ class _Builder:
             row,
             seed,
             folder,
-            after,
-            tuple(words),
+            () if seed is None else (f"select/{label}",),
+            (*words, *_eval_words(self.spec.evaluation, folder, row, model)),
             self.spec.resources.eval,
             place=place,
+        )
+
+    def _on_prompts(self, model: ModelEntry, entry: EvaluationEntry) -> Cell:
+        """The policy as it is on training prompts: what signal a method begins with."""
+        folder = self._folder("eval", model, ON_PROMPTS, None)
+        return Cell(
+            f"eval/{self._label(model, ON_PROMPTS, None)}",
+            "eval",
+            model,
+            BASE,
+            None,
+            folder,
+            words=("eval", "--model", model.path, *_eval_words(entry, folder, BASE, model)),
+            room=self.spec.resources.eval,
+            place=("prompts",),
         )
 
     def _train_words(
@@ -244,6 +255,19 @@ class _Builder:
     def _folder(self, kind: str, model: ModelEntry, row: str, seed: int | None) -> Path:
         folder = self.out / kind / slug(model.name) / slug(row)
         return folder if seed is None else folder / f"seed_{seed}"
+
+
+def _eval_words(entry: EvaluationEntry, folder: Path, row: str, model: ModelEntry) -> list[str]:
+    """What stands after `eval --model ...`."""
+    words = []
+    for task in entry.tasks:
+        words += ["--tasks", task]
+    for file in entry.data:
+        words += ["--data", file]
+    if entry.limit is not None:
+        words += ["--limit", str(entry.limit)]
+    words += ["--out", str(folder), "--label", row, "--model-name", model.name]
+    return [*words, *words_of(entry.set)]
 
 
 def chosen(cells: Sequence[Cell], patterns: Iterable[str]) -> list[Cell]:

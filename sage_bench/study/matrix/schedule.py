@@ -123,11 +123,19 @@ class Schedule:
         return self.progress
 
     def _take_finished(self) -> None:
-        """Cells that need nothing; a failed one stays failed, unless it is to be tried again."""
-        for name in self.names:
+        """Cells that need nothing; a failed one stays failed, unless it is to be tried again.
+
+        From the last to the first: where everything that needs a cell is done, nobody misses its
+        folder (checkpoints of large policies are often removed).
+        """
+        for name in reversed(self.names):
             found = self.study.standing(name)
-            if not found.todo:
+            if not found.todo or (found.gone and self._nobody_needs(name)):
                 self.progress.records[name] = found.record
+
+    def _nobody_needs(self, name: str) -> bool:
+        needed_by = [n for n in self.names if name in self.study.cells[n].after]
+        return bool(needed_by) and all(self._is_done(n) for n in needed_by)
 
     def _models(self) -> list[str]:
         return list(dict.fromkeys(self.study.cells[n].model.name for n in self.names))

@@ -104,7 +104,17 @@ class Assumptions(Section):
     extra: float = Field(
         0.5, ge=0, description="further rollouts of methods that retry, as a share of a group"
     )
+    rows: int = Field(
+        15_000, ge=1, description="training prompts, for epochs over data that are not here"
+    )
     start_seconds: float = Field(60.0, ge=0, description="until a cell samples its first token")
+
+
+class Slurm(Section):
+    """What the batch files of `--executor slurm` begin with."""
+
+    options: tuple[str, ...] = Field((), description="of sbatch, e.g. --partition=gpu")
+    setup: tuple[str, ...] = Field((), description="lines of shell before a cell")
 
 
 class MatrixSpec(Section):
@@ -126,10 +136,14 @@ class MatrixSpec(Section):
     )
     equal: EqualBudget = Field(default_factory=EqualBudget)
     evaluation: EvaluationEntry
+    prompts: EvaluationEntry | None = Field(
+        None, description="training prompts on which the policies are sampled as they are"
+    )
     reference: str | None = Field(None, description="a paper's table beside ours")
     baseline: str | None = Field(None, description="the row others are tested against")
     resources: Resources = Field(default_factory=Resources)
     assume: Assumptions = Field(default_factory=Assumptions)
+    slurm: Slurm = Field(default_factory=Slurm)
 
     @field_validator("models", "backends", mode="before")
     @classmethod
@@ -249,6 +263,8 @@ def _keys_at(place: Place) -> list[str]:
         "equal": EqualBudget,
         "evaluation": EvaluationEntry,
         "assume": Assumptions,
+        "prompts": EvaluationEntry,
+        "slurm": Slurm,
     }
     if len(place) == 1:
         return list(MatrixSpec.model_fields)

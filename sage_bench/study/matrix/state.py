@@ -39,11 +39,13 @@ class CellRecord(Document):
 
 @dataclass(frozen=True)
 class Standing:
-    """What is to be done about a cell. changed: inputs that are no longer what they were."""
+    """What is to be done about a cell. changed: inputs that are no longer what they were. gone: it
+    is done, and its folder is not there any more."""
 
     record: CellRecord
     todo: bool
     changed: tuple[str, ...] = ()
+    gone: bool = False
 
     @property
     def state(self) -> str:
@@ -117,7 +119,7 @@ def standing(
         return Standing(record, retry_failed)
     if record.state == "done":
         gone = not is_there(out, cell, record)
-        return Standing(record, gone, ("its folder: there then, gone now",) if gone else ())
+        return Standing(record, gone, gone=gone)
     return Standing(record, True)
 
 

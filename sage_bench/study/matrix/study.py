@@ -15,22 +15,21 @@ from sage_bench.data.schema import SAMPLES, EvalManifest, TrainConfig
 from sage_bench.reporting.runs import find_runs
 from sage_bench.study.matrix import budget
 from sage_bench.study.matrix.cells import Budget, Cell
-from sage_bench.study.matrix.selection import select
 from sage_bench.study.matrix.spec import MatrixSpec
 from sage_bench.study.matrix.state import (
     LOGS,
     CellRecord,
     Standing,
-    read_record,
     standing,
     write_record,
 )
 from sage_bench.training import checkpoint
+from sage_bench.training.selection import checkpoints, select, validation_rewards
 from sage_bench.utils.errors import SageBenchError
 from sage_bench.utils.files import locked, make_folder, to_trash
-from sage_bench.utils.progress import REPORT_TO
+from sage_bench.utils.progress import REPORT_TO, stderr
 
-TAIL = 8  # lines of a log that are read for the reason of a failure
+LEAVING = 120.0  # seconds that a command has to save and leave
 LONGEST = 400  # characters of a reason
 
 
@@ -112,9 +111,19 @@ def run_cell(study: Study, name: str, launch: Launch) -> CellRecord:
         record.ended = time.time()
         record.seconds += record.ended - (record.began or record.ended)
         write_record(study.out, record)
-        if record.state == "done" and study.store is not None:
-            study.store.put(study.out, cell, record)
+        if record.state == "done":
+            _keep(study, cell, record)
         return record
+
+
+def _keep(study: Study, cell: Cell, record: CellRecord) -> None:
+    """Copy a finished cell to the store; that this fails undoes nothing, and is told."""
+    if study.store is None:
+        return
+    try:
+        study.store.put(study.out, cell, record)
+    except SageBenchError as error:
+        stderr().print(f"not kept in the store: {error}")
 
 
 class CommandError(SageBenchError):
@@ -153,16 +162,20 @@ def _work(study: Study, cell: Cell, record: CellRecord, launch: Launch) -> dict[
 
 # ---- the kinds ----------------------------------------------------------------------------------
 def _select(study: Study, cell: Cell) -> dict[str, Any]:
-    found = select(cell.folder, study.spec.select)
-    return found | {"checkpoint": _relative(study, cell.folder / found["checkpoint"])}
+    """Noted as a cell of its own, so that it can be seen what was chosen and from what."""
+    choice = select(cell.folder, study.spec.select)
+    saved = checkpoints(cell.folder)
+    rewards = {k: v for k, v in validation_rewards(cell.folder).items() if k in saved}
+    return {
+        "rule": choice.rule,
+        "step": choice.step,
+        "checkpoint": _relative(study, choice.folder),
+        "validation": {str(step): reward for step, reward in rewards.items()},
+    }
 
 
 def _evaluate(study: Study, cell: Cell, record: CellRecord, launch: Launch) -> dict[str, Any]:
-    words = list(cell.words)
-    for need in cell.after:
-        chosen = read_record(study.out, need).result["checkpoint"]
-        words += ["--model", str(study.out / chosen)]
-    _command(study, cell, record, launch, words)
+    _command(study, cell, record, launch, cell.words)
     runs = find_runs(cell.folder)
     if len(runs) != 1:
         raise SageBenchError(
@@ -238,6 +251,21 @@ def typed(words: Sequence[str]) -> str:
     return shlex.join(["sage-bench", *words])
 
 
+def _wait_until_free(folder: Path) -> None:
+    """A command of an earlier try, whose starter died, may still be saving what it has."""
+    if not folder.is_dir():
+        return
+    deadline = time.monotonic() + LEAVING
+    while True:
+        try:
+            with locked(folder):
+                return
+        except SageBenchError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1.0)
+
+
 def _command(
     study: Study, cell: Cell, record: CellRecord, launch: Launch, words: Sequence[str]
 ) -> str:
@@ -252,6 +280,7 @@ def _command(
         "PYTHONUNBUFFERED": "1",
     }
     out, log = logs / "out", logs / "log"
+    _wait_until_free(cell.folder)
     began = log.stat().st_size if log.exists() else 0
     code = launch.run(words, out.absolute(), log.absolute(), env)
     if code:

@@ -120,13 +120,13 @@ const charts = (() => {
   }
 
   async function draw(place, chart) {
-    await sageReport.library("plotly.min.js");
+    await benchReport.library("plotly.min.js");
     await Plotly.react(place, kinds[chart.kind](chart), layout(chart, place), config);
     place.dataset.drawn = "yes";
   }
 
   function describe(figure) {
-    const { summary } = sageReport;
+    const { summary } = benchReport;
     if (figure.dataset.chart) return { charts: { "": summary[figure.dataset.chart][figure.dataset.number] } };
     return summary.choices[figure.dataset.choice];
   }

@@ -1,8 +1,8 @@
 // Loads the report's data. A page opened as a file may not fetch, but may load scripts: every data
-// file is one call of `sageReport.receive` with compressed JSON, which is parsed, never executed.
+// file is one call of `benchReport.receive` with compressed JSON, which is parsed, never executed.
 "use strict";
 
-const sageReport = {
+const benchReport = {
   summary: JSON.parse(document.getElementById("summary").textContent),
   readers: {},
   waiting: new Map(),
@@ -10,8 +10,8 @@ const sageReport = {
   scripts: new Map(),
 };
 
-sageReport.receive = (name, text) => {
-  const waits = sageReport.waiting.get(name);
+benchReport.receive = (name, text) => {
+  const waits = benchReport.waiting.get(name);
   if (waits) unpack(text).then(waits.done, waits.failed);
 };
 
@@ -34,8 +34,8 @@ function addScript(url) {
 // The newest values are kept: texts of a large study do not all fit into a phone.
 const KEPT = 40;
 
-sageReport.load = (name) => {
-  const { loaded, waiting, summary } = sageReport;
+benchReport.load = (name) => {
+  const { loaded, waiting, summary } = benchReport;
   if (loaded.has(name)) {
     const value = loaded.get(name);
     loaded.delete(name);
@@ -53,8 +53,8 @@ sageReport.load = (name) => {
 };
 
 // A library of the report (Plotly, KaTeX), loaded when it is first needed.
-sageReport.library = (file) => {
-  const { scripts, summary } = sageReport;
+benchReport.library = (file) => {
+  const { scripts, summary } = benchReport;
   if (!scripts.has(file)) scripts.set(file, addScript(`${summary.files}/${file}`));
   return scripts.get(file);
 };

@@ -1,8 +1,8 @@
 // Groups of training, to be read: the prompt, its hint, and every completion with its reward.
 "use strict";
 
-sageReport.readers.groups = (place) => {
-  const { trains } = sageReport.summary;
+benchReport.readers.groups = (place) => {
+  const { trains } = benchReport.summary;
   const KINDS = { rescued: "rescued by a hint", hinted: "with a hint", mixed: "right and wrong", wrong: "all wrong", all: "all" };
   const keeps = {
     rescued: (g) => g.level > 0 && g.right > 0, hinted: (g) => g.level > 0,
@@ -37,7 +37,7 @@ sageReport.readers.groups = (place) => {
       return;
     }
     try {
-      const held = await sageReport.load(`${trains[state.run].file}/${group.chunk}`);
+      const held = await benchReport.load(`${trains[state.run].file}/${group.chunk}`);
       if (turn !== drawing) return;
       detail.replaceChildren(...content(group, held[group.row]));
       detail.dataset.shown = `${group.step}/${group.uid}`;
@@ -71,7 +71,7 @@ sageReport.readers.groups = (place) => {
 
   async function reload() {
     try {
-      groups = await sageReport.load(trains[state.run].file);
+      groups = await benchReport.load(trains[state.run].file);
       if (!groups.some(keeps[state.kind])) state.kind = "all";
       kinds.value = state.kind;
       refresh();

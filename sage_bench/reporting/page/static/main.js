@@ -8,7 +8,7 @@
   let shown = null;
 
   // Without an evaluation the first page has little to say: training stands first then.
-  const first = () => (sageReport.summary.evals.length || !sageReport.summary.training.length ? "overview" : "training");
+  const first = () => (benchReport.summary.evals.length || !benchReport.summary.training.length ? "overview" : "training");
 
   function show() {
     const wanted = address().page;
@@ -25,7 +25,7 @@
     charts.open(page).then(() => { page.dataset.drawn = "yes"; });
     for (const place of [page, ...page.querySelectorAll("[data-reader]")]) {
       const reader = place.dataset.reader;
-      if (reader && !readers.has(page)) readers.set(page, sageReport.readers[reader](place));
+      if (reader && !readers.has(page)) readers.set(page, benchReport.readers[reader](place));
     }
   }
 

@@ -1,8 +1,8 @@
 // The samples: questions on the left, one of them with the answers of one run or two on the right.
 "use strict";
 
-sageReport.readers.samples = (place) => {
-  const { evals } = sageReport.summary;
+benchReport.readers.samples = (place) => {
+  const { evals } = benchReport.summary;
   const FILTERS = {
     wrong: "wrong", right: "right", truncated: "truncated", "no-answer": "no answer",
     disagree: "graders disagree", errors: "not graded cleanly",
@@ -26,7 +26,7 @@ sageReport.readers.samples = (place) => {
   // ---- data ----
   // A run's questions by task and name, with where their samples stand in the columns.
   async function read(number) {
-    const tasks = await sageReport.load(evals[number].file);
+    const tasks = await benchReport.load(evals[number].file);
     return { name: evals[number].name, tasks: new Map(tasks.map((t) => [t.task, indexed(t)])) };
   }
 
@@ -201,7 +201,7 @@ sageReport.readers.samples = (place) => {
   async function questionText({ sides }) {
     const { task, at } = sides[0];
     if (!task.question_texts) return [make("p", { class: "empty" }, "The run did not keep the text of the question.")];
-    const asked = await sageReport.load(task.question_texts);
+    const asked = await benchReport.load(task.question_texts);
     const parts = [texts.show(asked.texts[at.number] || "", { class: "question" })];
     const options = asked.options[at.number];
     if (options) parts.push(make("ol", { class: "options", type: "A" }, ...options.map((o) => make("li", {}, texts.show(o)))));
@@ -224,7 +224,7 @@ sageReport.readers.samples = (place) => {
   async function textOf(task, at, sample) {
     let [chunk, first] = [0, 0];
     while (at.number >= first + task.chunks[chunk]) first += task.chunks[chunk++];
-    const held = await sageReport.load(`${task.texts}-${chunk}`);
+    const held = await benchReport.load(`${task.texts}-${chunk}`);
     return held[at.number - first][sample];
   }
 
@@ -333,7 +333,7 @@ sageReport.readers.samples = (place) => {
   // The words of questions can be searched once they are there; nothing waits for them.
   async function withQuestions() {
     for (const task of runs[0].tasks.values()) {
-      if (task.question_texts) task.asked_texts = (await sageReport.load(task.question_texts)).texts;
+      if (task.question_texts) task.asked_texts = (await benchReport.load(task.question_texts)).texts;
     }
   }
 

@@ -18,10 +18,10 @@ const texts = (() => {
 
   async function prepare() {
     if (!document.getElementById("katex-style")) {
-      document.head.append(make("link", { id: "katex-style", rel: "stylesheet", href: `${sageReport.summary.files}/katex.css` }));
+      document.head.append(make("link", { id: "katex-style", rel: "stylesheet", href: `${benchReport.summary.files}/katex.css` }));
     }
-    await sageReport.library("katex.min.js");
-    await sageReport.library("auto-render.min.js");
+    await benchReport.library("katex.min.js");
+    await benchReport.library("auto-render.min.js");
   }
 
   // An element with the text; `mathematics` sets it once KaTeX is there.

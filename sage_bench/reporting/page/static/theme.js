@@ -23,6 +23,6 @@ const theme = (() => {
     return `rgba(${r},${g},${b},${share})`;
   }
 
-  sageReport.summary.methods.forEach(of);
+  benchReport.summary.methods.forEach(of);
   return { of, nth, style, faded, onchange: (act) => dark.addEventListener("change", act) };
 })();
