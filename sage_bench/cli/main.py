@@ -30,6 +30,7 @@ from sage_bench.cli import (
     tiny,
     train,
     validate,
+    view,
 )
 from sage_bench.utils.errors import Interrupted, SageBenchError
 from sage_bench.utils.secrets import masked_text
@@ -83,6 +84,7 @@ app.command("eval", rich_help_panel=RUN)(evaluate.evaluate)
 app.command("leaderboard", rich_help_panel=READ)(leaderboard.leaderboard)
 app.command("status", rich_help_panel=READ)(status.status)
 app.command("report", rich_help_panel=READ)(report.report)
+app.command("view", rich_help_panel=READ)(view.view)
 app.command("compare", rich_help_panel=READ)(compare.compare)
 app.command("grade", rich_help_panel=READ)(grade.grade)
 app.command("grade-file", rich_help_panel=READ)(grade_file.grade_file)

@@ -30,6 +30,7 @@ VERBS = (
     "check",
     "grader-eval",
     "report",
+    "view",
     "leaderboard",
     "compare",
     "ls",
