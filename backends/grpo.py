@@ -91,6 +91,11 @@ class GRPO(Method):
     def roll(self, problem: Problem) -> Program:
         return (yield from self.attempt(problem))
 
+    def sampled_as_trained(self, group: Group, i: int) -> bool:
+        """Whether completion `i` was sampled from the prompt it is trained under."""
+        # a group whose prompts differ has each completion's own
+        return bool(group.prompts) or group.train_prompt == group.prompt
+
     def credit(self, group: Group) -> list[Row]:
         """The same advantage on every token of a completion."""
         credit = group.rewards if group.scores is None else group.scores
@@ -104,6 +109,7 @@ class GRPO(Method):
                 advantage[i].expand(len(c.tokens)),
                 group.problem.uid,
                 sampler_logp=c.logp,
+                same_prompt=self.sampled_as_trained(group, i),
             )
             for i, c in enumerate(group.completions)
         ]

@@ -42,6 +42,7 @@ class LUFFY(GRPO):
             "a teacher's full response",
             named_by="trace_column",
             without="a problem without one gets G rollouts",
+            becomes="plain GRPO",
         ),
     ]
     notes = [

@@ -74,6 +74,7 @@ class ScafGRPO(GRPO):
             ("knowledge", "planning", "solution_parts"),
             "lists of hint items, in order (by DeepSeek-R1 in the authors' data)",
             without="a problem without them is never hinted",
+            becomes="plain GRPO",
             kind="list",
         ),
     ]
@@ -140,6 +141,10 @@ class ScafGRPO(GRPO):
                 ):
                     out.append((t * self.cfg.levels + k, hint))
         return out
+
+    def sampled_as_trained(self, group: Group, i: int) -> bool:
+        plain = self.cfg.train_prompt == "plain"
+        return not (plain and group.notes.get("replaced") == i)
 
     def replaced(self, group: Group, found: Group) -> Group:
         """One failure gives way to the right answer, which keeps the prompt it was sampled from."""

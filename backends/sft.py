@@ -38,6 +38,7 @@ class SFT(Method):
             "what is imitated",
             when="target=solution",
             without="a problem without it is passed over",
+            becomes="no training at all",
             required=True,
         ),
         Column(
@@ -45,6 +46,7 @@ class SFT(Method):
             "what is imitated",
             when="target=trace",
             without="a problem without it is passed over",
+            becomes="no training at all",
             required=True,
         ),
     ]

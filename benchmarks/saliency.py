@@ -1,6 +1,7 @@
 """What OAR-P's cap on perturbed copies costs in accuracy: each way against all positions.
 
     python benchmarks/saliency.py --problems 60
+    python benchmarks/saliency.py --problems 20 --seeds 3
 
 Samples the packaged policy's responses to problems of the tiny world, takes the saliency of every
 token of those that state an answer, and prints for each cap and way the copies read, the mean
@@ -29,15 +30,15 @@ from sage_bench.types import Sample, Sampling
 CAPS = (8, 12, 16, 24)
 
 
-def spans(policy: Policy, problems: int) -> list[Saliency]:
-    """One request a response with an answer, all positions."""
+def spans(policy: Policy, problems: int, seed: int = 0) -> list[Saliency]:
+    """One request a response with an answer, all positions. seed: of the responses."""
     renderer = Renderer(policy.tokenizer)
     rows = [row for row, _ in zip(DATASETS.get("tiny")(), range(problems), strict=False)]
     prompts = [renderer.answer(row["question"]) for row in rows]
     units = [
         unit
         for i, prompt in enumerate(prompts)
-        for unit in Sample(prompt, 2, Sampling(max_tokens=96), key=("saliency", i)).units(0)
+        for unit in Sample(prompt, 2, Sampling(max_tokens=96), key=("saliency", i)).units(seed)
     ]
     found = []
     for unit, completion in zip(units, Hf.of(policy).complete(units), strict=True):
@@ -93,10 +94,13 @@ def compare(policy: Policy, asks: Sequence[Saliency]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--problems", type=int, default=60)
+    parser.add_argument("--seeds", type=int, default=1, help="of the responses; a table each")
     options = parser.parse_args()
     torch.set_num_threads(1)
     policy = load_policy(model_path("package:data/tiny_policies/llama"), device="cpu")
-    compare(policy, spans(policy, options.problems))
+    for seed in range(options.seeds):
+        print(f"seed {seed}:")
+        compare(policy, spans(policy, options.problems, seed))
 
 
 if __name__ == "__main__":

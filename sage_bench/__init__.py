@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sage_bench.grading.registry import register_grader
     from sage_bench.judges.registry import register_judge
     from sage_bench.methods.registry import register_backend
+    from sage_bench.training.boards.registry import register_sink
 
 __all__ = [
     "__version__",
@@ -47,6 +48,7 @@ __all__ = [
     "register_judge",
     "register_model",
     "register_sampler",
+    "register_sink",
     "report",
     "train",
 ]
@@ -65,6 +67,7 @@ _HOMES = {
     "register_judge": "sage_bench.judges.registry",
     "register_model": "sage_bench.config.registry",
     "register_sampler": "sage_bench.generation.registry",
+    "register_sink": "sage_bench.training.boards.registry",
 }
 
 

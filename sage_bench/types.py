@@ -261,8 +261,10 @@ class Row:
     advantage: (T,) float32, one number a token; a scalar method broadcasts. group: rows with the
     same name are one group (for per-group weights). old_logp: (T,) log-probabilities of the policy
     that defines the ratio, taken under `prompt`; None lets the engine fill in the current weights.
-    sampler_logp: (T,) what the sampler reported, only to measure the gap between sampler and
-    learner. A method whose hooks of the update need more of a row derives its own row from this.
+    sampler_logp: (T,) what the sampler reported, to measure the gap between sampler and learner
+    and, where `objective.importance` is on, to correct for it. same_prompt: it is of `prompt`;
+    False where the tokens were sampled from another one (with a hint, say). A method whose hooks
+    of the update need more of a row derives its own row from this.
     """
 
     prompt: TokenIds
@@ -272,3 +274,4 @@ class Row:
     kind: Kind = Kind.PG
     old_logp: Tensor | None = None
     sampler_logp: Tensor | None = None
+    same_prompt: bool = True

@@ -76,6 +76,7 @@ class HINT(GRPO):
             when="hint_source=data",
             named_by="hint_column",
             without="a problem without one is never hinted",
+            becomes="plain GRPO",
         ),
         Column(
             "solution",

@@ -89,6 +89,7 @@ class SAGE(GRPO):
             "hints are written from it",
             when="hint_source=online|offline",
             without="a problem without one is never hinted",
+            becomes="plain GRPO",
         ),
         Column(
             "hints",
@@ -96,6 +97,7 @@ class SAGE(GRPO):
             when="hint_source=data",
             kind="list",
             without="a problem without them is never hinted",
+            becomes="plain GRPO",
         ),
     ]
     notes = [

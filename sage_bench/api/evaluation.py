@@ -163,11 +163,15 @@ def run_evaluation(
     asked: Asked,
     out: Path,
     *,
+    label: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     strict: bool = False,
     quiet: bool = True,
 ) -> EvalResult:
-    """Evaluate what a configuration says. What is missing is `partial` of the result."""
+    """Evaluate what a configuration says. What is missing is `partial` of the result.
+
+    label: what the manifest says of the model besides what its weights and the configuration say.
+    """
     from sage_bench.config import models
 
     config = asked.config
@@ -182,7 +186,7 @@ def run_evaluation(
         path,
         asked.tasks,
         out,
-        given_label(config),
+        {**given_label(config), **(label or {})},
         asked.sampling,
         config.sampling.seed,
         asked.limit,

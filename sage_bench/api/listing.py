@@ -20,6 +20,7 @@ def registries() -> dict[str, Registry[Any]]:
     from sage_bench.grading.registry import GRADERS
     from sage_bench.judges.registry import JUDGES
     from sage_bench.methods.registry import BACKENDS
+    from sage_bench.training.boards.registry import SINKS
 
     return {
         "backends": BACKENDS,
@@ -29,6 +30,7 @@ def registries() -> dict[str, Registry[Any]]:
         "graders": GRADERS,
         "datasets": DATASETS,
         "samplers": SAMPLERS,
+        "sinks": SINKS,
     }
 
 
@@ -53,6 +55,10 @@ def listing(kind: str) -> list[Row]:
         )
     rows = known[kind]() if kind in known else _registered(tables[kind])
     broken = tables[kind].broken() if kind in tables else {}
+    if kind == "tasks":
+        from sage_bench.evaluation.tasks.spec import broken_tasks
+
+        broken = broken_tasks()
     for name, reason in broken.items():
         rows.append({"name": name, "about": f"does not load: {reason}", "broken": reason})
     return rows

@@ -114,12 +114,14 @@ def method_tables(
     reference: str | None = None,
     baseline: str | None = None,
     grader: str | None = None,
+    on_test: bool = False,
 ) -> MethodTable:
     """Methods by model beside a paper's cells; without runs the paper's table alone.
 
     runs: evaluations, or folders that contain them; those of one model and method are its training
     seeds. reference: `paper:sage-table1` and others. baseline: the method others are tested
-    against. Raises `UsageError` for an unknown name and where runs were not asked alike.
+    against. on_test: with a marked row for the best checkpoint of the test set. Raises `UsageError`
+    for an unknown name and where runs were not asked alike.
     """
     cells = load_reference(reference) if reference else None
     folders = paths_of(runs)
@@ -130,4 +132,4 @@ def method_tables(
     found = list(eval_runs(folders).values())
     if grader is not None:
         found = [read_eval(run.folder, grader) for run in found]
-    return method_table(found, reference=cells, baseline=baseline)
+    return method_table(found, reference=cells, baseline=baseline, on_test=on_test)

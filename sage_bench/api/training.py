@@ -15,7 +15,7 @@ from sage_bench.config.schema import RunConfig
 from sage_bench.methods.base import make_config
 from sage_bench.methods.registry import BACKENDS
 from sage_bench.utils.files import read_jsonl
-from sage_bench.utils.progress import stderr
+from sage_bench.utils.progress import first_process, stderr
 from sage_bench.utils.secrets import masked, masked_text
 
 
@@ -85,7 +85,9 @@ def run_training(
     """Train what a configuration says."""
     from sage_bench.training import loop, setup
 
-    for warning in warnings_of(resolved):
+    # of several processes the first one speaks
+    quiet = quiet or not first_process()
+    for warning in warnings_of(resolved) if first_process() else ():
         stderr().print(f"warning: {warning}")
     checkpoint = loop.train(setup.build(resolved, out, quiet=quiet, overwrite=overwrite))
     return TrainResult(out, checkpoint)
@@ -101,17 +103,20 @@ class TrainingPlan:
 
 def training_plan(resolved: Resolved[RunConfig]) -> TrainingPlan:
     """The plan `--dry-run` prints. Loads no weights, writes nothing."""
+    from sage_bench.api.planning import short_plan
     from sage_bench.training.plan import deviations, plan
 
     config = resolved.config
     method_class = BACKENDS.get(config.backend)
     method = make_config(method_class, config.method, resolved.origins.get("method", "method"))
     per_step = config.train.prompts_per_step * method.group_size if method_class.needs else 0
+    memory, numbers = short_plan(resolved)
     values = {
         "configuration": masked(config.model_dump(mode="json")),
         "switches": masked(method.model_dump(mode="json")),
         "rollouts_per_step": per_step,
         "warnings": warnings_of(resolved),
+        "memory": numbers,
         "deviations": [
             {"switch": name, "value": value, "paper": paper, "code": code}
             for name, value, paper, code in deviations(method)
@@ -120,7 +125,8 @@ def training_plan(resolved: Resolved[RunConfig]) -> TrainingPlan:
     warned = [f"warning    {warning}" for warning in warnings_of(resolved)]
     shown = RunConfig.model_validate(masked(config.model_dump()))
     text = plan(Resolved(shown, resolved.origins))
-    return TrainingPlan("\n".join([masked_text(text), *warned]), values)
+    lines = [masked_text(text), f"memory     {memory}", *warned]
+    return TrainingPlan("\n".join(lines), values)
 
 
 def config_rows(resolved: Resolved[Any]) -> list[tuple[str, Any, str]]:

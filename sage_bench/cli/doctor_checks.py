@@ -166,12 +166,14 @@ def graders() -> Finding:
 def plugins() -> Finding:
     """Entry points of installed packages that name something of ours: do they load?"""
     from sage_bench.api.listing import registries
+    from sage_bench.evaluation.tasks.spec import broken_tasks
 
     broken = [
         f"{kind} {name}: {reason}"
         for kind, registry in registries().items()
         for name, reason in registry.broken().items()
     ]
+    broken += [f"tasks {name}: {reason}" for name, reason in broken_tasks().items()]
     if broken:
         remedy = "mend or uninstall the packages named here"
         return Finding("plugins", "wrong", "; ".join(broken), remedy)
@@ -262,7 +264,7 @@ def benchmarks() -> Finding:
             continue
         owner, _, repository = place["id"].partition("/")
         folder = f"{owner}___{camelcase_to_snakecase(repository)}"
-        pattern = f"{folder}/{place.get('config') or '*'}/*/{place['revision']}"
+        pattern = f"{folder}/{place.get('config') or '*'}/*/{place.get('revision') or '*'}"
         here = any(Path(datasets.config.HF_DATASETS_CACHE).glob(pattern))
         (cached if here else missing).append(name)
     found = f"{len(cached)} of {len(cached) + len(missing)} in the cache"

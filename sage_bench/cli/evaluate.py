@@ -14,6 +14,12 @@ Examples:
 
 `sage-bench eval --model runs/sage/checkpoints/step_000040 --tasks tiny:4 --out runs/eval`
 
+`sage-bench eval --checkpoints runs/sage --tasks tiny:4 --out runs/eval` (every saved step of a \
+training run; validation selects the one that counts)
+
+`sage-bench eval --model runs/sage --select best --tasks tiny:4 --out runs/eval` (only the one \
+that validation selects)
+
 `sage-bench eval --model tiny-llama --tasks tiny_short:16,tiny_long --out runs/eval`
 
 `sage-bench eval --config eval.yaml --out runs/eval sampling.temperature=0.6 data.offline=true` \
@@ -74,6 +80,25 @@ def evaluate(
             "--model",
             "-m",
             help="Checkpoint folder, preset, Hub id, a server's name for it, or fake:P.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    checkpoints: Annotated[
+        Optional[Path],
+        typer.Option(
+            "--checkpoints",
+            help="A training run, all of whose saved steps are evaluated, instead of --model.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    select: Annotated[
+        Optional[str],
+        typer.Option(
+            "--select",
+            help=(
+                "Which checkpoint of a training run counts: best (on validation) or last. Test"
+                " sets play no part. With --model RUN only that one is evaluated."
+            ),
             rich_help_panel=options.WHAT,
         ),
     ] = None,
@@ -238,6 +263,7 @@ def evaluate(
 
     quiet_libraries()  # before the libraries it silences are imported
     from sage_bench.api import evaluation
+    from sage_bench.api.checkpoints import evaluate_checkpoints, of_training_run, steps_line
     from sage_bench.api.settings import evaluation_config
     from sage_bench.cli.output import emit
     from sage_bench.cli.train import show_rows
@@ -246,7 +272,11 @@ def evaluate(
     from sage_bench.utils.errors import UsageError
 
     include(include_path or [])  # first: tasks of these folders may be named below
+    if checkpoints is not None and model is not None:
+        raise UsageError("--checkpoints names the weights", remedy="leave --model out")
     flags = {key: given[name] for name, key in FLAGS.items()}
+    if checkpoints is not None:
+        flags["model.path"] = str(checkpoints)
     # options go in one by one, so that a file's other options of the sampler stay
     for key, value in override_layer(sampler_options or []).values.items():
         flags[f"sampler.options.{key}"] = value
@@ -256,16 +286,23 @@ def evaluate(
         return
     # names and data files are checked before a model is loaded, in a dry run too
     asked = evaluation.settle(resolved.config)
+    chosen, rule_label = of_training_run(asked, checkpoints, select)
     if dry_run:
-        plan = evaluation.evaluation_plan(asked)
-        emit(as_json, plan.values, plan.text)
+        plan = evaluation.evaluation_plan(chosen)
+        emit(as_json, plan.values, plan.text + steps_line(checkpoints))
         return
     if out is None:
         raise UsageError(
             "no --out", remedy="give the folder of all evaluations, e.g. --out runs/eval"
         )
-    result = evaluation.run_evaluation(asked, out, overwrite=overwrite, strict=strict, quiet=quiet)
-    emit(as_json, result.as_dict(), f"{result.text.rstrip()}\n\n{result.folder}")
+    how: dict[str, Any] = {"overwrite": overwrite, "strict": strict, "quiet": quiet}
+    result: Any
+    if checkpoints is not None:
+        result = evaluate_checkpoints(checkpoints, asked, out, rule=select, **how)
+        emit(as_json, result.as_dict(), f"{result.text.rstrip()}\n\n{out}")
+    else:
+        result = evaluation.run_evaluation(chosen, out, label=rule_label, **how)
+        emit(as_json, result.as_dict(), f"{result.text.rstrip()}\n\n{result.folder}")
     # what there is has been printed; the exit code says that it is not all
     if result.partial is not None:
         raise result.partial

@@ -17,6 +17,7 @@ KINDS = (
     "graders",
     "datasets",
     "samplers",
+    "sinks",
     "profiles",
 )
 EXAMPLES = """

@@ -16,21 +16,29 @@ import typer.core
 from sage_bench.cli import (
     check,
     compare,
+    data,
     demo,
     doctor,
     evaluate,
+    export,
+    figures,
     grade,
     grade_file,
     grader_eval,
+    import_results,
     judge_eval,
+    launch,
     leaderboard,
     ls,
+    matrix,
+    plan,
     report,
     status,
     tiny,
     train,
     validate,
     view,
+    watch,
 )
 from sage_bench.utils.errors import Interrupted, SageBenchError
 from sage_bench.utils.secrets import masked_text
@@ -79,21 +87,30 @@ CHECK = "Check and list"
 
 # the order of the help: what one does first stands first
 app.command("demo", rich_help_panel=RUN)(demo.demo)
+app.command("plan", rich_help_panel=RUN)(plan.plan)
 app.command("train", rich_help_panel=RUN)(train.train)
+app.command("launch", rich_help_panel=RUN)(launch.launch)
 app.command("eval", rich_help_panel=RUN)(evaluate.evaluate)
+app.command("matrix", rich_help_panel=RUN)(matrix.matrix)
+app.command("export", rich_help_panel=RUN)(export.export)
 app.command("leaderboard", rich_help_panel=READ)(leaderboard.leaderboard)
 app.command("status", rich_help_panel=READ)(status.status)
+app.command("watch", rich_help_panel=READ)(watch.watch)
 app.command("report", rich_help_panel=READ)(report.report)
 app.command("view", rich_help_panel=READ)(view.view)
+app.command("figures", rich_help_panel=READ)(figures.figures)
 app.command("compare", rich_help_panel=READ)(compare.compare)
 app.command("grade", rich_help_panel=READ)(grade.grade)
 app.command("grade-file", rich_help_panel=READ)(grade_file.grade_file)
+app.command("export", rich_help_panel=READ)(export.export)
+app.command("import", rich_help_panel=READ)(import_results.import_results)
 app.command("check", rich_help_panel=CHECK)(check.check)
 app.command("validate", rich_help_panel=CHECK)(validate.validate)
 app.command("doctor", rich_help_panel=CHECK)(doctor.doctor)
 app.command("ls", rich_help_panel=CHECK)(ls.ls)
 app.command("grader-eval", rich_help_panel=CHECK)(grader_eval.grader_eval)
 app.command("judge-eval", rich_help_panel=CHECK)(judge_eval.judge_eval)
+app.add_typer(data.app, name="data", rich_help_panel=RUN)
 app.add_typer(tiny.app, name="tiny", rich_help_panel=CHECK)
 
 

@@ -21,6 +21,9 @@ Examples:
 `sage-bench report runs/study --reference paper:sage-table1 --out tables` 
 (methods by model beside the paper: table.csv, table.md, table.tex, index.html)
 
+`sage-bench report runs/eval --best-of-test` (beside the selected checkpoints what choosing on the \
+test set would have been worth)
+
 `sage-bench report --reference paper:sage-table1 --format csv` 
 (the paper's own cells; `--misprints` lists derived values that do not follow from them)
 """
@@ -49,6 +52,17 @@ def report(
             rich_help_panel=options.WHAT,
         ),
     ] = None,
+    best_of_test: Annotated[
+        bool,
+        typer.Option(
+            "--best-of-test",
+            help=(
+                "With `eval --checkpoints`: a marked row for the checkpoint that is best on the"
+                " test set itself, and what choosing it so would be worth. Not a result."
+            ),
+            rich_help_panel=options.WHAT,
+        ),
+    ] = False,
     misprints: Annotated[
         bool,
         typer.Option(
@@ -92,8 +106,10 @@ def report(
     from sage_bench.cli.output import emit
     from sage_bench.utils.errors import UsageError
 
-    if reference or form or baseline or misprints:
-        by_method(runs or [], reference, baseline, grader, form, misprints, out, as_json)
+    if reference or form or baseline or misprints or best_of_test:
+        by_method(
+            runs or [], reference, baseline, grader, form, misprints, best_of_test, out, as_json
+        )
         return
     if not runs:
         raise UsageError("nothing to report", remedy="give run folders, or a --reference")
@@ -112,6 +128,7 @@ def by_method(
     grader: Optional[str],
     form: Optional[str],
     misprints: bool,
+    best_of_test: bool,
     out: Optional[Path],
     as_json: bool,
 ) -> None:
@@ -134,7 +151,9 @@ def by_method(
         lines = misprint_lines(load_reference(reference))
         emit(as_json, lines, "\n".join(lines))
         return
-    table = method_tables(runs, reference=reference, baseline=baseline, grader=grader)
+    table = method_tables(
+        runs, reference=reference, baseline=baseline, grader=grader, on_test=best_of_test
+    )
     files = write_tables(table, out) if out else []
     rows = tidy(table).to_dict("records")
     if form is None and files:

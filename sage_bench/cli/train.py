@@ -99,6 +99,7 @@ def train(
     from sage_bench.api.training import run_training, training_plan
     from sage_bench.cli.output import emit
     from sage_bench.utils.errors import UsageError
+    from sage_bench.utils.progress import first_process
 
     words = [*(overrides or []), *accepted_words(accept_change, allow_degraded)]
     if trust_remote_code:
@@ -123,7 +124,8 @@ def train(
     if out is None:
         raise UsageError("no --out", remedy="give the folder of the run, e.g. --out runs/mine")
     result = run_training(resolved, out, overwrite=overwrite, quiet=quiet)
-    emit(as_json, {"folder": out, "checkpoint": result.checkpoint}, str(result.checkpoint))
+    if first_process():
+        emit(as_json, {"folder": out, "checkpoint": result.checkpoint}, str(result.checkpoint))
 
 
 train.__doc__ = (

@@ -59,11 +59,29 @@ class SamplingConfig(Section):
     hint_max_tokens: int = Field(
         8192, ge=1, description="longest text when the policy writes hints"
     )
+    max_tokens_first: int | None = Field(
+        None,
+        ge=1,
+        description=(
+            "completions longer than this are cut there and continued together, under a seed of"
+            " their own; none is dropped. null = drawn at once"
+        ),
+    )
 
 
 class OptimConfig(Section):
     """AdamW (docs/design/sage.md 3.5)."""
 
+    name: Literal["adamw", "adamw8bit", "paged_adamw8bit"] = Field(
+        "adamw",
+        description=(
+            "adamw: moments in float32; adamw8bit: in 8 bits (bitsandbytes); paged_adamw8bit: those"
+            " move to the host when the GPU is full"
+        ),
+    )
+    offload: bool = Field(
+        False, description="master weights and moments live in the memory of the host, not the GPU"
+    )
     lr: float = Field(1e-6, gt=0, le=1e30, description="peak learning rate")
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW betas")
     eps: float = Field(1e-8, gt=0, description="AdamW eps")
@@ -74,6 +92,11 @@ class OptimConfig(Section):
     )
     warmup_ratio: float = Field(
         0.0, ge=0, lt=1, description="share of all optimiser steps the rate rises over"
+    )
+    warmup_steps: int | None = Field(
+        None,
+        ge=0,
+        description="instead of warmup_ratio: optimiser steps the rate rises over",
     )
     min_lr_ratio: float = Field(
         0.0, ge=0, le=1, description="floor of linear and cosine, as a share of lr"
@@ -132,6 +155,55 @@ class TrainConfig(Section):
     )
 
 
+class LoraConfig(Section):
+    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685): W + alpha / rank * B A."""
+
+    rank: int = Field(0, ge=0, description="rank of the adapters; 0 = train all weights")
+    alpha: float = Field(32.0, gt=0, description="the adapters' product counts alpha / rank times")
+    targets: str | list[str] = Field(
+        "all-linear",
+        description=(
+            "layers that get an adapter: all-linear (all but the LM head), or names such as"
+            " [q_proj, v_proj]"
+        ),
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout on what goes into an adapter")
+
+
+class VllmConfig(Section):
+    """vLLM as the sampler of rollouts (`engine.rollouts`)."""
+
+    memory: float = Field(
+        0.4, gt=0, le=1, description="share of the GPU's memory a colocated vLLM may use"
+    )
+    sleep_level: Literal[0, 1, 2] = Field(
+        1,
+        description=(
+            "colocated, on a GPU, while the learner updates: 1 moves vLLM's weights to host memory,"
+            " 2 drops them, 0 leaves everything where it is"
+        ),
+    )
+    max_num_seqs: int = Field(256, ge=1, description="completions decoded together")
+    kv_cache_gb: int = Field(1, ge=1, description="KV cache of a colocated vLLM on a CPU")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="further keywords of `vllm.LLM` (colocated)"
+    )
+    url: str = Field("", description="of the server, without /v1: http://localhost:8000")
+    transfer: Literal["files", "nccl"] = Field(
+        "files",
+        description=(
+            "how a server gets the weights: files in a folder both sides see, or vLLM's NCCL"
+            " between GPUs (not run where this was written)"
+        ),
+    )
+    folder: str | None = Field(
+        None, description="where `files` go; null = memory of this machine (/dev/shm)"
+    )
+    wait_minutes: float = Field(
+        10, ge=0, description="how long a server that went away is waited for"
+    )
+
+
 class EngineConfig(Section):
     name: str = Field("local", description="who samples and learns (`sage-bench ls engines`)")
     wave_tokens: int = Field(
@@ -151,7 +223,32 @@ class EngineConfig(Section):
     gradient_checkpointing: bool = Field(
         False, description="less memory, one more forward; switches prompt_once off"
     )
+    lora: LoraConfig = Field(default_factory=LoraConfig)
     threads: int | None = Field(None, ge=1, description="torch threads; null = torch's choice")
+    rollouts: Literal["local", "vllm", "vllm-server"] = Field(
+        "local",
+        description=(
+            "who draws the completions: our own sampler on the learner's weights, vLLM in the same"
+            " process, or a vLLM server; the latter two get the weights once an update"
+        ),
+    )
+    max_logprob_gap: float | None = Field(
+        0.1,
+        gt=0,
+        description=(
+            "bound on the mean difference between the log-probabilities (nats a token) of vLLM and"
+            " of the learner, after every weight sync; beyond it the run stops. null = none"
+        ),
+    )
+    probe_rows: int = Field(
+        8, ge=0, description="completions the difference is taken on; 0 = it is not"
+    )
+    vllm: VllmConfig = Field(default_factory=VllmConfig)
+    rank_minutes: float = Field(
+        60,
+        gt=0,
+        description="several processes: longest wait of one for the others before the run stops",
+    )
 
 
 class ValidationConfig(Section):
@@ -167,6 +264,11 @@ class ValidationConfig(Section):
 
 class LogConfig(Section):
     tensorboard: bool = Field(True, description="write tensorboard event files")
+    sinks: list[str] = Field(
+        default_factory=list,
+        description="further sinks, such as wandb or trackio (`sage-bench ls sinks`)",
+    )
+    project: str = Field("sage-bench", description="project of a run in those sinks")
     kl_rows: int = Field(
         0,
         ge=0,

@@ -6,11 +6,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sage_bench.utils.errors import DataError
+from sage_bench.utils.progress import stderr
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,8 @@ class HubData:
 
     user: the task or dataset they are for, named in errors. instead: how to give a file in their
     place. fetch: the command that puts them into the cache. revision: the pinned commit, None where
-    none is. gated: URL of terms that somebody has to accept first.
+    none is. gated: URL of terms that somebody has to accept first. pin: how to name a revision,
+    with `{revision}` where it stands.
     """
 
     user: str
@@ -30,6 +33,7 @@ class HubData:
     gated: str | None = None
     instead: str = "give a local .jsonl or .parquet file with data.source=FILE"
     fetch: str = "run the same command"
+    pin: str = ""
 
     @classmethod
     def of_task(cls, task: str, hub: Mapping[str, Any], gated: str | None = None) -> HubData:
@@ -43,11 +47,35 @@ class HubData:
             gated,
             instead=f"give --data {task}=FILE",
             fetch=f"`sage-bench validate -t {task}`",
+            pin="`revision: {revision}` under metadata.hub of the task file",
         )
 
     @property
     def place(self) -> str:
         return self.id + (f" at {self.revision[:10]}" if self.revision else "")
+
+
+# the revision each dataset of this process was read at, by id; "unknown" where neither a pin nor
+# the cache says
+_read_at: dict[str, str] = {}
+
+
+def revisions_read() -> dict[str, str]:
+    """Datasets of the Hub that were read so far, with their revisions, for manifests."""
+    return dict(sorted(_read_at.items()))
+
+
+def _note_revision(data: HubData, cached: str | None) -> None:
+    """Remember what was read; where nothing pins it, say so once, and how to pin it."""
+    revision = data.revision or cached or "unknown"
+    if data.revision is None and _read_at.get(data.id) != revision:
+        how = data.pin.format(revision=cached or "COMMIT") or "a revision"
+        stderr().print(
+            f"warning: {data.user}: nothing pins {data.id}, its newest rows are used (revision"
+            f" {revision}); {how} pins them",
+            markup=False,
+        )
+    _read_at[data.id] = revision
 
 
 class GatedError(DataError):
@@ -70,6 +98,21 @@ def go_offline() -> None:
     constants.HF_HUB_OFFLINE = True
 
 
+@contextmanager
+def from_the_cache(only: bool = True) -> Iterator[None]:
+    """While it is entered, only what is cached is used. only=False: the network as before."""
+    import datasets
+    from huggingface_hub import constants
+
+    before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    if only:
+        datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
+
+
 def is_offline() -> bool:
     import datasets
 
@@ -83,7 +126,12 @@ def has_token() -> bool:
 
 
 def read_hub(data: HubData) -> Iterator[Mapping[str, Any]]:
-    """The rows of a dataset of the Hub.
+    """The rows of a dataset of the Hub. Raises what `load_hub` raises."""
+    yield from load_hub(data)
+
+
+def load_hub(data: HubData) -> Any:
+    """A dataset of the Hub, as `datasets` has it.
 
     Raises `GatedError` when its terms are not accepted, and `DataError` when it can be had neither
     from the Hub nor from the cache, or when the cache holds another revision than the pinned one.
@@ -104,7 +152,8 @@ def read_hub(data: HubData) -> Iterator[Mapping[str, Any]]:
             where=data.user,
             remedy=f"once with a network: {data.fetch}; or {data.instead}",
         )
-    yield from found
+    _note_revision(data, cached)
+    return found
 
 
 def _unavailable(data: HubData, error: Exception) -> DataError:

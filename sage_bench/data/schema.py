@@ -45,7 +45,10 @@ class EvalManifest(Document):
     model: Annotated[str, about("what was evaluated: a folder, a Hub id, or a server's name")]
     label: Annotated[
         dict[str, Any],
-        about("what weights say of themselves: method, train_seed, step, preset; null where not"),
+        about(
+            "what weights say of themselves: method, train_seed, step, preset (null where not), and"
+            " how a checkpoint was chosen: select_rule"
+        ),
     ]
     tasks: Annotated[dict[str, int], about("samples a question, by task")]
     seed: Annotated[int, about("base of the sampling seeds")] = 0
@@ -116,8 +119,8 @@ class QuestionRow(TypedDict):
     doc_id: Annotated[int, about("number of the question, from 0")]
     uid: Annotated[str | int, about("its name in the source")]
     gold: Annotated[str, about("the gold answer, after corrections")]
+    question: NotRequired[Annotated[str, about("its text, without what the prompt adds")]]
     options: NotRequired[Annotated[list[str] | None, about("options of multiple choice")]]
-    question: NotRequired[Annotated[str, about("its text, for people who read the answers")]]
 
 
 class GraderRecord(Document):
@@ -281,6 +284,13 @@ class MetricsRow(TypedDict):
     judge_calls: Annotated[int, about("calls of the judge")]
     failed_calls: NotRequired[Annotated[int, about("calls that judge or teacher did not answer")]]
     hint_failures: Annotated[int, about("hints that could not be used")]
+    weight_syncs: NotRequired[Annotated[float, about("times the sampler was sent the weights")]]
+    sampler_restarts: NotRequired[Annotated[float, about("times its engine was brought back")]]
+    probe_gap: NotRequired[
+        Annotated[float, about("sampler's log-probabilities to the learner's: mean, nats a token")]
+    ]
+    probe_gap_max: NotRequired[Annotated[float, about("the same, of the worst token")]]
+    continued: NotRequired[Annotated[float, about("completions cut at a first length, drawn on")]]
 
 
 @with_config(_ROW)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sage_bench.data import tiny_world
 from sage_bench.data.hub import HubData, read_hub
 from sage_bench.data.registry import register_dataset
 
-# No revision is pinned: the datasets were not public when this was written.
-SAGE_TRAIN = HubData("sage-train", "baohao/sage_train", "train")
-SAGE_VALIDATION = HubData("sage-validation", "baohao/sage_validation", "test")
+# No revision is pinned: the datasets were not public when this was written. `sage-train@COMMIT`
+# pins one, and a run without it says which was read.
+SAGE_TRAIN = HubData(
+    "sage-train", "baohao/sage_train", "train", pin="data.source=sage-train@{revision}"
+)
+SAGE_VALIDATION = HubData(
+    "sage-validation",
+    "baohao/sage_validation",
+    "test",
+    pin="validation.source=sage-validation@{revision}",
+)
 
 
 def _tiny(name: str) -> Iterator[Mapping[str, Any]]:
@@ -52,12 +61,12 @@ def _sage(data: HubData) -> Iterator[Mapping[str, Any]]:
 
 
 @register_dataset("sage-train")
-def sage_train() -> Iterator[Mapping[str, Any]]:
+def sage_train(revision: str | None = None) -> Iterator[Mapping[str, Any]]:
     """The 15k training prompts of SAGE (Hub: baohao/sage_train)."""
-    return _sage(SAGE_TRAIN)
+    return _sage(replace(SAGE_TRAIN, revision=revision))
 
 
 @register_dataset("sage-validation")
-def sage_validation() -> Iterator[Mapping[str, Any]]:
+def sage_validation(revision: str | None = None) -> Iterator[Mapping[str, Any]]:
     """SAGE's validation prompts (Hub: baohao/sage_validation)."""
-    return _sage(SAGE_VALIDATION)
+    return _sage(replace(SAGE_VALIDATION, revision=revision))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from sage_bench.generation.samplers.base import Sampler
 from sage_bench.methods.base import Method
@@ -17,6 +18,19 @@ from sage_bench.utils.errors import UsageError
 Stats = dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class RolloutBatch:
+    """The rows of one rollout batch and how they are applied (see `Engine.update`)."""
+
+    rows: Sequence[Row]
+    objective: Objective
+    hooks: UpdateHooks
+
+
+# yields batches, is sent what `update` says of each; between two of them weights do not change
+TrainingProgram: TypeAlias = Generator[RolloutBatch, Stats, None]
+
+
 class Engine(Runner, Protocol):
     """Answers requests, applies rows, saves itself.
 
@@ -27,6 +41,11 @@ class Engine(Runner, Protocol):
     the log. save and load hold everything that decides the next step: weights,
     optimiser, schedule. capabilities: "sample", "score", and "policy" where requests of a method's
     own are answered by their `answer`.
+
+    An engine whose library has a training loop of its own brings `follow(program)` in place of
+    `update` (see `follow`). One that works in several processes has `ranks`
+    (`sage_bench.engines.ranks.Ranks`); `save` and `load` are then called on every rank, and rank 0
+    writes.
     """
 
     capabilities: frozenset[str]
@@ -38,6 +57,20 @@ class Engine(Runner, Protocol):
     def save(self, folder: Path) -> None: ...
     def load(self, folder: Path) -> None: ...
     def describe(self) -> dict[str, Any]: ...
+
+
+def follow(engine: Engine, program: TrainingProgram) -> None:
+    """Let an engine work through a training program: one update for each batch it yields."""
+    own = getattr(engine, "follow", None)
+    if own is not None:
+        own(program)
+        return
+    try:
+        batch = next(program)
+        while True:
+            batch = program.send(engine.update(batch.rows, batch.objective, batch.hooks))
+    except StopIteration:
+        return
 
 
 def check_needs(method: Method, engine: Engine, engine_name: str) -> None:

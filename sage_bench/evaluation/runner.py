@@ -23,6 +23,7 @@ from sage_bench.data.schema import (
 )
 from sage_bench.evaluation import folders
 from sage_bench.evaluation.grades import grade_run, stored_samples
+from sage_bench.evaluation.harness import lm_eval_results
 from sage_bench.evaluation.lm import StoreLM
 from sage_bench.evaluation.tasks.loading import (
     DataOptions,
@@ -30,10 +31,10 @@ from sage_bench.evaluation.tasks.loading import (
     grader_of,
     load,
     report_of,
-    task_manager,
 )
 from sage_bench.generation import model_folders as pretrained
 from sage_bench.generation.samplers.base import Sampler
+from sage_bench.training.spent import training_cost
 from sage_bench.utils.errors import DataError, PartialError, UsageError
 from sage_bench.utils.files import (
     locked,
@@ -96,20 +97,20 @@ def read_label(model: str) -> dict[str, Any]:
         "step": saved.get("step"),
         "preset": saved.get("preset"),
     }
-    if saved.get("base_model"):
-        label["base_model"] = saved["base_model"]
+    label |= {k: saved[k] for k in ("base_model", "base_weights") if saved.get(k)}
     if file.is_file():
-        label |= _of_training(Path(model).parent.parent)
+        label |= _of_training(Path(model).parent.parent, saved.get("step"))
     # what tables have to say of weights that were not trained as their name says
     label |= {name: saved[name] for name in ("degraded", "accepted_changes") if saved.get(name)}
     return label
 
 
-def _of_training(folder: Path) -> dict[str, Any]:
-    """What tables want to know of a training run, {} where this is none.
+def _of_training(folder: Path, step: int | None) -> dict[str, Any]:
+    """What tables want to know of a training run up to a step, {} where this is none.
 
     data_order: runs that agree in it saw the same prompts in the same order, so that reports may
-    pair them. degraded: columns that the method reads and its data lacked.
+    pair them. degraded: columns that the method reads and its data lacked. training_cost: kept
+    here, because a leaderboard may be made on a machine that has only the evaluations.
     """
     manifest, config = folder / "manifest.json", folder / "config.json"
     if not manifest.is_file() or not config.is_file():
@@ -117,6 +118,7 @@ def _of_training(folder: Path) -> dict[str, Any]:
     try:
         trained = TrainManifest.read(manifest)
         values = TrainConfig.read(config).values
+        cost = training_cost(folder, step)
     except DataError as error:
         # the weights can be evaluated all the same
         _note(f"note: what trained this checkpoint is not known: {error}")
@@ -128,6 +130,8 @@ def _of_training(folder: Path) -> dict[str, Any]:
         label["data_order"] = "-".join(map(str, parts))
     if trained.degraded:
         label["degraded"] = trained.degraded
+    if cost:
+        label["training_cost"] = cost
     return label
 
 
@@ -340,8 +344,6 @@ def run_lm_eval(
 ) -> dict[str, Any]:
     """Drive lm-eval over our tasks. Returns its results (its own schema) without the samples, which
     are in the store."""
-    from lm_eval import evaluator
-
     with Bar(f"eval {slug(config.model)}", 0, quiet=quiet) as bar:
         lm = StoreLM(
             sampler,
@@ -350,20 +352,8 @@ def run_lm_eval(
             on_progress=bar.set,
             gold=lambda task, doc: gold_of(tasks[task], doc),
         )
-        results = evaluator.simple_evaluate(
-            model=lm,
-            tasks=list(tasks.values()),
-            task_manager=task_manager(),
-            apply_chat_template=True,
-            limit=config.limit,
-            bootstrap_iters=0,
-            log_samples=True,
-            confirm_run_unsafe_code=True,
-        )
-    kept = {k: v for k, v in results.items() if k != "samples"}
-    # lm-eval takes the commit of whatever folder the user stands in
-    kept["git_hash"] = None
-    return kept
+        results = lm_eval_results(lm, tasks, config.limit)
+    return {k: v for k, v in results.items() if k != "samples"}
 
 
 def gold_of(task: Any, doc: Mapping[str, Any]) -> str:
@@ -384,10 +374,10 @@ def write_questions(folder: Path, tasks: Mapping[str, Any], limit: int | None = 
                 "uid": doc.get("uid", doc_id),
                 "gold": gold_of(task, doc),
             }
-            if "options" in doc:
-                row["options"] = doc["options"]
             if isinstance(doc.get("question"), str):
                 row["question"] = doc["question"]
+            if "options" in doc:
+                row["options"] = doc["options"]
             rows.append(row)
         QUESTIONS.write_list(folder / "questions" / f"{name}.json", rows)
 

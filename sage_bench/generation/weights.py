@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sage_bench.generation.adapters import base_of
+
 # weight files up to this size are hashed whole, larger ones by size and their first and last part
 WHOLE = 1 << 26
 PICKLED = ("*.bin", "*.pt", "*.pth")
@@ -17,10 +19,13 @@ NOT_WEIGHTS = ("training_args", "optimizer", "scheduler", "rng_state")  # what t
 
 def hash_weights(path: str, revision: str | None = None) -> str:
     """Hash of the weight files of a folder; of the name (and revision, if one is given) for a Hub
-    id."""
+    id. Adapters count with the model they are for."""
     files = weight_files(Path(path))
     name = f"{path}@{revision}" if revision else path
     digest = hashlib.sha256(b"" if files else name.encode())
+    base = base_of(path)
+    if base is not None:
+        digest.update(f"base {hash_weights(base)}\n".encode())
     for file in files:
         size = file.stat().st_size
         digest.update(f"{file.name} {size}\n".encode())
@@ -36,14 +41,18 @@ def hash_weights(path: str, revision: str | None = None) -> str:
 
 def weight_files(folder: Path) -> list[Path]:
     """The files transformers takes weights from: safetensors where there are some, else pickled
-    ones; [] for a Hub id."""
+    ones; [] for a Hub id.
+
+    The state of an optimiser is not among them: it may be deleted, and the model is the same.
+    """
     if not folder.is_dir():
         return []
-    safe = sorted(folder.glob("*.safetensors"))
-    if safe:
-        return safe
-    found = [f for pattern in PICKLED for f in folder.glob(pattern)]
-    return sorted(f for f in found if not f.name.startswith(NOT_WEIGHTS))
+    for patterns in (("*.safetensors",), PICKLED):
+        found = [f for pattern in patterns for f in folder.glob(pattern)]
+        weights = sorted(f for f in found if not f.name.startswith(NOT_WEIGHTS))
+        if weights:
+            return weights
+    return []
 
 
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:

@@ -30,11 +30,16 @@ MOST_DIGITS = 100_000
 
 
 class Reply(TypedDict):
-    """What a comparer answers. by: what decided; error: what was raised."""
+    """What a comparer answers.
+
+    by: what decided. distance: how far the answer is from the gold, relatively. error: what was
+    raised.
+    """
 
     correct: bool
     status: Status
     by: NotRequired[str]
+    distance: NotRequired[float]
     error: NotRequired[str]
 
 

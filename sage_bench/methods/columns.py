@@ -12,8 +12,9 @@ class Column:
 
     names: of the column, or of columns that belong together. about: what is in it. when:
     `switch=value` (or `switch=value|value`) under which it is read; empty = always. named_by: the
-    switch that holds its name. without: what the method does for a problem that lacks it.
-    required: no problem can be used without it. kind: a text, or a list of texts.
+    switch that holds its name. without: what the method does for a problem that lacks it. becomes:
+    what the method is where all problems lack it ("plain GRPO"). required: no problem can be used
+    without it. kind: a text, or a list of texts.
 
     >>> print(Column("trace", "a teacher's response", without="a problem without one is skipped"))
     `trace`: a teacher's response (a problem without one is skipped)
@@ -26,6 +27,7 @@ class Column:
     when: str = ""
     named_by: str = ""
     without: str = ""
+    becomes: str = ""
     required: bool = False
     kind: Literal["text", "list"] = "text"
 

@@ -64,6 +64,15 @@ class Objective(BaseModel):
     off_gamma: float = Field(
         0.1, gt=0, description="gamma of the off-policy shaping p / (p + gamma)"
     )
+    importance: Literal["off", "token", "sequence"] = Field(
+        "off",
+        description=(
+            "weigh the loss by the probability of the learner over that of the sampler, of each"
+            " token or of whole completions, cut at `importance_cap` (truncated importance"
+            " sampling)"
+        ),
+    )
+    importance_cap: float = Field(2.0, gt=0, description="upper bound of that weight")
 
 
 def row_weights(

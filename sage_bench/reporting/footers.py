@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from sage_bench.evaluation.tasks.digests import unverified_rows
 from sage_bench.reporting.runs import EvalRun
 
 
@@ -22,7 +23,6 @@ def data_notes(runs: Mapping[str, EvalRun]) -> list[str]:
             lines.append(f"{task}: {status} samples; only questions that have all of them count.")
         if run.limited:
             lines.append(f"{run.limited}.")
-        lines += [f"{t}: {status} samples, incomplete." for t, status in run.lacking.items()]
         for line in lines:
             rows_of[line].append(name)
     out = []
@@ -48,6 +48,8 @@ def _manifest_notes(manifest: Mapping[str, Any]) -> list[str]:
     for task, report in golds.items():
         if report.get("other_data"):
             out.append(f"{task}: OTHER DATA than the benchmark's: {report['other_data']}.")
+        if report.get("unverified"):
+            out.append(f"{task}: {unverified_rows(report)}.")
         facts = _gold_facts(report)
         if facts:
             out.append(f"{task}: {'; '.join(facts)}.")

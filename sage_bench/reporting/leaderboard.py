@@ -111,7 +111,7 @@ def _run_rows(run: EvalRun, metric: Metric, select_rule: str) -> list[dict[str, 
         "method": run.method,
         "train_seed": run.label.get("train_seed"),
         "step": run.label.get("step"),
-        "select_rule": select_rule,
+        "select_rule": run.label.get("select_rule") or select_rule,
         "metric": metric.name,
         "fingerprint": run.folder.name,
         "limited": run.limited or None,
@@ -195,7 +195,15 @@ def _average_columns(
 
 
 def watermarked(run: EvalRun, task: str) -> str:
-    """The status of a task's numbers; LIMITED where not all questions were asked."""
+    """The status of a task's numbers; LIMITED where not all questions were asked, DEGRADED where
+    the method was trained without data that it reads."""
+    status = _status(run, task)
+    if not run.label.get("degraded"):
+        return status
+    return "DEGRADED" if status == "ok" else f"{status}, DEGRADED"
+
+
+def _status(run: EvalRun, task: str) -> str:
     status = run.tasks[task].status
     if status != "ok":
         return status

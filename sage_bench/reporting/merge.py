@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from sage_bench.evaluation.tasks.spec import task_files
 from sage_bench.reporting.leaderboard import leaderboard
 from sage_bench.reporting.protocols import model_names, protocol_differences
-from sage_bench.reporting.runs import EvalRun, TrainRun, read_train
+from sage_bench.reporting.runs import EvalRun
+from sage_bench.reporting.selected import is_selected
+from sage_bench.training.selection import NOT_SELECTED
+from sage_bench.training.spent import training_cost
 from sage_bench.utils.cells import csv_text, markdown_cell
 from sage_bench.utils.errors import UsageError
 from sage_bench.utils.files import make_folder, write_text
@@ -28,6 +31,10 @@ WHERE_FROM = [
     "date",
 ]
 SHOWN_DIFFERENCES = 6
+LONGEST_ROW = 1_000_000  # bytes
+AVERAGE = "avg"
+# what labels say that does not tell one model from another
+BY_THE_WAY = ("select_rule", "training_cost")
 RUN = "run"  # number of the run a row is of; not written
 
 
@@ -59,7 +66,9 @@ def merged(runs: Sequence[EvalRun]) -> pd.DataFrame:
     sources = [source_of(run) for run in once]
     for column in WHERE_FROM:
         board[column] = [sources[i].get(column) for i in board[RUN]]
-    board["dataset"] = [dataset_of(task) for task in board.task]
+    board["dataset"] = [
+        dataset_of(once[i], task) for i, task in zip(board[RUN], board.task, strict=True)
+    ]
     return board
 
 
@@ -68,10 +77,16 @@ def without_copies(runs: Sequence[EvalRun]) -> list[EvalRun]:
     best: dict[tuple[str, str, str], EvalRun] = {}
     for run in runs:
         own = str(run.manifest.get("fingerprint") or run.folder)
-        key = (run.folder.name, own, str(sorted(run.label.items(), key=str)))
-        if key not in best or _samples(run) > _samples(best[key]):
+        label = {k: v for k, v in run.label.items() if k not in BY_THE_WAY}
+        key = (run.folder.name, own, str(sorted(label.items(), key=str)))
+        if key not in best or _preference(run) > _preference(best[key]):
             best[key] = run
     return list(best.values())
+
+
+def _preference(run: EvalRun) -> tuple[int, bool]:
+    """Of copies the one with more samples counts, of equal ones the one that a rule selected."""
+    return _samples(run), is_selected(run)
 
 
 def _samples(run: EvalRun) -> int:
@@ -84,47 +99,67 @@ def source_of(run: EvalRun) -> dict[str, Any]:
     sampler: Mapping[str, Any] = fingerprint.get("sampler") or {}
     engine = str(sampler.get("sampler") or "hf")  # ours does not name itself
     package = {"hf": "transformers"}.get(engine, engine)
-    written = (run.folder / "manifest.json").stat().st_mtime
     source: dict[str, Any] = {
         "model_sha": sampler.get("weights"),
         "engine": engine,
         "engine_version": (run.manifest.get("versions") or {}).get(package),
-        "date": datetime.fromtimestamp(written, UTC).strftime("%Y-%m-%d"),
+        "date": datetime.fromtimestamp(_when(run), UTC).strftime("%Y-%m-%d"),
     }
-    train = training_of(run)
-    if train is not None:
-        until = run.label.get("step")
-        source["train_rollouts"] = train.rollouts(until)
-        if "step" in train.metrics:
-            steps = train.metrics[train.metrics.step < until] if until else train.metrics
-            source["train_tokens"] = _sum(steps, "tokens")
-            seconds = _sum(steps, "seconds/step")
-            source["train_hours"] = None if seconds is None else seconds / 3600
+    cost: Mapping[str, Any] | None = run.label.get("training_cost")
+    if cost is None:  # evaluated by an earlier version: the training run may still be here
+        cost = training_cost(Path(str(run.manifest["model"])).parent.parent, run.label.get("step"))
+    for name, value in cost.items():
+        source[f"train_{name}"] = value
     return source
 
 
-def training_of(run: EvalRun) -> TrainRun | None:
-    """The training run that an evaluated checkpoint lies in, where it is on this machine."""
-    folder = Path(str(run.manifest["model"])).parent.parent
-    if not (folder / "metrics.jsonl").is_file() or not (folder / "config.json").is_file():
-        return None
-    return read_train(folder)
+def _when(run: EvalRun) -> float:
+    """When the last sample was stored, seconds since 1970; where samples do not say, when the
+    manifest was written, which a copy of the folder may have changed."""
+    times = [_last_time(file) for file in (run.folder / "samples").glob("*.jsonl")]
+    known = [time for time in times if time]
+    return max(known, default=(run.folder / "manifest.json").stat().st_mtime)
 
 
-def _sum(frame: pd.DataFrame, column: str) -> float | None:
-    return float(frame[column].sum()) if column in frame else None
+def _last_time(file: Path) -> float | None:
+    """The time of the last row of a samples file; the file is not read whole."""
+    with file.open("rb") as rows:
+        rows.seek(max(0, file.stat().st_size - LONGEST_ROW))
+        lines = rows.read().splitlines()
+    for line in reversed(lines):
+        try:
+            return float(json.loads(line).get("time") or 0.0)
+        except ValueError:  # the end of a row that a kill cut off, or the middle of a long one
+            continue
+    return None
 
 
-def dataset_of(task: str) -> str | None:
-    """The data set of a task, with its revision where the task file names one."""
-    file = task_files().get(task)
-    source = getattr(file, "dataset", None) if file is not None else None
-    return None if source is None else str(source)
+def dataset_of(run: EvalRun, task: str) -> str:
+    """The data that a task's questions came from, with their revision.
+
+    `ID@REVISION` of the Hub, or the name of a file or of a task of ours with the digest of its
+    rows; of an average those of all its tasks.
+
+    """
+    if task == AVERAGE:
+        return "; ".join(dataset_of(run, t) for t in (*run.tasks, *run.missing))
+    report: Mapping[str, Any] = (run.manifest.get("golds") or {}).get(task) or {}
+    source = str(report.get("source") or task)
+    if "@" in source and not Path(source).exists():
+        return source
+    digest = run.manifest["sampling"].get(task, {}).get("data_rev")
+    return f"{Path(source).name}@{digest}"
 
 
 def ranking(board: pd.DataFrame) -> str:
-    """Models and methods by their average, as Markdown; incomplete runs last and without a rank."""
+    """Models and methods by their average, as Markdown.
+
+    Incomplete runs, and checkpoints that were not selected, stand last and without a rank.
+    """
     averages = board[(board.metric == "avg@n") & (board.task == "avg") & board.value.notna()]
+    # ranked among the others they would choose the best checkpoint on the test data
+    passed_over = (averages.status == "ok") & (averages.select_rule == NOT_SELECTED)
+    averages = averages.assign(status=averages.status.mask(passed_over, NOT_SELECTED))
     tasks = [t for t in dict.fromkeys(board.task) if t != "avg"]
     cells = board[board.metric == "avg@n"].set_index([RUN, "task"])
     heads = ["rank", "model", "method", "seed", "step", "avg", "± se", "95 % CI", *tasks, "status"]

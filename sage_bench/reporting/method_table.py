@@ -8,97 +8,60 @@ baseline, the paper's cell beside ours, and a mark on every number that is not w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from math import isnan
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from sage_bench.evaluation.tasks.spec import in_order, task_files
-from sage_bench.reporting.compare import samples_of, shared_scores
+from sage_bench.reporting.compare import shared_scores
 from sage_bench.reporting.leaderboard import watermarked
+from sage_bench.reporting.method_rows import AVG_ID, AVG_OOD, MARKS, Cell, MethodRow, MethodTable
+from sage_bench.reporting.method_tests import (
+    completed,
+    on_shared_questions,
+    ranked,
+    share_questions,
+    with_tests,
+)
 from sage_bench.reporting.metrics import Metric
-from sage_bench.reporting.protocols import model_names, protocol_differences, shares_order
+from sage_bench.reporting.protocols import model_names, protocol_differences
 from sage_bench.reporting.reference import (
     BENCHMARK_OF_TASK,
     Reference,
     differences_within,
-    number,
     plain,
     unique,
 )
 from sage_bench.reporting.runs import EvalRun
-from sage_bench.statistics import Claim, claim, holm, macro, over_seeds, paired
+from sage_bench.reporting.selected import (
+    best_of_test,
+    chosen_on_test,
+    counting,
+    is_selected,
+    select_rule,
+    worth_of_choosing,
+)
+from sage_bench.statistics import macro, over_seeds
 from sage_bench.utils.errors import UsageError, did_you_mean
+
+__all__ = [
+    "AVG_ID",
+    "AVG_OOD",
+    "MARKS",
+    "Cell",
+    "MethodRow",
+    "MethodTable",
+    "column_of",
+    "grouped",
+    "method_table",
+    "reference_table",
+]
 
 BASE = "base"
 OUT_OF_DISTRIBUTION_GROUPS = ("sb_ood2",)
 TRAINING = "train_"
-AVG_ID = "avg_id"
-AVG_OOD = "avg_ood"
-SIGNIFICANT = 0.05
 TRUNCATED = 0.05  # share of answers cut at the token limit, from which a number is marked
-
-# marks of cells, in the order of their letters
-MARKS = {
-    "partial": "some questions have no or too few samples; only complete questions are averaged",
-    "limited": "only some questions of the benchmark were asked",
-    "truncated": "more than 5 % of the answers were cut at the token limit",
-    "degraded": "the method was trained without data that it reads",
-    "chosen on test": "the checkpoint was chosen on the data of this table",
-    "misprint": "does not follow from the printed cells; see `report --misprints`",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One number of the table, in percent; None where there is none.
-
-    marks: keys of `MARKS`. paper: the paper's number beside it. best, second: among the methods of
-    the model.
-    """
-
-    score: float | None = None
-    se: float | None = None
-    delta: float | None = None
-    marks: tuple[str, ...] = ()
-    paper: str | None = None
-    paper_status: str | None = None
-    best: bool = False
-    second: bool = False
-    significant: bool = False
-
-
-@dataclass(frozen=True)
-class MethodRow:
-    """One method of one model. cells: by column, `avg_id` and `avg_ood` among them."""
-
-    model: str
-    method: str
-    cells: Mapping[str, Cell]
-    seeds: int = 0
-    status: str = "ok"
-
-
-@dataclass(frozen=True)
-class MethodTable:
-    """Rows in blocks of models, in order. columns: benchmarks, then the averages that exist."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[MethodRow]
-    notes: Sequence[str] = field(default_factory=tuple)
-    reference: str | None = None
-
-    def models(self) -> list[str]:
-        """The models, in the order of their blocks."""
-        return unique(r.model for r in self.rows)
-
-    def marks(self) -> dict[str, str]:
-        """The marks that occur, each with its letter."""
-        used = {m for r in self.rows for c in r.cells.values() for m in c.marks}
-        names = [m for m in MARKS if m in used]
-        return {name: letter for name, letter in zip(names, "abcdef", strict=False)}
 
 
 def column_of(task: str) -> str:
@@ -118,58 +81,79 @@ def method_table(
     reference: Reference | None = None,
     baseline: str | None = None,
     title: str = "Methods by model",
+    on_test: bool = False,
 ) -> MethodTable:
     """The table of evaluated runs; runs of one model and method are its training seeds.
 
-    baseline: the method that others are tested against, `base` unless named. Raises `UsageError`
-    where runs of one column were not asked alike, naming what differs, and for an unknown baseline.
+    baseline: the method that others are tested against, `base` unless named. on_test: with a marked
+    row for what the best checkpoint of the test set would have been, where several were evaluated.
+    Raises `UsageError` where runs of one column were not asked alike, naming what differs, and for
+    an unknown baseline.
     """
     # what a policy does on its training prompts is no benchmark
     runs = [r for r in runs if any(not t.startswith(TRAINING) for t in _asked(r))]
     if not runs:
         raise UsageError("there is no evaluation of a benchmark here")
     refuse_mixed_protocols(runs)
-    groups = grouped(runs)
-    methods = unique(method for _, method in groups)
-    against = baseline or (BASE if BASE in methods else methods[0])
+    tasks = in_order(unique(t for r in runs for t in _asked(r)))
+    averages = averages_of(tasks)
+    counted = counting(runs)
+    best = best_of_test(runs, next(iter(averages.values()))) if on_test else []
+    groups = grouped([*counted, *best])
+    against = _baseline(unique(method for _, method in groups), baseline)
+    rows = []
+    for (model, method), members in groups.items():
+        # the difference beside an average is to the base policy, whatever the tests are against
+        base = groups.get((model, BASE)) or groups.get((model, against), [])
+        rows.append(_row(model, method, members, base, tasks, averages, reference))
+    rows, notes = with_tests(rows, groups, against, averages)
+    columns = [column_of(t) for t in tasks] + list(averages)
+    rows = ranked(rows, columns)
+    notes = [_how(counted, against), *_how_chosen(runs, counted), *notes]
+    if on_test:
+        found = worth_of_choosing(counted, best, next(iter(averages.values())))
+        notes += found or ["best of test: no training run has several evaluated checkpoints."]
+    if reference is not None:
+        notes += _missing_from(reference, rows)
+    return MethodTable(title, columns, rows, notes, reference.name if reference else None)
+
+
+def averages_of(tasks: Sequence[str]) -> dict[str, list[str]]:
+    """The benchmarks of each average that exists: in distribution, and out of it."""
+    ood = out_of_distribution()
+    averages = {AVG_ID: [t for t in tasks if t not in ood], AVG_OOD: [t for t in tasks if t in ood]}
+    return {name: members for name, members in averages.items() if members}
+
+
+def _baseline(methods: Sequence[str], named: str | None) -> str:
+    """The method that others are tested against. Raises `UsageError` for an unknown one."""
+    against = named or (BASE if BASE in methods else methods[0])
     if against not in methods:
         raise UsageError(
             f"there is no `{against}` here; {did_you_mean(against, methods)}".rstrip("; "),
             where="--baseline",
             remedy="one of " + ", ".join(methods),
         )
-    ood = out_of_distribution()
-    tasks = in_order(unique(t for r in runs for t in _asked(r)))
-    averages = {AVG_ID: [t for t in tasks if t not in ood], AVG_OOD: [t for t in tasks if t in ood]}
-    averages = {name: members for name, members in averages.items() if members}
-    rows = []
-    for (model, method), members in groups.items():
-        base = groups.get((model, against), [])
-        rows.append(_row(model, method, members, base, tasks, averages, reference))
-    rows, notes = _with_tests(rows, groups, against, averages)
-    columns = [column_of(t) for t in tasks] + list(averages)
-    rows = _ranked(rows, columns)
-    notes = [_how(runs, against), *notes]
-    if reference is not None:
-        notes += _missing_from(reference, rows)
-    return MethodTable(title, columns, rows, notes, reference.name if reference else None)
+    return against
 
 
 def grouped(runs: Sequence[EvalRun]) -> dict[tuple[str, str], list[EvalRun]]:
     """Runs by model and method; steps and folders are named where a method has several.
 
-    Models stand in the order of their names, the base policy first in each.
+    A checkpoint that a rule selected goes without its step, which may differ by training seed; the
+    rule is named where a method has several. Models stand in the order of their names, the base
+    policy first in each.
     """
     models = model_names(runs)
-    steps: dict[tuple[str, str], set[Any]] = {}
+    kinds: dict[tuple[str, str], set[str]] = {}
     for run in runs:
-        steps.setdefault((models[run.folder], run.method), set()).add(run.label.get("step"))
+        kinds.setdefault((models[run.folder], run.method), set()).add(_kind(run))
     groups: dict[tuple[str, str], list[EvalRun]] = {}
     for run in runs:
         model = models[run.folder]
         method = run.method
-        if len(steps[model, method]) > 1:
-            method += f" @{run.label.get('step')}"
+        if len(kinds[model, method]) > 1:
+            method += _kind(run)
         seeds = [r.label.get("train_seed") for r in groups.get((model, method), [])]
         if run.label.get("train_seed") in seeds:
             method += f" ({run.folder.name})"
@@ -178,6 +162,11 @@ def grouped(runs: Sequence[EvalRun]) -> dict[tuple[str, str], list[EvalRun]]:
     return dict(
         sorted(groups.items(), key=lambda item: (order.index(item[0][0]), item[0][1] != BASE))
     )
+
+
+def _kind(run: EvalRun) -> str:
+    """What tells checkpoints of one method apart: the rule that chose them, or their step."""
+    return f" ({select_rule(run)})" if is_selected(run) else f" @{run.label.get('step')}"
 
 
 def refuse_mixed_protocols(runs: Sequence[EvalRun]) -> None:
@@ -233,13 +222,13 @@ def _task_cell(runs: Sequence[EvalRun], task: str) -> Cell:
 
 def _average_cell(runs: Sequence[EvalRun], base: Sequence[EvalRun], members: Sequence[str]) -> Cell:
     """The average over benchmarks and its difference to the base, on the questions of both."""
-    if not all(t in r.tasks for r in runs for t in members):
+    if not completed(runs, members):
         asked = any(t in r.missing for r in runs for t in members)
         return Cell(marks=("partial",) if asked else ())
     score, se = _mean_of(runs, members)
     delta = None
-    if base and all(t in r.tasks for r in base for t in members):
-        of_runs, of_base = _on_shared_questions(runs, base, members)
+    if share_questions(runs, base, members):
+        of_runs, of_base = on_shared_questions(runs, base, members)
         delta = 100 * (_macro(of_runs.values()) - _macro(of_base.values()))
     return Cell(score, se, delta, _marks(runs, members))
 
@@ -259,25 +248,12 @@ def _macro(scores: Any) -> float:
     return float(np.mean([macro(s)[0] for s in scores]))
 
 
-def _on_shared_questions(
-    runs: Sequence[EvalRun], base: Sequence[EvalRun], tasks: Sequence[str]
-) -> tuple[dict[Any, Any], dict[Any, Any]]:
-    """Scores of both, by training seed, on the questions that all of them completed."""
-    named = {("a", i): r for i, r in enumerate(runs)} | {("b", i): r for i, r in enumerate(base)}
-    keys = {f"{side}{i}": r for (side, i), r in named.items()}
-    scores, _ = shared_scores(keys, Metric(), tasks)
-
-    def by_seed(side: str, members: Sequence[EvalRun]) -> dict[Any, Any]:
-        return {r.label.get("train_seed"): scores[f"{side}{i}"] for i, r in enumerate(members)}
-
-    return by_seed("a", runs), by_seed("b", base)
-
-
 def _marks(runs: Sequence[EvalRun], tasks: Sequence[str]) -> tuple[str, ...]:
     found = set()
     for run in runs:
         for task in tasks:
-            if task in run.missing or run.tasks[task].status != "ok":
+            # a training seed that was not asked leaves the cell as incomplete as a killed one
+            if task not in run.tasks or run.tasks[task].status != "ok":
                 found.add("partial")
             elif watermarked(run, task).startswith("LIMITED"):
                 found.add("limited")
@@ -285,113 +261,40 @@ def _marks(runs: Sequence[EvalRun], tasks: Sequence[str]) -> tuple[str, ...]:
                 found.add("truncated")
         if run.label.get("degraded"):
             found.add("degraded")
-        if str(run.label.get("select_rule") or "").startswith("test"):
+        if chosen_on_test(run):
             found.add("chosen on test")
     return tuple(m for m in MARKS if m in found)
 
 
-# ---- tests, ranks, notes ------------------------------------------------------------------------
-def _with_tests(
-    rows: Sequence[MethodRow],
-    groups: Mapping[tuple[str, str], Sequence[EvalRun]],
-    against: str,
-    averages: Mapping[str, Sequence[str]],
-) -> tuple[list[MethodRow], list[str]]:
-    """Rows with their significance against the baseline, and lines that say what was tested."""
-    lines: list[tuple[int, str, str, float | None]] = []  # row, column, words, p
-    for i, row in enumerate(rows):
-        base = groups.get((row.model, against))
-        if row.method == against or not base:
-            continue
-        for column, members in averages.items():
-            if row.cells[column].delta is None:
-                continue
-            text, p = _test(groups[row.model, row.method], base, members)
-            lines.append((i, column, f"{row.model}: {row.method} − {against}, {column}: {text}", p))
-    adjusted = holm([float("nan") if p is None else p for *_, p in lines])
-    out = list(rows)
-    notes = []
-    for (i, column, words, p), corrected in zip(lines, adjusted, strict=True):
-        notes.append(words if p is None else f"{words} (Holm {corrected:.2g})")
-        if p is not None and corrected < SIGNIFICANT:
-            cell = replace(out[i].cells[column], significant=True)
-            out[i] = replace(out[i], cells={**out[i].cells, column: cell})
-    return out, notes
-
-
-def _test(
-    runs: Sequence[EvalRun], base: Sequence[EvalRun], tasks: Sequence[str]
-) -> tuple[str, float | None]:
-    """The difference in words, and its p; None where nothing can be claimed."""
-    of_runs, of_base = _on_shared_questions(runs, base, tasks)
-    if None in of_runs:
-        return _of_policies(runs[0], base[0], of_runs[None], next(iter(of_base.values())))
-    trained = None not in of_base
-    found = claim(of_runs, of_base, trained=trained, shared_order=shares_order(runs, base))
-    return claim_words(found), found.p
-
-
-def claim_words(found: Claim) -> str:
-    """`+12.3 [9.1, 15.4], p = 0.01, over the training seeds 0, 1, 2 (by seed)`, or no claim."""
-    if found.p is None or found.low is None or found.high is None:
-        return f"{100 * found.diff:+.1f}; {found.note}"
-    seeds = ", ".join(map(str, found.seeds))
-    return (
-        f"{100 * found.diff:+.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}], p ="
-        f" {found.p:.2g}, over the training seeds {seeds} ({found.pairing})"
-    )
-
-
-def _of_policies(run: EvalRun, base: EvalRun, a: Any, b: Any) -> tuple[str, float]:
-    """Policies that nobody trained here are compared as they are, over questions."""
-    tasks = list(a)
-    found = paired(a, b, samples=(samples_of(run, tasks), samples_of(base, tasks)))
-    text = (
-        f"{100 * found.diff:+.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}], p ="
-        f" {found.p:.2g}, over questions: of these two policies"
-    )
-    return text, found.p
-
-
-def _ranked(rows: Sequence[MethodRow], columns: Sequence[str]) -> list[MethodRow]:
-    """Best and second of each model and column; equal numbers share their place."""
-    out = list(rows)
-    for model in unique(r.model for r in rows):
-        block = [i for i, r in enumerate(rows) if r.model == model]
-        for column in columns:
-            shown = {i: _number(out[i], column) for i in block}
-            values = {i: round(v, 1) for i, v in shown.items() if v is not None}
-            if len(values) < 2:
-                continue
-            places = sorted(set(values.values()), reverse=True)
-            for i, value in values.items():
-                cell = replace(
-                    out[i].cells[column],
-                    best=value == places[0],
-                    second=len(places) > 1 and value == places[1],
-                )
-                out[i] = replace(out[i], cells={**out[i].cells, column: cell})
-    return out
-
-
-def _number(row: MethodRow, column: str) -> float | None:
-    """Ours, or the paper's in a table of the paper alone."""
-    cell = row.cells[column]
-    if row.seeds or cell.paper is None:
-        return cell.score
-    printed = number(cell.paper)
-    return None if isnan(printed) else printed
-
-
+# ---- notes --------------------------------------------------------------------------------------
 def _how(runs: Sequence[EvalRun], against: str) -> str:
     samples = sorted({r.samples for run in runs for r in run.tasks.values()})
     counts = " or ".join(map(str, samples))
     return (
         f"Percent, {counts} samples a question, without hints; ± is the standard error, over"
         " training seeds and questions where a method has several seeds, else over questions."
-        " Bold: best of its model; underlined: second. *: differs from"
-        f" {against} at 5 % after Holm's correction over the tests of this table."
+        " Bold: best of its model; underlined: second. Δ: to the base policy, on the questions of"
+        f" both. *: differs from {against} at 5 % after Holm's correction over the tests of this"
+        " table."
     )
+
+
+def _how_chosen(runs: Sequence[EvalRun], counted: Sequence[EvalRun]) -> list[str]:
+    """How the checkpoints were chosen, where the evaluations say so."""
+    steps: dict[str, set[str]] = {}
+    for run in counted:
+        if is_selected(run):
+            steps.setdefault(str(select_rule(run)), set()).add(str(run.label.get("step")))
+    others = len(runs) - len(counted)
+    left_out = f" {others} further checkpoints were evaluated and not selected." if others else ""
+    return [
+        f"Checkpoints: {rule} (step {', '.join(sorted(found, key=_as_number))}).{left_out}"
+        for rule, found in steps.items()
+    ]
+
+
+def _as_number(word: str) -> int:
+    return int(word) if word.isdigit() else -1
 
 
 def _missing_from(reference: Reference, rows: Sequence[MethodRow]) -> list[str]:
@@ -435,4 +338,4 @@ def reference_table(reference: Reference) -> MethodTable:
                 cells[column] = Cell(None, None, delta, marks, found.text, found.status)
             rows.append(MethodRow(model, method, cells, 0, "printed"))
     title = f"{reference.cells[0].source}, as printed"
-    return MethodTable(title, columns, _ranked(rows, columns), (), reference.name)
+    return MethodTable(title, columns, ranked(rows, columns), (), reference.name)

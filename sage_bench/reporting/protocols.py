@@ -73,15 +73,30 @@ def known_model(run: EvalRun) -> str | None:
     itself.
     """
     label = run.label
-    named = label.get("model_name") or label.get("preset") or label.get("base_model")
+    named = label.get("model_name") or label.get("preset") or _base_name(label)
     if named is None and label.get("method") in {None, "base"}:
         named = run.model
     return None if named is None else str(named)
 
 
+def _base_name(label: Mapping[str, Any]) -> str | None:
+    """The name of what training began from: of a folder its last part, wherever it lay."""
+    base = label.get("base_model")
+    return Path(base).name if base and Path(base).is_absolute() else base
+
+
 def model_names(runs: Sequence[EvalRun]) -> dict[Path, str]:
     """The model of every run, by folder; one that does not say is of the only one that is known."""
     known = {run.folder: known_model(run) for run in runs}
+    hashes: dict[str, set[str]] = {}
+    for run in runs:
+        if "base_weights" in run.label and (name := known[run.folder]) == _base_name(run.label):
+            hashes.setdefault(str(name), set()).add(run.label["base_weights"])
+    for run in runs:
+        # two folders of one name hold different models: their contents tell them apart
+        name = known[run.folder]
+        if name and len(hashes.get(name, ())) > 1 and "base_weights" in run.label:
+            known[run.folder] = f"{name} ({run.label['base_weights'][:6]})"
     named = {name for name in known.values() if name is not None}
     other = named.pop() if len(named) == 1 else UNNAMED
     return {folder: other if name is None else name for folder, name in known.items()}

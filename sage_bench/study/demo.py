@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from sage_bench.reporting.runs import EvalRun, read_eval, read_train
 from sage_bench.study.demo_config import EQUAL, MORE, DemoConfig
 from sage_bench.study.demo_report import Trained, write
@@ -30,7 +32,9 @@ def run(config: DemoConfig, *, quiet: bool = False) -> str:
     out = make_folder(config.out)
     began = time.monotonic()
     with locked(out):
-        folders = Jobs(jobs_of(config), out / "logs", quiet=quiet).run()
+        # a driver does not survive a fork: with a GPU every job is a Python of its own
+        forks = torch.cuda.device_count() == 0
+        folders = Jobs(jobs_of(config), out / "logs", quiet=quiet, forks=forks).run()
         start = Path(folders["base on training set"])
         found = trained_by(config, folders)
         return write(config, found, start, time.monotonic() - began)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sage_bench.study.matrix.launch import Launcher
 from sage_bench.utils.errors import SageBenchError
-from sage_bench.utils.progress import PLAIN_EVERY, REPORT_TO, display, fancy
+from sage_bench.utils.progress import PLAIN_EVERY, REPORT_TO, display, fancy, reported
 
 POLL = 0.25
 
@@ -30,21 +30,29 @@ class Job:
     after: tuple[str, ...] = ()
     weight: float = 1.0
     state: str = field(default="waiting", init=False)
-    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    ended: Future[int] | None = field(default=None, init=False)
     fraction: float = field(default=0.0, init=False)
     note: str = field(default="", init=False)
     output: str = field(default="", init=False)
 
 
 class Jobs:
-    """A list of jobs and the folder of their logs."""
+    """A list of jobs and the folder of their logs. forks: libraries are imported once for all jobs;
+    only for jobs that use no accelerator."""
 
     def __init__(
-        self, jobs: Sequence[Job], logs: Path, *, at_once: int | None = None, quiet: bool = False
+        self,
+        jobs: Sequence[Job],
+        logs: Path,
+        *,
+        at_once: int | None = None,
+        quiet: bool = False,
+        forks: bool = False,
     ):
         self.jobs = list(jobs)
         self.logs = logs
         self.quiet = quiet
+        self.forks = forks
         self.at_once = at_once or max(1, len(os.sched_getaffinity(0)))
         self.by_name = {j.name: j for j in self.jobs}
         self.began = time.monotonic()
@@ -57,6 +65,9 @@ class Jobs:
         their work is kept.
         """
         self.logs.mkdir(parents=True, exist_ok=True)
+        # OMP_NUM_THREADS=1: as many jobs as cores run side by side
+        self.launcher = Launcher(self.logs / "server.log", forks=self.forks)
+        self.pool = ThreadPoolExecutor(self.at_once)
         bars = None if self.quiet or not fancy() else _Bars(self)
         try:
             while any(j.state != "done" for j in self.jobs):
@@ -71,10 +82,9 @@ class Jobs:
         finally:
             if bars:
                 bars.progress.stop()
-            for job in self.jobs:
-                if job.process and job.process.poll() is None:
-                    job.process.terminate()
-                    job.process.wait()
+            self.launcher.stop()
+            self.launcher.close()
+            self.pool.shutdown()
         return {j.name: j.output for j in self.jobs}
 
     def _print_line(self) -> None:
@@ -109,33 +119,23 @@ class Jobs:
 
     def _launch(self, job: Job) -> None:
         args = job.args() if callable(job.args) else job.args
-        env = {
-            **os.environ,
-            REPORT_TO: str(self.logs / f"{job.name}.progress"),
-            # as many jobs as cores run side by side: more threads a job would only get in the way
-            "OMP_NUM_THREADS": "1",
-        }
-        command = [sys.executable, "-m", "sage_bench", *args]
-        with (
-            (self.logs / f"{job.name}.out").open("wb") as out,
-            (self.logs / f"{job.name}.log").open("ab") as log,
-        ):
-            job.process = subprocess.Popen(command, stdout=out, stderr=log, env=env)
+        job.ended = self.pool.submit(
+            self.launcher.run,
+            args,
+            self.logs / f"{job.name}.out",
+            self.logs / f"{job.name}.log",
+            {REPORT_TO: str(self.logs / f"{job.name}.progress")},
+        )
         job.state = "running"
 
     def _look(self, job: Job) -> None:
         """Take in how far a job is, and its end. Raises `SageBenchError` when it failed."""
-        if job.state != "running" or job.process is None:
+        if job.state != "running" or job.ended is None:
             return
-        try:
-            reported = json.loads((self.logs / f"{job.name}.progress").read_text(encoding="utf-8"))
-            job.fraction = min(1.0, reported["done"] / max(reported["total"], 1))
-            job.note = reported["note"]
-        except (OSError, ValueError, KeyError):
-            job.note = "loading"  # not written yet, or by a run of another version
-        code = job.process.poll()
-        if code is None:
+        job.fraction, job.note = reported(self.logs / f"{job.name}.progress")
+        if not job.ended.done():
             return
+        code = job.ended.result()
         if code:
             raise self._failure(job, code)
         lines = (self.logs / f"{job.name}.out").read_text(encoding="utf-8").strip().splitlines()

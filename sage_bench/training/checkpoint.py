@@ -37,6 +37,11 @@ def name(step: int) -> str:
     return f"step_{step:06d}"
 
 
+def partial_of(folder: Path, step: int) -> Path:
+    """Where a checkpoint lies while it is written."""
+    return folder / "checkpoints" / f".partial-{name(step)}"
+
+
 def steps(folder: Path) -> list[int]:
     """Steps of the complete checkpoints of a run, ascending.
 
@@ -67,7 +72,7 @@ def save(
     goes. Raises `SageBenchError` when it cannot be written; the earlier checkpoints are untouched.
     """
     final = folder / "checkpoints" / name(step)
-    partial = final.with_name(f".partial-{final.name}")
+    partial = partial_of(folder, step)
     with writing(final):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -179,6 +184,11 @@ def damage(path: Path) -> str | None:
     except OSError as error:
         return f"{error.filename or path.name} cannot be read ({error.strerror})"
     return None
+
+
+def load_step(folder: Path, step: int, engine: Engine, method: Method) -> RunState:
+    """Bring engine and method to a checkpoint that is known to be intact: another rank looked."""
+    return _load(folder / "checkpoints" / name(step), engine, method)
 
 
 def load_latest(

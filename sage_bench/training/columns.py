@@ -6,7 +6,8 @@ GRPO), under its own name. So a run on such data is refused, or marked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from sage_bench.methods.base import Method, MethodConfig
 from sage_bench.methods.columns import Column
@@ -14,29 +15,59 @@ from sage_bench.types import Problem
 from sage_bench.utils.errors import UsageError
 
 ENOUGH = 0.5  # share of the rows that must have a column
+WITHOUT = "the method trains as if it had none"
+KINDS: dict[str, type | tuple[type, ...]] = {"text": str, "list": (list, tuple)}
 
 
 def missing_columns(
     method: type[Method], config: MethodConfig, problems: Sequence[Problem]
 ) -> list[str]:
     """In words: the columns fewer than half of the rows have, and what the method does without."""
-    found = []
-    for column in method.columns:
-        # a method declares every column it may read; switches say which it does read
-        if not applies(column, config):
-            continue
-        names = names_of(column, config)
-        # columns that belong together: a row with any of them is of use
-        have = sum(any(has(problem, name) for name in names) for problem in problems)
+    missing = []
+    for column, names, have in counted(method, config, problems):
         if have >= ENOUGH * len(problems):
             continue
-        listed = ", ".join(f"`{name}`" for name in names)
-        without = column.without or "the method trains as if it had none"
-        found.append(
-            f"{listed} ({column.about}): {have} of {len(problems)} rows have it; otherwise"
-            f" {without}"
-        )
-    return found
+        text = f"{listed(names)} ({column.about}): {share(have, problems)}"
+        other = sum(any(is_other_kind(p, name, column.kind) for name in names) for p in problems)
+        if other:
+            text += f" ({other} have it, but not as a {column.kind})"
+        text += f"; otherwise {column.without or WITHOUT}"
+        if column.becomes:
+            text += f", and the run is {column.becomes} under the name of {method.__name__}"
+        missing.append(text)
+    return missing
+
+
+def partly_missing(
+    method: type[Method], config: MethodConfig, problems: Sequence[Problem]
+) -> list[str]:
+    """In words: the columns that some rows lack, fewer than half of them."""
+    return [
+        f"{listed(names)}: {share(have, problems)}; {column.without or WITHOUT}"
+        for column, names, have in counted(method, config, problems)
+        if ENOUGH * len(problems) <= have < len(problems)
+    ]
+
+
+def counted(
+    method: type[Method], config: MethodConfig, problems: Sequence[Problem]
+) -> Iterator[tuple[Column, tuple[str, ...], int]]:
+    """Each column the method reads as it is switched, its names, and how many rows have it."""
+    for column in method.columns:
+        # a method declares every column it may read; switches say which it does read
+        if applies(column, config):
+            names = names_of(column, config)
+            # columns that belong together: a row with any of them is of use
+            have = sum(any(has(p, name, column.kind) for name in names) for p in problems)
+            yield column, names, have
+
+
+def listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def share(have: int, problems: Sequence[Problem]) -> str:
+    return f"{have} of {len(problems)} rows ({have / max(len(problems), 1):.0%}) have it"
 
 
 def applies(column: Column, config: MethodConfig) -> bool:
@@ -55,10 +86,22 @@ def names_of(column: Column, config: MethodConfig) -> tuple[str, ...]:
     return (str(getattr(config, column.named_by)),)
 
 
-def has(problem: Problem, name: str) -> bool:
-    value = problem.solution if name == "solution" else problem.extra.get(name)
-    # a cell that pandas found empty is a float that does not equal itself
-    return bool(value) and value == value
+def value_of(problem: Problem, name: str) -> Any:
+    return problem.solution if name == "solution" else problem.extra.get(name)
+
+
+def has(problem: Problem, name: str, kind: str) -> bool:
+    """Whether a row has something in a column, of the kind that the method reads."""
+    value = value_of(problem, name)
+    return bool(value) and isinstance(value, KINDS[kind])
+
+
+def is_other_kind(problem: Problem, name: str, kind: str) -> bool:
+    """Whether a row has something there that the method would take apart wrongly: a list where it
+    reads a text, a text where it reads the items of a list."""
+    value = value_of(problem, name)
+    other = KINDS["list" if kind == "text" else "text"]
+    return bool(value) and isinstance(value, other)
 
 
 def check_columns(
@@ -68,9 +111,13 @@ def check_columns(
     *,
     source: str,
     allowed: bool,
+    say: Callable[[str], None] = lambda text: None,
 ) -> list[str]:
-    """What is missing, where that is allowed. Raises `UsageError` where it is not."""
+    """What is missing, where that is allowed. say: is told what only some rows lack. Raises
+    `UsageError` where too many lack it and that is not allowed."""
     missing = missing_columns(method, config, problems)
+    for text in partly_missing(method, config, problems):
+        say(f"{source}: {text}")
     if missing and not allowed:
         raise UsageError(
             f"the data lack what `{method.__name__}` reads: {'; '.join(missing)}",

@@ -18,12 +18,15 @@ from types import FrameType
 from typing import Any
 
 from sage_bench.data.schema import TrainStatus
-from sage_bench.engines.base import Engine, Stats
+from sage_bench.engines.base import Engine, RolloutBatch
+from sage_bench.engines.ranks import ALONE, Ranks
 from sage_bench.grading.verdict import Grader, Verdict
 from sage_bench.methods.hooks import UpdateHooks
 from sage_bench.methods.objective import Objective
 from sage_bench.types import Answer, Request, Row, Sample
 from sage_bench.utils.errors import TrainingError
+
+WAITING = "waiting for the other ranks"
 
 
 class Heartbeat:
@@ -31,11 +34,20 @@ class Heartbeat:
 
     steps: planned. stall_minutes: how long Python code of ours or of a plugin may run between two
     signs (None: for ever); the engine's own work has no limit, since only its size decides. The
-    limit needs the main thread's alarm; elsewhere there is none.
+    limit needs the main thread's alarm; elsewhere there is none. ranks: each process but the first
+    writes a file of its own, status.rank1.json, as long as the run goes on.
     """
 
-    def __init__(self, folder: Path, steps: int, stall_minutes: float | None = None):
-        self.file = folder / "status.json"
+    def __init__(
+        self,
+        folder: Path,
+        steps: int,
+        stall_minutes: float | None = None,
+        ranks: Ranks = ALONE,
+    ):
+        self.folder = folder
+        self.ranks = ranks
+        self.file = status_file(folder, ranks.rank)
         self.status = TrainStatus(state="running", step=0, steps=steps)
         # only the main thread can be interrupted by a timer
         main = threading.current_thread() is threading.main_thread()
@@ -68,18 +80,41 @@ class Heartbeat:
         # the process is about to leave: a pid or an activity would look alive
         ended = {"state": state, "pid": None, "activity": None, "time": time.time()}
         self.status = self.status.model_copy(update={**ended, **values})
-        self.status.write(self.file)
+        if self.ranks.first or state == "failed":
+            self.status.write(self.file)
+        else:
+            self.file.unlink(missing_ok=True)
+
+    def others(self) -> str:
+        """What the other ranks said last, for the error of one that waits for them."""
+        now, found = time.time(), []
+        for rank in range(self.ranks.size):
+            said = TrainStatus.read_or_none(status_file(self.folder, rank))
+            if rank == self.ranks.rank or said is None:
+                continue
+            ago = f" for {now - said.time:.0f} s" if said.time else ""
+            found.append(f"rank {rank}: {said.activity or said.error or said.state}{ago}")
+        return "; ".join(found)
 
     def _stalled(self, number: int, frame: FrameType | None) -> None:
         where = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else None
         raise TrainingError(
-            f"no sign of life for {self.limit / 60:g} minutes while {self.status.activity}",
+            f"no sign of life{self._of_rank()} for {self.limit / 60:g} minutes while"
+            f" {self.status.activity}",
             where=where,
             remedy=(
                 "mend what hangs there, or raise train.stall_minutes; the same command goes on from"
                 " the last checkpoint"
             ),
         )
+
+    def _of_rank(self) -> str:
+        return f" of rank {self.ranks.rank}" if self.ranks.size > 1 else ""
+
+
+def status_file(folder: Path, rank: int) -> Path:
+    """Where a process says what it is doing."""
+    return folder / (f"status.rank{rank}.json" if rank else "status.json")
 
 
 class WatchedEngine:
@@ -118,11 +153,18 @@ class WatchedEngine:
         return answers
 
     def any(self, flag: bool) -> bool:
-        return self.engine.any(flag)
+        """Whether it is so on any rank. The wait for the others has a limit of its own."""
+        if self.heart.ranks.size == 1:
+            return self.engine.any(flag)
+        self.heart.beat(f"{WAITING} after round {self.rounds}", limited=False)
+        found = self.engine.any(flag)
+        self.heart.beat(f"round {self.rounds} is over, the method goes on")
+        return found
 
-    def update(self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks) -> Stats:
+    def update(self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks) -> RolloutBatch:
+        """The batch for the engine to apply."""
         self.heart.beat(f"updating the weights with {len(rows)} rows", limited=False)
-        return self.engine.update(rows, objective, hooks)
+        return RolloutBatch(rows, objective, hooks)
 
     def save(self, folder: Path) -> None:
         self.engine.save(folder)

@@ -8,7 +8,6 @@ edited, unless somebody says so (`train.accept_change`).
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +22,7 @@ from sage_bench.generation.prompts import Renderer
 from sage_bench.generation.weights import hash_weights
 from sage_bench.methods.base import Method
 from sage_bench.training import checkpoint
+from sage_bench.training.sources import sources
 from sage_bench.types import Problem
 from sage_bench.utils.errors import UsageError
 from sage_bench.utils.secrets import masked
@@ -54,6 +54,15 @@ FREE = (
     "engine.wave_tokens",
     "engine.micro_tokens",
     "engine.threads",
+    "engine.max_logprob_gap",
+    "engine.probe_rows",
+    "engine.vllm.memory",
+    "engine.vllm.sleep_level",
+    "engine.vllm.url",
+    "engine.vllm.transfer",
+    "engine.vllm.folder",
+    "engine.vllm.wait_minutes",
+    "engine.rank_minutes",
 )
 NAMES_OF_CONTENTS = ("model.path", "model.revision", "data.source", "prompts")
 
@@ -67,12 +76,17 @@ def identity(
     return {
         "data": _short(_rows(problems)),
         "prompts": _short([renderer.prompts.model_dump_json()]),
-        "method": _short(_sources(method)),
+        "method": method_digest(method),
         "template": _short(_template(renderer)),
         "tokenizer": _short([json.dumps(tokenizer.get_vocab(), sort_keys=True)]),
         "weights": hash_weights(config.model.path, config.model.revision),
         "version": VERSION,
     }
+
+
+def method_digest(method: type[Method]) -> str:
+    """Digest of the source files of a method and of its bases."""
+    return _short(sources(method))
 
 
 def _short(parts: Iterable[str]) -> str:
@@ -95,36 +109,6 @@ def _template(renderer: Renderer) -> Iterable[str]:
     yield str(renderer.tokenizer.chat_template)
     yield json.dumps(dict(renderer.template_options), sort_keys=True, default=str)
     yield renderer.chat([{"role": "user", "content": "1+1"}])
-
-
-def _sources(method: type[Method]) -> Iterable[str]:
-    """Source files of the class and of its bases, the interface itself left out.
-
-    A method that is a package of its own counts with all its modules.
-    """
-    files: set[Path] = set()
-    for base in method.__mro__:
-        if base is object or base.__module__.startswith("sage_bench.methods"):
-            continue
-        try:
-            file = Path(inspect.getfile(base)).resolve()
-        except (TypeError, OSError):  # defined in a notebook or a shell: there is no file
-            continue
-        files.add(file)
-        if _is_package_of_its_own(base.__module__, file):
-            files.update(file.parent.rglob("*.py"))
-    # names without folders: a checkout or a virtual environment may lie anywhere
-    for file in sorted(files):
-        yield file.name
-        yield file.read_text(encoding="utf-8", errors="replace")
-
-
-def _is_package_of_its_own(module: str, file: Path) -> bool:
-    parent = module.rpartition(".")[0]
-    # methods of one file lie side by side: a neighbour that changed is another method
-    if not parent or parent == "sage_bench.backends":
-        return False
-    return (file.parent / "__init__.py").is_file()
 
 
 def check_same_run(

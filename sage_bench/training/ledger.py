@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, Literal
 
+from sage_bench.generation.samplers.base import MEASURED
 from sage_bench.methods.base import Attempt, Context
 from sage_bench.methods.driver import Collected, Usage
 from sage_bench.types import Group
@@ -109,7 +110,8 @@ def step_metrics(
     metrics |= _costs(rows, groups)
     metrics["hint_failures"] = events["hint_failed"] + events["hint_level_missing"]
     metrics |= {f"events/{k}": v for k, v in sorted(events.items())}
-    metrics |= {f"learner/{k}": v for k, v in stats.items()}
+    # the sampler's numbers have names of their own, those of the learner a common beginning
+    metrics |= {k if k in MEASURED else f"learner/{k}": v for k, v in stats.items()}
     metrics |= {f"seconds/{k}": round(v, 3) for k, v in seconds.items()}
     return metrics
 

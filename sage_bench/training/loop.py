@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sage_bench.data.schema import RunState
+from sage_bench.engines.base import RolloutBatch, Stats, TrainingProgram, follow
+from sage_bench.engines.ranks import Ranks, ranks_of
 from sage_bench.generation.model_folders import preset_of
 from sage_bench.methods.base import Method
 from sage_bench.methods.driver import Collected, collect, drive
@@ -20,13 +24,14 @@ from sage_bench.training.heartbeat import Heartbeat, WatchedEngine, WatchedGrade
 from sage_bench.training.ledger import ledger_row, step_metrics
 from sage_bench.training.services import ServiceWatch
 from sage_bench.training.session import Run, Session, TrainState
-from sage_bench.training.sinks import Sinks
+from sage_bench.training.sharing import rolled_by_all
+from sage_bench.training.sinks import NoSinks, Sinks
 from sage_bench.training.stopping import Stop
 from sage_bench.training.texts import shown
 from sage_bench.types import Problem, Request, Sample, Sampling, Score
 from sage_bench.utils.errors import Interrupted, SageBenchError
 from sage_bench.utils.files import locked, to_trash
-from sage_bench.utils.progress import Bar
+from sage_bench.utils.progress import Bar, first_process
 from sage_bench.utils.secrets import masked, masked_text
 
 PREPARE_BATCH = 256  # problems whose `prepare` runs together
@@ -49,14 +54,20 @@ def train(run: Run) -> Path:
     Every draw, order and update is a function of (configuration, step), so a run that was killed
     and started again ends in the same weights, bit for bit on a CPU. Raises `Interrupted` after
     saving when a signal asked it to stop.
+
+    With an engine of several processes each of them calls this; the first holds the folder and
+    writes its files.
     """
-    with locked(run.folder):
+    ranks = ranks_of(run.engine)
+    with locked(run.folder) if ranks.first else contextlib.nullcontext():
         # the lock comes first: another process may be writing what would be moved
-        if run.overwrite:
+        if run.overwrite and ranks.first:
             to_trash(run.folder)
+        ranks.gather(None)  # the others read the folder only now
         # again, after `setup.build`: another process may have begun and ended in between
         accepted = run.records.check(run.folder)
-        heart = Heartbeat(run.folder, run.steps, run.config.train.stall_minutes)
+        heart = Heartbeat(run.folder, run.steps, run.config.train.stall_minutes, ranks)
+        ranks.explain = heart.others
         grader = run.context.grader
         run.context.grader = WatchedGrader(grader, heart)
         with Stop() as stop, heart:
@@ -69,20 +80,26 @@ def train(run: Run) -> Path:
                 raise
             finally:
                 run.context.grader = grader
+                run.engine.sampler.close()
                 if session is not None:
                     session.sinks.close()
+        ranks.close()
         return run.folder / "checkpoints" / checkpoint.name(session.state.step)
 
 
 def resume(run: Run, heart: Heartbeat, stop: Stop, accepted: list[str]) -> Session:
     """Bring engine, method and log files to the newest intact checkpoint, or to the beginning."""
     heart.beat("reading the last checkpoint", limited=False)
-    saved = checkpoint.load_latest(run.folder, run.engine, run.method, warn)
+    ranks = heart.ranks
+    saved = load_latest(run, ranks)
     state = TrainState(**saved.place) if saved else TrainState()
     # not before a checkpoint was loaded: a run that cannot go on leaves its description alone
-    run.records.write(run.folder, state.step, accepted)
+    if ranks.first:
+        run.records.write(run.folder, state.step, accepted)
     heart.beat("opening the log files", step=state.step, rollouts=state.rollouts)
-    sinks = Sinks(run.folder, state.step, run.config.log.tensorboard)
+    sinks: Sinks | NoSinks = NoSinks()
+    if ranks.first:
+        sinks = Sinks(run.folder, state.step, run.config)
     session = Session(
         run,
         state,
@@ -98,18 +115,30 @@ def resume(run: Run, heart: Heartbeat, stop: Stop, accepted: list[str]) -> Sessi
         # at once: what `prepare` cost is kept, and a kill in step 1 does not repeat it
         save(session)
     # its row is missing where the run was killed after the checkpoint and before the validation
-    if state.step % run.config.validation.every == 0 and not sinks.validated:
+    validated = ranks.of_first(sinks.validated)
+    if state.step % run.config.validation.every == 0 and not validated:
         validate(session)
     return session
 
 
+def load_latest(run: Run, ranks: Ranks) -> RunState | None:
+    """Rank 0 finds the newest intact checkpoint, all ranks go on from it."""
+    saved = None
+    if ranks.first:
+        saved = checkpoint.load_latest(run.folder, run.engine, run.method, warn)
+    step = ranks.of_first(saved.step if saved else None)
+    if not ranks.first and step is not None:
+        saved = checkpoint.load_step(run.folder, step, run.engine, run.method)
+    return saved
+
+
 def work(session: Session) -> None:
     """Step until the run is done. Raises `Interrupted` after saving when it was asked to stop."""
-    take_steps(session)
-    state, stop = session.state, session.stop
-    if not session.done and stop.asked is not None:
+    follow(session.run.engine, take_steps(session))
+    state = session.state
+    if not session.done:
         raise Interrupted(
-            stop.asked,
+            session.stop.asked or signal.SIGTERM,  # another rank was asked
             f"interrupted after step {state.step} of {session.run.steps}, which is saved; the same"
             " command goes on from there",
         )
@@ -130,16 +159,23 @@ def leave(heart: Heartbeat, run: Run, error: BaseException) -> None:
 
 def warn(text: str) -> None:
     """A word to the user, whether or not progress is shown: it changes what the run is."""
+    if not first_process():
+        return
     print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
-def take_steps(session: Session) -> None:
-    """Step, validate and save until the run is done or somebody asks it to stop."""
-    run, state, stop = session.run, session.state, session.stop
+def take_steps(session: Session) -> TrainingProgram:
+    """Step, validate and save until the run is done or somebody asks it to stop.
+
+    A generator: it yields the rollout batch of each step and is sent what its update came to, so
+    that an engine whose library has a training loop can run it from there.
+    """
+    run, state = session.run, session.state
     config = run.config
+    stopping = asked(session)
     with Bar(f"train {config.backend}", run.steps, state.step, quiet=run.quiet) as bar:
-        while not session.done and stop.asked is None:
-            metrics = one_step(session)
+        while not session.done and not stopping:
+            metrics = yield from one_step(session)
             done = session.done
             note = (
                 f"reward {metrics['reward'] or 0:.3f}  no signal {metrics['dead_wrong']:.0%}"
@@ -156,8 +192,14 @@ def take_steps(session: Session) -> None:
             )
             if done or state.step % config.validation.every == 0:
                 validate(session)
-            if done or stop.asked is not None or state.step % config.train.save_every == 0:
+            stopping = asked(session)
+            if done or stopping or state.step % config.train.save_every == 0:
                 save(session)
+
+
+def asked(session: Session) -> bool:
+    """Whether a signal asked this process, or that of another rank, to stop: all stop together."""
+    return session.heart.ranks.any(session.stop.asked is not None)
 
 
 def prepare(session: Session) -> None:
@@ -172,12 +214,15 @@ def prepare(session: Session) -> None:
             todo.append((problem, program))
     if not todo:
         return
+    ranks = session.heart.ranks
     with Bar(f"prepare {run.config.backend}", len(todo), quiet=run.quiet) as bar:
         for start in range(0, len(todo), PREPARE_BATCH):
-            if session.stop.asked is not None:
-                raise Interrupted(session.stop.asked, "interrupted before step 1: nothing is saved")
+            if asked(session):
+                number = session.stop.asked or signal.SIGTERM
+                raise Interrupted(number, "interrupted before step 1: nothing is saved")
             part = todo[start : start + PREPARE_BATCH]
-            programs, problems = [g for _, g in part], [p for p, _ in part]
+            share = ranks.share(part)
+            programs, problems = [g for _, g in share], [p for p, _ in share]
             with session.engine.batch() as engine:
                 results, _ = drive(
                     programs,
@@ -187,12 +232,13 @@ def prepare(session: Session) -> None:
                     guard=guard,
                     max_rounds=run.config.train.max_rounds,
                 )
-            for problem, result in zip(problems, results, strict=True):
+            results = ranks.joined(results)
+            for (problem, _), result in zip(part, results, strict=True):
                 run.method.prepared[problem.uid] = guard.plain("prepare", result, problem)
             bar.advance(len(part))
 
 
-def one_step(session: Session) -> dict[str, Any]:
+def one_step(session: Session) -> Generator[RolloutBatch, Stats, dict[str, Any]]:
     """Roll out, credit, update, log; moves the state on. Returns the step's metrics."""
     run, state = session.run, session.state
     config, context, step = run.config, run.context, state.step
@@ -206,7 +252,7 @@ def one_step(session: Session) -> dict[str, Any]:
     notice(session, items)
     rolled = time.perf_counter()
     gap = hint_gap(session, kept)
-    stats = session.engine.update(
+    stats = yield session.engine.update(
         [row for item in kept for row in item.rows], config.objective, run.method
     )
     ended = time.perf_counter()
@@ -277,9 +323,13 @@ def roll_batch(session: Session) -> list[Collected]:
     state.batches += 1
     problems = batch_of(run.data.problems, number, size, config.train.seed)
     with session.engine.batch() as engine:
-        return collect(
-            run.method, problems, engine, step=number, max_rounds=config.train.max_rounds
-        )
+
+        def roll(mine: Sequence[Problem]) -> list[Collected]:
+            return collect(
+                run.method, mine, engine, step=number, max_rounds=config.train.max_rounds
+            )
+
+        return rolled_by_all(session.heart.ranks, run.method, run.context, problems, roll)
 
 
 def hint_gap(session: Session, items: Sequence[Collected]) -> dict[str, float]:
@@ -329,15 +379,18 @@ def validate(session: Session) -> None:
     settings = run.config.sampling
     params = Sampling(settings.temperature, settings.top_p, settings.max_tokens)
     samples = run.config.validation.samples
+    ranks = session.heart.ranks
+    share = ranks.share(run.validation)
     asks: list[Request] = [
         Sample(run.context.prompt(p), samples, params, key=("validation", step, p.uid))
-        for p in run.validation
+        for p in share
     ]
-    rewards = []
-    for problem, completions in zip(run.validation, run.engine.run(asks), strict=True):
+    own = []
+    for problem, completions in zip(share, run.engine.run(asks), strict=True):
         answers = [run.context.text(c.tokens) for c in completions]
         verdicts = run.context.grader.grade(problem.answer, answers)
-        rewards.append(sum(v.correct for v in verdicts) / len(verdicts))
+        own.append(sum(v.correct for v in verdicts) / len(verdicts))
+    rewards = ranks.joined(own)
     session.sinks.validation(
         step,
         {
@@ -351,7 +404,13 @@ def validate(session: Session) -> None:
 def save(session: Session) -> None:
     """Write the checkpoint of the steps done so far."""
     run, state = session.run, session.state
+    ranks = session.heart.ranks
     session.heart.beat(f"writing checkpoint {checkpoint.name(state.step)}", limited=False)
+    if not ranks.first:
+        # sharded weights are brought together by all ranks, and written by the first
+        run.engine.save(checkpoint.partial_of(run.folder, state.step))
+        ranks.gather(None)
+        return
     # rows first: a checkpoint must not be ahead of the log it continues
     session.sinks.sync()
     label = {
@@ -360,7 +419,7 @@ def save(session: Session) -> None:
         "preset": preset_of(run.config.model.path),
         **run.records.marks(run.folder),
         "template_options": run.context.renderer.template_options,
-        "base_model": run.config.model.path,
+        **run.records.base(),
     }
     checkpoint.save(
         run.folder,
@@ -371,3 +430,4 @@ def save(session: Session) -> None:
         label=masked(label),
         keep=run.config.train.keep,
     )
+    ranks.gather(None)  # nobody goes on before it is written

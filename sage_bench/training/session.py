@@ -13,7 +13,7 @@ from sage_bench.engines.base import Engine
 from sage_bench.methods.base import Context, Method
 from sage_bench.training.heartbeat import Heartbeat, WatchedEngine
 from sage_bench.training.services import ServiceWatch
-from sage_bench.training.sinks import Sinks
+from sage_bench.training.sinks import NoSinks, Sinks
 from sage_bench.training.stopping import Stop
 from sage_bench.types import Problem
 
@@ -24,6 +24,7 @@ class RunRecords(Protocol):
     def check(self, folder: Path) -> list[str]: ...
     def write(self, folder: Path, step: int, accepted: list[str]) -> None: ...
     def marks(self, folder: Path) -> dict[str, list[str]]: ...
+    def base(self) -> dict[str, str]: ...
     def degrade(self, folder: Path, text: str) -> None: ...
 
 
@@ -66,7 +67,7 @@ class Session:
 
     run: Run
     state: TrainState
-    sinks: Sinks
+    sinks: Sinks | NoSinks
     heart: Heartbeat
     engine: WatchedEngine
     stop: Stop

@@ -15,6 +15,7 @@ from typing import Any
 from sage_bench.config.layers import Resolved
 from sage_bench.config.nesting import flatten
 from sage_bench.config.schema import RunConfig
+from sage_bench.data.hub import revisions_read
 from sage_bench.data.problems import Loaded, load_problems
 from sage_bench.data.schema import TrainConfig, TrainManifest
 from sage_bench.engines.base import check_needs
@@ -27,6 +28,7 @@ from sage_bench.methods.base import Context, Method, make_config
 from sage_bench.methods.registry import BACKENDS
 from sage_bench.training import identity
 from sage_bench.training.batches import steps_per_epoch
+from sage_bench.training.boards.registry import check_sinks
 from sage_bench.training.columns import check_columns
 from sage_bench.training.session import Run
 from sage_bench.types import Problem, Sampling
@@ -59,6 +61,17 @@ class Records:
         }
         return {name: texts for name, texts in marks.items() if texts}
 
+    def base(self) -> dict[str, str]:
+        """What the weights were trained from, for their label: a name, and a hash of the contents.
+
+        Of a folder the name is its last part: it may be moved, and lies elsewhere on another
+        machine.
+        """
+        path = self.manifest.model
+        folder = Path(pretrained.model_path(path))
+        name = folder.resolve().name if folder.is_dir() else path
+        return {"base_model": name, "base_weights": self.manifest.identity["weights"]}
+
     def degrade(self, folder: Path, text: str) -> None:
         """Note in the manifest that the method lacked something it builds on."""
         manifest = TrainManifest.read(folder / "manifest.json")
@@ -88,6 +101,7 @@ def build(
     method_class: type[Method] = BACKENDS.get(config.backend)
     where = resolved.origins.get("method", "method")
     method_config = make_config(method_class, config.method, where)
+    check_sinks(config.log.sinks)
     JUDGES.names()  # backends and judges bring prompts: their keys are known once all are loaded
     make_folder(folder)
     path = pretrained.model_path(config.model.path)
@@ -100,6 +114,7 @@ def build(
         data.problems,
         source=config.data.source,
         allowed=config.train.allow_degraded,
+        say=lambda text: None if quiet else stderr().print(text, markup=False),
     )
     steps = planned_steps(config, len(data.problems))
     config = fill_in(config, path)
@@ -113,6 +128,7 @@ def build(
     context.context_tokens = engine.sampler.context
     method = method_class(context, method_config)
     check_needs(method, engine, config.engine.name)
+    validation = validation_problems(config, grader, renderer)
     manifest = TrainManifest(
         backend=config.backend,
         backend_place=BACKENDS.place(config.backend),
@@ -120,7 +136,7 @@ def build(
         model=resolved.config.model.path,
         engine=engine.describe(),
         grader=grader.version,
-        data=describe_data(data),
+        data={**describe_data(data), **({"hub": revisions_read()} if revisions_read() else {})},
         steps=steps,
         versions=versions(),
         identity=digests,
@@ -133,7 +149,7 @@ def build(
         method,
         engine,
         data,
-        validation_problems(config, grader, renderer),
+        validation,
         steps,
         records=Records(resolved, method_class, manifest, data),
         quiet=quiet,

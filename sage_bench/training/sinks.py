@@ -1,24 +1,32 @@
-"""Where the numbers of a run go: JSON lines always, TensorBoard when asked."""
+"""Where the numbers of a run go: JSON lines always, TensorBoard and other sinks when asked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sage_bench.config.nesting import flatten
+from sage_bench.config.schema import LogConfig, RunConfig
 from sage_bench.data.schema import VALIDATION
-from sage_bench.utils.files import Appender, keep_rows, writing
+from sage_bench.training.boards.registry import SINKS, Board
+from sage_bench.utils.errors import SageBenchError
+from sage_bench.utils.files import Appender, keep_rows
+from sage_bench.utils.secrets import masked_text
 
 
 class Sinks:
     """The log files of a run.
 
     metrics.jsonl (a row a step), ledger.jsonl (a row a group), completions.jsonl (some texts),
-    validation.jsonl, tensorboard/. `step` is where the run goes on: rows of later steps, written
-    before a kill, are dropped and will be written again.
+    validation.jsonl, and the sinks that were asked for. `step` is where the run goes on: rows of
+    later steps, written before a kill, are dropped and will be written again.
     """
 
-    def __init__(self, folder: Path, step: int, tensorboard: bool):
+    def __init__(self, folder: Path, step: int, config: RunConfig):
         self.folder = folder
         for name in ("metrics", "ledger", "completions"):
             keep_rows(folder / f"{name}.jsonl", lambda row: bool(row["step"] < step))
@@ -26,17 +34,15 @@ class Sinks:
         keep_rows(folder / "validation.jsonl", lambda row: bool(row["step"] <= step))
         names = ("metrics", "ledger", "completions", "validation")
         self.files = {name: Appender(folder / f"{name}.jsonl") for name in names}
-        self.board: Any = None
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            with writing(folder / "tensorboard"):
-                self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        self.boards: dict[str, Board] = {}
+        values = dict(flatten(config.model_dump()))
+        for name in sink_names(config.log):
+            self._open(name, folder, step, values)
         self.validated = False
         for row in VALIDATION.read(folder / "validation.jsonl"):
             if row["step"] == step:
                 self.validated = True
-                # opening the board purged the points from `step` on, this one among them
+                # opening TensorBoard purged the points from `step` on, this one among them
                 self._scalars("validation", step, row)
 
     def step(
@@ -60,21 +66,75 @@ class Sinks:
         """Before a checkpoint: what it will build on must be on disk."""
         for file in self.files.values():
             file.sync()
-        if self.board:
-            with writing(self.folder / "tensorboard"):
-                self.board.flush()
+        for name, board in list(self.boards.items()):
+            self._guarded(name, board.flush)
 
     def close(self) -> None:
         for file in self.files.values():
             file.close()
-        if self.board:
-            with writing(self.folder / "tensorboard"):
-                self.board.close()
+        for name, board in list(self.boards.items()):
+            self._guarded(name, board.close)
 
     def _scalars(self, group: str, step: int, values: Mapping[str, Any]) -> None:
-        if not self.board:
-            return
-        with writing(self.folder / "tensorboard"):
-            for key, value in values.items():
-                if isinstance(value, (int, float)):
-                    self.board.add_scalar(f"{group}/{key}", value, step)
+        numbers = {k: v for k, v in values.items() if isinstance(v, (int, float))}
+        for name, board in list(self.boards.items()):
+            # a service that takes no NaN would refuse the whole row
+            shown = numbers if name == "tensorboard" else finite(numbers)
+            self._guarded(name, partial(board.scalars, group, step, shown))
+
+    def _open(self, name: str, folder: Path, step: int, values: Mapping[str, Any]) -> None:
+        def make() -> None:
+            self.boards[name] = SINKS.get(name)(folder, step, values)
+
+        self._guarded(name, make)
+
+    def _guarded(self, name: str, call: Callable[[], None]) -> None:
+        """Call a sink. What it raises costs the sink and not the run: all numbers stay in
+        metrics.jsonl. Our own errors (a full disk) are raised."""
+        try:
+            call()
+        except SageBenchError:
+            raise
+        # a tracker's package may raise anything: no network, no account, another version
+        except Exception as error:  # noqa: BLE001
+            self.boards.pop(name, None)
+            reason = masked_text(f"{type(error).__name__}: {error}")
+            print(
+                f"warning: the sink `{name}` failed and gets nothing more ({reason}); the numbers"
+                " are in metrics.jsonl",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def sink_names(config: LogConfig) -> list[str]:
+    """The sinks of a run, each once.
+
+    >>> sink_names(LogConfig(sinks=["wandb", "tensorboard"]))
+    ['tensorboard', 'wandb']
+    """
+    first = ["tensorboard"] if config.tensorboard else []
+    return list(dict.fromkeys([*first, *config.sinks]))
+
+
+def finite(values: Mapping[str, float]) -> dict[str, float]:
+    """The numbers that are neither NaN nor infinite."""
+    return {key: value for key, value in values.items() if math.isfinite(value)}
+
+
+class NoSinks:
+    """Of the ranks that write no files."""
+
+    validated = False
+
+    def step(self, *_: object) -> None:
+        """Rank 0 has the same rows."""
+
+    def validation(self, *_: object) -> None:
+        """Rank 0 has the same row."""
+
+    def sync(self) -> None:
+        """There is nothing to bring to the disk."""
+
+    def close(self) -> None:
+        """There is nothing open."""

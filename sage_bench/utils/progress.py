@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -39,9 +40,23 @@ def stderr() -> Console:
     return Log(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
+def first_process() -> bool:
+    """Whether this process speaks for the run: `torchrun` and accelerate number them."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def fancy() -> bool:
     """Is there a terminal to draw on?"""
     return sys.stderr.isatty() and "NO_COLOR" not in os.environ
+
+
+def reported(file: Path) -> tuple[float, str]:
+    """(share done, note) of the child process that reports to a file; it may not have begun."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return min(1.0, found["done"] / max(found["total"], 1)), str(found["note"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0, "loading"  # not written yet, or by a run of another version
 
 
 # ---- one line -----------------------------------------------------------------------------------

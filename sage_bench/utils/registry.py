@@ -29,7 +29,7 @@ from typing import Any, Generic, TypeVar
 from sage_bench.utils.errors import SageBenchError, UsageError, did_you_mean
 
 T = TypeVar("T")
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*(@[a-z0-9]+)?")
 
 
 def place_of(obj: object) -> str:
@@ -79,7 +79,7 @@ class Registry(Generic[T]):
         if not _NAME.fullmatch(name):
             raise SageBenchError(
                 f"`{name}` is not a name for a {self.kind}",
-                remedy="lower-case letters, digits and _ . - only",
+                remedy="lower-case letters, digits and _ . - only, and a variant after @",
             )
 
         def add(obj: T) -> T:
@@ -153,7 +153,7 @@ class Registry(Generic[T]):
             try:
                 self._load_plugin(point)
             # whatever somebody else's package raises: the other entries must stay usable
-            except Exception as error:  # noqa: BLE001
+            except (Exception, SystemExit) as error:  # noqa: BLE001
                 reason = str(error) or type(error).__name__
                 if not isinstance(error, SageBenchError):
                     reason = f"{type(error).__name__}: {error}"

@@ -32,11 +32,17 @@ VERBS = (
     "report",
     "view",
     "leaderboard",
+    "figures",
     "compare",
     "ls",
     "validate",
     "doctor",
     "status",
+    "watch",
+    "export",
+    "import",
+    "data openr1-15k",
+    "data decontaminate",
     "tiny build",
 )
 

@@ -197,6 +197,42 @@ def test_w10_another_spelling_and_a_part_are_still_the_benchmark(benchmark_files
     assert (report["other_data"], report["partial"]) == ("", True)
 
 
+def choice_rows(count: int) -> list[dict]:
+    """Multiple-choice rows that are nobody's."""
+    options = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    return [
+        {
+            "id": i,
+            "question": f"Which is number {i}?",
+            "options": options,
+            "answer": "ABCDEFGHIJ"[i],
+        }
+        for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize("task", ["sb_mmlu_pro", "sb_gpqa_diamond"])
+def test_w10_rows_that_no_digest_is_known_of_are_marked(tmp_path, task):
+    rows = choice_rows(4)
+    if task == "sb_gpqa_diamond":
+        rows = [{**row, "options": row["options"][:4]} for row in rows]
+    data = {task: rows_file(tmp_path, "rows.jsonl", rows)}
+    folder = evaluate(tmp_path / "out", f"{task}:1", data=DataOptions(data))
+    manifest = EvalManifest.read(folder / "manifest.json")
+    assert manifest.golds[task]["unverified"] == 4
+    said = "contents not verified: no digest is known of 4 of its 4 rows"
+    assert f"{task}: {said}." in run_table(write_eval(folder))
+    (check,) = validate([task], DataOptions(data))
+    assert said in check.notes
+
+
+def test_w10_a_benchmark_whose_digests_are_known_is_not_marked(benchmark_files, tmp_path):
+    data = {"sb_aime24": str(benchmark_files / "aime24.jsonl")}
+    folder = evaluate(tmp_path, "sb_aime24:1", data=DataOptions(data))
+    assert EvalManifest.read(folder / "manifest.json").golds["sb_aime24"]["unverified"] == 0
+    assert "not verified" not in run_table(write_eval(folder))
+
+
 # --- W11: n is what was asked for
 
 

@@ -20,7 +20,7 @@ from sage_bench.evaluation.tasks.loading import DataOptions, load
 from sage_bench.evaluation.tasks.spec import include, parse, task_files, task_folders
 from sage_bench.generation.samplers.fake import Fake
 from sage_bench.reporting.runs import read_eval
-from sage_bench.utils.errors import DataError, SageBenchError, UsageError
+from sage_bench.utils.errors import DataError, UsageError
 
 ROOT = Path(__file__).parents[2]
 YAML = """\
@@ -144,9 +144,58 @@ def test_folders_come_from_the_option_the_variable_and_entry_points(folder, tmp_
 def test_an_entry_point_that_gives_no_folder_is_named(monkeypatch, value, said):
     points = [EntryPoint("odd", value, spec.GROUP)]
     monkeypatch.setattr(spec, "entry_points", lambda group: points)
-    with pytest.raises(SageBenchError, match=re.escape(said)) as error:
-        task_files()
+    with pytest.raises(UsageError, match=re.escape(said)) as error:
+        parse("their_task")
     assert f"entry point odd = {value} of group sage_bench.tasks" in str(error.value)
+    assert set(spec.broken_tasks()) == {"odd"}
+    assert "sb_aime24" in parse("all")
+
+
+def package_of(tmp_path: Path, monkeypatch, **files: str) -> Path:
+    """An installed package with these task files and one task that can be used."""
+    package = tmp_path / "site/package_tasks"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    write(package, YAML.replace("mine", "sound"), name="sound")
+    for name, text in files.items():
+        (package / f"{name}.yaml").write_text(text)
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.delitem(sys.modules, "package_tasks", raising=False)
+    monkeypatch.setattr(
+        spec, "entry_points", lambda group: [EntryPoint("some", "package_tasks", spec.GROUP)]
+    )
+    return package
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("theirs", "task: theirs\ninclude: nowhere.yaml\n", "nowhere.yaml"),
+        ("theirs", "task: theirs\nrepeatz: 3\n", "unknown key `repeatz`"),
+        ("theirs", "task: [un: closed\n", "theirs.yaml"),
+        ("sb_aime24", YAML.replace("mine", "sb_aime24"), "is in"),
+        ("_profiles", "fast: {task: sound}\n", "is not a profile"),
+    ],
+)
+def test_a_broken_file_of_a_package_stops_nobody_else(tmp_path, monkeypatch, name, text, said):
+    package_of(tmp_path, monkeypatch, **{name: text})
+    assert {"sound", "sb_aime24"} <= set(parse("all"))
+    assert "quick" in spec.profiles()
+    ((file, reason),) = spec.broken_tasks().items()
+    assert file == f"{name}.yaml"
+    assert said in reason
+
+
+def test_a_broken_task_of_a_package_is_told_when_it_is_asked_for(tmp_path, monkeypatch):
+    package_of(tmp_path, monkeypatch, theirs="task: theirs\nrepeatz: 3\n")
+    with pytest.raises(UsageError, match=r"unknown task `theirs`.*unknown key `repeatz`"):
+        parse("theirs")
+
+
+def test_a_broken_file_of_a_folder_that_is_named_is_an_error_at_once(folder):
+    (folder / "theirs.yaml").write_text("task: theirs\nrepeatz: 3\n")
+    with pytest.raises(UsageError, match="unknown key `repeatz`"):
+        parse("tiny")
 
 
 def test_a_group_of_yours_may_hold_tasks_of_ours(folder):

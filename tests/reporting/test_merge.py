@@ -62,6 +62,77 @@ def test_runs_of_several_machines_are_one_leaderboard(here_and_there, tmp_path):
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| 1", "| 2", "| 3"]
 
 
+def sources(folder, golds):
+    """Change what a run's manifest says of its data."""
+    file = folder / "manifest.json"
+    values = json.loads(file.read_text())
+    values["golds"] = {task: {"source": source} for task, source in golds.items()}
+    file.write_text(json.dumps(values))
+    return read_eval(folder)
+
+
+def test_every_row_names_its_data_set_and_revision(tmp_path):
+    folder = write_run(tmp_path / "a", "a", draw(1, WEAK))
+    run = sources(folder, {"short": "math-ai/amc23@8081", "long": "/data/of/mine/long.jsonl"})
+    board = merged([run]).set_index(["metric", "task"])
+    found = board.dataset["avg@n"]
+    assert found["short"] == "math-ai/amc23@8081"
+    assert found["long"] == "long.jsonl@d1"  # a file by its name and the digest of its rows
+    assert found["avg"] == "math-ai/amc23@8081; long.jsonl@d1"
+    assert board.dataset.notna().all()
+
+
+def test_the_date_is_that_of_the_last_sample_whatever_a_copy_does_to_files(tmp_path):
+    folder = write_run(tmp_path / "a", "a", draw(1, WEAK))
+    file = folder / "samples" / "long.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows[-1]["time"] = 1_700_000_000.0  # 2023-11-14
+    cut_off = json.dumps(rows[0])[:40]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows) + cut_off)
+    assert set(merged([read_eval(folder)]).date) == {"2023-11-14"}
+
+
+def labelled(folder, **label):
+    """A run of seed 0 that says how its checkpoint was chosen."""
+    file = folder / "manifest.json"
+    values = json.loads(file.read_text())
+    values["label"] |= {"model_name": "tiny", **label}
+    values["fingerprint"] = {"sampler": {"weights": folder.name}}
+    file.write_text(json.dumps(values))
+    return read_eval(folder)
+
+
+def test_checkpoints_that_were_not_selected_have_no_rank(tmp_path):
+    better = labelled(
+        write_run(tmp_path / "a", "grpo", draw(1, STRONG)), select_rule="not selected", step=20
+    )
+    counts = labelled(
+        write_run(tmp_path / "b", "grpo", draw(2, WEAK)), select_rule="best on validation", step=40
+    )
+    board = merged([better, counts])
+    assert set(board.select_rule) == {"not selected", "best on validation"}
+    lines = ranking(board).splitlines()
+    assert lines[2].startswith("| 1 | tiny | grpo | 0 | 40 |")
+    assert lines[3].startswith("| – | tiny | grpo | 0 | 20 |")
+    assert lines[3].endswith("| not selected |")
+
+
+def test_a_copy_that_was_evaluated_before_its_step_was_selected_counts_once(tmp_path):
+    first = write_run(tmp_path / "here/x", "grpo", draw(1, WEAK))
+    copy = tmp_path / "there/x"
+    shutil.copytree(first, copy)
+    runs = [labelled(first), labelled(copy, select_rule="best on validation")]
+    assert set(merged(runs).select_rule) == {"best on validation"}
+
+
+def test_what_training_cost_travels_with_the_evaluation(tmp_path):
+    """The leaderboard may be made where the training run is not."""
+    cost = {"rollouts": 48, "tokens": 1152, "hours": 0.5}
+    run = labelled(write_run(tmp_path / "a", "grpo", draw(1, WEAK)), training_cost=cost)
+    row = merged([run]).iloc[0]
+    assert (row.train_rollouts, row.train_tokens, row.train_hours) == (48, 1152, 0.5)
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [

@@ -258,7 +258,7 @@ def test_latex_has_booktabs_and_escapes(study):
 def test_latex_compiles(study, tmp_path):
     program = shutil.which("pdflatex") or shutil.which("tectonic")
     if program is None:
-        pytest.skip("no LaTeX on this machine")
+        pytest.skip("no pdflatex and no tectonic here; .ci/run installs texlive-latex-base")
     body = to_latex(table_of(study, reference=load_reference("paper:sage-table1")))
     head = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
     (tmp_path / "t.tex").write_text(f"{head}{body}\\end{{document}}\n")

@@ -34,7 +34,7 @@ def test_jobs_run_after_those_they_need_and_hand_on_their_last_line(tmp_path):
     out = Jobs(jobs, tmp_path, quiet=True).run()
     assert order == ["first", "second"]
     assert out["first"].endswith("tasks")
-    assert "local" in out["second"]
+    assert "trl" in out["second"]
 
 
 def test_a_failing_job_shows_the_end_of_its_log(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from chat_server import ChatServer
 from small_runs import build, command, config, train
 
-from sage_bench.training import loop
+from sage_bench.training import loop, setup
 from sage_bench.utils.errors import TrainingError, UsageError
 from sage_bench.utils.files import read_jsonl
 
@@ -30,18 +30,25 @@ def write_data(folder: Path, *, solved: int, rows: int = 6, **extra) -> str:
 
 # ---- columns ----
 @pytest.mark.parametrize(
-    ("backend", "words", "column", "without"),
+    ("backend", "words", "column", "without", "becomes"),
     [
-        ("sft", (), "`solution`", "passed over"),
-        ("sft", ("method.target=trace",), "`trace`", "passed over"),
-        ("sage", (), "`solution`", "never hinted"),
-        ("sage", ("method.hint_source=data",), "`hints`", "never hinted"),
-        ("luffy", ("method.trace_column=trace",), "`trace`", "gets G rollouts"),
-        ("hint", ("method.hint_source=data",), "`meta_hint`", "never hinted"),
-        ("scaf_grpo", (), "`knowledge`, `planning`, `solution_parts`", "never hinted"),
+        ("sft", (), "`solution`", "passed over", "no training at all"),
+        ("sft", ("method.target=trace",), "`trace`", "passed over", "no training at all"),
+        ("sage", (), "`solution`", "never hinted", "plain GRPO"),
+        ("sage_light", (), "`solution`", "never hinted", "plain GRPO"),
+        ("sage", ("method.hint_source=data",), "`hints`", "never hinted", "plain GRPO"),
+        ("luffy", ("method.trace_column=trace",), "`trace`", "gets G rollouts", "plain GRPO"),
+        ("hint", ("method.hint_source=data",), "`meta_hint`", "never hinted", "plain GRPO"),
+        (
+            "scaf_grpo",
+            (),
+            "`knowledge`, `planning`, `solution_parts`",
+            "never hinted",
+            "plain GRPO",
+        ),
     ],
 )
-def test_missing_columns_are_refused_by_name(backend, words, column, without, tmp_path):
+def test_missing_columns_are_refused_by_name(backend, words, column, without, becomes, tmp_path):
     data = write_data(tmp_path, solved=1)
     with pytest.raises(UsageError) as error:
         build(tmp_path / "run", *words, backend=backend, data=data)
@@ -50,9 +57,9 @@ def test_missing_columns_are_refused_by_name(backend, words, column, without, tm
     assert said.startswith(f"{data}: the data lack what")
     assert column in said
     assert without in said
-    assert (
-        f"{1 if 'solution`' in column and 'parts' not in column else 0} of 6 rows have it" in said
-    )
+    share = "1 of 6 rows (17%)" if column == "`solution`" else "0 of 6 rows (0%)"
+    assert f"{share} have it" in said
+    assert f", and the run is {becomes} under the name of " in said
     assert "train.allow_degraded=true" in said
 
 
@@ -65,12 +72,51 @@ def test_half_of_the_rows_are_enough(tmp_path):
     build(tmp_path / "run", data=write_data(tmp_path, solved=3))
 
 
+def test_what_fewer_than_half_lack_is_a_word_and_no_refusal(tmp_path, capsys):
+    data = write_data(tmp_path, solved=4)
+    setup.build(config(data=data), tmp_path / "run")
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{data}: `solution`: 4 of 6 rows (67%) have it; a problem without it is passed" in said
+
+
+@pytest.mark.parametrize(
+    ("backend", "words", "column"),
+    [
+        ("sage", ("method.hint_source=data",), {"hints": "first look at the sum"}),
+        ("scaf_grpo", (), {"knowledge": '["add", "carry"]'}),
+        ("sft", ("method.target=trace",), {"trace": [{"role": "assistant", "content": "1"}]}),
+    ],
+)
+def test_a_list_where_a_text_is_read_is_not_taken_apart(backend, words, column, tmp_path):
+    data = write_data(tmp_path, solved=6, **column)
+    with pytest.raises(UsageError) as error:
+        build(tmp_path / "run", *words, backend=backend, data=data)
+    kind = "text" if backend == "sft" else "list"
+    assert f"0 of 6 rows (0%) have it (6 have it, but not as a {kind})" in str(error.value)
+
+
+def test_the_row_of_a_leaderboard_is_marked():
+    from sage_bench.reporting.leaderboard import watermarked
+    from sage_bench.reporting.runs import EvalRun
+
+    class Result:
+        status = "ok"
+
+    def status_of(label, manifest):
+        run = EvalRun(Path("run"), "m", "sft", label, {"t": Result()}, manifest)
+        return watermarked(run, "t")
+
+    assert status_of({}, {}) == "ok"
+    assert status_of({"degraded": ["x"]}, {}) == "DEGRADED"
+    assert status_of({"degraded": ["x"]}, {"limit": 3}) == "LIMITED first 3, DEGRADED"
+
+
 def test_a_degraded_run_is_marked_wherever_its_weights_go(tmp_path):
     data = write_data(tmp_path, solved=1)
     words = ("train.steps=1", "train.allow_degraded=true")
     last = train(tmp_path / "run", *words, data=data)
     (noted,) = json.loads((tmp_path / "run/manifest.json").read_text())["degraded"]
-    assert noted.startswith("`solution` (what is imitated): 1 of 6 rows have it")
+    assert noted.startswith("`solution` (what is imitated): 1 of 6 rows (17%) have it")
     assert json.loads((last / "sage_bench.json").read_text())["degraded"] == [noted]
 
 
@@ -80,7 +126,7 @@ def test_the_command_line_says_it_in_one_paragraph(tmp_path):
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    assert "0 of 6 rows have it" in done.stderr
+    assert "0 of 6 rows (0%) have it" in done.stderr
 
 
 # ---- services ----
@@ -171,7 +217,7 @@ def test_tables_say_what_the_weights_lacked(tmp_path):
     last = train(tmp_path / "run", "train.steps=1", "train.allow_degraded=true", data=data)
     run = EvalRun(tmp_path, "m", "sft", read_label(str(last)), {}, {}, {})
     (note,) = [line for line in data_notes({"sft": run}) if "Trained without" in line]
-    assert "`solution` (what is imitated): 1 of 6 rows have it" in note
+    assert "`solution` (what is imitated): 1 of 6 rows (17%) have it" in note
 
 
 def test_status_says_what_is_done_and_since_when(tmp_path):

@@ -2,21 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, TypeVar
+
 import torch
 
 from sage_bench.config.schema import RunConfig
 from sage_bench.engines.local.engine import LocalEngine
 from sage_bench.engines.registry import register_engine
+from sage_bench.engines.rollouts import rollout_sampler
+from sage_bench.generation import adapters
+from sage_bench.generation.local.forward import score
 from sage_bench.generation.local.policy import load_policy
 from sage_bench.generation.model_folders import template_options_of
 from sage_bench.generation.samplers.hf import Hf
 from sage_bench.utils.errors import UsageError
+
+Built = TypeVar("Built", bound=LocalEngine)
+
+
+def plain_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """All weights by their plain names, adapters merged in."""
+    if adapters.has_adapters(model):
+        yield from adapters.merged_tensors(model)
+    else:
+        yield from model.named_parameters()
 
 
 @register_engine("local")
 def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
     """Sampler and learner of our own, on a CPU or one GPU. optimizer_steps: of the whole run, for
     the schedule."""
+    return build(LocalEngine, config, optimizer_steps)
+
+
+def build(
+    engine_type: type[Built],
+    config: RunConfig,
+    optimizer_steps: int,
+    *,
+    rollout_dtype: str | None = None,
+    **more: Any,
+) -> Built:
+    """An engine on a policy of transformers. rollout_dtype: number type of a sampler with weights
+    of its own, by default the policy's. more: what its type needs beyond the configuration."""
     settings, engine = config.model, config.engine
     if engine.threads:
         torch.set_num_threads(engine.threads)
@@ -39,14 +69,34 @@ def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
                 "lower sampling.max_prompt_tokens, sampling.max_tokens or sampling.hint_max_tokens"
             ),
         )
+    if engine.lora.rank:
+        adapters.add(
+            policy.model,
+            rank=engine.lora.rank,
+            alpha=engine.lora.alpha,
+            targets=engine.lora.targets,
+            dropout=engine.lora.dropout,
+            seed=config.train.seed,
+        )
     if engine.gradient_checkpointing:
         policy.model.gradient_checkpointing_enable()
-    sampler = Hf.of(
+    own = Hf.of(
         policy,
         wave_tokens=engine.wave_tokens,
         template_options=template_options_of(settings.path, settings.template_options),
     )
-    return LocalEngine(
+    sampler = rollout_sampler(
+        config,
+        own,
+        renderer=own.renderer,
+        weights=partial(plain_weights, policy.model),
+        score=partial(score, policy),
+        dtype=rollout_dtype or str(policy.dtype).removeprefix("torch."),
+        context=policy.context,
+        stop_ids=sorted(policy.eos_ids),
+        on_cpu=policy.device.type == "cpu",
+    )
+    return engine_type(
         policy,
         config.optim,
         seed=config.train.seed,
@@ -59,4 +109,6 @@ def local(config: RunConfig, optimizer_steps: int) -> LocalEngine:
         skip_dead=engine.skip_dead,
         prompt_once=engine.prompt_once and not engine.gradient_checkpointing,
         gradient_checkpointing=engine.gradient_checkpointing,
+        dropout_seed=config.train.seed if engine.lora.dropout else None,
+        **more,
     )

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from sage_bench.config.schema import OptimConfig
+from sage_bench.engines.local.budget import TokenBudget
 from sage_bench.engines.local.optim import MasterAdamW, learning_rate
 from sage_bench.generation.local.forward import log_probs
 from sage_bench.generation.local.policy import Policy
 from sage_bench.methods.guard import Guard
 from sage_bench.methods.hooks import RowTokens, UpdateHooks
+from sage_bench.methods.importance import corrected
 from sage_bench.methods.objective import Objective, row_weights
 from sage_bench.types import Kind, Row
 from sage_bench.utils.errors import TrainingError
+from sage_bench.utils.seeds import derive_seed
 
+Result = TypeVar("Result")
 Weighted = tuple[Row, float]  # a row and the weight of each of its tokens in the loss
 PLAIN = UpdateHooks()
 MOST_SKIPPED = 3  # optimiser steps in a row that may be left out before the run stops
@@ -70,6 +76,8 @@ class Tally:
             "kl_old": "pg_tokens",
             "clip_fraction": "pg_tokens",
             "off_probability": "off_tokens",
+            "importance_weight": "importance_tokens",
+            "importance_capped": "importance_tokens",
         }
         found = {k: self.totals[k] / self.totals[n] for k, n in over.items() if self.totals[n]}
         return found | {name: total / n for name, (total, n) in self.measured.items()}
@@ -129,6 +137,7 @@ class Learner:
     updates: optimiser steps a rollout batch is cut into. micro_tokens: padded tokens of one
     forward; it changes memory and speed, never the gradient. total: optimiser steps of the whole
     run, for the schedule. temperature: that of the rollouts; log-probabilities are taken at it.
+    dropout_seed: where adapters have dropout; what is dropped is a function of it and the step.
     """
 
     def __init__(
@@ -143,21 +152,28 @@ class Learner:
         prompt_once: bool = True,
         skip_dead: bool = True,
         gradient_checkpointing: bool = False,
+        dropout_seed: int | None = None,
     ):
         self.policy = policy
         names = {parameter: name for name, parameter in policy.model.named_parameters()}
         self.optim = MasterAdamW(policy.model.parameters(), optim, names)
         self.updates = updates
         self.total = total
-        self.micro_tokens = micro_tokens
+        self.budget = TokenBudget(micro_tokens)
         self.temperature = temperature
         self.prompt_once = prompt_once
         self.skip_dead = skip_dead
         self.gradient_checkpointing = gradient_checkpointing
+        self.dropout_seed = dropout_seed
         self.step = 0  # optimiser steps taken or left out
         self.skipped_in_a_row = 0
         self.last_lr = 0.0
         self.entropy_weight = 0.0
+
+    @property
+    def micro_tokens(self) -> int:
+        """Padded tokens of one forward, as they are now."""
+        return self.budget.tokens
 
     def update(
         self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks = PLAIN
@@ -172,13 +188,20 @@ class Learner:
             return {}
         batches = split_updates(rows, self.updates)
         # the ratio of later batches is to the weights as they are now
-        batches[1:] = [self._with_old(batch) for batch in batches[1:]]
+        batches[1:] = [self._fitting(self._with_old, batch) for batch in batches[1:]]
         tally = Tally()
         for batch in batches:
             self._one_step(batch, objective, tally, hooks)
+        return self.logged(tally, len(batches))
+
+    def logged(self, tally: Tally, steps: int) -> dict[str, float]:
+        """The log's numbers of an update of so many optimiser steps."""
         sums = ("loss", "trained_rows", "trained_tokens", "skipped_rows", "skipped_steps")
         out = {name: tally.totals[name] for name in sums}
-        out |= {"grad_norm": tally.totals["grad_norm"] / len(batches), "lr": self.last_lr}
+        out |= {"grad_norm": tally.totals["grad_norm"] / steps, "lr": self.last_lr}
+        halvings = self.budget.new_halvings()
+        if halvings:
+            out |= {"out_of_memory": halvings, "micro_tokens": self.budget.tokens}
         return out | tally.means()
 
     def gradient(
@@ -191,6 +214,39 @@ class Learner:
         """Add the gradient of one optimiser step's rows to the parameters' `.grad`. Returns the
         loss."""
         tally = tally or Tally()
+        live = self._trained(rows, objective, hooks)
+        loss_sum = 0.0
+        # transformers checkpoints in train mode only
+        self.policy.model.train(self.gradient_checkpointing or self.dropout_seed is not None)
+        with self._dropout():
+            for micro in micro_batches(live, self.budget.tokens):
+                loss = self._loss(micro, objective, tally, hooks)
+                if not torch.isfinite(loss):
+                    rows = [r for r, _ in micro]
+                    raise NotFiniteError(f"the loss is {loss.item()}", self.step, rows)
+                torch.autograd.backward(loss)
+                loss_sum += loss.item()
+        self.policy.model.eval()
+        tally.totals["trained_rows"] += len(live)
+        tally.totals["trained_tokens"] += sum(len(r.tokens) for r, _ in live)
+        tally.totals["skipped_rows"] += len(rows) - len(live)
+        return loss_sum
+
+    @contextlib.contextmanager
+    def _dropout(self) -> Iterator[None]:
+        """Random numbers of their own for the dropout of a step, so that a resumed run repeats."""
+        if self.dropout_seed is None:
+            yield
+            return
+        with torch.random.fork_rng():
+            torch.manual_seed(derive_seed(self.dropout_seed, "dropout", self.step))
+            yield
+
+    def _trained(
+        self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks
+    ) -> list[Weighted]:
+        """The rows of an optimiser step that have a gradient, with their weights, which hang on
+        the lengths of all of them."""
         lengths = [len(r.tokens) for r in rows]
         weights = row_weights(
             lengths, objective.aggregation, objective.recipe_micro_batch, objective.constant_length
@@ -201,31 +257,16 @@ class Learner:
             for r, w in zip(rows, weights, strict=True)
             if len(r.tokens) and (every or is_live(r))
         ]
-        live = self._weighed(live, objective, hooks)
         self.entropy_weight = objective.entropy_coef / max(sum(lengths), 1)
-        loss_sum = 0.0
-        # transformers checkpoints in train mode only
-        self.policy.model.train(self.gradient_checkpointing)
-        for micro in micro_batches(live, self.micro_tokens):
-            loss = self._loss(micro, objective, tally, hooks)
-            if not torch.isfinite(loss):
-                rows = [r for r, _ in micro]
-                raise NotFiniteError(f"the loss is {loss.item()}", self.step, rows)
-            torch.autograd.backward(loss)
-            loss_sum += loss.item()
-        self.policy.model.eval()
-        tally.totals["trained_rows"] += len(live)
-        tally.totals["trained_tokens"] += sum(len(r.tokens) for r, _ in live)
-        tally.totals["skipped_rows"] += len(rows) - len(live)
-        return loss_sum
+        return self._weighed(live, objective, hooks)
 
     def _one_step(
         self, batch: Sequence[Row], objective: Objective, tally: Tally, hooks: UpdateHooks
     ) -> None:
         self.last_lr = learning_rate(self.optim.config, self.step, self.total)
-        own = Tally()  # what a step that is left out would have logged is left out too
+        # what a step that is left out, or begun anew, would have logged is left out too
         try:
-            loss = self.gradient(batch, objective, own, hooks)
+            loss, own = self._fitting(self._measured_gradient, batch, objective, hooks)
             norm, taken = self.optim.step(self.last_lr)
             if not taken:
                 raise NotFiniteError(f"the gradient norm is {norm}", self.step, batch)
@@ -238,6 +279,25 @@ class Learner:
             tally.totals["loss"] += loss / self.updates
             tally.totals["grad_norm"] += norm
         self.step += 1
+
+    def _measured_gradient(
+        self, batch: Sequence[Row], objective: Objective, hooks: UpdateHooks
+    ) -> tuple[float, Tally]:
+        own = Tally()
+        return self.gradient(batch, objective, own, hooks), own
+
+    def _fitting(self, work: Callable[..., Result], rows: Sequence[Row], *rest: Any) -> Result:
+        """Do something with rows, in smaller micro-batches where the device is full."""
+        weighted = [(row, 1.0) for row in rows if len(row.tokens)]
+
+        def smaller_helps() -> bool:
+            return any(len(b) > 1 for b in micro_batches(weighted, self.budget.tokens))
+
+        def undo() -> None:
+            self.optim.zero_grad()
+            self.policy.model.eval()
+
+        return self.budget.run(lambda: work(rows, *rest), undo=undo, smaller_helps=smaller_helps)
 
     def _skip(self, error: NotFiniteError) -> None:
         """Leave an optimiser step out, where the run allows it."""
@@ -287,9 +347,12 @@ class Learner:
         weight = torch.tensor([w for _, w in micro], device=device, dtype=logp.dtype)
         self._check({"log-probabilities": logp, "old_logp": old, "advantage": advantage}, rows)
         guard = Guard(hooks, self.step)
+        tokens = RowTokens(rows, logp, old, advantage, kind)
         with guard.calling("token_loss"):
-            returned = hooks.token_loss(RowTokens(rows, logp, old, advantage, kind), objective)
+            returned = hooks.token_loss(tokens, objective)
         loss, stats = guard.loss(returned, logp)
+        loss, importance = corrected(loss, tokens, objective)
+        stats |= importance
         with torch.no_grad():
             gap = (flat([r.sampler_logp for r in rows], logp.detach()) - logp).abs()
             stats["entropy"], stats["logp_gap"] = entropy.sum(), gap.sum()
@@ -360,7 +423,7 @@ class Learner:
         ]
         out = list(batch)
         for micro in micro_batches(
-            [(replace(batch[i], group=str(i)), 0.0) for i in missing], self.micro_tokens
+            [(replace(batch[i], group=str(i)), 0.0) for i in missing], self.budget.tokens
         ):
             logp, _ = self._log_probs([r for r, _ in micro])
             sizes = [len(r.tokens) for r, _ in micro]

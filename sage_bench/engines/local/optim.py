@@ -13,6 +13,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from sage_bench.config.schema import OptimConfig
+from sage_bench.engines.local import moments
 from sage_bench.utils.errors import SageBenchError, TrainingError
 
 
@@ -24,8 +25,16 @@ def learning_rate(config: OptimConfig, step: int, total: int) -> float:
     >>> c = OptimConfig(lr=5e-5, schedule="cosine", warmup_ratio=0.1, min_lr_ratio=0.1)
     >>> [f"{learning_rate(c, step, 702):.4g}" for step in (0, 35, 71, 701)]
     ['0', '2.465e-05', '5e-05', '5e-06']
+
+    `warmup_steps` does not hang on how long the run is:
+
+    >>> c = OptimConfig(lr=1e-4, warmup_steps=8)
+    >>> [f"{learning_rate(c, 2, total):.4g}" for total in (40, 800)]
+    ['2.5e-05', '2.5e-05']
     """
-    warmup = math.ceil(config.warmup_ratio * total)
+    warmup = config.warmup_steps
+    if warmup is None:
+        warmup = math.ceil(config.warmup_ratio * total)
     if step < warmup:
         return config.lr * step / warmup
     if config.schedule == "constant" or total <= warmup:
@@ -59,7 +68,10 @@ class MasterAdamW:
 
     bf16 weights round small updates away (at lr 1e-6 nearly all of them), so the sum is kept in
     the masters and the model gets it rounded. Where the model is float32 already, masters and
-    parameters are the same objects.
+    parameters are the same objects, unless `optim.offload` wants them on the host.
+
+    Gradients are widened, scaled and used one part after the other (`parts`): there is never a
+    second copy of all of them.
     """
 
     def __init__(
@@ -72,20 +84,16 @@ class MasterAdamW:
         self.names = names or {}
         self.model_parameters = [p for p in parameters if p.requires_grad]
         self.taken = 0  # updates that were applied; skipped ones do not count
-        narrow = torch.finfo(self.model_parameters[0].dtype).bits < 32
-        self.masters = (
-            [nn.Parameter(p.detach().float().clone()) for p in self.model_parameters]
-            if narrow
-            else self.model_parameters
-        )
-        self.adam = torch.optim.AdamW(
-            [{"params": part} for part in parts(self.masters)],
-            lr=config.lr,
-            betas=config.betas,
-            eps=config.eps,
-            weight_decay=config.weight_decay,
-            foreach=True,
-        )
+        self.masters = [self._master(p) for p in self.model_parameters]
+        self.groups = list(parts(self.masters))
+        self.adam = moments.make(config, self.groups)
+
+    def _master(self, parameter: nn.Parameter) -> nn.Parameter:
+        narrow = torch.finfo(parameter.dtype).bits < 32
+        if self.config.offload:
+            wide = torch.float32 if narrow else parameter.dtype
+            return nn.Parameter(parameter.detach().to("cpu", wide, copy=True))
+        return nn.Parameter(parameter.detach().float().clone()) if narrow else parameter
 
     def zero_grad(self) -> None:
         for p in self.model_parameters:
@@ -97,30 +105,66 @@ class MasterAdamW:
         Returns (gradient norm, whether the step was taken): a non-finite norm leaves everything as
         it was. Raises `TrainingError` when a weight is not finite afterwards.
         """
-        for master, p in zip(self.masters, self.model_parameters, strict=True):
+        for p in self.model_parameters:
             if p.grad is None:
                 # a batch without signal still moves along the momentum, as if it had been run
                 p.grad = torch.zeros_like(p)
-            if master is not p:
-                master.grad = p.grad.to(master.dtype)
-                p.grad = None  # the narrow one is not needed any more: 2 bytes a parameter
-        # over all parts together: the norm is global
-        norm = torch.nn.utils.clip_grad_norm_(self.masters, self.config.grad_clip)
+        norm = self._norm()
         taken = bool(norm.isfinite())
         if taken:
             for group in self.adam.param_groups:
                 group["lr"] = lr
-            self.adam.step()
+            for masters, own in self._pairs():
+                self._take(masters, own, norm)
             self.taken += 1
             self._check_weights()
-            with torch.no_grad():
-                for master, p in zip(self.masters, self.model_parameters, strict=True):
-                    if master is not p:
-                        p.copy_(master)
+            for masters, own in self._pairs():
+                self._hand_over(masters, own)
         self.zero_grad()
-        for master in self.masters:
-            master.grad = None
         return float(norm), taken
+
+    def _pairs(self) -> Iterator[tuple[list[nn.Parameter], list[nn.Parameter]]]:
+        """Part by part: (masters, the model's parameters)."""
+        at = 0
+        for masters in self.groups:
+            yield masters, self.model_parameters[at : at + len(masters)]
+            at += len(masters)
+
+    @torch.no_grad()
+    def _norm(self) -> Tensor:
+        """The norm of all gradients together, summed in float32 where they are narrower."""
+        norms: list[Tensor] = []
+        for masters, own in self._pairs():
+            wide = [_grad(p).to(m.dtype) for m, p in zip(masters, own, strict=True)]
+            norms += torch._foreach_norm(wide)
+        total: Tensor = torch.linalg.vector_norm(torch.stack([n.to(norms[0]) for n in norms]))
+        return total
+
+    def _take(self, masters: list[nn.Parameter], own: list[nn.Parameter], norm: Tensor) -> None:
+        """Update one part of the masters; its gradients are gone afterwards."""
+        for master, p in zip(masters, own, strict=True):
+            if master is not p:
+                master.grad = _grad(p).to(master.device, master.dtype)
+                p.grad = None  # the narrow one is not needed any more: 2 bytes a parameter
+        torch.nn.utils.clip_grads_with_norm_(masters, self.config.grad_clip, norm)
+        self._step_of(masters)
+        for master in masters:
+            master.grad = None
+
+    def _step_of(self, masters: list[nn.Parameter]) -> None:
+        """The optimiser's step on the group of these masters alone."""
+        groups = self.adam.param_groups
+        self.adam.param_groups = [g for g in groups if g["params"][0] is masters[0]]
+        try:
+            self.adam.step()
+        finally:
+            self.adam.param_groups = groups
+
+    @torch.no_grad()
+    def _hand_over(self, masters: list[nn.Parameter], own: list[nn.Parameter]) -> None:
+        for master, p in zip(masters, own, strict=True):
+            if master is not p:
+                p.copy_(master)
 
     def _check_weights(self) -> None:
         # one number a tensor and one look at the device: cheap enough for every step
@@ -141,9 +185,8 @@ class MasterAdamW:
         """Write masters and moments, one tensor at a time in host memory."""
         tensors: dict[str, Tensor] = {}
         for i, master in enumerate(self.masters):
-            state = self.adam.state.get(master)
-            if state:
-                tensors |= {f"{key}.{i}": state[key] for key in STATE}
+            for key, value in moments.tensors(self.adam.state.get(master) or {}):
+                tensors[f"{key}.{i}"] = value
             # float32 models are their own masters, and lie in model.safetensors already
             if master is not self.model_parameters[i]:
                 tensors[f"master.{i}"] = master.detach()
@@ -159,10 +202,9 @@ class MasterAdamW:
             self._check_state(file, saved, taken > 0)
             for i, master in enumerate(self.masters):
                 if taken:
-                    state = self.adam.state[master]
-                    state["exp_avg"] = saved.get_tensor(f"exp_avg.{i}").to(master)
-                    state["exp_avg_sq"] = saved.get_tensor(f"exp_avg_sq.{i}").to(master)
-                    state["step"] = saved.get_tensor(f"step.{i}")
+                    state = moments.begin(self.adam, master)
+                    for key, _ in list(moments.tensors(state)):
+                        moments.put(state, key, saved.get_tensor(f"{key}.{i}"))
                 if master is not self.model_parameters[i]:
                     with torch.no_grad():
                         master.copy_(saved.get_tensor(f"master.{i}"))
@@ -172,23 +214,37 @@ class MasterAdamW:
         found = set(saved.keys())
         wanted: dict[str, list[int]] = {}
         for i, master in enumerate(self.masters):
-            shape = list(master.shape)
             if begun:
-                wanted |= {f"exp_avg.{i}": shape, f"exp_avg_sq.{i}": shape, f"step.{i}": []}
+                state = moments.begin(self.adam, master)
+                wanted |= {f"{k}.{i}": list(v.shape) for k, v in moments.tensors(state)}
             if master is not self.model_parameters[i]:
-                wanted[f"master.{i}"] = shape
+                wanted[f"master.{i}"] = list(master.shape)
         wrong = sorted(found ^ wanted.keys())
         wrong += [k for k, v in wanted.items() if k in found and _shape(saved, k) != v]
         if wrong:
             raise SageBenchError(
                 f"optimiser state does not fit the model ({', '.join(wrong[:3])})",
                 where=str(file),
-                remedy="resume with the model the run began with, or from another checkpoint",
+                remedy="resume with the model and the optim.name the run began with, or from"
+                " another checkpoint",
             )
 
 
-STATE = ("exp_avg", "exp_avg_sq", "step")
-_DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+STATE = ("exp_avg", "exp_avg_sq", "step")  # what torch's AdamW keeps of a parameter
+_DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.bfloat16: "BF16",
+    torch.float16: "F16",
+    torch.int64: "I64",
+    torch.uint8: "U8",
+}
+
+
+def _grad(parameter: nn.Parameter) -> Tensor:
+    if parameter.grad is None:
+        raise ValueError("a parameter without a gradient")
+    return parameter.grad
 
 
 def _shape(saved: Any, key: str) -> list[int]:

@@ -16,9 +16,10 @@ from typing import Any
 
 from sage_bench.data import hub as hubs
 from sage_bench.data.problems import ALIASES
+from sage_bench.data.question_key import question_key
 from sage_bench.data.rows import DataRow, RejectedRow, read_source
-from sage_bench.evaluation.tasks.digests import Digest, digest_of, other_data
-from sage_bench.evaluation.tasks.golds import FORMS, correction_of, letter, question_key
+from sage_bench.evaluation.tasks.digests import Digest, digest_of, other_data, unverified
+from sage_bench.evaluation.tasks.golds import FORMS, correction_of, letter
 from sage_bench.utils import rows as data_rows
 from sage_bench.utils.errors import DataError, UsageError, did_you_mean
 
@@ -42,8 +43,8 @@ class Report:
     """What became of the rows.
 
     found: rows of the source; expected: row counts of the known editions; the lists name uids.
-    other_data: what is not this benchmark's among the rows of a file, "" for nothing. digests: of
-    its questions and golds, by uid.
+    other_data: what is not this benchmark's among the rows of a file, "" for nothing. unverified:
+    how many of these rows no digest is known of. digests: of its questions and golds, by uid.
     """
 
     source: str
@@ -55,6 +56,7 @@ class Report:
     respelled: int = 0
     quarantine: list[dict[str, str]] = field(default_factory=list)
     other_data: str = ""
+    unverified: int = 0
     digests: dict[str, Digest] = field(default_factory=dict, repr=False)
 
     @property
@@ -141,8 +143,12 @@ def load(
         if question["uid"] not in report.excluded:
             questions.append({**question, "grader": grader})
     report.asked = len(questions)
+    if given is None and file is None and hub is not None:
+        report.source = f"{hub['id']}@{hubs.revisions_read().get(hub['id'], 'main')}"
     if given:
         report.other_data = other_data(benchmark, report.digests, report.expected)
+        if hub is not None and not report.other_data:
+            report.unverified = unverified(benchmark, report.digests)
     else:
         _check_columns(benchmark, report, fields, columns)
     _check_count(benchmark, report)

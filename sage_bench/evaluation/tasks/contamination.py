@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sage_bench.data.problems import to_problem
+from sage_bench.data.question_key import question_key
 from sage_bench.data.rows import RejectedRow, read_source
-from sage_bench.evaluation.tasks.golds import question_key
 
 WORDS = 13  # as in the GPT-3 paper and lm-eval's decontamination
 

@@ -24,7 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sage_bench.evaluation.tasks.golds import FORMS, correction_of, question_key
+from sage_bench.data.question_key import question_key
+from sage_bench.evaluation.tasks.golds import FORMS, correction_of
 
 TABLE = "benchmark_digests.jsonl"
 SHAPE_BITS = 64
@@ -148,6 +149,32 @@ def other_data(benchmark: str, digests: Mapping[str, Digest], expected: Sequence
             f"{len(other)} of {len(digests)} golds are not those of this benchmark ({_some(other)})"
         )
     return "; ".join(facts)
+
+
+def unverified(benchmark: str, digests: Mapping[str, Digest]) -> int:
+    """How many of these rows cannot be told from those of another set: no digest is known of them.
+
+    digests: by uid.
+
+    >>> unverified("sb_gpqa_diamond", {"a": Digest("0", "0", "0")})
+    1
+    """
+    known = known_digests().get(benchmark)
+    if known is None:
+        return len(digests)
+    return sum(known.gold_of(digest) is None for digest in digests.values())
+
+
+def unverified_rows(report: Mapping[str, Any]) -> str:
+    """What is said of rows of a file that no digest is known of.
+
+    >>> unverified_rows({"unverified": 5, "found": 7})
+    'contents not verified: no digest is known of 5 of its 7 rows'
+    """
+    return (
+        f"contents not verified: no digest is known of {report['unverified']:,} of its"
+        f" {report['found']:,} rows"
+    )
 
 
 def _some(uids: Sequence[str], most: int = 5) -> str:

@@ -7,7 +7,6 @@ really have the wrong gold it names, so that a repaired dataset, or another edit
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -16,24 +15,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-_SPACING = re.compile(r"\\(?:left|right)(?![a-zA-Z])|\\[,!;: ]|[\s$~{}]")
+from sage_bench.data.question_key import question_key
+
 _SCIENTIFIC = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+))[eE]([-+]?\d+)")
 _INTEGER = re.compile(r"[-+]?\d+")
 
 Action = Literal["correct", "exclude", "none"]
-
-
-def question_key(question: str) -> str:
-    r"""What identifies a question over copies of a benchmark: its text without spaces, `$` and
-    sizing commands.
-
-    >>> key = question_key("find (x), please")
-    >>> question_key("Find $\\left(x\\right)$, \n please") == key
-    True
-    >>> question_key("find (y), please") == key
-    False
-    """
-    return hashlib.sha256(_SPACING.sub("", question).lower().encode()).hexdigest()[:16]
 
 
 def integer(gold: str) -> str:

@@ -64,8 +64,36 @@ def task_folders() -> list[Path]:
     """Our folder, those of `SAGE_BENCH_INCLUDE_PATH`, then those of installed packages."""
     words = [w for w in os.environ.get(VARIABLE, "").split(os.pathsep) if w]
     found = [tasks_folder(), *(_folder(Path(w), VARIABLE) for w in words)]
-    found += [_entry_folder(point) for point in entry_points(group=GROUP)]
+    found += _package_folders()[0]
     return list({folder.resolve(): folder for folder in found}.values())
+
+
+def _package_folders() -> tuple[list[Path], dict[str, str]]:
+    """The folders of installed packages, and why the others have none, by entry point."""
+    folders: list[Path] = []
+    broken: dict[str, str] = {}
+    for point in entry_points(group=GROUP):
+        try:
+            folders.append(_entry_folder(point))
+        except SageBenchError as error:
+            broken[point.name] = str(error)
+    return folders, broken
+
+
+def broken_tasks() -> dict[str, str]:
+    """What installed packages offer and cannot be used: entry point or task file to reason.
+
+    Everything else goes on without it. Files in a folder that you name yourself are not among
+    them: there a mistake is an error at once.
+    """
+    folders, broken = _package_folders()
+    for folder in folders:
+        broken |= _package_files(folder)[1]
+        try:
+            _profiles_in(folder)
+        except SageBenchError as error:
+            broken[PROFILES] = str(error)
+    return dict(sorted(broken.items()))
 
 
 def _folder(folder: Path, where: str) -> Path:
@@ -83,7 +111,7 @@ def _entry_folder(point: EntryPoint) -> Path:
         found = point.load()
         found = found() if callable(found) else found
     # the package is somebody else's: whatever it raises on import is for the user to read
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SageBenchError(
             f"does not load: {type(error).__name__}: {error}",
             where=where,
@@ -103,10 +131,15 @@ def task_files(folder: Path | None = None) -> dict[str, TaskFile]:
     """All tasks and groups by name, of one folder or of all `task_folders`.
 
     Raises `UsageError` naming file and key for a file that cannot be used, and both files when two
-    give one name.
+    give one name. Files of installed packages that cannot be used are left out (`broken_tasks`).
     """
     out: dict[str, TaskFile] = {}
+    packages = {path.resolve() for path in _package_folders()[0]}
     for place in [folder] if folder else task_folders():
+        if place.resolve() in packages:
+            usable = _package_files(place)[0]
+            out |= {name: file for name, file in usable.items() if name not in out}
+            continue
         for name, file in _files_in(place, _state(place)).items():
             if name in out:
                 raise UsageError(
@@ -115,6 +148,40 @@ def task_files(folder: Path | None = None) -> dict[str, TaskFile]:
                     remedy="rename one of them",
                 )
             out[name] = file
+    return out
+
+
+def _package_files(folder: Path) -> tuple[dict[str, TaskFile], dict[str, str]]:
+    """The task files of an installed package, and why the others cannot be used, by file."""
+    usable: dict[str, TaskFile] = {}
+    broken: dict[str, str] = {}
+    taken = _names_before(folder)
+    for state in _state(folder):
+        try:
+            found = _files_in(folder, (state,))
+        except SageBenchError as error:
+            broken[state[0]] = str(error)
+            continue
+        for name, file in found.items():
+            other = taken.get(name) or usable.get(name)
+            if other is None:
+                usable[name] = file
+            else:
+                broken[state[0]] = f"{file.path}: the task `{name}` is in {other.path} already"
+    return usable, broken
+
+
+def _names_before(folder: Path) -> dict[str, TaskFile]:
+    """The tasks of the folders that come before this one, and so keep their names."""
+    out: dict[str, TaskFile] = {}
+    for place in task_folders():
+        if place.resolve() == folder.resolve():
+            break
+        for state in _state(place):
+            try:
+                out |= _files_in(place, (state,))
+            except SageBenchError:
+                continue  # named by whoever reads that folder
     return out
 
 
@@ -169,18 +236,31 @@ def profiles(folder: Path | None = None) -> dict[str, Profile]:
     >>> profiles()["quick"].tasks
     'sb_aime24:4,sb_math500:1'
     """
+    if folder:
+        return _profiles_in(folder)
+    packages = {path.resolve() for path in _package_folders()[0]}
     out: dict[str, Profile] = {}
-    for place in [folder] if folder else task_folders():
-        path = place / PROFILES
-        for name, values in (read_yaml(path) if path.is_file() else {}).items():
-            try:
-                out[name] = Profile(name, **values)
-            except TypeError as error:
-                raise UsageError(
-                    f"is not a profile: {error}",
-                    where=f"{path}:{name}",
-                    remedy="write tasks, about and, if wanted, limit",
-                ) from error
+    for place in task_folders():
+        try:
+            out |= _profiles_in(place)
+        except SageBenchError:
+            if place.resolve() not in packages:  # else `broken_tasks` names it
+                raise
+    return out
+
+
+def _profiles_in(folder: Path) -> dict[str, Profile]:
+    out: dict[str, Profile] = {}
+    path = folder / PROFILES
+    for name, values in (read_yaml(path) if path.is_file() else {}).items():
+        try:
+            out[name] = Profile(name, **values)
+        except TypeError as error:
+            raise UsageError(
+                f"is not a profile: {error}",
+                where=f"{path}:{name}",
+                remedy="write tasks, about and, if wanted, limit",
+            ) from error
     return out
 
 
@@ -248,6 +328,12 @@ def in_order(tasks: Iterable[str]) -> list[str]:
     return sorted(tasks, key=lambda t: order.index(t) if t in order else len(order))
 
 
+def _remarks_on_broken() -> str:
+    """The packages that do not load, for someone whose task may be theirs."""
+    told = [f"{name}: {reason}" for name, reason in broken_tasks().items()]
+    return f". What is installed and cannot be used: {'; '.join(told)}" if told else ""
+
+
 def _expand(name: str, known: Mapping[str, TaskFile]) -> list[str]:
     if name == "all":
         return in_order(n for n, f in known.items() if not f.group)
@@ -259,7 +345,8 @@ def _expand(name: str, known: Mapping[str, TaskFile]) -> list[str]:
         raise UsageError(
             f"unknown task `{name}`; {did_you_mean(name, known)}".rstrip("; "),
             where="--tasks",
-            remedy=f"see `sage-bench ls tasks`; tasks of yours: --include-path or {VARIABLE}",
+            remedy=f"see `sage-bench ls tasks`; tasks of yours: --include-path or {VARIABLE}"
+            + _remarks_on_broken(),
         )
     members = known[name].group
     return [t for member in members for t in _expand(member, known)] if members else [name]

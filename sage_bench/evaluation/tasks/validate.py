@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from sage_bench.data.hub import GatedError
+from sage_bench.data.question_key import question_key
 from sage_bench.evaluation.tasks.benchmarks import OtherRowsError
 from sage_bench.evaluation.tasks.contamination import WORDS, overlap, training_questions
-from sage_bench.evaluation.tasks.golds import question_key
+from sage_bench.evaluation.tasks.digests import unverified_rows
 from sage_bench.evaluation.tasks.loading import DataOptions, grader_of, load, report_of, shown
 from sage_bench.grading import cache
 from sage_bench.grading.question import self_test
@@ -141,6 +142,8 @@ def _rows(check: TaskCheck, report: Mapping[str, Any] | None) -> None:
     check.respelled = report["respelled"]
     if report["other_data"]:
         check.notes.append(f"other data: {report['other_data']}")
+    if report["unverified"]:
+        check.notes.append(unverified_rows(report))
     for bad in report["quarantine"]:
         check.problem(bad["place"], "row", bad["reason"])
     if report["partial"] and check.status == "ok":

@@ -3,6 +3,7 @@ rows as they finish."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
@@ -64,10 +65,34 @@ class Decoder:
         """
         out: list[Completion] = [Completion(failed="not drawn")] * len(samples)
         for wave in self.waves(samples):
-            decoded = Wave(self.policy, self.eos, [samples[i] for i in wave]).decode()
-            for i, completion in zip(wave, decoded, strict=True):
+            for i, completion in zip(wave, self._decoded([samples[i] for i in wave]), strict=True):
                 out[i] = completion
         return out
+
+    def _decoded(self, samples: Sequence[Sample]) -> list[Completion]:
+        """A wave, in halves where the device is out of memory: the seeds stay what they are.
+        Raises `SageBenchError` when a single completion does not fit."""
+        try:
+            return Wave(self.policy, self.eos, samples).decode()
+        except torch.OutOfMemoryError as error:
+            # the text alone: the error's frames hold the tensors that filled the device
+            reason = str(error).splitlines()[0] if str(error) else "out of memory"
+        if len(samples) == 1:
+            raise SageBenchError(
+                f"a single completion does not fit the device ({reason})",
+                where="sampling.max_tokens",
+                remedy="lower it, or draw elsewhere (engine.rollouts=vllm-server)",
+            )
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        half = len(samples) // 2
+        print(
+            f"warning: {reason}: {len(samples)} completions are drawn in halves"
+            " (engine.wave_tokens takes fewer at once)",
+            file=sys.stderr,
+            flush=True,
+        )
+        return self._decoded(samples[:half]) + self._decoded(samples[half:])
 
     def waves(self, samples: Sequence[Sample]) -> Iterator[list[int]]:
         """Indices of requests decoded together: same sampling parameters, prompts of similar

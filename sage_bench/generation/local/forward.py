@@ -112,6 +112,13 @@ def log_probs(
 
 
 @torch.no_grad()
+def score(policy: Policy, pairs: Sequence[Pair], temperature: float) -> list[Tensor]:
+    """Log-probabilities (T,) of each completion at a temperature."""
+    logp, _ = log_probs(policy, pairs, temperature=temperature)
+    return list(torch.split(logp, [len(c) for _, c in pairs]))
+
+
+@torch.no_grad()
 def kl_divergence(policy: Policy, other: Policy, pairs: Sequence[Pair]) -> Tensor:
     """KL(policy || other) of the next-token distribution before every completion token, (N,), exact
     over the vocabulary."""

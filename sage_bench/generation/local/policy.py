@@ -4,6 +4,7 @@ sampler and learner."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
+from sage_bench.generation import adapters
 from sage_bench.generation.model_folders import load_tokenizer, refused
 from sage_bench.utils.errors import ModelError, UsageError, did_you_mean
 
@@ -156,6 +158,21 @@ class Policy:
         return whole.shape == ours.shape and torch.allclose(whole, ours, rtol=1e-3, atol=1e-3)
 
 
+class BasePolicy(Policy):
+    """A policy with its adapters switched off: what it was before they learned anything.
+
+    It shares the weights of the policy it is made of; there is no second copy.
+    """
+
+    def hidden(self, input_ids: Tensor | None, **how: Any) -> Tensor:
+        with adapters.without_adapters(self.model):
+            return super().hidden(input_ids, **how)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        with adapters.without_adapters(self.model):
+            return super().logits(hidden)
+
+
 def head_logits(head: nn.Module, hidden: Tensor) -> Tensor:
     """The LM head on hidden states (..., H), its products summed and kept in float32 where weights
     are half as wide. In float32 and float64 it is the head itself."""
@@ -236,7 +253,13 @@ def load_model(
     trust_remote_code: bool = False,
 ) -> Any:
     """The weights of a folder or Hub id, all of them and nothing else. Raises `ModelError` naming
-    tensors that are missing or left over."""
+    tensors that are missing or left over. Adapters in a folder are merged into the model they name
+    as their base."""
+    base = adapters.base_of(path)
+    if base is not None:
+        model = load_model(base, dtype, trust_remote_code=trust_remote_code)
+        adapters.apply(model, Path(path))
+        return model
     try:
         config = AutoConfig.from_pretrained(
             path, revision=revision, trust_remote_code=trust_remote_code

@@ -25,10 +25,23 @@ sampler of your own is a class with `render`, `draw` and `fingerprint`; the rest
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sage_bench.types import Completion, Prompt, Sample, TokenIds
+
+# what samplers of a training run measure of themselves; metrics.jsonl has them under these names
+MEASURED = frozenset(
+    {
+        "weight_syncs",
+        "probe_gap",
+        "probe_gap_max",
+        "sampler_restarts",
+        "continued",
+        "seconds/weight_sync",
+    }
+)
 
 
 class Sampler:
@@ -83,6 +96,17 @@ class Sampler:
     def close(self) -> None:
         """Ends what the sampler started (processes, connections)."""
 
+    # ---- while a policy learns: what an engine tells a sampler that has a copy of its weights ----
+    def weights_changed(self) -> None:
+        """The policy's weights are others now: take them over before anything is drawn again."""
+
+    def rest(self) -> None:
+        """Nothing is drawn for a while (an update begins): device memory may be given up."""
+
+    def measured(self) -> dict[str, float]:
+        """Numbers for the log since the last call, by names of `MEASURED`."""
+        return {}
+
     # ---- the same for all ------------------------------------------------------------------------
     def complete(self, units: Sequence[Sample]) -> list[Completion]:
         """One completion for each request, in order; what `draw` passed over has failed."""
@@ -97,6 +121,14 @@ class Sampler:
         units = [sample.units(after=(_words(sample.prompt),)) for sample in payloads]
         drawn = iter(self.complete([unit for own in units for unit in own]))
         return [[next(drawn) for _ in own] for own in units]
+
+    def with_text(self, completion: Completion, sample: Sample, prompt_tokens: int) -> Completion:
+        """A completion of tokens with its text, cut where a text of `stop` begins."""
+        text = self.text_of(completion)
+        cut = min((text.find(s) for s in sample.params.stop if s in text), default=-1)
+        if cut < 0:
+            return replace(completion, text=text, prompt_tokens=prompt_tokens)
+        return replace(completion, text=text[:cut], finish="stop", prompt_tokens=prompt_tokens)
 
 
 def _words(prompt: Prompt) -> str:

@@ -101,7 +101,7 @@ class Hf(Sampler):
         units = [replace(s, prompt=p) for s, p in zip(samples, prompts, strict=True)]
         for i, completion in enumerate(self.decoder.draw(units)):
             if isinstance(samples[i].prompt, str):
-                completion = self._with_text(completion, samples[i].params.stop, len(prompts[i]))
+                completion = self.with_text(completion, samples[i], len(prompts[i]))
             yield i, completion
 
     def _check_room(self, samples: Sequence[Sample], prompts: Sequence[TokenIds]) -> None:
@@ -115,15 +115,6 @@ class Hf(Sampler):
                     where=self.path,
                     remedy="lower --max-tokens",
                 )
-
-    def _with_text(
-        self, completion: Completion, stop: Sequence[str], prompt_tokens: int
-    ) -> Completion:
-        text = self.text_of(completion)
-        cut = min((text.find(s) for s in stop if s in text), default=-1)
-        if cut < 0:
-            return replace(completion, text=text, prompt_tokens=prompt_tokens)
-        return replace(completion, text=text[:cut], finish="stop", prompt_tokens=prompt_tokens)
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the texts: weights, tokenizer, template, number type."""

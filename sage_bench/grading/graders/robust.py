@@ -16,6 +16,7 @@ from sage_bench.grading.verdict import Verdict
 from sage_bench.grading.worker import Reply
 
 EQUIVALENT, READABLE = "sage_bench.grading.robust:equivalent", "sage_bench.grading.robust:readable"
+DISTANCE = "sage_bench.grading.robust.tolerance:distance"
 PACKAGES = {
     "math_verify": "math-verify",
     "antlr": "antlr4-python3-runtime",
@@ -33,17 +34,22 @@ class Robust:
 
     The last box counts; where the gold is a list, all boxes of the closing sentence do. Never true
     for a wrong unit, a missing solution or a reordered tuple. Plain numbers are compared here,
-    everything else in processes that can be killed.
+    everything else in processes that can be killed. There is no tolerance unless the name asks for
+    one: `robust~1e-3` also takes what is within a thousandth of a gold with a decimal point.
 
     >>> texts = [r"\boxed{0 \le x < 1}", r"\boxed{[0,1]}", "[0, 1)"]
     >>> [v.correct for v in Robust().grade("[0, 1)", texts)]
     [True, False, False]
     """
 
+    # the largest relative difference from a decimal gold that counts; `robust~1e-3` sets it
+    tolerance = 0.0
+
     def __init__(self, pool: Pool | None = None):
         self.pool = pool
         packages = [f"{name} {version(package)}" for name, package in PACKAGES.items()]
-        self.version = ", ".join(["robust 3", *packages])
+        tolerant = [f"decimals within {self.tolerance:g}"] if self.tolerance else []
+        self.version = ", ".join(["robust 4", *tolerant, *packages])
 
     def grade(self, gold: str, texts: Sequence[str]) -> list[Verdict]:
         found = [_answers(gold, t) for t in texts]
@@ -51,13 +57,28 @@ class Robust:
         short = {a: short_cut(gold, a) for a in distinct}
         slow = [(gold, a, EQUIVALENT) for a in distinct if short[a] is None]
         replies = (self.pool or shared_pool()).distinct(slow)
+        near = self._near(gold, distinct) if self.tolerance else frozenset()
         verdicts = []
         for answers in found:
-            said = [_verdict(a, short[a], replies.get((gold, a, EQUIVALENT))) for a in answers]
+            said = [
+                _verdict(a, True if a in near else short[a], replies.get((gold, a, EQUIVALENT)))
+                for a in answers
+            ]
             right = [v for v in said if v.correct]
             first = next(iter(right + said), None)
             verdicts.append(first or Verdict(False, "no_answer"))
         return verdicts
+
+    def _near(self, gold: str, answers: Sequence[str]) -> frozenset[str]:
+        """The answers within the tolerance of a decimal gold."""
+        jobs = [(gold, answer, DISTANCE) for answer in answers]
+        replies = (self.pool or shared_pool()).distinct(jobs)
+        far = float("inf")
+        return frozenset(
+            answer
+            for (_, answer, _), reply in replies.items()
+            if reply.get("distance", far) <= self.tolerance
+        )
 
     def gold_error(self, gold: str) -> str | None:
         if (error := written_error(gold)) is not None:
@@ -70,7 +91,7 @@ class Robust:
 
 def _verdict(answer: str, short: bool | None, reply: Reply | None) -> Verdict:
     """By the short cut where it decided, else by the comparison's reply."""
-    if reply is None:
+    if short or reply is None:
         return Verdict(bool(short), "ok", answer)
     return Verdict(reply["correct"], reply["status"], answer)
 

@@ -59,6 +59,29 @@ def in_order_of(name: str, a: Named) -> Form | None:
     return Many(moved, a.value.opening, a.value.closing)
 
 
+def as_named_items(g: Form, a: Form) -> tuple[Many, Many] | None:
+    """`(b, a) = (1, 2)` beside `a = 2, b = 1`: both as lists of named values.
+
+    None where it is not one of each, or their names are others.
+    """
+    spread, listed = _spread(g) or g, _spread(a) or a
+    if not isinstance(spread, Many) or not isinstance(listed, Many) or (g, a) == (spread, listed):
+        return None
+    ours, theirs = ([i.name for i in m.items if isinstance(i, Named)] for m in (spread, listed))
+    whole = len(ours) == len(spread.items) and len(theirs) == len(listed.items)
+    return (spread, listed) if whole and sorted(ours) == sorted(theirs) else None
+
+
+def _spread(form: Form) -> Many | None:
+    """`(a, b) = (1, 2)` as `a = 1, b = 2`; None for anything else."""
+    if not isinstance(form, Named) or form.name[:1] != "(" or not isinstance(form.value, Many):
+        return None
+    names = [part.strip() for part in form.name.strip("()").split(",")]
+    if not form.value.ordered or len(names) != len(form.value.items):
+        return None
+    return Many(tuple(Named(n, v) for n, v in zip(names, form.value.items, strict=True)))
+
+
 def with_parameters(g: Named, a: Named) -> Form:
     """The answer's value with its parameters called as in the gold: `f(z) = z` and `f(x) = x`."""
     ours, theirs = _indexed(g.name), _indexed(a.name)

@@ -15,12 +15,14 @@ from sage_bench.grading.robust.compare.families import Family, family, same_fami
 from sage_bench.grading.robust.compare.names import (
     are_roots,
     as_equations,
+    as_named_items,
     in_order_of,
     names_place,
     same_name,
     with_parameters,
 )
 from sage_bench.grading.robust.compare.parameters import aligned
+from sage_bench.grading.robust.compare.places import by_place
 from sage_bench.grading.robust.compare.ranges import same_pieces
 from sage_bench.grading.robust.compare.same import same
 from sage_bench.grading.robust.compare.values import same_clock, same_value
@@ -80,6 +82,9 @@ def same_reading(gold: Reading, answer: Reading) -> bool:
     stated = [c for c in conditions if isinstance(c, Relation)]
     if len(stated) == 2 and not same_form(stated[0], stated[1]):
         return False
+    placed = by_place(gold, renamed, lambda one, two: same_form(one, two, integers))
+    if placed is not None:
+        return placed
     if same_form(gold.form, renamed.form, integers):
         return True
     return any(
@@ -199,6 +204,8 @@ def _value_of(form: Form) -> Form:
 
 
 def _named(g: Form, a: Form, integers: Integers) -> bool:
+    if (listed := as_named_items(g, a)) is not None:
+        return _many(*listed, integers)
     if isinstance(g, Named) and isinstance(a, Named):
         if g.name[:1] == a.name[:1] == "(":
             moved = in_order_of(g.name, a)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from sage_bench.grading.robust.compare.decimals import same_number
 from sage_bench.grading.robust.compare.same import same
 from sage_bench.grading.robust.read.forms import Clock, Value
@@ -18,6 +20,8 @@ def same_value(g: Value, a: Value) -> bool:
 
     A unit that one side leaves out is not missed; percent may be 50, 0.5 or 50 %.
     """
+    if (equal := _same_parts(g, a)) is not None:
+        return equal
     if _is_other_unit(g.node, a.unit) or _is_other_unit(a.node, g.unit):
         return False
     if g.unit and a.unit:
@@ -58,6 +62,32 @@ def _names_molar(node: Node) -> bool:
 def _is_other_unit(node: Node, unit: Unit | None) -> bool:
     """Is one side a percentage and the other in metres, dollars, ...?"""
     return node.kind is Kind.PCT and unit is not None and unit.known
+
+
+def _same_parts(g: Value, a: Value) -> bool | None:
+    """Percent, per mille, ppm and ppb: each is a number, and none is another's sign.
+
+    None where neither is per mille, ppm or ppb: a percentage alone has more ways to be written.
+    """
+    if not any(v.unit is not None and v.unit.is_part for v in (g, a)):
+        return None
+    ours, theirs = _part_of_one(g), _part_of_one(a)
+    if ours is not None and theirs is not None:
+        return bool(same_number(ours, theirs))
+    if g.unit is not None and a.unit is not None:
+        return False  # 5 ppm and 5 metres
+    if not (a.unit is not None and _is_share(g.node)) and same_number(g.node, a.node):
+        return True  # a unit that one side leaves out is not missed
+    return bool(same_number(ours or g.node, theirs or a.node))
+
+
+def _part_of_one(value: Value) -> Node | None:
+    """50 % as 0.5, 3 ppm as 0.000003; None for anything else."""
+    if value.unit is not None:
+        return _in_base_units(value.node, value.unit) if value.unit.is_part else None
+    if value.node.kind is not Kind.PCT:
+        return None
+    return Node(Kind.MUL, (value.node.args[0], number(Fraction(1, 100))))
 
 
 def _in_base_units(node: Node, unit: Unit) -> Node:

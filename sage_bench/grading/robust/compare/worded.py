@@ -6,11 +6,14 @@ from itertools import combinations
 
 from sage_bench.grading.robust.compare.decimals import same_number
 from sage_bench.grading.robust.compare.same import same
+from sage_bench.grading.robust.compare.values import same_value
 from sage_bench.grading.robust.compare.wording import same_words
 from sage_bench.grading.robust.read.exact import exact
 from sage_bench.grading.robust.read.forms import Form, Ratio, Value, Words
-from sage_bench.grading.robust.read.nodes import Kind, Node
-from sage_bench.grading.robust.text.words import fraction_word
+from sage_bench.grading.robust.read.nodes import Kind, Node, Unreadable
+from sage_bench.grading.robust.read.quantity import quantity
+from sage_bench.grading.robust.text.tokens import Token
+from sage_bench.grading.robust.text.words import counted_things, fraction_word
 
 
 def same_worded(g: Form, a: Form) -> bool:
@@ -18,7 +21,11 @@ def same_worded(g: Form, a: Form) -> bool:
     if isinstance(g, Words) and isinstance(a, Words):
         return same_words(g.text, a.text)
     words, other = (g, a) if isinstance(g, Words) else (a, g)
-    if not isinstance(words, Words) or not isinstance(other, Value) or other.unit is not None:
+    if not isinstance(words, Words) or not isinstance(other, Value):
+        return False
+    if (things := _quantity_of(words)) is not None:
+        return same_value(things, other) if words is g else same_value(other, things)
+    if other.unit is not None:
         return False
     value = exact(other.node)
     if value is not None and value.denominator == 1:
@@ -26,6 +33,17 @@ def same_worded(g: Form, a: Form) -> bool:
     if (fraction := fraction_word(words.text)) is not None:
         return value == fraction
     return other.node.kind is Kind.SYM and same_words(words.text, other.node.args[0])
+
+
+def _quantity_of(words: Words) -> Value | None:
+    """ "Fifty percent" and "twelve ways", as 50 % and 12 ways are read."""
+    if (counted := counted_things(words.text)) is None:
+        return None
+    n, things = counted
+    try:
+        return Value(*quantity([Token("num", str(n)), Token("word", things, True)]))
+    except Unreadable:
+        return None
 
 
 def same_ratio(g: Form, a: Form) -> bool:

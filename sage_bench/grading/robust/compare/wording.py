@@ -11,8 +11,9 @@ _PARITY = re.compile(
     r"|of [a-z]+|only|for|values?|whole)\s+)*\b(odd|even)\b"
     r"(?:\s+(?:numbers?|integers?|naturals?|n|values?|of [a-z]+|only|ones?|positive))*"
 )
+_NOUNS = {"function", "triangle", "quadrilateral", "sequence", "series", "number", "matrix"}
 _LEAD = re.compile(r"^(?:(?:so|thus|hence|therefore) )?(?:final |correct )?answer is ")
-_POINTER = re.compile(r"^(?:(?:it|this|that) (?:is|was) )?(?:(?:on|in|at) (?=\w+$))?")
+_POINTER = re.compile(r"^(?:(?:(?:it|this|that) )?(?:is|was) )?(?:(?:on|in|at) (?=\w+$))?")
 
 
 def same_words(gold: str, answer: str) -> bool:
@@ -30,9 +31,16 @@ def same_words(gold: str, answer: str) -> bool:
         return p[1] == q[1]
     if (n := number_word(gold)) is not None:
         return b == str(n) or number_word(answer) == n
-    if a.replace(" ", "") == b.replace(" ", ""):
+    if a.replace(" ", "") == b.replace(" ", "") or _with_its_noun(a, b):
         return True
     return [_stem(w) for w in a.split()] == [_stem(w) for w in b.split()]
+
+
+def _with_its_noun(a: str, b: str) -> bool:
+    """ "Isosceles" and "isosceles triangle": one side names what its adjective is about."""
+    shorter, longer = sorted((a, b), key=len)
+    rest = longer.removeprefix(shorter + " ")
+    return bool(shorter) and rest != longer and rest in _NOUNS
 
 
 def _core(text: str) -> str:

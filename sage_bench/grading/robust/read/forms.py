@@ -126,7 +126,8 @@ class Reading:
 
     integers: symbols stated to be any whole number ("k ∈ ℤ"). condition: the domain that was stated
     ("x > 0"). domains: (symbol, kind of number) of all that were stated.
-    arbitrary: symbols stated to be any constant.
+    arbitrary: symbols stated to be any constant. place: where the value is taken ("at x = 3").
+    extreme: the answer speaks of a maximum, a minimum or the like.
     """
 
     form: Form
@@ -134,3 +135,5 @@ class Reading:
     condition: Form | None = None
     domains: tuple[tuple[str, str], ...] = ()
     arbitrary: frozenset[str] = frozenset()
+    place: Named | None = None
+    extreme: bool = False

@@ -41,6 +41,14 @@ def matrix(tokens: list[Token], item: Callable[[list[Token]], Form]) -> Matrix:
     return _transposed(found) if after else found
 
 
+def without_transpose(tokens: list[Token]) -> list[Token]:
+    """`(1, 2)^T` without its sign: a tuple stands for a row and for a column."""
+    close = max((i for i, t in enumerate(tokens) if t.text in {")", "]"}), default=0)
+    sign = "".join(t.text for t in tokens[close + 1 :] if t.text not in "{}")
+    is_tuple = any(t.text == "," for t in tokens[:close]) and tokens[0].text in {"(", "["}
+    return tokens[: close + 1] if sign in _TRANSPOSED and is_tuple else tokens
+
+
 def _scaled(of: Matrix, factor: Node) -> Matrix:
     rows = [tuple(_times(factor, entry) for entry in row) for row in of.rows]
     return Matrix(tuple(rows))

@@ -379,6 +379,8 @@ class _Parser(Cursor):
             node = Node(Kind.LOG, (base or LOGARITHMS[name], args[0]))
         elif name == "\\exp":
             node = Node(Kind.POW, (E, args[0]))
+        elif name == "\\cis":  # cos x + i sin x
+            node = Node(Kind.POW, (E, product_of([IMAGINARY, args[0]])))
         elif exponent == negative(number(1)):  # \sin^{-1} is the inverse, not the reciprocal
             return Node(Kind.FN, ("arc" + name[1:], *args))
         else:

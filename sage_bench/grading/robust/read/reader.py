@@ -35,11 +35,12 @@ from sage_bench.grading.robust.read.layout import (
     with_divisions,
     without_condition,
 )
-from sage_bench.grading.robust.read.matrices import matrix, without_dots
+from sage_bench.grading.robust.read.matrices import matrix, without_dots, without_transpose
 from sage_bench.grading.robust.read.names import name_of, side
 from sage_bench.grading.robust.read.nodes import Conditional, Unreadable, number, signs
 from sage_bench.grading.robust.read.parameters import arbitrary_names, domains
 from sage_bench.grading.robust.read.parser import parse
+from sage_bench.grading.robust.read.places import place_in, tells_extreme
 from sage_bench.grading.robust.read.quantity import quantity, summed
 from sage_bench.grading.robust.read.ranges import integers_in, pieces
 from sage_bench.grading.robust.read.sentences import sentence, whole
@@ -70,7 +71,8 @@ _EXCEPT = re.compile(
 )
 _ALL = {"all", "any", "every", "all values"}
 _EXTREME = re.compile(
-    r"(?:the )?(?:max|min|maximum|minimum|largest|smallest|greatest|least)(?: value)?(?: is| of)?",
+    r"(?:the |an? )?(?:max|min|maximum|minimum|largest|smallest|greatest|least)(?: value)?"
+    r"(?: is| of)?",
     re.I,
 )
 _SET_OPERATIONS = (
@@ -100,7 +102,17 @@ class Reader:
                 self.integers.add(t.text)
         form = self.form(tokens)
         arbitrary = arbitrary_names(tokens) | {name for name, kind in stated if kind == "reals"}
-        return Reading(form, frozenset(self.integers), self.condition, stated, arbitrary)
+        known = (form, frozenset(self.integers), self.condition, stated, arbitrary)
+        return Reading(*known, self.place(tokens), tells_extreme(tokens))
+
+    def place(self, tokens: list[Token]) -> Named | None:
+        """Where the value is taken; None where that is not said, or not understood."""
+        equation = place_in(tokens)
+        try:
+            form = self.item(equation) if equation else None
+        except Unreadable:
+            return None
+        return form if isinstance(form, Named) and not form.in_words else None
 
     # --- several things -------------------------------------------------------------------------
     def form(self, tokens: list[Token]) -> Form:
@@ -186,7 +198,7 @@ class Reader:
     # --- one thing ------------------------------------------------------------------------------
     def item(self, tokens: list[Token]) -> Form:
         """One item of a list."""
-        tokens = _without_lead(tokens)
+        tokens = without_transpose(_without_lead(tokens))
         if len(tokens) == 1 and tokens[0].text == "\\ldots":
             return Words("...")
         if all(t.kind == "word" for t in tokens):

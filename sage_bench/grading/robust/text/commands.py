@@ -9,7 +9,7 @@ from sage_bench.grading.robust.text.units import is_unit_product
 
 FUNCTIONS = (
     "arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth arcsinh arccosh arctanh sin cos"
-    " tan cot sec csc ln lg log exp sqrt gcd lcm max min det"
+    " tan cot sec csc ln lg log exp sqrt gcd lcm max min det cis"
 ).split()
 _SYNONYMS = {
     "leq": "le",

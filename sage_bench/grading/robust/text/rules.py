@@ -23,6 +23,8 @@ _DOUBLED = re.compile(
 _OR = "ou bien|ou|oder|o|veya|eller|lub|vel|или|或者|或"
 _AND = "et|und|och|ve|oraz|y|и|和|以及|与|及"
 _MICRO = "mol|m|s|g|C|F|A|V|W|L|l|M|J|H|T|N|Hz|Pa"
+_REPEATED = r"(?<![\d.])(\d*\.\d*?)(?:(\d{1,3}?)\2{2,}|(\d{5,6})\3)(\d*)\s*\\ldots(?![A-Za-z])"
+_PARTS_PER = {"million": "ppm", "billion": "ppb"}
 _OF_THE_SUN = {"M": "mass", "R": "radius", "L": "luminosity"}
 
 
@@ -72,6 +74,17 @@ def _half_open(m: re.Match[str]) -> str:
     """`]1, 2[` as `(1, 2)`."""
     opening, closing = m[2].replace("]", "("), m[4].replace("[", ")")
     return f"{m[1]} {opening}{m[3]}{closing}"
+
+
+def _lettered(digits: str) -> str:
+    """Digits as letters only, so that the numeral is read as one word rather than as a product."""
+    return "".join(chr(ord("a") + int(digit, 16)) for digit in digits)
+
+
+def _overlined(m: re.Match[str]) -> str:
+    """The period of a decimal that is shown three times, or twice where it is long."""
+    period = m[2] or m[3]
+    return f"{m[1]}\\overline{{{period}}}" if period.startswith(m[4]) else m[0]
 
 
 RULES: tuple[Rule | Step, ...] = (
@@ -315,6 +328,7 @@ RULES: tuple[Rule | Step, ...] = (
     Rule("powers in code", r"\*\*", "^", "x**2", "x^2"),
     Rule("escaped signs", r"\\([%_#&])", r"\1", r"50\%", "50%"),
     Rule("an ellipsis of full stops", r"\.\.\.", r"\\ldots ", "1, 2, ...", r"1, 2, \ldots "),
+    Rule("repeating decimals", _REPEATED, _overlined, r"0.333\ldots", r"0.\overline{3}"),
     Rule(
         "one in six",
         r"^\s*(\d+)\s*(?:«\s*(?:in|out of)\s*»|\bin\b|\bout of\b)\s*(\d+)\s*\.?\s*$",
@@ -328,6 +342,37 @@ RULES: tuple[Rule | Step, ...] = (
         "percent",
         "5 per cent",
         "5 percent",
+    ),
+    Rule(
+        "parts per thousand, million, billion",
+        (
+            r"\bparts? per (thousand|million|billion)\b|\b(per mille?)\b|\bpermil\b"
+            r"|\bper (thousand)(?=\s*»?\s*\.?\s*$)"
+        ),
+        lambda m: _PARTS_PER.get(m[1], "permille"),
+        "3 parts per million",
+        "3 ppm",
+    ),
+    Rule(
+        "dollars by their code",
+        r"^\s*«?\s*USD?\s*\$?\s*»?\s*(?=\\?\$?\s*\d)",
+        r"\\$",
+        "«USD» 12.50",
+        r"\$12.50",
+    ),
+    Rule(
+        "choices with the numbers at both sides",
+        r"(?<![\w}])(?:\{\s*\})?\s*[_^]\s*\{?\s*(\w+)\s*\}?\s*C\s*_\s*(?:\{\s*(\w+)\s*\}|(\w))",
+        lambda m: rf"\binom{{{m[1]}}}{{{m[2] or m[3]}}}",
+        "{}_{10}C_3",
+        r"\binom{10}{3}",
+    ),
+    Rule(
+        "digits that are letters",
+        r"^\(?\s*«?\s*((?=[A-F]*\d)\d*[A-F][\dA-F]*|[a-f]\d[\da-f]*)\s*»?\s*\)?\s*_\s*\{?\s*(1[1-6])\s*\}?$",
+        lambda m: f"«numeral {_lettered(m[1])} in base {_lettered(m[2])}»",
+        "A3_{16}",
+        "«numeral kd in base bg»",
     ),
     Rule("modules of Python", r"\b(?:np|math|sp|sympy)\.(?=[a-z])", "", "np.sqrt(2)", "sqrt(2)"),
     Rule("white space", rf"[^\S{WIDE}]+", " ", "x  =  1", "x = 1"),

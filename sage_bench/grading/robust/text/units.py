@@ -31,6 +31,7 @@ radian 1 radian rad
 temperature 1 celsius
 fahrenheit 1 fahrenheit
 percent 1 percent percentage
+part 1/1000 permille | 1/1000000 ppm | 1/1000000000 ppb
 mass*length*time^-2 1000 N newton | 1000000 kN
 mass*length^2*time^-2 1000 J joule | 1000000 kJ | 4184 cal calorie
 mass*length^2*time^-3 1000 W watt | 1000000 kW
@@ -111,6 +112,11 @@ class Unit:
     @property
     def is_angle(self) -> bool:
         return self.dimensions in {(("degree", 1),), (("radian", 1),)}
+
+    @property
+    def is_part(self) -> bool:
+        """Parts of a whole: per mille, parts per million."""
+        return self.dimensions == (("part", 1),)
 
     @property
     def is_unnamed(self) -> bool:

@@ -31,10 +31,14 @@ _SINGLE_WORDS = {
 }
 _PARTS = {"half": 2, "halve": 2, "quarter": 4}
 _PARTS |= {word: n + 1 for n, word in enumerate(_ORDINALS) if n > 1}
+_ROUND = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6}
 _THOUSANDS = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
 _MONTHS = (
     "january february march april may june july august september october november december"
 ).split()
+_NOT_COUNTED = set(
+    "more less fewer than to by of out or and point over plus minus times not no".split()
+) | {*_SMALL, *_TENS, *_ORDINALS, *_ROUND, *_THOUSANDS}
 _ARTICLES = re.compile(r"\b(?:the|a|an)\b")
 _OPTION = re.compile(r"\s*\(?\s*[A-J]\s*[).:]?\s*(.*)", re.S)
 _NEXT_OPTION = re.compile(r"(?:,|;|&|or\b|and\b)?\s*(?:\([A-J]\)|[A-J](?![A-Za-z]))")
@@ -84,10 +88,12 @@ def number_word(text: str) -> int | None:
     (12, 42, None)
     >>> number_word("one million"), number_word("two hundred and five thousand")
     (1000000, 205000)
+    >>> number_word("a dozen"), number_word("fifteen hundred")
+    (12, 1500)
     """
     words = plain(text).split()
     if len(words) == 1:
-        return _SINGLE_WORDS.get(words[0])
+        return _SINGLE_WORDS.get(words[0], _ROUND.get(words[0]))
     return _counted(words) if 1 < len(words) < 12 else None
 
 
@@ -96,13 +102,34 @@ def fraction_word(text: str) -> Fraction | None:
 
     >>> fraction_word("two-thirds"), fraction_word("one half")
     (Fraction(2, 3), Fraction(1, 2))
-    >>> fraction_word("third"), fraction_word("two and a half")
-    (None, None)
+    >>> fraction_word("a half"), fraction_word("third"), fraction_word("two and a half")
+    (Fraction(1, 2), None, None)
     """
+    if plain(text) in {"half", "quarter"}:
+        return Fraction(1, _PARTS[plain(text)])
     top, _, part = plain(text).rpartition(" ")
     part = part.removesuffix("s")
     count = number_word(top) if top else None
     return Fraction(count, _PARTS[part]) if count and part in _PARTS else None
+
+
+def counted_things(text: str) -> tuple[int, str] | None:
+    """A number in words and what it counts, one or two words; None for anything else.
+
+    >>> counted_things("twenty-one ways"), counted_things("fifty percent")
+    ((21, 'ways'), (50, 'percent'))
+    >>> [counted_things(text) for text in ("twelfth place", "one half of it", "one more")]
+    [None, None, None]
+    """
+    words = plain(text).split()
+    for size in (1, 2):
+        head, things = words[:-size], words[-size:]
+        if not head or head[0] in _ORDINALS or things[0].removesuffix("s") in _PARTS:
+            continue
+        n = number_word(" ".join(head))
+        if n is not None and not _NOT_COUNTED & set(things):
+            return n, " ".join(things)
+    return None
 
 
 def _counted(words: list[str]) -> int | None:
@@ -118,7 +145,7 @@ def _counted(words: list[str]) -> int | None:
         elif word in _TENS and (not last or last >= 100):
             last = 20 + 10 * _TENS.index(word)
             part += last
-        elif word == "hundred" and 0 < part < 10:
+        elif word == "hundred" and (0 < part < 10 or (not total and 10 < part < 100)):
             part, last = 100 * part, 100
         elif word in _THOUSANDS and part and not (total and total < 1000 * _THOUSANDS[word]):
             total, part, last = total + part * _THOUSANDS[word], 0, 1000

@@ -1,0 +1,1 @@
+"""Training sets that papers describe, made again from their sources."""

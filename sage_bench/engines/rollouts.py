@@ -1,0 +1,96 @@
+"""Who draws the completions of a training run: the switch `engine.rollouts`, for every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sage_bench.config.schema import RunConfig
+from sage_bench.generation.live.colocated import ColocatedVllm, check_installed
+from sage_bench.generation.live.engines import LiveEngine, Score, Weights
+from sage_bench.generation.live.parts import InParts
+from sage_bench.generation.live.rollouts import Rollouts
+from sage_bench.generation.live.server import VllmServer, server_command
+from sage_bench.generation.prompts import Renderer
+from sage_bench.generation.samplers.base import Sampler
+from sage_bench.utils.errors import UsageError
+
+
+def rollout_sampler(
+    config: RunConfig,
+    local: Sampler,
+    *,
+    renderer: Renderer,
+    weights: Weights,
+    score: Score,
+    dtype: str,
+    context: int,
+    stop_ids: Sequence[int],
+    on_cpu: bool,
+) -> Sampler:
+    """The sampler of the run: `local`, or one that draws elsewhere from the learner's weights.
+
+    local: the engine's own sampler. weights: all parameters, by the names transformers saves them
+    under. score: log-probabilities by the learner's forward at a temperature. dtype: as vLLM names
+    it ("bfloat16"). context: most tokens of prompt and completion together. stop_ids: all end
+    tokens. Raises `UsageError` for what cannot be drawn so.
+    """
+    sampler = local
+    if config.engine.rollouts != "local":
+        check_sampling(config)
+        engine = live_engine(config, dtype, context, stop_ids, on_cpu)
+        sampler = Rollouts(
+            engine,
+            renderer,
+            weights=weights,
+            score=score,
+            probe_rows=config.engine.probe_rows,
+            max_gap=config.engine.max_logprob_gap,
+        )
+    first = config.sampling.max_tokens_first
+    return InParts(sampler, first) if first else sampler
+
+
+def check_sampling(config: RunConfig) -> None:
+    """vLLM's log-probabilities are those before temperature and top-p, or those after both; the
+    update needs them after the temperature and before top-p."""
+    settings = config.sampling
+    if settings.temperature != 1 and settings.top_p != 1:
+        raise UsageError(
+            f"vLLM does not say the log-probabilities at temperature {settings.temperature:g}"
+            f" before top-p {settings.top_p:g} cuts them",
+            where="sampling",
+            remedy="set sampling.temperature=1 or sampling.top_p=1, or engine.rollouts=local",
+        )
+
+
+def live_engine(
+    config: RunConfig, dtype: str, context: int, stop_ids: Sequence[int], on_cpu: bool
+) -> LiveEngine:
+    """The engine that `engine.rollouts` names."""
+    vllm, scaled = config.engine.vllm, config.sampling.temperature != 1
+    if config.engine.rollouts == "vllm":
+        return ColocatedVllm(
+            config.model.path,
+            revision=config.model.revision,
+            dtype=dtype,
+            context=context,
+            stop_ids=stop_ids,
+            on_cpu=on_cpu,
+            scaled=scaled,
+            memory=vllm.memory,
+            kv_cache_gb=vllm.kv_cache_gb,
+            max_num_seqs=vllm.max_num_seqs,
+            sleep_level=vllm.sleep_level,
+            options=vllm.options,
+        )
+    if vllm.transfer == "nccl":
+        check_installed("engine.vllm.transfer: nccl")
+    return VllmServer(
+        vllm.url,
+        start=server_command(config.model.path, dtype, vllm.transfer, scaled),
+        stop_ids=stop_ids,
+        transfer=vllm.transfer,
+        parallel=vllm.max_num_seqs,
+        folder=vllm.folder,
+        wait_minutes=vllm.wait_minutes,
+    )

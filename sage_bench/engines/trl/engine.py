@@ -1,0 +1,252 @@
+"""The TRL engine: answers requests like the local one, and lets TRL's trainer apply the rows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import DistributedType
+from trl import GRPOConfig
+
+from sage_bench.config.schema import OptimConfig
+from sage_bench.engines.base import RolloutBatch, Stats, TrainingProgram
+from sage_bench.engines.local.engine import LocalEngine
+from sage_bench.engines.local.learner import PLAIN, Tally, Weighted
+from sage_bench.engines.local.optim import write_tensors
+from sage_bench.engines.ranks import Ranks
+from sage_bench.engines.trl.learner import OptimizerStep, RankLearner
+from sage_bench.engines.trl.ranks import TorchRanks, is_lost
+from sage_bench.engines.trl.sharding import (
+    Sharding,
+    finite,
+    local_part,
+    optimizer_tensors,
+    restore_optimizer,
+    whole_weights,
+)
+from sage_bench.engines.trl.trainer import RowTrainer
+from sage_bench.generation.local.policy import Policy
+from sage_bench.methods.hooks import UpdateHooks
+from sage_bench.methods.objective import Objective
+from sage_bench.types import Answer, Request, Row
+from sage_bench.utils.errors import TrainingError, UsageError
+
+
+class TrlEngine(LocalEngine):
+    """Requests are answered on this rank's weights; updates are TRL's.
+
+    TRL has the loop: `follow` runs it, and its callbacks ask the training program for the next
+    rollout batch. Every rank is given all rows of a batch and trains its share of the groups.
+    """
+
+    learner_type = RankLearner
+    learner: RankLearner
+
+    def __init__(
+        self,
+        policy: Policy,
+        optim: OptimConfig,
+        *,
+        ranks: Ranks,
+        arguments: GRPOConfig,
+        **options: Any,
+    ):
+        super().__init__(policy, optim, **options)
+        self.ranks = ranks
+        self.learner.ranks = ranks
+        self.trainer = RowTrainer(self, arguments)
+        self.learner.forward = self.trainer.log_probs
+        self.sharding = sharding_of(self.trainer, optim)
+        self.program: TrainingProgram | None = None
+        self.batch = RolloutBatch([], Objective(), PLAIN)
+        self.waiting: list[list[Row]] = []  # optimiser steps of the batch that are still to come
+        self.taken = 0  # and how many were begun
+        self.left_out = False
+        self.tally = Tally()
+        self.step_tally = Tally()
+        self.kl: Stats = {}
+        self.is_wrapped = False
+        self.resumed_from: Path | None = None
+
+    def any(self, flag: bool) -> bool:
+        return self.ranks.any(flag)
+
+    def run(self, asks: list[Request]) -> list[Answer]:
+        # weights are gathered once a round: within it, ranks have different numbers of requests
+        with whole_weights(self.trainer.model, self.sharding):
+            with self.trainer.accelerator.autocast():
+                return super().run(asks)
+
+    # ---- the update, driven by TRL --------------------------------------------------------------
+    def follow(self, program: TrainingProgram) -> None:
+        """Let TRL's loop work through a training program (see `engines.base.follow`)."""
+        self.program = program
+        try:
+            if self._next_batch(None):
+                self.trainer.train()
+        except RuntimeError as error:
+            # a gradient that waited for a rank; the training program's own waits say it themselves
+            if isinstance(self.ranks, TorchRanks) and is_lost(error):
+                raise self.ranks.lost(error) from error
+            raise
+
+    def update(
+        self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks = PLAIN
+    ) -> Stats:
+        raise NotImplementedError("TRL has the loop: `follow` a program")
+
+    def _next_batch(self, stats: Stats | None) -> bool:
+        """Hand back what an update came to, and take the next batch that has rows."""
+        assert self.program is not None
+        self.policy.model.eval()
+        while True:
+            try:
+                # a generator is started by sending None
+                batch = self.program.send(stats)  # type: ignore[arg-type]
+            except StopIteration:
+                return False
+            if batch.rows:
+                break
+            stats = {}
+        self.sampler.rest()
+        self.batch, self.tally, self.taken = batch, Tally(), 0
+        with whole_weights(self.trainer.model, self.sharding):
+            self.kl = self._kl_to_start(batch.rows)
+        self.waiting = self.learner.steps(batch.rows)
+        return True
+
+    def next_step(self) -> OptimizerStep:
+        """The optimiser step TRL is about to take."""
+        step = self.learner.planned(self.waiting.pop(0), self.batch.objective, self.batch.hooks)
+        self.taken += 1
+        self.step_tally = Tally()
+        if self.ranks.first:  # these are of all ranks, whose tallies are summed
+            self.step_tally.totals["trained_rows"] = step.trained
+            self.step_tally.totals["skipped_rows"] = step.left_out
+            self.step_tally.totals["trained_tokens"] = step.trained_tokens
+        return step
+
+    def loss(self, micro: Sequence[Weighted]) -> Any:
+        return self.learner.loss(micro, self.batch.objective, self.step_tally, self.batch.hooks)
+
+    def before_step(self) -> None:
+        """Leave the step out, on all ranks alike, where one of them met a number that is not
+        finite."""
+        parameters = list(self.trainer.model.parameters())
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        fault = self.learner.fault
+        if fault is None and not finite(gradients):
+            fault = ("the gradient is not finite", [])
+        self.left_out = self.learner.left_out(self.ranks.gather(fault))
+        if self.left_out:
+            for parameter in parameters:
+                parameter.grad = None  # AdamW passes over parameters without a gradient
+
+    def check_weights(self) -> None:
+        """Raise `TrainingError` on every rank when a weight is not finite after a step."""
+        broken = [
+            name
+            for name, p in self.trainer.model.named_parameters()
+            if not finite([local_part(p.detach())])
+        ]
+        found = [name for names in self.ranks.gather(broken) for name in names]
+        if found:
+            raise TrainingError(
+                f"`{found[0]}` (one of {len(set(found))} tensors) is not finite after update"
+                f" {self.learner.optim.taken + 1}",
+                remedy=(
+                    "lower optim.lr (train.accept_change=[optim.lr] goes on in this folder from its"
+                    " last checkpoint)"
+                ),
+            )
+
+    def after_step(self, norm: float) -> bool:
+        """Count the step TRL has taken. Returns whether there is another one."""
+        self.learner.step += 1
+        if self.left_out:
+            self.tally.totals["skipped_steps"] += self.ranks.first
+        else:
+            self.learner.optim.taken += 1
+            self.step_tally.totals["loss"] /= self.learner.updates
+            self.step_tally.totals["grad_norm"] += norm * self.ranks.first
+            self.tally.add(self.step_tally)
+        if self.waiting:
+            return True
+        total = Tally()
+        for tally in self.ranks.gather(self.tally):
+            total.add(tally)
+        self.sampler.weights_changed()
+        stats = self.learner.logged(total, self.taken) | self.kl | self.sampler.measured()
+        return self._next_batch(stats)
+
+    # ---- checkpoints ----------------------------------------------------------------------------
+    def save(self, folder: Path) -> None:
+        """As the local engine; collective where weights are sharded. Rank 0 writes."""
+        if self.sharding == "none" or not self.is_wrapped:
+            if self.ranks.first:
+                super().save(folder)
+            return
+        trainer = self.trainer
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        moments = optimizer_tensors(
+            list(trainer.model.parameters()), trainer.optimizer, self.sharding
+        )
+        if self.ranks.first:
+            model: Any = self.policy.model
+            model.save_pretrained(folder, state_dict=weights)
+            self.policy.tokenizer.save_pretrained(folder)
+            write_tensors(folder / "optimizer.safetensors", moments)
+            self.write_progress(folder)
+
+    def load(self, folder: Path) -> None:
+        if self.sharding != "none":
+            self.resumed_from = folder
+        super().load(folder)
+
+    def wrapped(self) -> None:
+        """Called when accelerate has wrapped model and optimiser: sharded state is given out."""
+        self.is_wrapped = True
+        if self.resumed_from is not None:
+            self.trainer.optimizer.state.clear()  # of the parameters as they were before
+            restore_optimizer(
+                self.resumed_from / "optimizer.safetensors",
+                list(self.trainer.model.parameters()),
+                self.trainer.optimizer,
+                self.sharding,
+            )
+
+    def describe(self) -> dict[str, Any]:
+        accelerator = self.trainer.accelerator
+        return super().describe() | {
+            "processes": self.ranks.size,
+            "distributed": str(accelerator.distributed_type.value),
+            "mixed_precision": accelerator.mixed_precision,
+        }
+
+    def close(self) -> None:
+        """Remove the folder TRL wanted."""
+        shutil.rmtree(self.trainer.args.output_dir, ignore_errors=True)
+
+
+def sharding_of(trainer: RowTrainer, optim: OptimConfig) -> Sharding:
+    """How the weights lie. Raises `UsageError` for what is not supported."""
+    kind = trainer.accelerator.distributed_type
+    if kind == DistributedType.DEEPSPEED:
+        if optim.on_nonfinite == "skip":
+            raise UsageError(
+                "DeepSpeed takes the optimiser step within the backward, so none can be skipped",
+                where="optim.on_nonfinite",
+                remedy="give error, or launch with FSDP2",
+            )
+        return "zero3"
+    if kind == DistributedType.FSDP:
+        if not trainer.accelerator.is_fsdp2:
+            raise UsageError(
+                "accelerate's FSDP version 1 is not supported",
+                where="accelerate's configuration",
+                remedy="set fsdp_version: 2 (`sage-bench launch --config fsdp2-8gpu`)",
+            )
+        return "fsdp2"
+    return "none"

@@ -1,0 +1,109 @@
+"""Weights and optimiser state that are spread over ranks: FSDP2 and DeepSpeed ZeRO-3.
+
+Everything here is collective. In checkpoints all tensors are whole, in the files of the local
+engine, so a run may go on with another number of ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+STATE = ("exp_avg", "exp_avg_sq", "step")  # AdamW's, a parameter
+Sharding = Literal["none", "fsdp2", "zero3"]
+
+
+@contextmanager
+def whole_weights(model: nn.Module, sharding: Sharding) -> Iterator[None]:
+    """While it is entered, every rank holds all weights and no forward is collective, so ranks may
+    make as many as each has requests for."""
+    if sharding == "zero3":
+        from deepspeed.zero import GatheredParameters
+
+        with GatheredParameters(list(model.parameters())):
+            yield
+        return
+    units = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    for unit in units:
+        unit.set_reshard_after_forward(False, recurse=False)
+        unit.unshard()
+    try:
+        yield
+    finally:
+        for unit in units:
+            # the root is needed again at once: it stays whole between forward and backward
+            unit.set_reshard_after_forward(unit is not model, recurse=False)
+            unit.reshard()
+
+
+def local_part(tensor: Tensor) -> Tensor:
+    """What this rank holds of a tensor."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def optimizer_tensors(
+    parameters: Sequence[nn.Parameter], optimizer: Any, sharding: Sharding
+) -> dict[str, Tensor]:
+    """AdamW's state, whole and on the CPU, named as in `optimizer.safetensors`."""
+    tensors: dict[str, Tensor] = {}
+    for i, parameter in enumerate(parameters):
+        for key in STATE:
+            value = _state(parameter, key, optimizer, sharding)
+            if value is not None:
+                tensors[f"{key}.{i}"] = value.detach().cpu()
+    return tensors
+
+
+def _state(parameter: nn.Parameter, key: str, optimizer: Any, sharding: Sharding) -> Tensor | None:
+    if sharding == "zero3":
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        if key == "step":
+            return None  # DeepSpeed counts steps once for all parameters, in engine.json here
+        found: Tensor | None = safe_get_full_optimizer_state(parameter, key)
+        return found
+    value = optimizer.state.get(parameter, {}).get(key)
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def restore_optimizer(
+    file: Path, parameters: Sequence[nn.Parameter], optimizer: Any, sharding: Sharding
+) -> None:
+    """Give every rank its part of what `optimizer_tensors` wrote."""
+    with safe_open(file, "pt") as saved:
+        names = set(saved.keys())
+        for i, parameter in enumerate(parameters):
+            for key in STATE:
+                if f"{key}.{i}" in names:
+                    _restore(parameter, key, saved.get_tensor(f"{key}.{i}"), optimizer, sharding)
+
+
+def _restore(
+    parameter: nn.Parameter, key: str, value: Tensor, optimizer: Any, sharding: Sharding
+) -> None:
+    if sharding == "zero3":
+        from deepspeed.utils import safe_set_full_optimizer_state
+
+        safe_set_full_optimizer_state(parameter, value, key)
+        return
+    if isinstance(parameter, DTensor) and value.dim():
+        here = value.to(parameter.to_local().device)
+        value = distribute_tensor(here, parameter.device_mesh, parameter.placements)
+    optimizer.state[parameter][key] = value
+
+
+def finite(tensors: Sequence[Tensor]) -> bool:
+    """Whether all numbers this rank holds of some tensors are finite."""
+    parts = [local_part(tensor) for tensor in tensors]
+    parts = [part for part in parts if part.numel()]
+    if not parts:
+        return True
+    return bool(torch.stack(torch._foreach_norm(parts)).isfinite().all())

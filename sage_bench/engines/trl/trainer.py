@@ -1,0 +1,134 @@
+"""TRL's GRPOTrainer with three members replaced: rows come from our training loop, and the
+objective is ours. Everything else is TRL's and accelerate's: wrapping, backward, clipping, step.
+
+`tests/engines/trl` watches the signatures of what is overridden and called here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from transformers import PrinterCallback, TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from sage_bench.engines.local.optim import learning_rate
+from sage_bench.engines.trl.packing import pack
+from sage_bench.types import Row
+
+if TYPE_CHECKING:
+    from sage_bench.engines.trl.engine import TrlEngine
+
+ROWS = 1024  # of the stand-in dataset: our loop chooses the problems, TRL only has to iterate
+
+
+def no_reward(**_: Any) -> list[float]:
+    """TRL wants a reward function; methods have verified their completions before TRL sees them."""
+    raise NotImplementedError("rewards are the method's")
+
+
+class RowTrainer(GRPOTrainer):  # type: ignore[misc]  # trl has no types
+    """A GRPOTrainer that is handed rows with per-token advantages by a `TrlEngine`."""
+
+    optimizer: Any
+
+    def __init__(self, engine: TrlEngine, args: GRPOConfig):
+        self.rows_of = engine
+        use_cache = engine.policy.model.config.use_cache
+        super().__init__(
+            model=engine.policy.model,
+            reward_funcs=no_reward,
+            args=args,
+            train_dataset=Dataset.from_list([{"prompt": ""}] * ROWS),
+            processing_class=engine.policy.tokenizer,
+            callbacks=[StepCallback(engine)],
+        )
+        self.remove_callback(PrinterCallback)  # it prints every log to stdout
+        # TRL switches it off in the configuration that checkpoints keep
+        engine.policy.model.config.use_cache = use_cache
+
+    # ---- the three members that are replaced ----------------------------------------------------
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        """The next optimiser step of this rank, as micro-batches of whole groups.
+
+        What TRL would put there for its own loss (an importance ratio, a normaliser of its
+        generation batch) is not: `_compute_loss` reads weights that count all ranks' tokens.
+        """
+        step = self.rows_of.next_step()
+        return {"micro_batches": step.micro_batches, "num_items_in_batch": step.tokens}
+
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        """No shuffle and no cut by row: a group stays in one micro-batch."""
+        return self._generate_and_score_completions(generation_batch)
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        """The loss of the last micro-batch; the gradients of the others are taken here, since their
+        number differs from step to step, which TRL's accumulation does not know."""
+        *earlier, last = inputs["micro_batches"]
+        for micro in earlier:
+            with self._local_gradients(model):
+                self.accelerator.backward(self._scaled_loss(micro))
+        self.accelerator.gradient_state._set_sync_gradients(True)
+        return self._scaled_loss(last)
+
+    # ---- not TRL's but transformers' hook for an optimiser of one's own ------------------------
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The local engine's AdamW: all parameters decay, norms and biases too."""
+        if self.optimizer is None:
+            self.optimizer = self.rows_of.learner.optim.adam
+        created: torch.optim.Optimizer = self.optimizer
+        return created
+
+    # ---------------------------------------------------------------------------------------------
+    def log_probs(self, rows: Sequence[Row], entropy_gradient: bool) -> tuple[Tensor, Tensor]:
+        """(logp (N,), entropy (N,)) of the rows' tokens, end to end, by TRL's fused head."""
+        batch = pack(rows, self.rows_of.policy.pad_id, self.accelerator.device)
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
+        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
+        logp, entropy, _ = self._get_per_token_logps_and_entropies(
+            self.model_wrapped, ids, mask, batch["completion_ids"].shape[1], compute_entropy=True
+        )
+        at = batch["completion_mask"].bool()
+        return logp[at], entropy[at] if entropy_gradient else entropy[at].detach()
+
+    def _scaled_loss(self, micro: Any) -> Tensor:
+        # ranks' gradients are averaged; weights are shares of all ranks' tokens
+        loss: Tensor = self.accelerator.num_processes * self.rows_of.loss(micro)
+        return loss
+
+    def _local_gradients(self, model: Any) -> Any:
+        """Gradients that are not yet averaged over ranks. Sharded ones are reduced at once: kept
+        whole until the last micro-batch they would not fit."""
+        self.accelerator.gradient_state._set_sync_gradients(False)
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            return nullcontext()
+        return self.accelerator.no_sync(model)
+
+
+class StepCallback(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+    """Where TRL's loop touches ours: the rate before a step, and what comes after it."""
+
+    def __init__(self, engine: TrlEngine):
+        self.engine = engine
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **now: Any) -> None:
+        self.engine.wrapped()
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **now: Any) -> None:
+        learner = self.engine.learner
+        learner.last_lr = learning_rate(learner.optim.config, learner.step, learner.total)
+        for group in now["optimizer"].param_groups:
+            group["lr"] = learner.last_lr
+        self.engine.before_step()
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **now: Any) -> None:
+        self.engine.check_weights()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **now: Any) -> None:
+        # the first callback after a step that is told the gradient norm
+        if "grad_norm" in (logs or {}):
+            control.should_training_stop = not self.engine.after_step(float(logs["grad_norm"]))

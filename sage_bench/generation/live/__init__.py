@@ -1,0 +1,2 @@
+"""Samplers of a policy while it learns: engines with weights of their own, kept equal to the
+learner's."""

@@ -1,0 +1,1 @@
+"""Numbers in the forms other projects read: written, validated, and read back."""

@@ -1,0 +1,184 @@
+"""The TRL engine in two processes (gloo, on a CPU), and what is injected into one of them.
+
+Every run is a `torchrun` of the real command. CI runs these; they take minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_runs import WORDS
+
+from sage_bench.utils.files import read_jsonl
+
+pytestmark = pytest.mark.slow
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
+ROOT = Path(__file__).resolve().parents[2]
+RUN = [*WORDS, "train.prompts_per_step=4", "train.steps=3", "validation.every=10"]
+
+
+@pytest.fixture(autouse=True)
+def needs_trl():
+    if "CI_NEEDS_TRL" not in os.environ:
+        pytest.importorskip("trl", reason="the extra `trl` is not installed")
+
+
+def command(folder: Path, *words: str, processes: int = 2, backend: str = "faulty") -> list[str]:
+    start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    what = ["train", "--engine", "trl", "--backend", backend, "--model", "tiny-qwen2"]
+    faults = ["--backend-file", str(SUPPORT / "rank_faults.py")]
+    rest = ["--data", "tiny", "--out", str(folder), "-q", *RUN, *words]
+    return [sys.executable, *start, "-m", "sage_bench", *what, *faults, *rest]
+
+
+def run(folder: Path, *words: str, fault: str = "", limit: str = "", **more):
+    """A run to its end. fault: see `rank_faults`; limit: for the shell's `ulimit`."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "SB_FAULT": fault}
+    env["SB_FAULT_NOTE"] = str(folder.parent / f"{folder.name}.met")
+    line = command(folder, *words, **more)
+    if limit:
+        line = ["bash", "-c", f'ulimit {limit}; exec "$@"', "bash", *line]
+    return subprocess.run(line, env=env, capture_output=True, text=True, timeout=580)
+
+
+def last(folder: Path) -> Path:
+    return folder / "checkpoints" / "step_000003"
+
+
+def same(a: Path, b: Path) -> bool:
+    files = ("model.safetensors", "optimizer.safetensors", "method.json")
+    return all((last(a) / f).read_bytes() == (last(b) / f).read_bytes() for f in files)
+
+
+def timeless(folder: Path) -> list[dict]:
+    rows = read_jsonl(folder / "metrics.jsonl")
+    return [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory) -> Path:
+    """Three steps in two processes without a fault."""
+    folder = tmp_path_factory.mktemp("straight") / "run"
+    ended = run(folder)
+    assert ended.returncode == 0, ended.stderr
+    return folder
+
+
+def test_one_process_and_two_draw_the_same_groups(straight, tmp_path):
+    alone = tmp_path / "alone"
+    ended = run(alone, processes=1)
+    assert ended.returncode == 0, ended.stderr
+    one, two = (list(read_jsonl(f / "ledger.jsonl")) for f in (alone, straight))
+    assert one == two
+    ours, theirs = (load_file(last(f) / "model.safetensors") for f in (alone, straight))
+    gap = torch.cat([(ours[k] - theirs[k]).flatten() for k in ours]).norm()
+    # the same update: what is left is the order in which float32 gradients are summed
+    assert gap / torch.cat([v.flatten() for v in theirs.values()]).norm() < 1e-5
+
+
+def test_only_the_first_process_speaks_and_writes(straight):
+    assert not list(straight.glob("status.rank*"))
+    assert json.loads((straight / "status.json").read_text())["state"] == "done"
+
+
+def test_gradients_are_those_of_the_local_engine_for_every_backend():
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    script = str(ROOT / "scripts" / "engine_conformance.py")
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run([*start, script], env=env, capture_output=True, text=True, timeout=580)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.count(" yes ") >= 20
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "kill 1 roll 1",
+        "kill all credit 1",
+        "kill 1 backward 2",
+        "kill 0 checkpoint 1",
+    ],
+)
+def test_kill_nine_and_the_same_command_again(fault, straight, tmp_path):
+    folder = tmp_path / "run"
+    killed = run(folder, fault=fault)
+    assert killed.returncode != 0
+    assert list(tmp_path.glob("run.met.*")), "the fault was not met"
+    ended = run(folder, fault=fault)
+    assert ended.returncode == 0, ended.stderr
+    assert same(folder, straight)
+    assert timeless(folder) == timeless(straight)
+
+
+@pytest.mark.parametrize("stage", ["roll", "backward"])
+def test_a_rank_that_hangs_is_named_with_what_it_was_doing(stage, tmp_path):
+    ended = run(tmp_path / "run", "engine.rank_minutes=0.5", fault=f"hang 1 {stage} 1")
+    assert ended.returncode != 0
+    said = re.search(r"error: rank 0 waited 0.5 minutes.*", ended.stderr)
+    assert said, ended.stderr
+    assert re.search(r"rank 1: .+ for \d+ s", said[0])
+    assert "engine.rank_minutes" in said[0]
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "failed"
+
+
+def test_a_rank_whose_method_hangs_stops_itself(tmp_path):
+    ended = run(tmp_path / "run", "train.stall_minutes=0.3", fault="hang 1 credit 1")
+    assert ended.returncode != 0
+    assert "no sign of life of rank 1 for 0.3 minutes" in ended.stderr
+
+
+def test_a_loss_that_is_not_finite_on_one_rank_is_left_out_on_both(tmp_path):
+    folder = tmp_path / "run"
+    words = ["optim.on_nonfinite=skip", "train.updates_per_step=1"]
+    ended = run(folder, *words, "train.steps=6", fault="nan 1 backward 0,2,3,4")
+    rows = timeless(folder)
+    assert [row["learner/skipped_steps"] for row in rows][:2] == [1, 0]
+    assert ended.returncode != 0
+    assert "3 optimiser steps in a row could not be taken" in ended.stderr
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(straight, tmp_path):
+    folder = tmp_path / "run"
+    assert run(folder, fault="kill all roll 2").returncode != 0
+    broken = folder / "checkpoints" / "step_000002" / "model.safetensors"
+    data = bytearray(broken.read_bytes())
+    data[-1] ^= 1
+    broken.write_bytes(data)
+    ended = run(folder)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("set aside as .damaged-step_000002") == 1
+    assert same(folder, straight)
+
+
+def test_a_full_disk_loses_nothing(straight, tmp_path):
+    folder = tmp_path / "run"
+    # no file above 100 blocks of a kilobyte: the weights do not fit
+    full = run(folder, limit="-f 100")
+    assert full.returncode != 0
+    assert "cannot be written" in full.stderr
+    ended = run(folder)
+    assert ended.returncode == 0, ended.stderr
+    assert same(folder, straight)
+
+
+def test_ragged_rounds_on_weights_that_fsdp2_has_sharded(tmp_path):
+    """accelerate shards on GPUs only; torch's FSDP2, which it calls, does on CPUs."""
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    line = [*start, str(SUPPORT / "sharded_rounds.py"), str(tmp_path / "moments.safetensors")]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(line, env=env, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    for rank in json.loads(ended.stdout.splitlines()[-1]):
+        assert rank["tokens"]
+        assert rank["gap"] < 1e-4
+        assert rank["far"] < 1e-3
+        assert rank["state"]
+        assert rank["restored"]

@@ -1,0 +1,230 @@
+"""Real vLLM draws the completions of training runs, here on a CPU (`scripts/vllm_cpu_env.sh FOLDER`
+makes an environment with it): in the learner's process, and as a server that takes weights."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from server import free_port
+from small_runs import train, weights
+
+from sage_bench.generation.live import server as live_server
+from sage_bench.generation.model_folders import model_path
+from sage_bench.utils.files import read_jsonl
+
+pytestmark = [
+    pytest.mark.skipif(
+        find_spec("vllm") is None,
+        reason="vLLM is not installed; scripts/vllm_cpu_env.sh makes an environment with it",
+    ),
+    pytest.mark.timeout(1800),
+]
+METHODS = str(Path(__file__).parents[1] / "support" / "rounds_method.py")
+SAGE = [
+    "train.steps=20",
+    "train.prompts_per_step=8",
+    "train.save_every=5",
+    "optim.lr=3e-4",
+    "validation.every=20",
+    "validation.samples=4",
+    "log.tensorboard=false",
+    "log.kl_rows=0",
+]
+
+
+def metrics(folder: Path) -> list[dict]:
+    return list(read_jsonl(folder / "metrics.jsonl"))
+
+
+# ---- in the learner's process ----
+def command(folder: Path, rollouts: str) -> list[str]:
+    words = ["train", "--backend", "sage", "--model", "tiny-qwen3", "--data", "tiny", "-q"]
+    own = ["--out", str(folder), f"engine.rollouts={rollouts}"]
+    return [sys.executable, "-m", "sage_bench", *words, *own, *SAGE]
+
+
+def finished(folder: Path, rollouts: str) -> Path:
+    done = subprocess.run(command(folder, rollouts), capture_output=True, text=True, timeout=1500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return Path(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """The last checkpoint of a SAGE run through vLLM."""
+    return finished(tmp_path_factory.mktemp("vllm") / "run", "vllm")
+
+
+def accuracies(folder: Path) -> list[float]:
+    return [row["reward"] for row in read_jsonl(folder / "validation.jsonl")]
+
+
+def test_sage_learns_through_vllm_what_it_learns_through_our_sampler(trained, tmp_path):
+    theirs = accuracies(trained.parents[1])
+    ours = accuracies(finished(tmp_path, "local").parents[1])
+    # 48 questions x 4 samples, and two runs whose tokens differ from the first step on
+    noise = np.sqrt(2 * 0.25 / 48)
+    print(f"validation reward before and after 20 steps: vLLM {theirs}, our sampler {ours}")
+    assert theirs[0] < 0.05
+    assert theirs[1] > 0.15
+    assert abs(theirs[1] - ours[1]) < 3 * noise
+
+
+def test_every_step_has_one_sync_of_the_weights_and_a_gap_of_roundings(trained):
+    rows = metrics(trained.parents[1])
+    print("largest gap of each step:", " ".join(f"{r['probe_gap_max']:.1e}" for r in rows))
+    assert len(rows) == 20
+    assert {row["weight_syncs"] for row in rows} == {1.0}
+    assert all(0 < row["probe_gap"] <= row["probe_gap_max"] < 1e-3 for row in rows)
+    assert any(row["hinted"] > 0 for row in rows), "several rounds a step"
+
+
+def test_kill_nine_and_the_same_command_again_ends_in_the_same_weights(trained, tmp_path):
+    words = command(tmp_path, "vllm")
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 900
+    while len(metrics(tmp_path)) < 7:
+        assert process.poll() is None, process.stderr.read().decode()[-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    process.stderr.close()
+    assert weights(finished(tmp_path, "vllm")) == weights(trained)
+
+
+def coins(folder: Path, *words: str) -> Path:
+    """A run of three rounds a step whose every group has a signal."""
+    more = ("train.steps=3", "method.group_size=4", "optim.lr=1e-3", "engine.vllm.max_num_seqs=32")
+    return train(folder, *more, *words, backend="three_rounds", backend_files=[METHODS])
+
+
+def test_an_engine_that_dies_in_a_step_is_replaced_and_draws_it_again(tmp_path, monkeypatch, capfd):
+    import vllm
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    straight = coins(tmp_path / "straight", "engine.rollouts=vllm")
+    step = vllm.v1.engine.llm_engine.LLMEngine.step
+    steps = 0
+
+    def dies(engine):
+        nonlocal steps
+        steps += 1
+        if steps == 60:  # in the second step of training, some tokens into a round
+            raise EngineDeadError()
+        return step(engine)
+
+    monkeypatch.setattr(vllm.v1.engine.llm_engine.LLMEngine, "step", dies)
+    last = coins(tmp_path / "dies", "engine.rollouts=vllm")
+    assert steps > 60
+    said = "the engine of the rollouts was lost (vLLM failed: EngineDeadError"
+    assert said in capfd.readouterr().err
+    assert sum(row["sampler_restarts"] for row in metrics(tmp_path / "dies")) == 1
+    assert weights(last) == weights(straight)
+
+
+# ---- a server ----
+class Server:
+    """`vllm serve` as the error messages say it is started, on a port that stays."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        words = [
+            *("vllm.entrypoints.openai.api_server", "--model"),
+            model_path("package:data/tiny_policies/llama"),
+            *("--port", str(self.port), "--dtype", "float32", "--enforce-eager"),
+            *("--max-num-seqs", "32", "--gpu-memory-utilization", "0.3"),
+            *("--no-enable-chunked-prefill", "--max-num-batched-tokens", "8192"),
+            *("--weight-transfer-config", '{"backend": "sage_bench_files"}'),
+        ]
+        env = {
+            **os.environ,
+            "SAGE_BENCH_TRAINS": "1",
+            "VLLM_SERVER_DEV_MODE": "1",
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "VLLM_LOGGING_LEVEL": "WARNING",
+        }
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *words],
+                stdout=log,
+                stderr=log,
+                env=env,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        # a session of its own: the engine's process goes too
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def wait(self) -> None:
+        end = time.monotonic() + 600
+        while True:
+            log = (self.folder / "server.log").read_text(errors="replace")
+            assert self.process.poll() is None, log[-3000:]
+            assert time.monotonic() < end, log[-3000:]
+            try:
+                if httpx.get(f"{self.url}/health", timeout=5).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    plugins = {point.name for point in entry_points(group="vllm.general_plugins")}
+    assert "sage_bench" in plugins, "installed before the plugin was there: run the script again"
+    found = Server(tmp_path_factory.mktemp("server"))
+    found.start()
+    found.wait()
+    yield found
+    found.kill()
+
+
+def test_a_server_takes_the_weights_once_a_step_and_says_what_the_learner_says(server, tmp_path):
+    coins(tmp_path, "engine.rollouts=vllm-server", f"engine.vllm.url={server.url}")
+    rows = metrics(tmp_path)
+    print("largest gap of each step:", " ".join(f"{r['probe_gap_max']:.1e}" for r in rows))
+    assert [row["weight_syncs"] for row in rows] == [1.0, 1.0, 1.0]
+    assert all(0 < row["probe_gap_max"] < 1e-3 for row in rows)
+    assert all(row["learner/trained_rows"] == 8 for row in rows)
+    assert not list(live_server.MEMORY_DISK.glob("sage-bench-weights-*"))
+
+
+def test_a_server_killed_in_a_step_is_waited_for_and_the_step_drawn_again(
+    server, tmp_path, monkeypatch, capsys
+):
+    words = ("engine.rollouts=vllm-server", f"engine.vllm.url={server.url}")
+    straight = coins(tmp_path / "straight", *words)
+    complete = live_server.VllmServer._complete
+    asked = 0
+
+    def killed(engine, unit):
+        nonlocal asked
+        asked += 1
+        if asked == 30:  # eight a round, three rounds a step: in the second step
+            server.kill()
+            server.start()
+        return complete(engine, unit)
+
+    monkeypatch.setattr(live_server.VllmServer, "_complete", killed)
+    last = coins(tmp_path / "killed", *words)
+    assert "the engine of the rollouts was lost" in capsys.readouterr().err
+    assert sum(row["sampler_restarts"] for row in metrics(tmp_path / "killed")) >= 1
+    assert weights(last) == weights(straight)
