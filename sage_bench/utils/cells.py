@@ -38,7 +38,7 @@ def one_line(text: object) -> str:
 def printable(text: object) -> str:
     """A text of any number of lines that does nothing to a terminal but show itself.
 
-    >>> printable("a\x1b[2Jb\r\nc\u202e")
+    >>> printable("a\\x1b[2Jb\\r\\nc\\u202e")
     'ab\\nc'
     """
     found = _ESCAPES.sub("", str(text)).replace("\r\n", "\n").replace("\r", "\n")
