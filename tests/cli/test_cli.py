@@ -31,6 +31,7 @@ VERBS = (
     "check",
     "grader-eval",
     "report",
+    "view",
     "leaderboard",
     "figures",
     "compare",
