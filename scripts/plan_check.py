@@ -35,8 +35,8 @@ WAYS: tuple[dict[str, Any], ...] = (
 )
 HEADING = """# Planned and measured memory of a training step
 
-Printed by `python scripts/plan_check.py --markdown FILE`: two steps of the local learner on a CPU in
-float32, each case in a process of its own; 6 layers of width 384, a vocabulary of 8192.
+Printed by `python scripts/plan_check.py --markdown FILE`: two steps of the local learner on a CPU
+in float32, each case in a process of its own; 6 layers of width 384, a vocabulary of 8192.
 
 """
 # freed memory goes back to the system at once: what counts is what is held
