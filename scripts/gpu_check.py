@@ -1,7 +1,7 @@
 """Planned against measured on one GPU, in at most eight minutes, with nothing but this checkout.
 
     python scripts/gpu_check.py --out results/gpu          # on a machine with a GPU
-    python scripts/gpu_check.py --tiny --out /tmp/check    # the same code on a CPU, at tiny width
+    python scripts/gpu_check.py --tiny --out check          # the same code on a CPU, at tiny width
 
 Needs torch, transformers, accelerate and peft; no vLLM, no network, no weights. Models of the three
 architectures of the paper get random weights at full width and, where it fits, at full depth.
