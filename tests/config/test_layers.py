@@ -188,6 +188,7 @@ def test_a_remedy_names_keys_that_exist():
 
     known = {*known_keys(RunConfig), *known_keys(EvalConfig)}
     sections = {key.partition(".")[0] for key in known} | {"limits"}
+    known |= {key.rpartition(".")[0] for key in known}  # sections inside sections: engine.lora
     root = Path(sage_bench.__file__).parent
     named = set()
     for file in [*root.rglob("*.py"), *(root / "backends").resolve().rglob("*.py")]:
