@@ -4,8 +4,8 @@
 
 Every case runs in a process of its own, which builds a model with random weights, takes two steps
 of the local learner (the second has the optimiser's state from the beginning) of two micro-batches
-(the second finds gradients that lie there) and reports the peak of its resident memory over what it had before the model. Exit code 1 when a case is off by
-more than 15 %.
+(the second finds gradients that lie there) and reports the peak of its resident memory over what
+it had before the model. Exit code 1 when a case is off by more than 15 %.
 """
 
 from __future__ import annotations

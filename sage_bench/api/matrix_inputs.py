@@ -27,7 +27,7 @@ from sage_bench.grading.registry import GRADERS
 from sage_bench.methods.base import make_config
 from sage_bench.methods.registry import BACKENDS
 from sage_bench.study.matrix.cells import Cell
-from sage_bench.study.matrix.spec import EvaluationEntry, MatrixFile, Place
+from sage_bench.study.matrix.spec import EvaluationEntry, MatrixFile, Place, words_of
 from sage_bench.training.columns import missing_columns
 from sage_bench.training.identity import FREE, NAMES_OF_CONTENTS, method_digest
 from sage_bench.types import Problem
@@ -36,6 +36,8 @@ from sage_bench.utils.secrets import masked
 
 REFERENCE = "reference."  # before the inputs of the run whose budget is the measure
 EVALUATION = "evaluation."
+# keys of an evaluation that decide none of its answers, or are digested by themselves
+NOT_ASKED = ("model.", "label", "cost.", "tasks", "sampler.threads")
 
 
 @dataclass
@@ -51,6 +53,7 @@ class Checked:
     missing: list[str] = field(default_factory=list)
     trainings: dict[str, Resolved[RunConfig]] = field(default_factory=dict)
     goes_on: set[str] = field(default_factory=set)
+    asked: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def mistake(self, text: str) -> None:
         """Note a mistake once, however many cells have it."""
@@ -236,31 +239,10 @@ def entry_of(file: MatrixFile, cell: Cell) -> EvaluationEntry:
 
 
 def _evaluation(file: MatrixFile, cell: Cell, found: Checked) -> dict[str, Any]:
-    spec = entry_of(file, cell)
-    root = "prompts" if spec is file.spec.prompts else "evaluation"
-    flags = {
-        "model.path": cell.model.path,
-        "tasks": list(spec.tasks),
-        "data.files": list(spec.data) or None,
-        "sampling.limit": spec.limit,
-    }
-    words = [w for w in cell.words if _is_override(w)]
-    try:
-        config = evaluation_config(flags=flags, overrides=words).config
-        asked = settle(config)
-    except SageBenchError as error:
-        found.mistake(_placed(file, cell, error, (root,)))
-        return {}
-    values = masked(dict(flatten(config.model_dump(mode="json"))))
-    left_out = ("model.", "label", "cost.", "tasks", "sampler.threads")
-    inputs = {f"{EVALUATION}{k}": v for k, v in values.items() if not k.startswith(left_out)}
-    inputs[f"{EVALUATION}tasks"] = dict(asked.tasks)
-    files = task_files()
-    for task in asked.tasks:
-        text = json.dumps(files[task].values, sort_keys=True, default=str)
-        inputs[f"{EVALUATION}task {task}"] = hashlib.sha256(text.encode()).hexdigest()[:16]
-    for name in spec.data:
-        inputs[f"{EVALUATION}data {name}"] = _file_digest(name.partition("=")[2] or name)
+    root = "prompts" if entry_of(file, cell) is file.spec.prompts else "evaluation"
+    if root not in found.asked:  # the same for every row and seed
+        found.asked[root] = _asked(file, cell, root, found)
+    inputs = dict(found.asked[root])
     if cell.seed is None:
         path = cell.model.path
         if not path.startswith(FAKE):
@@ -271,8 +253,31 @@ def _evaluation(file: MatrixFile, cell: Cell, found: Checked) -> dict[str, Any]:
     return inputs
 
 
-def _is_override(word: str) -> bool:
-    return "=" in word and not word.startswith("-") and "/" not in word.partition("=")[0]
+def _asked(file: MatrixFile, cell: Cell, root: str, found: Checked) -> dict[str, Any]:
+    """What decides the answers of an evaluation besides the weights."""
+    spec = entry_of(file, cell)
+    flags = {
+        "model.path": cell.model.path,
+        "tasks": list(spec.tasks),
+        "data.files": list(spec.data) or None,
+        "sampling.limit": spec.limit,
+    }
+    try:
+        config = evaluation_config(flags=flags, overrides=words_of(spec.set)).config
+        asked = settle(config)
+    except SageBenchError as error:
+        found.mistake(_placed(file, cell, error, (root,)))
+        return {}
+    values = masked(dict(flatten(config.model_dump(mode="json"))))
+    inputs = {f"{EVALUATION}{k}": v for k, v in values.items() if not k.startswith(NOT_ASKED)}
+    inputs[f"{EVALUATION}tasks"] = dict(asked.tasks)
+    files = task_files()
+    for task in asked.tasks:
+        text = json.dumps(files[task].values, sort_keys=True, default=str)
+        inputs[f"{EVALUATION}task {task}"] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    for name in spec.data:
+        inputs[f"{EVALUATION}data {name}"] = _file_digest(name.partition("=")[2] or name)
+    return inputs
 
 
 def missing_benchmarks(file: MatrixFile, *, online: bool = False) -> Iterator[str]:

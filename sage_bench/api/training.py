@@ -103,17 +103,20 @@ class TrainingPlan:
 
 def training_plan(resolved: Resolved[RunConfig]) -> TrainingPlan:
     """The plan `--dry-run` prints. Loads no weights, writes nothing."""
+    from sage_bench.api.planning import short_plan
     from sage_bench.training.plan import deviations, plan
 
     config = resolved.config
     method_class = BACKENDS.get(config.backend)
     method = make_config(method_class, config.method, resolved.origins.get("method", "method"))
     per_step = config.train.prompts_per_step * method.group_size if method_class.needs else 0
+    memory, numbers = short_plan(resolved)
     values = {
         "configuration": masked(config.model_dump(mode="json")),
         "switches": masked(method.model_dump(mode="json")),
         "rollouts_per_step": per_step,
         "warnings": warnings_of(resolved),
+        "memory": numbers,
         "deviations": [
             {"switch": name, "value": value, "paper": paper, "code": code}
             for name, value, paper, code in deviations(method)
@@ -122,7 +125,8 @@ def training_plan(resolved: Resolved[RunConfig]) -> TrainingPlan:
     warned = [f"warning    {warning}" for warning in warnings_of(resolved)]
     shown = RunConfig.model_validate(masked(config.model_dump()))
     text = plan(Resolved(shown, resolved.origins))
-    return TrainingPlan("\n".join([masked_text(text), *warned]), values)
+    lines = [masked_text(text), f"memory     {memory}", *warned]
+    return TrainingPlan("\n".join(lines), values)
 
 
 def config_rows(resolved: Resolved[Any]) -> list[tuple[str, Any, str]]:

@@ -31,11 +31,13 @@ from sage_bench.cli import (
     leaderboard,
     ls,
     matrix,
+    plan,
     report,
     status,
     tiny,
     train,
     validate,
+    view,
     watch,
 )
 from sage_bench.utils.errors import Interrupted, SageBenchError
@@ -85,6 +87,7 @@ CHECK = "Check and list"
 
 # the order of the help: what one does first stands first
 app.command("demo", rich_help_panel=RUN)(demo.demo)
+app.command("plan", rich_help_panel=RUN)(plan.plan)
 app.command("train", rich_help_panel=RUN)(train.train)
 app.command("launch", rich_help_panel=RUN)(launch.launch)
 app.command("eval", rich_help_panel=RUN)(evaluate.evaluate)
@@ -94,6 +97,7 @@ app.command("leaderboard", rich_help_panel=READ)(leaderboard.leaderboard)
 app.command("status", rich_help_panel=READ)(status.status)
 app.command("watch", rich_help_panel=READ)(watch.watch)
 app.command("report", rich_help_panel=READ)(report.report)
+app.command("view", rich_help_panel=READ)(view.view)
 app.command("figures", rich_help_panel=READ)(figures.figures)
 app.command("compare", rich_help_panel=READ)(compare.compare)
 app.command("grade", rich_help_panel=READ)(grade.grade)

@@ -57,6 +57,10 @@ TRAINING = (
         "config.json", "every key of the configuration, and where it came from", schema.TrainConfig
     ),
     File("status.json", "how far it is", schema.TrainStatus),
+    File(
+        "status.rankN.json",
+        "the same of process N of several, while the run goes on or where it failed",
+    ),
     File("metrics.jsonl", "one row a step", schema.METRICS),
     File("ledger.jsonl", "one row a prompt and step", schema.LEDGER),
     File("validation.jsonl", "one row a validation", schema.VALIDATION),

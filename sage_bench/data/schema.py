@@ -284,6 +284,13 @@ class MetricsRow(TypedDict):
     judge_calls: Annotated[int, about("calls of the judge")]
     failed_calls: NotRequired[Annotated[int, about("calls that judge or teacher did not answer")]]
     hint_failures: Annotated[int, about("hints that could not be used")]
+    weight_syncs: NotRequired[Annotated[float, about("times the sampler was sent the weights")]]
+    sampler_restarts: NotRequired[Annotated[float, about("times its engine was brought back")]]
+    probe_gap: NotRequired[
+        Annotated[float, about("sampler's log-probabilities to the learner's: mean, nats a token")]
+    ]
+    probe_gap_max: NotRequired[Annotated[float, about("the same, of the worst token")]]
+    continued: NotRequired[Annotated[float, about("completions cut at a first length, drawn on")]]
 
 
 @with_config(_ROW)

@@ -23,7 +23,6 @@ def data_notes(runs: Mapping[str, EvalRun]) -> list[str]:
             lines.append(f"{task}: {status} samples; only questions that have all of them count.")
         if run.limited:
             lines.append(f"{run.limited}.")
-        lines += [f"{t}: {status} samples, incomplete." for t, status in run.lacking.items()]
         for line in lines:
             rows_of[line].append(name)
     out = []

@@ -29,7 +29,7 @@ from typing import Any, Generic, TypeVar
 from sage_bench.utils.errors import SageBenchError, UsageError, did_you_mean
 
 T = TypeVar("T")
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*(@[a-z0-9]+)?")
 
 
 def place_of(obj: object) -> str:
@@ -79,7 +79,7 @@ class Registry(Generic[T]):
         if not _NAME.fullmatch(name):
             raise SageBenchError(
                 f"`{name}` is not a name for a {self.kind}",
-                remedy="lower-case letters, digits and _ . - only",
+                remedy="lower-case letters, digits and _ . - only, and a variant after @",
             )
 
         def add(obj: T) -> T:

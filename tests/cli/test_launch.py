@@ -1,4 +1,4 @@
-"""`sage-bench launch`: the accelerate configurations of the package, and the line that uses them."""
+"""`sage-bench launch`: accelerate's configurations in the package, and the line with them."""
 
 from __future__ import annotations
 

@@ -116,6 +116,26 @@ def test_runs_at_another_limit_of_tokens_are_refused(base, tmp_path):
     done = run("report", base, short, "--format", "text")
     assert done.returncode == 2
     assert "max_gen_toks 96" in done.stderr
+    ranked = run("leaderboard", base, short, "--out", tmp_path / "board")
+    assert ranked.returncode == 2
+    assert "different protocols cannot be ranked in one column" in ranked.stderr
+    assert "tiny_short: max_gen_toks 96 in" in ranked.stderr
+    assert not (tmp_path / "board").exists()
+
+
+def test_two_folders_are_one_leaderboard_that_says_where_numbers_come_from(base, tmp_path):
+    other = fake(tmp_path / "other machine", 0.5, "weak")
+    done = run("leaderboard", base, tmp_path / "other machine", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    board = pd.read_csv(tmp_path / "leaderboard.csv")
+    assert set(board.method) == {"base", "weak"}
+    assert set(board.engine) == {"fake"}
+    digests = json.loads((other / "manifest.json").read_text())["sampling"]
+    mixed = board[board.task == "tiny_mixed"]
+    assert set(mixed.dataset) == {f"tiny_mixed@{digests['tiny_mixed']['data_rev']}"}
+    assert board.date.notna().all()
+    lines = done.stdout.splitlines()
+    assert [line.split(" | ")[2] for line in lines[2:4]] == ["base", "weak"]
 
 
 def test_degraded(tmp_path):

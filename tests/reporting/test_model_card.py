@@ -11,7 +11,9 @@ import torch
 from program import run as program
 from safetensors.torch import load_file
 
+from sage_bench.generation.samplers.hf import Hf
 from sage_bench.reporting.exchange.kinds import export
+from sage_bench.types import Sample, Sampling
 from sage_bench.utils.errors import UsageError
 
 OURS = ("optimizer.safetensors", "engine.json", "method.json", "run.json", "files.json")
@@ -76,12 +78,18 @@ def test_a_folder_with_other_things_is_left_alone(trained, tmp_path):
 
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
 @pytest.mark.timeout(900)
-def test_vllm_loads_it(trained, tmp_path):
+def test_vllm_loads_it_and_answers_as_transformers_does(trained, tmp_path):
     from sage_bench.generation.samplers.vllm import Vllm
 
     export(trained, "model-card", tmp_path / "model")
-    sampler = Vllm(str(tmp_path / "model"), device="cpu", max_num_seqs=4)
-    try:
-        assert sampler.fingerprint()["weights"]
-    finally:
+    model = str(tmp_path / "model")
+    answers = []
+    for make in (Hf, Vllm):
+        sampler = make(model, device="cpu")
+        prompt = sampler.render([{"role": "user", "content": "1+2*3"}])
+        greedy = Sample(prompt, 1, Sampling(0.0, 1.0, 16), seed=1)
+        ((_, completion),) = sampler.draw([greedy])
+        answers.append(completion.text)
         sampler.close()
+    assert answers[0]
+    assert answers[0] == answers[1]

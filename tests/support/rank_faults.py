@@ -1,5 +1,5 @@
-"""A method that fails on one rank, at one stage of one step, once: by the words of `SB_FAULT`, as in
-`kill 1 credit 2` (what, rank or `all`, stage, step counted from 0; `nan` takes steps `1,3`).
+"""A method that fails on one rank, at one stage of one step, once: by the words of `SB_FAULT`,
+as in `kill 1 credit 2` (what, rank or `all`, stage, step counted from 0; `nan` takes steps `1,3`).
 
 It notes in `SB_FAULT_NOTE` that it has failed, and is `grpo` from then on.
 """
@@ -9,7 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from sage_bench.backends.grpo import GRPO
 from sage_bench.methods.registry import register_backend
@@ -29,7 +33,11 @@ def fault(stage: str, step: int) -> str | None:
 
 @register_backend("faulty")
 class Faulty(GRPO):
-    """GRPO with a fault."""
+    """GRPO with a fault, and with a signal in every group: every rank has a backward."""
+
+    def __init__(self, *args, **switches):
+        super().__init__(*args, **switches)
+        self.asked = Counter()
 
     def meet(self, stage: str) -> None:
         what = fault(stage, self.ctx.step)
@@ -47,7 +55,11 @@ class Faulty(GRPO):
 
     def credit(self, group):
         self.meet("credit")
-        return super().credit(group)
+        rows = super().credit(group)
+        return [
+            replace(row, advantage=torch.full((len(row.tokens),), (-1.0) ** i))
+            for i, row in enumerate(rows)
+        ]
 
     def row_weights(self, rows, ratios, objective):
         self.meet("update")
@@ -61,5 +73,8 @@ class Faulty(GRPO):
         return loss, stats
 
     def state_dict(self):
-        self.meet("checkpoint")
+        # asked before and after a batch is shared by the ranks, then for the checkpoint
+        self.asked[self.ctx.step] += 1
+        if self.asked[self.ctx.step] == 3:
+            self.meet("checkpoint")
         return super().state_dict()

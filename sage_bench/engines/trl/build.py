@@ -30,6 +30,12 @@ def build(config: RunConfig, optimizer_steps: int) -> TrlEngine:
     ranks: Ranks = ALONE
     if distributed.is_available() and distributed.is_initialized():
         ranks = TorchRanks(config.engine.rank_minutes)
+    if ranks.size > 1 and config.engine.rollouts == "vllm-server":
+        raise UsageError(
+            "each process would push its weights to the one server",
+            where="engine.rollouts",
+            remedy="give vllm (one engine a process) or local, or train in one process",
+        )
     # weights stay float32 and accelerate computes in bfloat16: the optimiser needs no second copy
     model = config.model.model_copy(update={"device": str(device), "dtype": "float32"})
     return build_on_policy(
@@ -45,6 +51,18 @@ def build(config: RunConfig, optimizer_steps: int) -> TrlEngine:
 
 def check(config: RunConfig) -> None:
     """Refuse what this engine cannot do, before anything is loaded."""
+    only_local = {
+        "engine.lora.rank": config.engine.lora.rank > 0,
+        "optim.name": config.optim.name != "adamw",
+        "optim.offload": config.optim.offload,
+    }
+    for key, asked in only_local.items():
+        if asked:
+            raise UsageError(
+                "engine `trl` trains all weights with AdamW on the GPUs",
+                where=key,
+                remedy="leave it at its default, or train with --engine local",
+            )
     if config.model.dtype == "float64":
         raise UsageError(
             "engine `trl` computes in float32 or bfloat16",

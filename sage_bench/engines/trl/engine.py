@@ -17,6 +17,7 @@ from sage_bench.engines.local.learner import PLAIN, Tally, Weighted
 from sage_bench.engines.local.optim import write_tensors
 from sage_bench.engines.ranks import Ranks
 from sage_bench.engines.trl.learner import OptimizerStep, RankLearner
+from sage_bench.engines.trl.ranks import TorchRanks, is_lost
 from sage_bench.engines.trl.sharding import (
     Sharding,
     finite,
@@ -82,8 +83,14 @@ class TrlEngine(LocalEngine):
     def follow(self, program: TrainingProgram) -> None:
         """Let TRL's loop work through a training program (see `engines.base.follow`)."""
         self.program = program
-        if self._next_batch(None):
-            self.trainer.train()
+        try:
+            if self._next_batch(None):
+                self.trainer.train()
+        except RuntimeError as error:
+            # a gradient that waited for a rank; the training program's own waits say it themselves
+            if isinstance(self.ranks, TorchRanks) and is_lost(error):
+                raise self.ranks.lost(error) from error
+            raise
 
     def update(
         self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks = PLAIN

@@ -20,6 +20,13 @@ def leave() -> None:
         distributed.destroy_process_group()
 
 
+def is_lost(error: RuntimeError) -> bool:
+    """Whether an error is a collective's whose other ranks died or did not come in time."""
+    text = str(error).lower()
+    words = ("gloo", "timed out waiting", "connection closed by peer", "connection reset by peer")
+    return isinstance(error, distributed.DistError) or any(word in text for word in words)
+
+
 class TorchRanks(Ranks):
     """Ranks that talk over gloo, whatever the gradients go over: small Python values, and a
     time-out that can be caught (NCCL ends the process instead).
