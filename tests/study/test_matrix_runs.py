@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sage_bench.api.matrix import matrix, one_cell, plan
+from sage_bench.api.matrix import batch_files, matrix, one_cell, plan
 from sage_bench.study.matrix.state import read_record
 from sage_bench.training.checkpoint import digest
 from sage_bench.utils.errors import SageBenchError
@@ -200,6 +200,21 @@ def test_a_killed_matrix_goes_on_and_leaves_no_process(tmp_path, number):
     result = matrix(config, out, only=[f"train/{ROW}"])
     assert (result.done, result.cells) == (1, 1)
     assert read_record(out, f"train/{ROW}").changed == []
+
+
+# ---- SLURM ------------------------------------------------------------------------------------
+@pytest.mark.slow
+def test_a_batch_file_run_by_bash_does_its_cell(tmp_path):
+    program = tmp_path / "bin" / "sage-bench"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/bash\nexec {sys.executable} -m sage_bench "$@"\n')
+    program.chmod(0o755)
+    files = {f.name: f for f in batch_files(small(tmp_path, LONG), tmp_path / "out")}
+    env = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    file = files["train_tiny-llama_grpo_seed_0.sbatch"]
+    done = subprocess.run(["bash", file], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"train/{ROW}: done"
+    assert read_record(tmp_path / "out", f"train/{ROW}").result["steps"] == 2
 
 
 # ---- Ray ----------------------------------------------------------------------------------------
