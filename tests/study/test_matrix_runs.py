@@ -219,7 +219,8 @@ def test_a_batch_file_run_by_bash_does_its_cell(tmp_path):
 
 # ---- Ray ----------------------------------------------------------------------------------------
 @pytest.mark.slow
-def test_ray_finishes_a_study_though_a_worker_is_killed_in_mid_cell(tmp_path):
+@pytest.mark.timeout(1500)
+def test_ray_finishes_a_study_though_a_worker_is_killed_in_mid_cell(tmp_path, monkeypatch):
     """Two nodes on this machine; the worker under a training dies, Ray starts the cell again on
     another one, and it goes on from what was saved."""
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
@@ -236,6 +237,8 @@ def test_ray_finishes_a_study_though_a_worker_is_killed_in_mid_cell(tmp_path):
             killed.append(int(log.stem.partition("-")[2]))
             os.kill(killed[0], signal.SIGKILL)
 
+    # Ray's workers are nice by 15, and starve on a machine where others work
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
         cluster.add_node(num_cpus=1)
