@@ -37,6 +37,7 @@ from sage_bench.cli import (
     tiny,
     train,
     validate,
+    view,
     watch,
 )
 from sage_bench.utils.errors import Interrupted, SageBenchError
@@ -96,6 +97,7 @@ app.command("leaderboard", rich_help_panel=READ)(leaderboard.leaderboard)
 app.command("status", rich_help_panel=READ)(status.status)
 app.command("watch", rich_help_panel=READ)(watch.watch)
 app.command("report", rich_help_panel=READ)(report.report)
+app.command("view", rich_help_panel=READ)(view.view)
 app.command("figures", rich_help_panel=READ)(figures.figures)
 app.command("compare", rich_help_panel=READ)(compare.compare)
 app.command("grade", rich_help_panel=READ)(grade.grade)

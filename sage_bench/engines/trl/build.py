@@ -30,6 +30,12 @@ def build(config: RunConfig, optimizer_steps: int) -> TrlEngine:
     ranks: Ranks = ALONE
     if distributed.is_available() and distributed.is_initialized():
         ranks = TorchRanks(config.engine.rank_minutes)
+    if ranks.size > 1 and config.engine.rollouts == "vllm-server":
+        raise UsageError(
+            "each process would push its weights to the one server",
+            where="engine.rollouts",
+            remedy="give vllm (one engine a process) or local, or train in one process",
+        )
     # weights stay float32 and accelerate computes in bfloat16: the optimiser needs no second copy
     model = config.model.model_copy(update={"device": str(device), "dtype": "float32"})
     return build_on_policy(
