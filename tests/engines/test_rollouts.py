@@ -31,6 +31,7 @@ WORDS = (
     "train.steps=3",
     "method.group_size=4",
     "optim.lr=1e-3",
+    "optim.warmup_steps=0",
     "validation.source=tiny",
     "validation.every=1",
 )

@@ -141,13 +141,20 @@ def test_kill_nine_and_the_same_command_again(run, fault, straight, tmp_path):
     assert timeless(folder) == timeless(straight)
 
 
-@pytest.mark.parametrize("stage", ["roll", "backward"])
+DOING = {
+    "roll": "the method begins with a batch",
+    "answer": "round 1: 2 Slow",
+    "backward": "updating the weights",
+}
+
+
+@pytest.mark.parametrize("stage", DOING)
 def test_a_rank_that_hangs_is_named_with_what_it_was_doing(run, stage, tmp_path):
     ended = run(tmp_path / "run", "engine.rank_minutes=0.5", fault=f"hang 1 {stage} 1")
     assert ended.returncode != 0
     said = re.search(r"error: rank 0 waited 0.5 minutes.*", ended.stderr)
     assert said, ended.stderr
-    assert re.search(r"rank 1: .+ for \d+ s", said[0])
+    assert re.search(rf"rank 1: {DOING[stage]}.* for \d+ s", said[0])
     assert "engine.rank_minutes" in said[0]
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "failed"
 

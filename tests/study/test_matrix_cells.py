@@ -9,9 +9,10 @@ import pytest
 
 from sage_bench.study.matrix.budget import steps_for
 from sage_bench.study.matrix.cells import Cell
+from sage_bench.study.matrix.estimate import Estimate, Estimator, Sizes
 from sage_bench.study.matrix.launch import Launcher
 from sage_bench.study.matrix.schedule import Local, Schedule
-from sage_bench.study.matrix.spec import EvaluationEntry, MatrixSpec, ModelEntry, Room
+from sage_bench.study.matrix.spec import Assumptions, EvaluationEntry, MatrixSpec, ModelEntry, Room
 from sage_bench.study.matrix.state import CellRecord, read_record, standing, write_record
 from sage_bench.study.matrix.store import Store
 from sage_bench.study.matrix.study import Study, run_cell
@@ -230,6 +231,20 @@ def test_commands_end_with_their_exit_codes_and_streams(tmp_path):
 def test_a_run_that_samples_nothing_reaches_no_budget():
     with pytest.raises(SageBenchError, match="never reaches"):
         steps_for([0, 0], 10)
+
+
+def test_estimates_are_assumed_until_a_cell_of_the_row_has_finished(tmp_path):
+    cells = [cell(f"train/m/grpo/seed_{s}", "train", tmp_path) for s in (0, 1)]
+    size = Sizes(10, 4, 8, True, False, 100, saved=2, parameters=1e9)
+    assume = Assumptions(tokens_per_second=100, length=0.5, learning=1.0, start_seconds=40)
+    before = Estimator(tmp_path, cells, assume).of(cells[1], size)
+    assert before.tokens == 10 * 4 * 8 * 50
+    assert before.seconds == 40 + 2 * before.tokens / 100
+    assert before.gib == pytest.approx(2 * 10e9 / 2**30)
+    result = {"tokens": 7, "bytes": 2**30}
+    write_record(tmp_path, CellRecord(cell=cells[0].name, state="done", seconds=5, result=result))
+    after = Estimator(tmp_path, cells, assume).of(cells[1], size)
+    assert after == Estimate(5, 7, 1.0, measured=True)
 
 
 # ---- the store ----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sage_bench.api.matrix import matrix, one_cell, plan
+from sage_bench.api.matrix import batch_files, matrix, one_cell, plan
 from sage_bench.study.matrix.state import read_record
 from sage_bench.training.checkpoint import digest
 from sage_bench.utils.errors import SageBenchError
@@ -202,9 +202,25 @@ def test_a_killed_matrix_goes_on_and_leaves_no_process(tmp_path, number):
     assert read_record(out, f"train/{ROW}").changed == []
 
 
+# ---- SLURM ------------------------------------------------------------------------------------
+@pytest.mark.slow
+def test_a_batch_file_run_by_bash_does_its_cell(tmp_path):
+    program = tmp_path / "bin" / "sage-bench"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/bash\nexec {sys.executable} -m sage_bench "$@"\n')
+    program.chmod(0o755)
+    files = {f.name: f for f in batch_files(small(tmp_path, LONG), tmp_path / "out")}
+    env = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    file = files["train_tiny-llama_grpo_seed_0.sbatch"]
+    done = subprocess.run(["bash", file], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"train/{ROW}: done"
+    assert read_record(tmp_path / "out", f"train/{ROW}").result["steps"] == 2
+
+
 # ---- Ray ----------------------------------------------------------------------------------------
 @pytest.mark.slow
-def test_ray_finishes_a_study_though_a_worker_is_killed_in_mid_cell(tmp_path):
+@pytest.mark.timeout(1500)
+def test_ray_finishes_a_study_though_a_worker_is_killed_in_mid_cell(tmp_path, monkeypatch):
     """Two nodes on this machine; the worker under a training dies, Ray starts the cell again on
     another one, and it goes on from what was saved."""
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
@@ -221,6 +237,8 @@ def test_ray_finishes_a_study_though_a_worker_is_killed_in_mid_cell(tmp_path):
             killed.append(int(log.stem.partition("-")[2]))
             os.kill(killed[0], signal.SIGKILL)
 
+    # Ray's workers are nice by 15, and starve on a machine where others work
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
         cluster.add_node(num_cpus=1)

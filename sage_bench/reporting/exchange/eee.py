@@ -207,7 +207,7 @@ def _uncertainty(score: Score) -> dict[str, Any]:
             "lower": score.low,
             "upper": score.high,
             "confidence_level": LEVEL,
-            "method": "sage-bench: docs/design/statistics.md",
+            "method": "sage-bench: shares of clustered answers",
         }
     return found
 

@@ -89,6 +89,16 @@ def test_a_policy_finds_the_run_that_trained_it(tmp_path):
     assert names == ["grpo_seed0", "grpo_seed1", "sage_seed0", "sage_seed1"]
 
 
+def test_training_prompts_are_in_no_average(tmp_path):
+    rates = {"tiny_short": 0.4, "tiny_long": 0.2}
+    first = read_eval(write_run(tmp_path / "a", "base", draw(0, rates)))
+    other = read_eval(write_run(tmp_path / "b", "grpo", draw(1, rates)))
+    asked = write_run(tmp_path / "c", "base", draw(2, {"train_tiny": 0.4}), label={"step": 41})
+    found = score_charts([first, other, read_eval(asked)], {})
+    assert list(found["scores"].charts) == ["average", "tiny_short", "tiny_long"]
+    assert [s.name for s in found["cost"].charts["tokens of an answer"].series] == ["base", "grpo"]
+
+
 def test_a_run_from_elsewhere_has_no_cost(tmp_path):
     run = read_eval(write_run(tmp_path / "a", "sage", draw(0, {"tiny_short": 0.4})))
     assert trained_by(run, {Path("x/grpo0"): trained("grpo", 0, reward=[1.0])}) is None
