@@ -37,6 +37,7 @@ from sage_bench.cli import (
     tiny,
     train,
     validate,
+    view,
     watch,
 )
 from sage_bench.utils.errors import Interrupted, SageBenchError
@@ -91,11 +92,11 @@ app.command("train", rich_help_panel=RUN)(train.train)
 app.command("launch", rich_help_panel=RUN)(launch.launch)
 app.command("eval", rich_help_panel=RUN)(evaluate.evaluate)
 app.command("matrix", rich_help_panel=RUN)(matrix.matrix)
-app.command("export", rich_help_panel=RUN)(export.export)
 app.command("leaderboard", rich_help_panel=READ)(leaderboard.leaderboard)
 app.command("status", rich_help_panel=READ)(status.status)
 app.command("watch", rich_help_panel=READ)(watch.watch)
 app.command("report", rich_help_panel=READ)(report.report)
+app.command("view", rich_help_panel=READ)(view.view)
 app.command("figures", rich_help_panel=READ)(figures.figures)
 app.command("compare", rich_help_panel=READ)(compare.compare)
 app.command("grade", rich_help_panel=READ)(grade.grade)

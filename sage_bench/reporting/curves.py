@@ -93,7 +93,7 @@ PANELS: Sequence[tuple[str, str, str, tuple[str, ...]]] = (
         ("learner/clip_fraction",),
     ),
 )
-MOST_POINTS = 600  # of a line; a longer run is drawn as means of neighbouring steps
+MOST_POINTS = 150  # of a line; a longer run is drawn as means of neighbouring steps
 LEVEL = "rescued_level_"
 
 

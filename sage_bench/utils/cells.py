@@ -35,6 +35,16 @@ def one_line(text: object) -> str:
     return _CONTROLS.sub("", _BREAKS.sub(" ", found)).strip()
 
 
+def printable(text: object) -> str:
+    """A text of any number of lines that does nothing to a terminal but show itself.
+
+    >>> printable("a\\x1b[2Jb\\r\\nc\\u202e")
+    'ab\\nc'
+    """
+    found = _ESCAPES.sub("", str(text)).replace("\r\n", "\n").replace("\r", "\n")
+    return _CONTROLS.sub("", found)
+
+
 def markdown_cell(text: object) -> str:
     """A cell of a Markdown table: no rows, no columns and no HTML of its own.
 

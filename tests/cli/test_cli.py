@@ -23,6 +23,7 @@ def outside(*words: str) -> subprocess.CompletedProcess[str]:
 VERBS = (
     "demo",
     "train",
+    "launch",
     "eval",
     "grade",
     "grade-file",
@@ -30,6 +31,7 @@ VERBS = (
     "check",
     "grader-eval",
     "report",
+    "view",
     "leaderboard",
     "figures",
     "compare",

@@ -10,7 +10,7 @@ from sage_bench.reporting.method_table import MethodTable, method_table
 from sage_bench.reporting.page.provenance import SAMPLING, date, last_written
 from sage_bench.reporting.protocols import model_names
 from sage_bench.reporting.render import footnotes, html_rows
-from sage_bench.reporting.runs import EvalRun, TrainRun
+from sage_bench.reporting.runs import EvalRun
 from sage_bench.utils.errors import UsageError
 
 
@@ -31,10 +31,10 @@ class Overview:
     tables: Sequence[PageTable] = ()
 
 
-def overview(evals: Mapping[str, EvalRun], trains: Mapping[str, TrainRun]) -> Overview:
+def overview(evals: Mapping[str, EvalRun]) -> Overview:
     """The overview of some evaluations (at least one)."""
     runs = list(evals.values())
-    return Overview(_facts(runs, len(trains)), [_page_table(t) for t in method_tables(runs)])
+    return Overview(_facts(runs), [_page_table(t) for t in method_tables(runs)])
 
 
 def method_tables(runs: Sequence[EvalRun]) -> list[MethodTable]:
@@ -53,22 +53,20 @@ def _page_table(table: MethodTable) -> PageTable:
     return PageTable(head, body, footnotes(table))
 
 
-def _facts(runs: Sequence[EvalRun], trainings: int) -> dict[str, str]:
+def _facts(runs: Sequence[EvalRun]) -> dict[str, str]:
     models = list(dict.fromkeys(model_names(runs).values()))
     written = [w for run in runs if (w := last_written(run.folder)) is not None]
     questions = {task: len(r.means) for run in runs for task, r in run.tasks.items()}
     drawn = sum(len(r.means) * r.samples for run in runs for r in run.tasks.values())
     facts = {
         "models": ", ".join(models),
-        "evaluations": str(len(runs)),
-        "training runs": str(trainings),
         "benchmarks": ", ".join(f"{t} ({n})" for t, n in questions.items()),
         "samples": f"{drawn:,}",
         "sampling": _settings(runs),
         "grader": ", ".join(dict.fromkeys(str(run.manifest["grader"]) for run in runs)),
         "last sample": date(max(written)) if written else "",
     }
-    return {name: value for name, value in facts.items() if value and value != "0"}
+    return {name: value for name, value in facts.items() if value}
 
 
 def _settings(runs: Sequence[EvalRun]) -> str:

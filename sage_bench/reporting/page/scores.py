@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,8 @@ from sage_bench.reporting.charts import (
     rounded,
     rounded_all,
 )
-from sage_bench.reporting.comparable import common_tasks
 from sage_bench.reporting.compare import shared_scores
-from sage_bench.reporting.method_table import grouped
+from sage_bench.reporting.method_table import TRAINING, grouped
 from sage_bench.reporting.metrics import Metric
 from sage_bench.reporting.runs import EvalRun, TrainRun
 from sage_bench.statistics import (
@@ -38,8 +38,9 @@ Groups = Mapping[str, Sequence[EvalRun]]
 
 
 def eval_groups(runs: Sequence[EvalRun]) -> dict[str, list[EvalRun]]:
-    """Runs of one model and method (its training seeds), by a name for charts."""
-    found = grouped(runs)
+    """Runs of one model and method (its training seeds), by a name for charts; runs that answered
+    no benchmark are left out."""
+    found = grouped([run for run in runs if benchmarks_of(run)])
     models = {model for model, _ in found}
     return {
         method if len(models) == 1 else f"{model}: {method}": members
@@ -47,9 +48,22 @@ def eval_groups(runs: Sequence[EvalRun]) -> dict[str, list[EvalRun]]:
     }
 
 
+def benchmarks_of(run: EvalRun) -> list[str]:
+    """The tasks of a run without those that ask training prompts."""
+    return [task for task in run.tasks if not task.startswith(TRAINING)]
+
+
 def tasks_of(groups: Groups) -> list[str]:
     """All benchmarks that some run answered, in their order."""
-    return in_order({t: 0 for members in groups.values() for r in members for t in r.tasks})
+    return in_order({t: 0 for rs in groups.values() for r in rs for t in benchmarks_of(r)})
+
+
+def averaged(groups: Groups) -> list[str]:
+    """The benchmarks that averages are taken over: those that most runs answered, together."""
+    sets = Counter(tuple(benchmarks_of(run)) for rs in groups.values() for run in rs)
+    # the larger set where two are equally frequent
+    best = max(sets, key=lambda tasks: (sets[tasks], len(tasks)), default=())
+    return list(best)
 
 
 def score_charts(runs: Sequence[EvalRun], trains: Mapping[Path, TrainRun]) -> dict[str, Choice]:
@@ -66,10 +80,10 @@ def score_charts(runs: Sequence[EvalRun], trains: Mapping[Path, TrainRun]) -> di
 # ---- averages -----------------------------------------------------------------------------------
 def _scores(groups: Groups) -> Choice:
     tasks = tasks_of(groups)
-    names = [AVERAGE, *tasks] if len(tasks) > 1 else tasks
+    together = averaged(groups)
     charts = {}
-    for name in names:
-        wanted = tasks if name == AVERAGE else [name]
+    for name in [AVERAGE, *tasks] if len(together) > 1 else tasks:
+        wanted = together if name == AVERAGE else [name]
         series = []
         for group, members in groups.items():
             have = [r for r in members if set(wanted) <= set(r.tasks)]
@@ -129,10 +143,10 @@ def _passes(groups: Groups) -> Choice:
         for t in tasks_of(groups)
         if max(r.tasks[t].samples for g in groups.values() for r in g if t in r.tasks) > 1
     ]
-    names = [AVERAGE, *tasks] if len(tasks) > 1 else tasks
+    together = [t for t in averaged(groups) if t in tasks]
     charts = {}
-    for name in names:
-        wanted = tasks if name == AVERAGE else [name]
+    for name in [AVERAGE, *tasks] if len(together) > 1 else tasks:
+        wanted = together if name == AVERAGE else [name]
         series = [s for group, runs in groups.items() if (s := _pass_line(group, runs, wanted))]
         if series:
             unit = "pass@k, percent"
@@ -175,7 +189,8 @@ ANSWER = "tokens of an answer"
 
 
 def _cost(groups: Groups, trains: Mapping[Path, TrainRun]) -> Choice:
-    tasks = common_tasks([r for members in groups.values() for r in members])
+    tasks = averaged(groups)
+    groups = {g: [r for r in rs if set(tasks) <= set(r.tasks)] for g, rs in groups.items()}
     caption = (
         "Average accuracy against what it cost; the line joins what no other point beats in both."
         " Of several training seeds the median, with the range of their accuracy."
@@ -250,22 +265,22 @@ def _spent(
 
 
 def trained_by(run: EvalRun, trains: Mapping[Path, TrainRun]) -> TrainRun | None:
-    """The training run whose checkpoint was evaluated.
+    """The training run whose checkpoint was evaluated; the training seed must agree.
 
-    Found by the path given to `eval`, of which only the end may still be true; method and training
-    seed must agree. None where that leaves none, or two.
+    Found by the path given to `eval`, of which only the end may still be true, else by its method.
+    None where that leaves none, or two.
     """
     model = Path(str(run.manifest["model"]))
     folder = model.parent.parent if model.parent.name == "checkpoints" else model
-    fitting: dict[Path, int] = {}
+    seed = run.label.get("train_seed")
+    shared: dict[Path, int] = {}
     for place, train in trains.items():
-        if train.backend != run.label.get("method"):
-            continue
-        seed = run.label.get("train_seed")
-        if seed is not None and train.config.get("train.seed", 0) != seed:
-            continue
-        fitting[place] = _same_end(place.resolve().parts, folder.parts)
-    best = [p for p, shared in fitting.items() if shared == max(fitting.values())]
+        if seed is None or train.config.get("train.seed", 0) == seed:
+            shared[place] = _same_end(place.resolve().parts, folder.parts)
+    closest = max(shared.values(), default=0)
+    best = [place for place, parts in shared.items() if parts == closest]
+    if closest == 0:
+        best = [place for place in best if trains[place].backend == run.label.get("method")]
     return trains[best[0]] if len(best) == 1 else None
 
 

@@ -136,7 +136,7 @@ def _render(content: Content, summary: Mapping[str, Any]) -> str:
         facts = _guarded(faults, train.folder, train_facts)(train)
         provenance.append(_entry(name, "training", facts))
     sections = method_sections(content.trains, faults)
-    front = overview(content.evals, content.trains) if content.evals else Overview()
+    front = overview(content.evals) if content.evals else Overview()
     template = Environment(
         loader=PackageLoader("sage_bench.reporting.page", "templates"),
         autoescape=True,
