@@ -195,7 +195,7 @@ def test_a_remedy_names_keys_that_exist():
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.keyword) and node.arg == "remedy":
                 parts = [n.value for n in ast.walk(node.value) if isinstance(n, ast.Constant)]
-                found = re.findall(r"\b([a-z]+\.[a-z_]+)\b", " ".join(map(str, parts)))
+                found = re.findall(r"\b([a-z]+(?:\.[a-z_]+)+)\b", " ".join(map(str, parts)))
                 named |= {key for key in found if key.partition(".")[0] in sections}
     named = {key for key in named if not key.endswith((".json", ".jsonl", ".yaml", ".safetensors"))}
     assert {"sampling.max_prompt_tokens"} <= named

@@ -177,7 +177,7 @@ class Rollouts(Sampler):
                 where="engine.max_logprob_gap",
                 remedy=(
                     "the sampler does not have the policy's weights, number type or temperature:"
-                    " set model.dtype=float32 or look at engine.vllm; raise the bound only when"
-                    " the gap is the rounding of bfloat16. The last checkpoint is kept"
+                    " set model.dtype=float32 or look at engine.vllm.options; raise the bound only"
+                    " when the gap is the rounding of bfloat16. The last checkpoint is kept"
                 ),
             )
