@@ -145,6 +145,12 @@ def fault(words: list[str]) -> str | None:
         if rest[0] not in command.commands:
             return f"no verb `{rest[0]}`"
         command = command.commands[rest.pop(0)]
+    if "--" in rest:  # what `launch` starts is a command as well
+        at = rest.index("--")
+        started = fault(rest[at + 1 :])
+        if started:
+            return started
+        rest = rest[:at]
     known = {"--help"}
     for parameter in command.params:
         known.update(parameter.opts, parameter.secondary_opts)
