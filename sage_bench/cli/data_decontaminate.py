@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,16 +28,7 @@ def decontaminate(
         str,
         typer.Argument(help="File or registered dataset.", show_default=False),
     ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Folder for clean.jsonl, overlap.jsonl and quarantine.jsonl.",
-            rich_help_panel=options.OUTPUT,
-            show_default=False,
-        ),
-    ],
+    out: options.OutFolder,
     tasks: options.Tasks = None,
     min_share: Annotated[
         float,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
@@ -37,16 +36,7 @@ def openr1(
             show_default=False,
         ),
     ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Folder of the set. The same command goes on where it stopped.",
-            rich_help_panel=options.OUTPUT,
-            show_default=False,
-        ),
-    ],
+    out: options.OutFolder,
     limit: Annotated[
         Optional[int],
         typer.Option(
@@ -171,7 +161,7 @@ def openr1(
 
 openr1.__doc__ = (
     "Make the training set of the SAGE paper: problems with a right trace, short ones, 15,000"
-    " drawn.\n" + EXAMPLES
+    " drawn. The same command goes on where it stopped.\n" + EXAMPLES
 )
 
 

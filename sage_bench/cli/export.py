@@ -32,16 +32,7 @@ def export(
             show_default=False,
         ),
     ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Folder to write to.",
-            rich_help_panel=options.OUTPUT,
-            show_default=False,
-        ),
-    ],
+    out: options.OutFolder,
     to: Annotated[
         Optional[str],
         typer.Option(

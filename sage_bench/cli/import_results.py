@@ -32,16 +32,7 @@ def import_results(
             show_default=False,
         ),
     ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Folder for scores.csv, scores.jsonl and quarantine.jsonl.",
-            rich_help_panel=options.OUTPUT,
-            show_default=False,
-        ),
-    ],
+    out: options.OutFolder,
     as_json: options.AsJson = False,
 ) -> None:
     # imported here and not above: `--help` must not wait for pandas

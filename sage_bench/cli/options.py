@@ -179,6 +179,12 @@ AcceptOtherData = Annotated[
 ]
 
 # ---- output -------------------------------------------------------------------------------------
+OutFolder = Annotated[
+    Path,
+    typer.Option(
+        "--out", "-o", help="Folder to write to.", rich_help_panel=OUTPUT, show_default=False
+    ),
+]
 AsJson = Annotated[
     bool,
     typer.Option("--json", help="Machine-readable, on stdout.", rich_help_panel=OUTPUT),
