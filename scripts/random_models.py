@@ -30,7 +30,7 @@ def settings_without_pydantic() -> bool:
     class BaseModel:
         def __init__(self, **values: Any):
             for base in reversed(type(self).__mro__):
-                for name in getattr(base, "__annotations__", {}):
+                for name in vars(base).get("__annotations__", {}):
                     default = getattr(base, name, None)
                     if isinstance(default, Default):
                         default = default.value()
@@ -48,17 +48,19 @@ def settings_without_pydantic() -> bool:
     def decorator(*_: Any, **__: Any) -> Any:
         return lambda function: function
 
+    def others(name: str) -> Any:
+        """Decorators do nothing; types are empty."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name.endswith(("_validator", "_serializer", "with_config")):
+            return decorator
+        return type(name, (), {})
+
     module, core = types.ModuleType("pydantic"), types.ModuleType("pydantic_core")
     schema = types.ModuleType("pydantic_core.core_schema")
-    module.BaseModel, module.Field = BaseModel, Default  # type: ignore[attr-defined]
-    module.ConfigDict = dict  # type: ignore[attr-defined]
-    for name in ("model_validator", "field_validator", "with_config"):
-        setattr(module, name, decorator)
-    for name in ("TypeAdapter", "GetCoreSchemaHandler"):
-        setattr(module, name, type(name, (), {}))
-    module.ValidationError = type("ValidationError", (ValueError,), {})  # type: ignore[attr-defined]
-    core.CoreSchema, core.core_schema = Any, schema  # type: ignore[attr-defined]
-    core.from_json = None  # type: ignore[attr-defined]
+    given = {"BaseModel": BaseModel, "Field": Default, "PrivateAttr": Default, "ConfigDict": dict}
+    vars(module).update(given, __getattr__=others)
+    vars(core).update(core_schema=schema, __getattr__=others)
     sys.modules |= {"pydantic": module, "pydantic_core": core}
     sys.modules["pydantic_core.core_schema"] = schema
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -142,7 +143,7 @@ def matrix(
     folder = make_folder(study.out)
     with locked(folder):
         write_json(folder / "matrix.json", planned.file.spec.model_dump(mode="json"))
-        with _executor(executor, folder, jobs, address) as where:
+        with _executor(executor, study, jobs, address) as where:
             schedule = Schedule(study, names, where, quiet=quiet)
             schedule.run(lambda model: write_study_tables(study.spec, folder, planned.cells))
         files = write_study_tables(study.spec, folder, planned.cells)
@@ -150,7 +151,7 @@ def matrix(
 
 
 @contextmanager
-def _executor(name: str, folder: Path, jobs: int | None, address: str) -> Iterator[Executor]:
+def _executor(name: str, study: Study, jobs: int | None, address: str) -> Iterator[Executor]:
     """Where cells run, until it is left."""
     if name == "ray":
         yield RayCells(address)
@@ -162,7 +163,9 @@ def _executor(name: str, folder: Path, jobs: int | None, address: str) -> Iterat
             remedy="one of " + ", ".join(EXECUTORS),
         )
     gpus = _gpus()
-    launcher = Launcher(folder / "logs" / "server.log", forks=gpus == 0)
+    # the libraries of a fork know how many threads they have since they were loaded
+    single = {study.cells[name].room.cores for name in study.cells} == {1}
+    launcher = Launcher(study.out / "logs" / "server.log", forks=single and not gpus)
     try:
         yield Local(launcher, jobs=jobs, gpus=gpus)
     finally:
@@ -224,8 +227,10 @@ def one_cell(
         launcher.close()
 
 
-def _gpus() -> int:
-    """Accelerators of this machine."""
+def _gpus() -> list[str]:
+    """The accelerators of this machine, as CUDA_VISIBLE_DEVICES names them."""
     import torch
 
-    return torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return named.split(",")[:count] if named else [str(i) for i in range(count)]

@@ -94,7 +94,7 @@ def _cell_values(planned: Planned, cell: Cell, estimate: Estimate | None) -> dic
         "cell": cell.name,
         "state": planned.study.standing(cell.name).state,
         "after": list(cell.after),
-        "command": typed(cell.words) if cell.words else None,
+        "command": typed(cell.words, cell.room.cores) if cell.words else None,
         "estimate": None if estimate is None else estimate.as_dict(),
     }
 
@@ -185,7 +185,7 @@ def _text(
     ]
     if missing:
         lines += ["", "not on this machine:", *(f"  {text}" for text in missing)]
-    commands = [typed(c.words) for c in cells if c.kind == "train"][:1]
+    commands = [typed(c.words, c.room.cores) for c in cells if c.kind == "train"][:1]
     lines += ["", *(f"first command: {command}" for command in commands)]
     return "\n".join(lines)
 

@@ -50,6 +50,15 @@ def decontaminate(
             rich_help_panel=options.WHAT,
         ),
     ] = 0.0,
+    common: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Runs of words in more training rows than this are stock phrases and do not"
+            " count.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = 10,
     data: options.TaskData = None,
     offline: options.Offline = None,
     gated: options.Gated = None,
@@ -67,7 +76,7 @@ def decontaminate(
 
     wanted = list(parse(tasks)) if tasks else list(room.EIGHT)
     reading = data_options(wanted, data or [], offline=bool(offline), gated=gated or "skip")
-    found = room.decontaminate(source, out, wanted, reading, min_share=min_share)
+    found = room.decontaminate(source, out, wanted, reading, min_share=min_share, common=common)
     emit(as_json, values(found), lambda: text_of(found))
     # rows that were not compared with a benchmark are not clean of it
     check_complete(found.skipped, source)

@@ -130,9 +130,13 @@ def load_problems(
         raise DataError(
             f"no usable row ({rows.summary(loaded.quarantine) or 'no rows'})",
             where=config.source,
-            remedy=(
-                "rows need `question` (or `problem`) and `answer`; map other names with"
-                " data.columns"
-            ),
+            remedy=_remedy(loaded),
         )
     return loaded
+
+
+def _remedy(loaded: Loaded) -> str:
+    """What helps where no row can be used."""
+    if loaded.quarantine and all("not UTF-8" in row.reason for row in loaded.quarantine):
+        return "save the file as UTF-8, e.g. iconv -f latin1 -t utf-8 FILE > NEW"
+    return "rows need `question` (or `problem`) and `answer`; map other names with data.columns"

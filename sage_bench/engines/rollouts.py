@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import distributed
+
 from sage_bench.config.schema import RunConfig
 from sage_bench.generation.live.colocated import ColocatedVllm, check_installed
 from sage_bench.generation.live.engines import LiveEngine, Score, Weights
@@ -37,6 +39,7 @@ def rollout_sampler(
     sampler = local
     if config.engine.rollouts != "local":
         check_sampling(config)
+        check_processes(config)
         engine = live_engine(config, dtype, context, stop_ids, on_cpu)
         sampler = Rollouts(
             engine,
@@ -60,6 +63,17 @@ def check_sampling(config: RunConfig) -> None:
             f" before top-p {settings.top_p:g} cuts them",
             where="sampling",
             remedy="set sampling.temperature=1 or sampling.top_p=1, or engine.rollouts=local",
+        )
+
+
+def check_processes(config: RunConfig) -> None:
+    """Several processes would each push weights to the one server."""
+    alone = not distributed.is_initialized() or distributed.get_world_size() == 1
+    if config.engine.rollouts == "vllm-server" and not alone:
+        raise UsageError(
+            f"{distributed.get_world_size()} processes cannot share a server of rollouts",
+            where="engine.rollouts: vllm-server",
+            remedy="set engine.rollouts=vllm (an engine in each process), or train in one process",
         )
 
 

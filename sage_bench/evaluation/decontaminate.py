@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,8 @@ EIGHT = (
     "sb_gpqa_diamond",
     "sb_mmlu_pro",
 )
+# a run of words in more training texts than this is a phrase of the trade; ten is a choice
+COMMON = 10
 CLEAN, FOUND, SET_ASIDE = "clean.jsonl", "overlap.jsonl", "quarantine.jsonl"
 
 
@@ -60,8 +62,15 @@ class Index:
     [('b', 0.5)]
     """
 
-    def __init__(self, questions: Mapping[str, Mapping[str, str]], words: int = WORDS):
+    def __init__(
+        self,
+        questions: Mapping[str, Mapping[str, str]],
+        words: int = WORDS,
+        common: int = COMMON,
+    ):
         self.words = words
+        self.common = common
+        self.seen: Counter[str] = Counter()
         self.by_text: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self.by_run: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self.sizes: dict[tuple[str, str], int] = {}
@@ -74,14 +83,22 @@ class Index:
                 for run in mine:
                     self.by_run[run].append(name)
 
+    def count(self, text: str) -> None:
+        """Note which runs a training text has; those of more than `common` texts are phrases of the
+        trade ("where m and n are relatively prime positive integers") and tell nothing."""
+        for run in runs(text, self.words):
+            if run in self.by_run:
+                self.seen[run] += 1
+
     def hits(self, place: str, text: str, min_share: float = 0.0) -> list[Hit]:
         """Questions that stand in a training text. min_share: smaller shares do not count."""
         same = self.by_text.get(question_key(text), [])
         found = [Hit(place, task, uid, True, 1.0) for task, uid in same]
         counts: dict[tuple[str, str], int] = defaultdict(int)
         for run in runs(text, self.words):
-            for name in self.by_run.get(run, ()):
-                counts[name] += 1
+            if self.seen[run] <= self.common:
+                for name in self.by_run.get(run, ()):
+                    counts[name] += 1
         for (task, uid), count in counts.items():
             share = round(count / self.sizes[task, uid], 3)
             if (task, uid) not in same and share >= min_share:
@@ -122,18 +139,24 @@ def decontaminate(
     options: DataOptions | None = None,
     *,
     min_share: float = 0.0,
+    common: int = COMMON,
 ) -> Decontaminated:
     """Write clean.jsonl, the rows that share nothing with the benchmarks, and overlap.jsonl, what
     the others share with which question.
 
-    Rows that cannot be read, or have no question, go to quarantine.jsonl. Raises `DataError` when
-    no benchmark can be loaded, and `UsageError` when there is no such source.
+    min_share: of a question's runs of words that a row must hold. common: runs in more training
+    rows than this do not count. Rows that cannot be read, or have no question, go to
+    quarantine.jsonl. Raises `DataError` when no benchmark can be loaded, and `UsageError` when
+    there is no such source.
     """
     loaded, skipped = load(dict.fromkeys(tasks, 1), options or DataOptions())
     texts = {name: questions_of(task) for name, task in loaded.items()}
     found = Decontaminated(questions={t: len(q) for t, q in texts.items()}, skipped=skipped)
     make_folder(out)
-    clean = _sort(source, Index(texts), min_share, found)
+    index = Index(texts, common=common)
+    for row in read_source(source):
+        index.count("" if isinstance(row, RejectedRow) else question_text(row.values) or "")
+    clean = _sort(source, index, min_share, found)
     lines = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in clean)
     write_text(out / CLEAN, lines)
     write_jsonl(out / FOUND, [hit.as_dict() for hit in found.hits])
@@ -150,6 +173,12 @@ def questions_of(task: Any) -> dict[str, str]:
     return {str(doc.get("uid", number)): str(doc["question"]) for number, doc in docs}
 
 
+def question_text(row: Mapping[str, Any]) -> str | None:
+    """The question of a training row."""
+    text = next((row[k] for k in ALIASES["question"] if row.get(k)), None)
+    return text if isinstance(text, str) else None
+
+
 def _sort(
     source: str, index: Index, min_share: float, found: Decontaminated
 ) -> Iterable[Mapping[str, Any]]:
@@ -160,8 +189,8 @@ def _sort(
         if isinstance(row, RejectedRow):
             found.quarantine.append(row)
             continue
-        text = next((row.values[k] for k in ALIASES["question"] if row.values.get(k)), None)
-        if not isinstance(text, str):
+        text = question_text(row.values)
+        if text is None:
             found.quarantine.append(RejectedRow(row.where, "no question", row.values))
             continue
         hits = index.hits(row.where, text, min_share)

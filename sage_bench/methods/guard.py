@@ -206,12 +206,15 @@ class Guard:
         def fault(found: str, expected: str) -> MethodError:
             return self.fault("roll", found, expected, problem)
 
+        if not isinstance(group.problem, Problem):
+            raise fault(f"its group is one of {described(group.problem)}", "keep its `problem`")
         if group.problem.uid != problem.uid:
             raise fault(
                 f"it returns a group of problem `{group.problem.uid}`",
                 "return the group of the problem that `roll` was given",
             )
-        for completion in group.completions:
+        completions = group.completions if isinstance(group.completions, (list, tuple)) else [None]
+        for completion in completions:
             if not isinstance(completion, Completion):
                 raise fault(
                     f"its group has {described(completion)} among the completions",
@@ -228,10 +231,15 @@ class Guard:
                 )
             if not bool(values.isfinite().all()):
                 raise fault(f"`{what}` of its group are not all finite", "give finite numbers")
-        if group.prompts is not None and len(group.prompts) != count:
+        prompts = group.prompts
+        if prompts is None:
+            return
+        is_list = isinstance(prompts, (list, tuple))
+        if not is_list or len(prompts) != count or not all(map(_are_ids, prompts)):
+            found = len(prompts) if is_list else described(prompts)
             raise fault(
-                f"`prompts` of its group are {len(group.prompts)} for {count} completions",
-                "give one prompt a completion, or None",
+                f"`prompts` of its group are {found} for {count} completions",
+                "give one prompt a completion, tuples of token ids, or None",
             )
 
     def rows(self, returned: Any, group: Group) -> list[Row]:
@@ -258,9 +266,9 @@ class Guard:
         def fault(found: str, expected: str) -> MethodError:
             return self.fault("credit", f"row {number} {found}", expected, group.problem)
 
-        count = len(row.tokens)
-        if not isinstance(row.prompt, tuple) or not isinstance(row.tokens, tuple):
+        if not _are_ids(row.prompt) or not _are_ids(row.tokens):
             raise fault("has no tuples of token ids", "`prompt` and `tokens` are tuples of ints")
+        count = len(row.tokens)
         if not isinstance(row.group, str) or not row.group:
             raise fault(f"has {described(row.group)} as its group", "name it, e.g. by the uid")
         if not isinstance(row.kind, Kind):
@@ -381,6 +389,10 @@ def answered(kind: type[Request], access: PolicyAccess, asks: Sequence[Request])
             "return a list with one answer a request, in order",
         )
     return list(found)
+
+
+def _are_ids(value: Any) -> bool:
+    return isinstance(value, tuple) and set(map(type, value)) <= {int}
 
 
 def described(value: Any) -> str:

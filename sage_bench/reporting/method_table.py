@@ -27,6 +27,7 @@ from sage_bench.reporting.method_tests import (
 from sage_bench.reporting.metrics import Metric
 from sage_bench.reporting.protocols import model_names, protocol_differences
 from sage_bench.reporting.reference import (
+    AVERAGES,
     BENCHMARK_OF_TASK,
     Reference,
     differences_within,
@@ -114,7 +115,7 @@ def method_table(
         found = worth_of_choosing(counted, best, next(iter(averages.values())))
         notes += found or ["best of test: no training run has several evaluated checkpoints."]
     if reference is not None:
-        notes += _missing_from(reference, rows)
+        notes += [*_other_averages(reference, averages), *_missing_from(reference, rows)]
     return MethodTable(title, columns, rows, notes, reference.name if reference else None)
 
 
@@ -295,6 +296,21 @@ def _how_chosen(runs: Sequence[EvalRun], counted: Sequence[EvalRun]) -> list[str
 
 def _as_number(word: str) -> int:
     return int(word) if word.isdigit() else -1
+
+
+def _other_averages(reference: Reference, averages: Mapping[str, Sequence[str]]) -> list[str]:
+    """Which averages are over other benchmarks than the paper's that stand beside them."""
+    notes = []
+    printed = reference.benchmarks()
+    for name, members in averages.items():
+        ours = [column_of(task) for task in members]
+        theirs = [b for b in AVERAGES.get(name, ()) if b in printed]
+        if theirs and sorted(ours) != sorted(theirs):
+            notes.append(
+                f"{name} is over {', '.join(ours)} here and over {', '.join(theirs)} in"
+                f" {reference.name}: the difference beside it compares unlike averages."
+            )
+    return notes
 
 
 def _missing_from(reference: Reference, rows: Sequence[MethodRow]) -> list[str]:

@@ -33,7 +33,7 @@ def missing_columns(
             text += f" ({other} have it, but not as a {column.kind})"
         text += f"; otherwise {column.without or WITHOUT}"
         if column.becomes:
-            text += f", and the run is {column.becomes} under the name of {method.__name__}"
+            text += f", and {method.__name__} would be {column.becomes}"
         missing.append(text)
     return missing
 

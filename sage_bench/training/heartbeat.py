@@ -131,6 +131,7 @@ class WatchedEngine:
     def batch(self) -> Iterator[WatchedEngine]:
         """The rounds of one batch of problems."""
         self.rounds = 0
+        self.heart.beat("the method begins with a batch of problems")
         yield self
         self.rounds = 0
 

@@ -120,8 +120,8 @@ def _optimizer(arch: Architecture, work: Work, settings: Settings, bandwidth: fl
 
 def _assumed(work: Work, settings: Settings) -> list[str]:
     lines = [
-        f"completions have {work.completion_tokens:g} tokens in the mean, prompts"
-        f" {work.prompt_tokens:g}",
+        f"completions have {work.completion_tokens:.0f} tokens in the mean, prompts"
+        f" {work.prompt_tokens:.0f}",
         "no prompt is rolled out again: methods with hints or retries sample more",
         "every completion is trained; dead groups would be skipped",
         f"the learner reaches {LEARNING_SHARE:.0%} of the GPU's dense bfloat16 FLOP/s",

@@ -22,13 +22,14 @@ from sage_bench.training import checkpoint
 from sage_bench.training.batches import batch_of, steps_per_epoch
 from sage_bench.training.heartbeat import Heartbeat, WatchedEngine, WatchedGrader
 from sage_bench.training.ledger import ledger_row, step_metrics
+from sage_bench.training.measuring import hint_gap, validate
 from sage_bench.training.services import ServiceWatch
 from sage_bench.training.session import Run, Session, TrainState
 from sage_bench.training.sharing import rolled_by_all
 from sage_bench.training.sinks import NoSinks, Sinks
 from sage_bench.training.stopping import Stop
 from sage_bench.training.texts import shown
-from sage_bench.types import Problem, Request, Sample, Sampling, Score
+from sage_bench.types import Problem
 from sage_bench.utils.errors import Interrupted, SageBenchError
 from sage_bench.utils.files import locked, to_trash
 from sage_bench.utils.progress import Bar, first_process
@@ -273,7 +274,8 @@ def notice(session: Session, items: Sequence[Collected]) -> None:
     run = session.run
     degraded = session.services.add(items)
     if degraded:
-        run.records.degrade(run.folder, degraded)
+        if session.heart.ranks.first:
+            run.records.degrade(run.folder, degraded)
         warn(f"{degraded}: these groups train without it")
     for event, text in WORTH_A_WORD.items():
         count = sum(events[event] for events in run.context.events.values())
@@ -332,33 +334,6 @@ def roll_batch(session: Session) -> list[Collected]:
         return rolled_by_all(session.heart.ranks, run.method, run.context, problems, roll)
 
 
-def hint_gap(session: Session, items: Sequence[Collected]) -> dict[str, float]:
-    """Mean of log pi(o|q) - log pi(o|q, h) a token over some hinted completions.
-
-    How far hinted answers are from what the policy says without the hint; a diagnostic for every
-    method that uses hints (docs: HINT specification, A4). Empty where no completion was hinted.
-    """
-    run = session.run
-    hinted = [
-        (item.group, completion)
-        for item in items
-        if item.group.level and not item.group.prompts
-        for completion in item.group.completions[:1]
-    ]
-    chosen = hinted[: run.config.log.gap_rows]
-    if not chosen or "score" not in run.engine.capabilities:
-        return {}
-    asks: list[Request] = []
-    for group, completion in chosen:
-        asks.append(Score(run.context.prompt(group.problem), completion.tokens))
-        asks.append(Score(group.prompt, completion.tokens))
-    scores: list[Any] = session.engine.run(asks)
-    gaps = [
-        float((plain - hint).mean()) for plain, hint in zip(scores[::2], scores[1::2], strict=True)
-    ]
-    return {"hint_gap": sum(gaps) / len(gaps)}
-
-
 def problems_in(items: Sequence[Collected]) -> int:
     """Problems the groups belong to; groups of one problem share their usage."""
     return len({id(item.usage) for item in items})
@@ -368,37 +343,6 @@ def first_problems(items: Sequence[Collected], most: int) -> list[Collected]:
     """The groups of the first `most` problems."""
     first = set(list(dict.fromkeys(id(item.usage) for item in items))[:most])
     return [item for item in items if id(item.usage) in first]
-
-
-def validate(session: Session) -> None:
-    """Un-hinted reward on the validation problems at the rollout temperature."""
-    run, step = session.run, session.state.step
-    if not run.validation:
-        return
-    session.heart.beat(f"validation on {len(run.validation)} problems", limited=False)
-    settings = run.config.sampling
-    params = Sampling(settings.temperature, settings.top_p, settings.max_tokens)
-    samples = run.config.validation.samples
-    ranks = session.heart.ranks
-    share = ranks.share(run.validation)
-    asks: list[Request] = [
-        Sample(run.context.prompt(p), samples, params, key=("validation", step, p.uid))
-        for p in share
-    ]
-    own = []
-    for problem, completions in zip(share, run.engine.run(asks), strict=True):
-        answers = [run.context.text(c.tokens) for c in completions]
-        verdicts = run.context.grader.grade(problem.answer, answers)
-        own.append(sum(v.correct for v in verdicts) / len(verdicts))
-    rewards = ranks.joined(own)
-    session.sinks.validation(
-        step,
-        {
-            "reward": sum(rewards) / len(rewards),
-            "solved": sum(r > 0 for r in rewards) / len(rewards),
-            "questions": len(rewards),
-        },
-    )
 
 
 def save(session: Session) -> None:

@@ -16,8 +16,8 @@ from sage_bench.training.architectures import Architecture
 
 GIB = 1 << 30
 # copies of the logits of one chunk that exist together in the backward of the LM head: the logits,
-# the exponentials, and the gradients of the gathered and of the summed terms
-LOGIT_COPIES = 4
+# the gradient of the gathered ones, and three of the log-sum-exp (difference, exponential, product)
+LOGIT_COPIES = 5
 # bytes a logit takes while a token is drawn: float32 logits, their log-softmax and exponentials,
 # and the distribution function in float64
 DRAW_BYTES = 28

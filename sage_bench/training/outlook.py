@@ -231,6 +231,7 @@ def assumed(
     ]
     if devices > 1:
         lines.append("FSDP2 spreads float32 weights, gradients and moments over all GPUs")
+        lines.append("activations and logits on each GPU are counted as those of the local engine")
     elif gpus.count > 1:
         lines.append(f"engine `{config.engine.name}` uses one of the {gpus.count} GPUs")
     if config.train.epochs is not None:
@@ -268,11 +269,12 @@ def candidates(config: RunConfig) -> list[dict[str, Any]]:
 
 def advice(config: RunConfig, gpus: Gpus, **how: Any) -> list[str]:
     """`key=value` words that make a run fit, as few as do; a sentence where none do."""
+    peak = look(config, gpus, **how).peak
     if look(config, gpus, **how).fits:
         return []
     chosen: dict[str, Any] = {}
-    peak = look(config, gpus, **how).peak
-    for words in candidates(config):
+    # twice: what limited the first time hides what limits next
+    for words in [*candidates(config), *candidates(config)]:
         tried = {**chosen, **words}
         found = look(with_words(config, tried), gpus, **how)
         if found.peak < peak:
@@ -307,4 +309,4 @@ def _beyond(config: RunConfig, gpus: Gpus, chosen: dict[str, Any], how: Mapping[
         plain = {"optim.offload": False, "optim.name": "adamw", "engine.lora.rank": 0}
         if look(with_words(spread, plain), more, **how).fits:
             return f"no setting makes it fit; engine.name=trl on {more} does"
-    return "no setting makes it fit; lower sampling.max_tokens"
+    return "no setting makes it fit; take GPUs with more memory, or lower sampling.max_tokens"

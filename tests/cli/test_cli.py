@@ -23,6 +23,7 @@ def outside(*words: str) -> subprocess.CompletedProcess[str]:
 VERBS = (
     "demo",
     "train",
+    "launch",
     "eval",
     "grade",
     "grade-file",

@@ -9,8 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import datasets
 import pytest
 from chat_server import ChatServer, chat
+from hub_cache import leave
 from program import run as program
 
 from sage_bench.backends.luffy import LUFFY
@@ -208,6 +210,38 @@ def test_another_revision_than_the_pinned_one_is_refused():
     pinned = source.PINS["open-r1/OpenR1-Math-220k"].revision
     with pytest.raises(DataError, match=f"revision abc.*revision {pinned}.*--accept-other-data"):
         source.open_source("open-r1/OpenR1-Math-220k@abc")
+
+
+OPENR1 = "open-r1/OpenR1-Math-220k"
+
+
+def test_a_pinned_set_in_the_cache_is_read(tmp_path, monkeypatch):
+    pinned = source.PINS[OPENR1].revision
+    rows = [row(0), row(1, "4", "\\boxed{5}")]
+    leave(tmp_path / "cache", OPENR1, "default", "train", pinned, rows)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    found = make(Recipe(OPENR1, tmp_path / "out", tokenizer="tiny-llama"), quiet=True)
+    assert found.record.counts["rows"] == 2
+    assert found.record.counts["drawn"] == 1
+    assert found.record.source["revision"] == pinned
+    (only,) = [r.values for r in read_rows(found.file)]
+    assert (only["uid"], only["place"]) == ("u0", f"{OPENR1}:1")
+
+
+def test_another_revision_in_the_cache_is_refused_unless_accepted(tmp_path, monkeypatch):
+    leave(tmp_path, OPENR1, "default", "train", "0" * 40, [row(0)])
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    with pytest.raises(DataError, match=r"0000000000.*e4e141ec9d.*--accept-other-data"):
+        source.open_source(OPENR1)
+    assert source.open_source(OPENR1, accept_other=True).revision == "0" * 40
+
+
+def test_the_digest_of_rows_hangs_on_their_problems_and_answers():
+    first = source.rows_digest(datasets.Dataset.from_list([row(0)]))
+    other_trace = source.rows_digest(datasets.Dataset.from_list([row(0, "4", "\\boxed{5}")]))
+    other_answer = source.rows_digest(datasets.Dataset.from_list([row(0, "5")]))
+    assert first == other_trace
+    assert first != other_answer
 
 
 def test_the_set_of_the_hub_says_how_to_do_without_a_network(tmp_path):

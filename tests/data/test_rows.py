@@ -346,3 +346,10 @@ def test_no_usable_row_names_the_reasons_and_not_all_of_a_thousand(tmp_path):
 def test_the_summary_names_the_most_frequent_reason_first():
     rows = [RejectedRow("f:1", "a"), RejectedRow("f:2", "b"), RejectedRow("f:3", "b")]
     assert summary(rows) == "2 x b, 1 x a"
+
+
+def test_a_file_in_another_encoding_is_told_how_to_be_saved(tmp_path):
+    file = tmp_path / "latin1.jsonl"
+    file.write_bytes('{"question": "Wie groß ist 1+1?", "answer": "2"}\n'.encode("latin-1"))
+    with pytest.raises(DataError, match="save the file as UTF-8"):
+        load_problems(DataConfig(source=str(file)), AnyGold(), lambda problem: 1, 10)

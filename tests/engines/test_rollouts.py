@@ -31,6 +31,7 @@ WORDS = (
     "train.steps=3",
     "method.group_size=4",
     "optim.lr=1e-3",
+    "optim.warmup_steps=0",
     "validation.source=tiny",
     "validation.every=1",
 )
@@ -95,6 +96,19 @@ def test_our_own_sampler_has_no_copy_and_no_such_numbers(straight):
     for row in metrics(straight.parents[1]):
         assert "weight_syncs" not in row
         assert "probe_gap" not in row
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("trl") is None, reason="TRL is not installed here")
+def test_the_trl_engine_pushes_its_weights_once_an_update_too(tmp_path, monkeypatch):
+    made = drawing_by(monkeypatch, CopyEngine)
+    coins(tmp_path, ELSEWHERE, "engine.name=trl")
+    rows = metrics(tmp_path)
+    assert [row["weight_syncs"] for row in rows] == [1, 1, 1]
+    assert all(0 <= row["probe_gap_max"] < 1e-4 for row in rows)
+    assert all(row["learner/trained_rows"] == 8 for row in rows)
+    assert made[0].count()["take"] == 4
+    assert made[0].count()["sleep"] == 3
 
 
 # ---- a sampler that is not the policy ----
@@ -168,6 +182,13 @@ def test_a_server_that_is_not_named_or_does_not_answer_is_told_how_to_start(tmp_
     said = refused(tmp_path, "engine.rollouts=vllm-server", url)
     assert "http://127.0.0.1:9: no vLLM server answers" in said
     assert command in said
+
+
+def test_several_processes_do_not_share_a_server(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    said = refused(tmp_path, "engine.rollouts=vllm-server", "engine.vllm.url=http://127.0.0.1:9")
+    assert "2 processes cannot share a server of rollouts" in said
 
 
 # ---- stragglers ----

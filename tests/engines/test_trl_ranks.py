@@ -1,7 +1,4 @@
-"""The TRL engine in two processes (gloo, on a CPU), and what is injected into one of them.
-
-Every run is a `torchrun` of the real command. CI runs these; they take minutes.
-"""
+"""The TRL engine in two processes (gloo, on a CPU), and what is injected into one of them."""
 
 from __future__ import annotations
 
@@ -10,10 +7,12 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from forked_ranks import Ranks
 from safetensors.torch import load_file
 from small_runs import WORDS
 
@@ -31,22 +30,36 @@ def needs_trl():
         pytest.importorskip("trl", reason="the extra `trl` is not installed")
 
 
-def command(folder: Path, *words: str, processes: int = 2, backend: str = "faulty") -> list[str]:
-    start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+@pytest.fixture(scope="module")
+def ranks():
+    with Ranks() as started:
+        yield started
+
+
+def words_of(folder: Path, *words: str, backend: str = "faulty") -> list[str]:
     what = ["train", "--engine", "trl", "--backend", backend, "--model", "tiny-qwen2"]
     faults = ["--backend-file", str(SUPPORT / "rank_faults.py")]
-    rest = ["--data", "tiny", "--out", str(folder), "-q", *RUN, *words]
-    return [sys.executable, *start, "-m", "sage_bench", *what, *faults, *rest]
+    return [*what, *faults, "--data", "tiny", "--out", str(folder), "-q", *RUN, *words]
 
 
-def run(folder: Path, *words: str, fault: str = "", limit: str = "", **more):
-    """A run to its end. fault: see `rank_faults`; limit: for the shell's `ulimit`."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "SB_FAULT": fault}
-    env["SB_FAULT_NOTE"] = str(folder.parent / f"{folder.name}.met")
-    line = command(folder, *words, **more)
-    if limit:
-        line = ["bash", "-c", f'ulimit {limit}; exec "$@"', "bash", *line]
-    return subprocess.run(line, env=env, capture_output=True, text=True, timeout=580)
+@pytest.fixture(scope="module")
+def run(ranks):
+    """run(folder, *words): a run to its end. fault: see `rank_faults`; file_bytes: longest file."""
+
+    def start(folder: Path, *words: str, fault: str = "", **how):
+        note = str(folder.parent / f"{folder.name}.met")
+        env = {"SB_FAULT": fault, "SB_FAULT_NOTE": note}
+        found = ranks.run(words_of(folder, *words), env=env, **how)
+        return Ended(max(map(abs, found["codes"])), found["codes"], found["stderr"])
+
+    return start
+
+
+@dataclass(frozen=True)
+class Ended:
+    returncode: int
+    codes: list[int]
+    stderr: str
 
 
 def last(folder: Path) -> Path:
@@ -64,7 +77,7 @@ def timeless(folder: Path) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory) -> Path:
+def straight(run, tmp_path_factory) -> Path:
     """Three steps in two processes without a fault."""
     folder = tmp_path_factory.mktemp("straight") / "run"
     ended = run(folder)
@@ -72,7 +85,7 @@ def straight(tmp_path_factory) -> Path:
     return folder
 
 
-def test_one_process_and_two_draw_the_same_groups(straight, tmp_path):
+def test_one_process_and_two_draw_the_same_groups(run, straight, tmp_path):
     alone = tmp_path / "alone"
     ended = run(alone, processes=1)
     assert ended.returncode == 0, ended.stderr
@@ -87,6 +100,16 @@ def test_one_process_and_two_draw_the_same_groups(straight, tmp_path):
 def test_only_the_first_process_speaks_and_writes(straight):
     assert not list(straight.glob("status.rank*"))
     assert json.loads((straight / "status.json").read_text())["state"] == "done"
+
+
+def test_torchrun_starts_the_command_of_the_documentation(tmp_path):
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = words_of(tmp_path / "run", "train.steps=2", backend="sage")
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    line = [*start, "-m", "sage_bench", *words]
+    ended = subprocess.run(line, env=env, capture_output=True, text=True, timeout=580)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split() == [str(tmp_path / "run" / "checkpoints" / "step_000002")]
 
 
 def test_gradients_are_those_of_the_local_engine_for_every_backend():
@@ -107,7 +130,7 @@ def test_gradients_are_those_of_the_local_engine_for_every_backend():
         "kill 0 checkpoint 1",
     ],
 )
-def test_kill_nine_and_the_same_command_again(fault, straight, tmp_path):
+def test_kill_nine_and_the_same_command_again(run, fault, straight, tmp_path):
     folder = tmp_path / "run"
     killed = run(folder, fault=fault)
     assert killed.returncode != 0
@@ -118,24 +141,31 @@ def test_kill_nine_and_the_same_command_again(fault, straight, tmp_path):
     assert timeless(folder) == timeless(straight)
 
 
-@pytest.mark.parametrize("stage", ["roll", "backward"])
-def test_a_rank_that_hangs_is_named_with_what_it_was_doing(stage, tmp_path):
+DOING = {
+    "roll": "the method begins with a batch",
+    "answer": "round 1: 2 Slow",
+    "backward": "updating the weights",
+}
+
+
+@pytest.mark.parametrize("stage", DOING)
+def test_a_rank_that_hangs_is_named_with_what_it_was_doing(run, stage, tmp_path):
     ended = run(tmp_path / "run", "engine.rank_minutes=0.5", fault=f"hang 1 {stage} 1")
     assert ended.returncode != 0
     said = re.search(r"error: rank 0 waited 0.5 minutes.*", ended.stderr)
     assert said, ended.stderr
-    assert re.search(r"rank 1: .+ for \d+ s", said[0])
+    assert re.search(rf"rank 1: {DOING[stage]}.* for \d+ s", said[0])
     assert "engine.rank_minutes" in said[0]
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "failed"
 
 
-def test_a_rank_whose_method_hangs_stops_itself(tmp_path):
+def test_a_rank_whose_method_hangs_stops_itself(run, tmp_path):
     ended = run(tmp_path / "run", "train.stall_minutes=0.3", fault="hang 1 credit 1")
     assert ended.returncode != 0
     assert "no sign of life of rank 1 for 0.3 minutes" in ended.stderr
 
 
-def test_a_loss_that_is_not_finite_on_one_rank_is_left_out_on_both(tmp_path):
+def test_a_loss_that_is_not_finite_on_one_rank_is_left_out_on_both(run, tmp_path):
     folder = tmp_path / "run"
     words = ["optim.on_nonfinite=skip", "train.updates_per_step=1"]
     ended = run(folder, *words, "train.steps=6", fault="nan 1 backward 0,2,3,4")
@@ -145,7 +175,7 @@ def test_a_loss_that_is_not_finite_on_one_rank_is_left_out_on_both(tmp_path):
     assert "3 optimiser steps in a row could not be taken" in ended.stderr
 
 
-def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(straight, tmp_path):
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(run, straight, tmp_path):
     folder = tmp_path / "run"
     assert run(folder, fault="kill all roll 2").returncode != 0
     broken = folder / "checkpoints" / "step_000002" / "model.safetensors"
@@ -158,10 +188,9 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(straight, tmp
     assert same(folder, straight)
 
 
-def test_a_full_disk_loses_nothing(straight, tmp_path):
+def test_a_full_disk_loses_nothing(run, straight, tmp_path):
     folder = tmp_path / "run"
-    # no file above 100 blocks of a kilobyte: the weights do not fit
-    full = run(folder, limit="-f 100")
+    full = run(folder, file_bytes=100_000)  # the weights do not fit
     assert full.returncode != 0
     assert "cannot be written" in full.stderr
     ended = run(folder)

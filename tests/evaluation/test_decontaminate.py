@@ -27,6 +27,18 @@ def test_a_share_can_be_asked_for():
     assert index.hits("r", text, min_share=0.3) == []
 
 
+def test_a_phrase_of_many_rows_does_not_count():
+    index = Index({"t": {"q": LONG}})
+    text = " ".join(LONG.split()[:13])
+    for number in range(10):
+        index.count(f"{text} and {number}")
+    assert len(index.hits("r", f"{text} z")) == 1
+    index.count(text)
+    assert index.hits("r", f"{text} z") == []
+    # the same text is found however often it stands there
+    assert [h.same_text for h in index.hits("r", LONG)] == [True]
+
+
 @pytest.fixture(scope="module")
 def found(shared, tmp_path_factory):
     """AIME of 1983 to 2023 against MATH-500, AIME 2024 and AMC 2023."""

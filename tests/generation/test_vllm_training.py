@@ -35,6 +35,7 @@ SAGE = [
     "train.prompts_per_step=8",
     "train.save_every=5",
     "optim.lr=3e-4",
+    "optim.warmup_steps=0",
     "validation.every=20",
     "validation.samples=4",
     "log.tensorboard=false",
@@ -105,7 +106,13 @@ def test_kill_nine_and_the_same_command_again_ends_in_the_same_weights(trained, 
 
 def coins(folder: Path, *words: str) -> Path:
     """A run of three rounds a step whose every group has a signal."""
-    more = ("train.steps=3", "method.group_size=4", "optim.lr=1e-3", "engine.vllm.max_num_seqs=32")
+    more = (
+        "train.steps=3",
+        "method.group_size=4",
+        "optim.lr=1e-3",
+        "optim.warmup_steps=0",
+        "engine.vllm.max_num_seqs=32",
+    )
     return train(folder, *more, *words, backend="three_rounds", backend_files=[METHODS])
 
 

@@ -16,8 +16,8 @@ import pytest
 
 FILES = ("new_challenges.jsonl", "new_challenges_kept_aside.jsonl")
 # wrong answers that are still taken, right ones that are still missed
-TAKEN = {"new_challenges.jsonl": 0, "new_challenges_kept_aside.jsonl": 3}
-MISSED = {"new_challenges.jsonl": 3, "new_challenges_kept_aside.jsonl": 13}
+TAKEN = {"new_challenges.jsonl": 0, "new_challenges_kept_aside.jsonl": 1}
+MISSED = {"new_challenges.jsonl": 3, "new_challenges_kept_aside.jsonl": 12}
 
 
 def rows(name: str) -> list[dict[str, Any]]:

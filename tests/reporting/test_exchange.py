@@ -129,6 +129,20 @@ def test_every_eval_ever_lists_every_sample(folder, tmp_path):
     assert rows[0]["input"]["raw"] == "5-1-3"
 
 
+def test_no_text_of_gated_data_leaves(tmp_path):
+    secret = "the flux capacitor"
+    rates = {"sb_aime24": 0.4, "sb_gpqa_diamond": 0.6}
+    run = write_run(tmp_path / "run", "grpo", draw(0, rates, questions=30))
+    questions = run / "questions" / "sb_gpqa_diamond.json"
+    rows = [{**q, "question": secret} for q in json.loads(questions.read_text())]
+    questions.write_text(json.dumps(rows))
+    for kind in ("eee", "inspect"):
+        files = written(run, kind, tmp_path / kind)
+        texts = [file.read_text() for file in files]
+        assert any("sb_gpqa_diamond" in text for text in texts)
+        assert not any(secret in text for text in texts)
+
+
 def test_a_document_that_does_not_fit_the_schema_names_its_field(folder):
     document = eee.aggregate(finished(folder, NAME))
     document["source_metadata"]["source_type"] = "hearsay"

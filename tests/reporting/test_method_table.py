@@ -122,6 +122,8 @@ def test_the_tidy_file_has_its_columns_and_the_papers_cells_beside_ours(study):
     assert set(frame.status) <= {"ok", "truncated"}
     assert set(frame.n_seeds) == {1}
     assert any("not here: SFT, LUFFY, Scaf-GRPO, SAGE-light" in n for n in table.notes)
+    unlike = [n for n in table.notes if "compares unlike averages" in n]
+    assert unlike[1].startswith("avg_ood is over GPQA-diamond here and over GPQA-diamond, MMLU-Pro")
 
 
 # ---- the paper ----------------------------------------------------------------------------------

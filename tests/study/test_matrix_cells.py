@@ -9,13 +9,16 @@ import pytest
 
 from sage_bench.study.matrix.budget import steps_for
 from sage_bench.study.matrix.cells import Cell
+from sage_bench.study.matrix.estimate import Estimate, Estimator, Sizes
+from sage_bench.study.matrix.launch import Launcher
 from sage_bench.study.matrix.schedule import Local, Schedule
-from sage_bench.study.matrix.spec import EvaluationEntry, MatrixSpec, ModelEntry, Room
+from sage_bench.study.matrix.spec import Assumptions, EvaluationEntry, MatrixSpec, ModelEntry, Room
 from sage_bench.study.matrix.state import CellRecord, read_record, standing, write_record
 from sage_bench.study.matrix.store import Store
 from sage_bench.study.matrix.study import Study, run_cell
 from sage_bench.utils.errors import SageBenchError, UsageError
 from sage_bench.utils.files import write_text
+from sage_bench.version import VERSION
 
 MODEL = ModelEntry(name="m")
 SPEC = MatrixSpec(
@@ -146,7 +149,7 @@ class Idle:
 
 
 def test_cells_run_side_by_side_while_there_is_room():
-    local = Local(Idle(), gpus=1)
+    local = Local(Idle(), gpus=["0"])
     local.cores, local.memory = 4, 10.0
     two = cell("a", cores=2, memory_gb=6)
     assert local.has_room(two, [])
@@ -154,6 +157,39 @@ def test_cells_run_side_by_side_while_there_is_room():
     assert not local.has_room(cell("b", cores=3, memory_gb=1), [two])  # cores
     assert not local.has_room(cell("b", cores=1, memory_gb=5), [two])  # memory
     assert not local.has_room(cell("b", gpus=1, memory_gb=1), [cell("c", gpus=1, memory_gb=1)])
+
+
+def test_every_cell_on_this_machine_has_accelerators_of_its_own(tmp_path):
+    class Seeing(Idle):
+        seen: list[str] = []
+
+        def run(self, words, out, log, env) -> int:
+            self.seen.append(env["CUDA_VISIBLE_DEVICES"])
+            return 1
+
+    cells = {n: cell(n, "train", tmp_path, memory_gb=1, gpus=2) for n in ("train/a", "train/b")}
+    study = Study(SPEC, tmp_path, cells, {n: {} for n in cells})
+    launch = Seeing()
+    local = Local(launch, gpus=["3", "5", "7", "9"], jobs=2)
+    for future in [local.submit(study, name) for name in cells]:
+        future.result()
+    assert sorted(launch.seen) == ["3,5", "7,9"]
+    assert sorted(local.free_gpus) == ["3", "5", "7", "9"]
+
+
+def test_what_nobody_foresaw_fails_one_cell_only(tmp_path, capsys):
+    class Odd(AtOnce):
+        def submit(self, study, name) -> Future:
+            if name != "train/a":
+                return super().submit(study, name)
+            ended: Future = Future()
+            ended.set_exception(ZeroDivisionError("of the cell"))
+            return ended
+
+    found = Schedule(chain(tmp_path), list(chain(tmp_path).cells), Odd(), quiet=True).run()
+    assert found.records["train/a"].reason == "ZeroDivisionError: of the cell"
+    assert found.records["eval/b"].state == "done"
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_a_cell_larger_than_the_machine_runs_alone():
@@ -175,10 +211,40 @@ def test_a_failing_cell_keeps_its_reason(tmp_path):
     assert read_record(tmp_path, "train/a").reason == record.reason
 
 
+def test_commands_end_with_their_exit_codes_and_streams(tmp_path):
+    """A server that is killed under a command is begun again for the next one."""
+    launch = Launcher(tmp_path / "server.log", forks=False)
+    files = tmp_path / "out", tmp_path / "log"
+    try:
+        assert launch.run(["--version"], *files, {}) == 0
+        assert files[0].read_text() == f"sage-bench {VERSION}\n"
+        assert launch.run(["ls", "nothing"], *files, {}) == 2
+        assert "unknown kind `nothing`" in files[1].read_text()
+        launch._process.kill()
+        launch._process.wait()
+        assert launch.run(["--version"], *files, {}) == 0
+    finally:
+        launch.close()
+
+
 # ---- equal budgets ------------------------------------------------------------------------------
 def test_a_run_that_samples_nothing_reaches_no_budget():
     with pytest.raises(SageBenchError, match="never reaches"):
         steps_for([0, 0], 10)
+
+
+def test_estimates_are_assumed_until_a_cell_of_the_row_has_finished(tmp_path):
+    cells = [cell(f"train/m/grpo/seed_{s}", "train", tmp_path) for s in (0, 1)]
+    size = Sizes(10, 4, 8, True, False, 100, saved=2, parameters=1e9)
+    assume = Assumptions(tokens_per_second=100, length=0.5, learning=1.0, start_seconds=40)
+    before = Estimator(tmp_path, cells, assume).of(cells[1], size)
+    assert before.tokens == 10 * 4 * 8 * 50
+    assert before.seconds == 40 + 2 * before.tokens / 100
+    assert before.gib == pytest.approx(2 * 10e9 / 2**30)
+    result = {"tokens": 7, "bytes": 2**30}
+    write_record(tmp_path, CellRecord(cell=cells[0].name, state="done", seconds=5, result=result))
+    after = Estimator(tmp_path, cells, assume).of(cells[1], size)
+    assert after == Estimate(5, 7, 1.0, measured=True)
 
 
 # ---- the store ----------------------------------------------------------------------------------

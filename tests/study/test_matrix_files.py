@@ -172,6 +172,19 @@ def test_equal_budgets_wait_for_their_reference_and_may_have_fewer_seeds(tmp_pat
     )
 
 
+def test_an_equal_budget_goes_as_far_as_its_rows_do(tmp_path):
+    text = FILE.replace("{train.steps: 3}", "{train.steps: 3}, seeds: 1")
+    text += "equal: {rollouts: [grpo], reference: short}\n"
+    cells = cells_of(read_matrix(written(tmp_path, text)).spec, tmp_path)
+    assert [c.seed for c in cells if c.budget is not None] == [0]
+
+
+def test_names_that_no_folder_tells_apart_are_refused(tmp_path):
+    file = written(tmp_path, FILE.replace("name: short", "name: 'grpo,'"))
+    with pytest.raises(UsageError, match="two cells would be called train/tiny-llama/grpo/seed_0"):
+        cells_of(read_matrix(file).spec, tmp_path)
+
+
 def test_only_takes_what_matches_and_what_it_needs(tmp_path):
     cells = cells_of(read_matrix(written(tmp_path)).spec, tmp_path)
     found = [c.name for c in chosen(cells, ["eval/*/grpo/seed_1"])]

@@ -10,13 +10,14 @@ import os
 import signal
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from sage_bench.backends.grpo import GRPO
 from sage_bench.methods.registry import register_backend
+from sage_bench.types import Request
 
 RANK = os.environ.get("RANK", "0")
 
@@ -31,9 +32,20 @@ def fault(stage: str, step: int) -> str | None:
     return what if here else None
 
 
+@dataclass(frozen=True)
+class Slow(Request):
+    """A request whose answer does not come."""
+
+    @classmethod
+    def answer(cls, access, requests):
+        time.sleep(600)
+
+
 @register_backend("faulty")
 class Faulty(GRPO):
     """GRPO with a fault, and with a signal in every group: every rank has a backward."""
+
+    needs = frozenset({"sample", "policy"})
 
     def __init__(self, *args, **switches):
         super().__init__(*args, **switches)
@@ -51,6 +63,8 @@ class Faulty(GRPO):
 
     def roll(self, problem):
         self.meet("roll")
+        if fault("answer", self.ctx.step):
+            yield [Slow()]
         return (yield from super().roll(problem))
 
     def credit(self, group):

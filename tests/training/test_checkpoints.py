@@ -16,6 +16,7 @@ from small_runs import train, weights
 
 from sage_bench.config.schema import OptimConfig
 from sage_bench.engines.local.optim import MasterAdamW, parts, write_tensors
+from sage_bench.generation.model_folders import model_path
 from sage_bench.training import checkpoint
 from sage_bench.utils.errors import SageBenchError
 
@@ -261,3 +262,17 @@ def test_weights_that_are_not_finite_after_an_update_are_named():
         weight[1] = 3e38
     with pytest.raises(TrainingError, match=r"`layers\.0\.bias` .* after update 1"):
         optimiser.step(1e36)
+
+
+def test_the_label_names_the_base_by_its_contents_and_not_by_its_place(tmp_path):
+    shutil.copytree(model_path("package:data/tiny_policies/llama"), tmp_path / "here" / "base")
+    (tmp_path / "there").mkdir()
+    labels = []
+    for place in ("here", "there"):
+        if place == "there":
+            (tmp_path / "here" / "base").rename(tmp_path / "there" / "base")
+        last = train(tmp_path / f"run-{place}", model=str(tmp_path / place / "base"))
+        labels.append((last / "sage_bench.json").read_text())
+    assert labels[0] == labels[1]
+    assert str(tmp_path) not in labels[0]
+    assert json.loads(labels[0])["base_model"] == "base"

@@ -20,7 +20,13 @@ from sage_bench.utils.errors import SageBenchError, TrainingError
 from sage_bench.utils.files import read_jsonl
 
 METHODS = str(Path(__file__).parents[1] / "support" / "rounds_method.py")
-WORDS = ("train.steps=2", "optim.lr=1e-3", "validation.source=tiny", "validation.every=1")
+WORDS = (
+    "train.steps=2",
+    "optim.lr=1e-3",
+    "optim.warmup_steps=0",
+    "validation.source=tiny",
+    "validation.every=1",
+)
 RUN = {"backend": "three_rounds", "backend_files": [METHODS]}
 
 

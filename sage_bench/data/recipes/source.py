@@ -113,7 +113,7 @@ def _hub(text: str, accept_other: bool) -> Source:
     if asked and pin.revision and asked != pin.revision and not accept_other:
         raise other_data(name, f"revision {asked}", f"revision {pin.revision}")
     revision = asked or (None if accept_other else pin.revision)
-    instead = "give a local file with --source FILE"
+    instead = f"give a local file with --source FILE, or `{SWITCH}`"
     data = HubData(f"source {name}", name, pin.split, pin.config, revision, instead=instead)
     rows = load_hub(data)
     digest = rows_digest(rows)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import warnings
+from datetime import timedelta
 
 import torch
 from torch import distributed
@@ -24,12 +26,23 @@ def build(config: RunConfig, optimizer_steps: int) -> TrlEngine:
     accelerate's mixed precision cannot do."""
     check(config)
     on_cpu = config.model.device == "cpu" or not torch.cuda.is_available()
+    if on_cpu and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # before accelerate does, which on a CPU gives it half an hour whatever was asked
+        wait = timedelta(minutes=config.engine.rank_minutes)
+        if not distributed.is_initialized():
+            distributed.init_process_group("gloo", timeout=wait)
     arguments = trl_arguments(config, optimizer_steps, on_cpu)
     # asking for the device starts the process group, and chooses this process's GPU
     device = arguments.device
     ranks: Ranks = ALONE
     if distributed.is_available() and distributed.is_initialized():
         ranks = TorchRanks(config.engine.rank_minutes)
+    if ranks.size > 1 and config.engine.rollouts == "vllm-server":
+        raise UsageError(
+            "each process would push its weights to the one server",
+            where="engine.rollouts",
+            remedy="give vllm (one engine a process) or local, or train in one process",
+        )
     # weights stay float32 and accelerate computes in bfloat16: the optimiser needs no second copy
     model = config.model.model_copy(update={"device": str(device), "dtype": "float32"})
     return build_on_policy(

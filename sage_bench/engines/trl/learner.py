@@ -51,11 +51,14 @@ class RankLearner(Learner):
 
     forward: Forward
     ranks: Ranks = ALONE
+    tokens: int  # padded tokens of a forward, the same on every rank
     fault: tuple[str, list[str]] | None = None  # what was not finite on this rank, in which groups
 
     def steps(self, rows: Sequence[Row]) -> list[list[Row]]:
         """A rollout batch as optimiser steps; ratios of later ones are to the weights as they
         are."""
+        # a rank may have lowered its own; all must cut the same micro-batches
+        self.tokens = min(self.ranks.gather(self.budget.tokens))
         batches = split_updates(rows, self.updates)
         batches[1:] = [self._with_old(batch) for batch in batches[1:]]
         return batches
@@ -66,7 +69,7 @@ class RankLearner(Learner):
         """What this rank does for one optimiser step's rows."""
         self.fault = None
         live = self._trained(rows, objective, hooks)
-        shares = schedule([row for row, _ in live], self.ranks.size, self.budget.tokens)
+        shares = schedule([row for row, _ in live], self.ranks.size, self.tokens)
         mine = shares[self.ranks.rank]
         return OptimizerStep(
             [[live[i] for i in micro] for micro in mine],
@@ -146,7 +149,7 @@ class RankLearner(Learner):
         """Log-probabilities of each row's tokens, (T,) each on the CPU. Collective: each rank runs
         its share, all get all."""
         mine: dict[int, Tensor] = {}
-        for micro in schedule(rows, self.ranks.size, self.budget.tokens)[self.ranks.rank]:
+        for micro in schedule(rows, self.ranks.size, self.tokens)[self.ranks.rank]:
             own = [rows[i] for i in micro] or [stand_in(self.policy.pad_id)]
             logp, _ = self.forward(own, False)
             parts = torch.split(logp.float().cpu(), [len(row.tokens) for row in own])

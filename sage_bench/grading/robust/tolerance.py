@@ -1,4 +1,4 @@
-"""How far a number is from a decimal gold, for tasks that ask for a tolerance."""
+r"""How far a number is from a decimal gold, for tasks that ask for a tolerance."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from sage_bench.grading.robust.read.exact import literal
 from sage_bench.grading.robust.read.forms import Named, Reading, Value
 from sage_bench.grading.robust.read.nodes import Kind, Node, Unreadable, number, symbols
 from sage_bench.grading.robust.read.numeric import Undefined, evaluate
+from sage_bench.grading.robust.read.quantity import with_letter_unit
 from sage_bench.grading.robust.read.readings import read
 from sage_bench.grading.robust.text.units import agree
 from sage_bench.grading.worker import Reply
 
 
 def distance(gold: str, answer: str) -> Reply:
-    """|answer - gold| / |gold| under `distance`, left out where a tolerance has no meaning.
+    r"""|answer - gold| / |gold| under `distance`, left out where a tolerance has no meaning.
 
     It has one where the gold is written as a decimal and the answer is a number in units that
     agree. A whole number is exact: 12 ways are not 12.01. Runs in a worker process.
 
     >>> round(distance("9.80 m/s^2", "9.81")["distance"], 6), "distance" in distance("12", "12.01")
     (0.00102, False)
-    >>> "distance" in distance("9.80 m/s^2", "9.81 m/s")
+    >>> "distance" in distance("9.80 m/s^2", r"9.81\text{ m/s}")
     False
     """
     none: Reply = {"correct": False, "status": "ok"}
@@ -38,7 +39,12 @@ def distance(gold: str, answer: str) -> Reply:
 
 def _value(reading: Reading) -> Value | None:
     form = reading.form.value if isinstance(reading.form, Named) else reading.form
-    return form if isinstance(form, Value) and not symbols(form.node) else None
+    if not isinstance(form, Value):
+        return None
+    if not symbols(form.node):
+        return form
+    named = None if form.unit else with_letter_unit(form.node)  # 9.81 m/s^2 outside a text command
+    return Value(*named) if named and not symbols(named[0]) else None
 
 
 def _between(gold: Value, answer: Value) -> float | None:

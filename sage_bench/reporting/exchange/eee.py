@@ -38,24 +38,33 @@ INSTANCE = "instance_level_eval.schema.json"
 
 
 def write(evaluation: Finished, out: Path) -> list[Path]:
-    """Both files. Raises `DataError` where they do not fit the published schemas."""
+    """The document and the samples, without those of gated data.
+
+    Raises `DataError` where they do not fit the published schemas.
+    """
     document = aggregate(evaluation)
     developer, _, model = evaluation.name.partition("/")
     folder = make_folder(out / "data" / COLLECTION / developer / model)
     number = _uuid(evaluation)
     samples = folder / f"{number}_samples.jsonl"
     rows = _write_samples(evaluation, document, samples)
-    document["detailed_evaluation_results"] = {
-        "format": "jsonl",
-        "file_path": str(samples.relative_to(out)),
-        "hash_algorithm": "sha256",
-        "checksum": hashlib.sha256(samples.read_bytes()).hexdigest(),
-        "total_rows": rows,
-    }
-    check(document, AGGREGATE, where="the document to be written")
     file = folder / f"{number}.json"
+    files = [file, samples]
+    if rows:
+        document["detailed_evaluation_results"] = {
+            "format": "jsonl",
+            "file_path": str(samples.relative_to(out)),
+            "hash_algorithm": "sha256",
+            "checksum": hashlib.sha256(samples.read_bytes()).hexdigest(),
+            "total_rows": rows,
+        }
+    else:
+        # only gated data were asked, whose text is not published
+        samples.unlink()
+        files.remove(samples)
+    check(document, AGGREGATE, where="the document to be written")
     write_json(file, document)
-    return [file, samples]
+    return files
 
 
 def _uuid(evaluation: Finished) -> str:
@@ -198,7 +207,7 @@ def _uncertainty(score: Score) -> dict[str, Any]:
             "lower": score.low,
             "upper": score.high,
             "confidence_level": LEVEL,
-            "method": "sage-bench: docs/design/statistics.md",
+            "method": "sage-bench: shares of clustered answers",
         }
     return found
 

@@ -47,7 +47,7 @@ def _id(evaluation: Finished, *more: str) -> str:
 
 
 def log(evaluation: Finished, task: str) -> dict[str, Any]:
-    """One task as a log."""
+    """One task as a log; without samples where its data are gated."""
     date = evaluation.date.isoformat()
     result = evaluation.run.tasks[task]
     samples = [_sample(evaluation, s, task) for s in evaluation.samples(task)]
@@ -57,8 +57,8 @@ def log(evaluation: Finished, task: str) -> dict[str, Any]:
         "eval": _spec(evaluation, task),
         "plan": {"name": "plan", "steps": [{"solver": "generate", "params": {}}]},
         "results": {
-            "total_samples": len(samples),
-            "completed_samples": len(samples),
+            "total_samples": result.samples * len(result.means),
+            "completed_samples": result.samples * len(result.means),
             "scores": [_score(evaluation, score) for score in evaluation.of_task(task)],
             "metadata": {"sage_bench": {"n": result.samples, "questions": len(result.means)}},
         },

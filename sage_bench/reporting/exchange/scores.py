@@ -19,6 +19,7 @@ from sage_bench.data.schema import GRADES, QUESTIONS
 from sage_bench.evaluation.folders import read_results
 from sage_bench.evaluation.grades import grades_file, load_grades, stored_samples
 from sage_bench.evaluation.runner import slug
+from sage_bench.evaluation.tasks.spec import task_files
 from sage_bench.reporting.metrics import Metric, powers
 from sage_bench.reporting.runs import EvalRun, read_eval
 from sage_bench.statistics import accuracy_interval, mean_se, share_interval
@@ -90,7 +91,12 @@ class Finished:
         return [score for score in self.scores if score.task == task]
 
     def samples(self, task: str) -> Iterator[GradedSample]:
-        """All graded samples of a task, question by question."""
+        """All graded samples of a task, question by question.
+
+        None of a task whose data are gated: their owners ask that no text of them is published.
+        """
+        if is_gated(task):
+            return
         folder = self.run.folder
         asked = {q["doc_id"]: q for q in QUESTIONS.read_list(folder / f"questions/{task}.json")}
         verdicts = GRADES.read(grades_file(folder, task, self.grader_of(task)))
@@ -115,6 +121,17 @@ class Finished:
                 verdict["status"],
                 verdict["extracted"],
             )
+
+
+def is_gated(task: str) -> bool:
+    """Whether the terms of a benchmark's data forbid to show their text.
+
+    >>> is_gated("sb_gpqa_diamond"), is_gated("sb_aime24")
+    (True, False)
+    """
+    file = task_files().get(task)
+    metadata = (file.values.get("metadata") or {}) if file else {}
+    return bool(metadata.get("gated"))
 
 
 def finished(folder: Path, name: str | None = None, grader: str | None = None) -> Finished:

@@ -84,9 +84,20 @@ def cells_of(spec: MatrixSpec, out: Path) -> list[Cell]:
     """Every cell, in the order in which they are started when there is room.
 
     Seeds are the outer loop within a model, so that an interrupted matrix has whole rows of the
-    first seeds; within a seed the references of equal budgets come first.
+    first seeds; within a seed the references of equal budgets come first. Raises `UsageError` for
+    names that no folder tells apart.
     """
-    return _Builder(spec, out).cells()
+    found = _Builder(spec, out).cells()
+    names: set[str] = set()
+    for cell in found:
+        if cell.name in names:
+            raise UsageError(
+                f"two cells would be called {cell.name}",
+                where=spec.name,
+                remedy="give models and backends names that differ in letters and digits",
+            )
+        names.add(cell.name)
+    return found
 
 
 @dataclass(frozen=True)
@@ -103,10 +114,10 @@ class _Builder:
             if self.spec.prompts is not None:
                 found.append(self._on_prompts(model, self.spec.prompts))
             for number, seed in enumerate(self.spec.seeds):
-                for entry in trained:
-                    if entry.seeds is None or number < entry.seeds:
-                        found += self._row(model, entry, seed)
-                found += self._equal(model, trained, seed, number)
+                rows = [b for b in trained if b.seeds is None or number < b.seeds]
+                for entry in rows:
+                    found += self._row(model, entry, seed)
+                found += self._equal(model, rows, seed, number)
         return found
 
     def _ordered(self) -> list[BackendEntry]:

@@ -18,6 +18,10 @@ SERVER = "sage_bench.cli.cell_server"
 KILL, TERM = 9, 15
 
 
+class ServerGone(SageBenchError):
+    """The server ended under a command: that says nothing about the command."""
+
+
 class Launcher:
     """A server that runs commands (`sage_bench.cli.cell_server`). Thread-safe.
 
@@ -26,85 +30,97 @@ class Launcher:
     """
 
     def __init__(self, log: Path, *, forks: bool, threads: int = 1):
-        log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
+        self.forks = forks
+        self.threads = threads
         self.asked = False
         self._lock = threading.Lock()
         self._waiting: dict[int, Future[int]] = {}
         self._last = 0
-        # as many cells as cores run side by side: more threads a cell would only get in the way
-        env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        with log.open("ab") as file:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", SERVER, *(["--preload"] if forks else [])],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=file,
-                env=env,
-                start_new_session=True,  # Ctrl-C is for us; what runs is asked to save and leave
-            )
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def _server(self) -> subprocess.Popen[bytes]:
+        """The server, begun with the first command: where nothing is to do, nothing is imported.
+        The caller holds the lock."""
+        if self._process is None or self._process.poll() is not None:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            # as many cells as cores run side by side: more threads a cell would be in the way
+            env = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
+            with self.log.open("ab") as file:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", SERVER, *(["--preload"] if self.forks else [])],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=file,
+                    env=env,
+                    # Ctrl-C is for us; what runs is asked to save and leave
+                    start_new_session=True,
+                )
+            self._waiting = {}
+            told = (self._process, self._waiting)
+            threading.Thread(target=self._listen, args=told, daemon=True).start()
+        return self._process
 
     def run(self, words: Sequence[str], out: Path, log: Path, env: Mapping[str, str]) -> int:
         """Run `sage-bench WORDS` to its end; returns its exit code, minus the number of the signal
         that ended it. out, log: files its standard output and error go to."""
         future: Future[int] = Future()
         with self._lock:
+            server = self._server()
             self._last += 1
-            number = self._last
-            self._waiting[number] = future
-        self._send(
-            {
-                "id": number,
+            self._waiting[self._last] = future
+            request = {
+                "id": self._last,
                 "words": list(words),
                 "out": str(out),
                 "log": str(log),
                 "env": dict(env),
             }
-        )
+            self._send(server, request)
         return future.result()
 
     def stop(self, number: int = TERM) -> None:
         """Ask every running command to save and leave; KILL takes them away."""
         self.asked = True
         with self._lock:
-            running = list(self._waiting)
-        for command in running:
-            self._send({"id": command, "signal": number})
+            for command in self._waiting:
+                if self._process is not None:
+                    self._send(self._process, {"id": command, "signal": number})
 
     def close(self) -> None:
         """End the server, and what it still runs."""
-        assert self._process.stdin is not None
         with self._lock:
-            if not self._process.stdin.closed:
-                self._process.stdin.close()
-        self._process.wait()
+            process = self._process
+            if process is not None and process.stdin is not None:
+                process.stdin.close()
+        if process is not None:
+            process.wait()
 
-    def _send(self, request: Mapping[str, Any]) -> None:
-        assert self._process.stdin is not None
+    def _send(self, server: subprocess.Popen[bytes], request: Mapping[str, Any]) -> None:
+        assert server.stdin is not None
         try:
-            with self._lock:
-                self._process.stdin.write(json.dumps(request).encode() + b"\n")
-                self._process.stdin.flush()
+            server.stdin.write(json.dumps(request).encode() + b"\n")
+            server.stdin.flush()
         except (BrokenPipeError, ValueError) as error:
             raise self._gone() from error
 
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+    def _listen(self, server: subprocess.Popen[bytes], waiting: dict[int, Future[int]]) -> None:
+        """Hand on what the server says. waiting: for its commands, not for those of another."""
+        assert server.stdout is not None
+        for line in server.stdout:
             reply = json.loads(line)
             if "code" in reply:
                 with self._lock:
-                    future = self._waiting.pop(int(reply["id"]))
+                    future = waiting.pop(int(reply["id"]))
                 future.set_result(int(reply["code"]))
         with self._lock:
-            left = list(self._waiting.values())
-            self._waiting.clear()
+            left = list(waiting.values())
+            waiting.clear()
         for future in left:
             future.set_exception(self._gone())
 
-    def _gone(self) -> SageBenchError:
-        return SageBenchError(
+    def _gone(self) -> ServerGone:
+        return ServerGone(
             "the process that starts the cells has ended",
             where=str(self.log),
             remedy="run the same command again; its log says why",

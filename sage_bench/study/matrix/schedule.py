@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from sage_bench.study.matrix.cells import Cell
-from sage_bench.study.matrix.state import CellRecord
+from sage_bench.study.matrix.state import CellRecord, read_record, write_record
 from sage_bench.study.matrix.study import Launch, Study, run_cell
 from sage_bench.utils.progress import PLAIN_EVERY, display, duration, fancy, reported
 
 POLL = 0.2
 GIB = 1 << 30
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 class Executor(Protocol):
@@ -32,11 +36,12 @@ class Executor(Protocol):
 class Local:
     """This machine: as many cells as its cores, memory and accelerators hold, at most `jobs`."""
 
-    def __init__(self, launch: Launch, *, jobs: int | None = None, gpus: int = 0):
+    def __init__(self, launch: Launch, *, jobs: int | None = None, gpus: Sequence[str] = ()):
         self.launch = launch
         self.cores = len(os.sched_getaffinity(0))
         self.memory = _memory_gb()
-        self.gpus = gpus
+        self.gpus = list(gpus)
+        self.free_gpus = list(gpus)
         self.jobs = jobs
         self.threads = ThreadPoolExecutor(jobs or max(self.cores, 1))
 
@@ -50,16 +55,41 @@ class Local:
         return (
             (self.jobs is not None or sum(r.cores for r in rooms) <= self.cores)
             and sum(r.memory_gb for r in rooms) <= self.memory
-            and sum(r.gpus for r in rooms) <= self.gpus
+            and sum(_whole(r.gpus) for r in rooms) <= len(self.gpus)
         )
 
     def submit(self, study: Study, name: str) -> Future[CellRecord]:
-        return self.threads.submit(run_cell, study, name, self.launch)
+        wanted = _whole(study.cells[name].room.gpus) if study.cells[name].kind != "select" else 0
+        mine = [self.free_gpus.pop(0) for _ in range(min(wanted, len(self.free_gpus)))]
+        launch = _OnGpus(self.launch, mine) if mine else self.launch
+        future = self.threads.submit(run_cell, study, name, launch)
+        future.add_done_callback(lambda _: self.free_gpus.extend(mine))
+        return future
 
     def stop(self) -> None:
         """Ask what runs to save and leave; a second call does not wait."""
         launch: Any = self.launch
         launch.stop(9 if launch.asked else 15)
+
+
+class _OnGpus:
+    """A launcher whose commands see some accelerators only."""
+
+    def __init__(self, launch: Launch, gpus: Sequence[str]):
+        self.launch = launch
+        self.gpus = gpus
+
+    @property
+    def asked(self) -> bool:
+        return self.launch.asked
+
+    def run(self, words: Sequence[str], out: Path, log: Path, env: Mapping[str, str]) -> int:
+        return self.launch.run(words, out, log, {**env, VISIBLE: ",".join(self.gpus)})
+
+
+def _whole(gpus: float) -> int:
+    """Accelerators are not shared on one machine."""
+    return math.ceil(gpus)
 
 
 def _memory_gb() -> float:
@@ -178,7 +208,7 @@ class Schedule:
         for name, future in list(self.running.items()):
             if future.done():
                 del self.running[name]
-                record = self.progress.records[name] = future.result()
+                record = self.progress.records[name] = _record_of(self.study, name, future)
                 if record.state != "done" and not self.quiet:
                     print(f"{name} {record.state}: {record.reason}", file=sys.stderr, flush=True)
 
@@ -225,6 +255,18 @@ class Schedule:
                 parts.append(f"{name} {share:.0%} {note}".strip())
             line = f"{ended}/{len(self.names)} cells, {self.eta()}: {'; '.join(parts)}"
             print(line, file=sys.stderr, flush=True)
+
+
+def _record_of(study: Study, name: str, future: Future[CellRecord]) -> CellRecord:
+    """How a cell ended; what nobody foresaw is a failure of this cell, and not of the others."""
+    error = future.exception()
+    if error is None:
+        return future.result()
+    traceback.print_exception(error, file=sys.stderr)
+    record = read_record(study.out, name)
+    record.state, record.reason = "failed", f"{type(error).__name__}: {error}"
+    write_record(study.out, record)
+    return record
 
 
 class _Bars:

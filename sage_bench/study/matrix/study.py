@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import socket
 import time
@@ -15,6 +14,7 @@ from sage_bench.data.schema import SAMPLES, EvalManifest, TrainConfig
 from sage_bench.reporting.runs import find_runs
 from sage_bench.study.matrix import budget
 from sage_bench.study.matrix.cells import Budget, Cell
+from sage_bench.study.matrix.launch import ServerGone
 from sage_bench.study.matrix.spec import MatrixSpec
 from sage_bench.study.matrix.state import (
     LOGS,
@@ -29,6 +29,7 @@ from sage_bench.utils.errors import SageBenchError
 from sage_bench.utils.files import locked, make_folder, to_trash
 from sage_bench.utils.progress import REPORT_TO, stderr
 
+THREADS = "OMP_NUM_THREADS"
 LEAVING = 120.0  # seconds that a command has to save and leave
 LONGEST = 400  # characters of a reason
 
@@ -36,7 +37,8 @@ LONGEST = 400  # characters of a reason
 class Launch(Protocol):
     """Who runs commands. asked: somebody wants all of them to stop."""
 
-    asked: bool
+    @property
+    def asked(self) -> bool: ...
 
     def run(self, words: Sequence[str], out: Path, log: Path, env: Mapping[str, str]) -> int: ...
 
@@ -103,6 +105,8 @@ def run_cell(study: Study, name: str, launch: Launch) -> CellRecord:
         except CommandError as error:
             record.state = "interrupted" if launch.asked else "failed"
             record.reason = error.what
+        except ServerGone as error:
+            record.state, record.reason = "interrupted", str(error)
         except SageBenchError as error:
             record.state, record.reason = "failed", str(error)
         except OSError as error:
@@ -246,9 +250,9 @@ def _relative(study: Study, path: Path) -> str:
 
 
 # ---- commands -----------------------------------------------------------------------------------
-def typed(words: Sequence[str]) -> str:
-    """A command as a user types it."""
-    return shlex.join(["sage-bench", *words])
+def typed(words: Sequence[str], cores: int = 1) -> str:
+    """A command as a user types it. cores: as many threads as it is given."""
+    return f"{THREADS}={cores} {shlex.join(['sage-bench', *words])}"
 
 
 def _wait_until_free(folder: Path) -> None:
@@ -271,12 +275,14 @@ def _command(
 ) -> str:
     """Run one command; returns the last line of its standard output. Raises `CommandError`."""
     logs = study.logs(cell.name)
-    command = typed(words)
+    if launch.asked:
+        raise CommandError("asked to stop before it began")
+    command = typed(words, cell.room.cores)
     record.commands = [c for c in record.commands if c != command] + [command]
     write_record(study.out, record)
     env = {
         REPORT_TO: str((logs / "progress").absolute()),
-        "OMP_NUM_THREADS": str(cell.room.cores),
+        THREADS: str(cell.room.cores),
         "PYTHONUNBUFFERED": "1",
     }
     out, log = logs / "out", logs / "log"
@@ -284,7 +290,7 @@ def _command(
     began = log.stat().st_size if log.exists() else 0
     code = launch.run(words, out.absolute(), log.absolute(), env)
     if code:
-        raise CommandError(_reason(log, began, code))
+        raise CommandError(f"{_reason(log, began, code)} (log: {_relative(study, log)})")
     lines = out.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1] if lines else ""
 
@@ -300,4 +306,4 @@ def _reason(log: Path, began: int, code: int) -> str:
     how = f"exit code {code}"
     if code < 0:
         how = f"ended by signal {-code}" + (" (out of memory?)" if code == -9 else "")
-    return f"{how}: {shown[:LONGEST]} (log: {os.path.relpath(log)})"
+    return f"{how}: {shown[:LONGEST]}"
