@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import shutil
 import time
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def main() -> None:
     print(f"  of it index.html {page / 1e3:.0f} kB")
     with sync_playwright() as driver:
         chromium = driver.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox"]
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
         for _ in range(REPEATS):
             tab = chromium.new_context(offline=True).new_page()

@@ -93,6 +93,7 @@ PANELS: Sequence[tuple[str, str, str, tuple[str, ...]]] = (
         ("learner/clip_fraction",),
     ),
 )
+ALWAYS = (("plain_reward",), ("reward",), ("dead_wrong",))  # drawn even where all is 0
 MOST_POINTS = 150  # of a line; a longer run is drawn as means of neighbouring steps
 LEVEL = "rescued_level_"
 
@@ -142,7 +143,8 @@ def charts(runs: Mapping[str, TrainRun]) -> list[Chart]:
     out = _validation(groups) if any(len(r.validation) for r in runs.values()) else []
     for title, caption, unit, columns in panels():
         series = _lines(groups, partial(_steps, columns))
-        if _shows_something(series):
+        # a reward of 0 in every step is news; a method that never hints needs no panel of hints
+        if series and (columns in ALWAYS or _shows_something(series)):
             out.append(Chart(title, caption, "step", unit, series, y_range=range_of(series)))
     out += [chart for name, members in groups.items() if (chart := _levels(name, members))]
     return out
@@ -194,7 +196,7 @@ def _steps(columns: Sequence[str], run: TrainRun) -> tuple[Sequence[Any], Sequen
 
 
 def _shows_something(series: Sequence[Series]) -> bool:
-    """Whether any line leaves zero: a method that never hints needs no panel of hints."""
+    """Whether any line leaves zero."""
     return any(value for line in series for part in (line.y, line.high) for value in part)
 
 

@@ -50,6 +50,11 @@ def test_rounding_is_no_signal():
     assert high - low >= 0.02
 
 
+def test_a_reward_of_nothing_is_drawn_and_unused_hints_are_not():
+    runs = {"x": trained("grpo", 0, plain_reward=[0.0, 0.0], hinted=[0.0, 0.0])}
+    assert [c.title for c in charts(runs)] == ["Reward without a hint"]
+
+
 @pytest.mark.parametrize("values", [[0.0, 0.0], [1e-9, -1e-9], [5e-8], [1000.0001, 1000.0002]])
 def test_an_axis_is_never_stretched_to_noise(values):
     low, high = value_range(values)

@@ -47,14 +47,28 @@ const charts = (() => {
   function points(chart) {
     const front = { x: chart.front.map((p) => p[0]), y: chart.front.map((p) => p[1]), name: "Pareto front",
       mode: "lines", line: { color: theme.style("--soft"), width: 1.5, dash: "dot", shape: "hv" }, hoverinfo: "skip" };
-    const marks = chart.series.map((series) => ({
+    const names = namePlaces(chart);
+    const marks = chart.series.map((series, number) => ({
       x: series.x, y: series.y, name: series.name, text: series.labels, mode: "markers+text",
-      textposition: "top right", textfont: { color: theme.style("--ink"), size: 12 }, cliponaxis: false,
+      textposition: names[number], textfont: { color: theme.style("--ink"), size: 12 }, cliponaxis: false,
       marker: { color: theme.of(series.name), size: 12 },
       error_y: errors(series), customdata: [series.about],
       hovertemplate: "%{x:,.4~s}, %{y:.1f} %%<br>%{customdata}",
     }));
     return [front, ...marks];
+  }
+
+  // Names stand away from the edge, and below a point whose neighbour has its name above.
+  function namePlaces(chart) {
+    const most = Math.max(...chart.series.map((s) => s.x[0])) || 1;
+    const tall = chart.y_range[1] - chart.y_range[0];
+    const near = (a, b) => Math.abs(a.x[0] - b.x[0]) < 0.3 * most && Math.abs(a.y[0] - b.y[0]) < 0.07 * tall;
+    const places = [];
+    chart.series.forEach((series, number) => {
+      const crowded = chart.series.slice(0, number).some((other, n) => near(series, other) && places[n].startsWith("top"));
+      places.push(`${crowded ? "bottom" : "top"} ${series.x[0] > 0.6 * most ? "left" : "right"}`);
+    });
+    return places;
   }
 
   function errors(series) {
