@@ -20,7 +20,7 @@ from sage_bench.methods.driver import Collected, collect, drive
 from sage_bench.methods.guard import Guard
 from sage_bench.training import checkpoint
 from sage_bench.training.batches import batch_of, steps_per_epoch
-from sage_bench.training.heartbeat import Heartbeat, WatchedEngine, WatchedGrader
+from sage_bench.training.heartbeat import WAITING, Heartbeat, WatchedEngine, WatchedGrader
 from sage_bench.training.ledger import ledger_row, step_metrics
 from sage_bench.training.measuring import hint_gap, validate
 from sage_bench.training.services import ServiceWatch
@@ -327,9 +327,13 @@ def roll_batch(session: Session) -> list[Collected]:
     with session.engine.batch() as engine:
 
         def roll(mine: Sequence[Problem]) -> list[Collected]:
-            return collect(
+            found = collect(
                 run.method, mine, engine, step=number, max_rounds=config.train.max_rounds
             )
+            if session.heart.ranks.size > 1:
+                # a rank that waits is not the one that hangs
+                session.heart.beat(f"{WAITING} after its batch", limited=False)
+            return found
 
         return rolled_by_all(session.heart.ranks, run.method, run.context, problems, roll)
 

@@ -163,6 +163,7 @@ def test_a_rank_whose_method_hangs_stops_itself(run, tmp_path):
     ended = run(tmp_path / "run", "train.stall_minutes=0.3", fault="hang 1 credit 1")
     assert ended.returncode != 0
     assert "no sign of life of rank 1 for 0.3 minutes" in ended.stderr
+    assert "no sign of life of rank 0" not in ended.stderr
 
 
 def test_a_loss_that_is_not_finite_on_one_rank_is_left_out_on_both(run, tmp_path):
