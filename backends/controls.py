@@ -78,6 +78,7 @@ class DAPO(GRPO):
     replaced by fresh prompts."""
 
     Config = DAPOConfig
+    rolls_again = True
     source = (
         "arXiv 2503.14476 (dynamic sampling, clip-higher, token-mean loss; without overlong reward"
         " shaping)"

@@ -68,6 +68,7 @@ class ScafGRPO(GRPO):
     for one success."""
 
     Config = ScafConfig
+    rolls_again = True
     source = "arXiv 2510.19807 (ICLR 2026); JIA-Lab-research/Scaf-GRPO @ac9f99e"
     columns = [
         Column(

@@ -65,6 +65,7 @@ class HINT(GRPO):
     log-probabilities on both sides of the ratio."""
 
     Config = HINTConfig
+    rolls_again = True
     source = (
         "arXiv 2510.09388 (v2), code at HEAD: whole-group replacement, Affinity version 2 (version"
         " 1 is logged)"

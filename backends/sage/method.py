@@ -79,6 +79,7 @@ class SAGE(GRPO):
     the solution."""
 
     Config = SAGEConfig
+    rolls_again = True
     source = (
         "arXiv 2602.03143 algorithm 1; BaohaoLiao/SAGE @8722c1a, intended semantics (groups are"
         " never regrouped by position)"

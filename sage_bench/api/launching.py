@@ -66,7 +66,7 @@ def launch_of(
         raise UsageError(
             "only `train` runs in several processes",
             where="launch",
-            remedy="sage-bench launch --config fsdp2-8gpu -- train --backend sage ... --out DIR",
+            remedy="sage-bench launch --config fsdp2-8gpu -- train ... --out DIR",
         )
     words = [*words]
     if "--engine" not in words and not any(word.startswith("engine.name=") for word in words):

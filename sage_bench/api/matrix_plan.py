@@ -23,7 +23,6 @@ from sage_bench.study.matrix.estimate import Asked, Estimate, Estimator, Sizes, 
 from sage_bench.study.matrix.study import typed
 from sage_bench.utils.progress import duration, reported
 
-ONE_GROUP = {"grpo", "dr_grpo", "random_reward", "oar_p", "oar_g", "sgpo", "luffy"}
 TINY_ROWS = 30  # questions of a task that does not say how many it has
 BYTES = 4  # of a parameter in the packaged policies
 
@@ -116,7 +115,7 @@ def _size(planned: Planned, cell: Cell) -> Sizes | Asked | None:
         config.train.prompts_per_step,
         make_config(method, config.method, "method").group_size,
         samples=bool(method.needs),
-        retries=config.backend not in ONE_GROUP,
+        retries=method.rolls_again,
         max_tokens=config.sampling.max_tokens,
         saved=_saved(config, steps),
         parameters=cell.model.parameters or _parameters(config.model.path),

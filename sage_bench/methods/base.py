@@ -171,7 +171,8 @@ class Method(UpdateHooks):
 
     needs: engine capabilities, checked before the first step: "sample", "score", and "policy" for
     requests of the method's own. Config: the switches. objective: constants of `Objective` this
-    method changes. uses_progress: it reads `ctx.progress`, so the planned number of steps is part
+    method changes. rolls_again: it may roll out a prompt again when the first group failed, which
+    estimates of a run's cost count. uses_progress: it reads `ctx.progress`, so the planned number of steps is part
     of what it does. Hooks of the update (`row_weights`, `row_metrics`, `token_loss`):
     `sage_bench.methods.hooks`.
 
@@ -185,6 +186,7 @@ class Method(UpdateHooks):
     columns: ClassVar[Sequence[Column]] = ()
     notes: ClassVar[Sequence[str]] = ()
     objective: ClassVar[Mapping[str, Any]] = {}
+    rolls_again: ClassVar[bool] = False
     uses_progress: ClassVar[bool] = False
     Config: ClassVar[type[MethodConfig]] = MethodConfig
 

@@ -38,7 +38,7 @@ def export(
         raise UsageError(
             f"`{name}` is not a name of the form ORG/MODEL",
             where="--name",
-            remedy="e.g. --name my-org/qwen-sage",
+            remedy="e.g. --name my-org/my-model",
         )
     if kind == MODEL_CARD:
         return model_card.write(folder, out, name=name, grader=grader)
