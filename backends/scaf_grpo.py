@@ -64,8 +64,7 @@ class ScafConfig(GRPOConfig):
 
 @register_backend("scaf_grpo")
 class ScafGRPO(GRPO):
-    """Scaffolded GRPO: after an exemption phase, failed prompts search tiers of ready-made hints
-    for one success."""
+    """Scaffolded GRPO: after an exemption phase, failed prompts search tiers of given hints."""
 
     Config = ScafConfig
     rolls_again = True

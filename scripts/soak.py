@@ -36,6 +36,7 @@ MOST_KILLS = 8  # of one trial; then it is left alone, so that it comes to an en
 PATIENCE = 900.0  # seconds a command may take undisturbed
 SMALL = [
     "train.steps=4",
+    "optim.warmup_steps=0",
     "train.save_every=1",
     "train.prompts_per_step=4",
     "method.group_size=4",
@@ -110,6 +111,12 @@ def run_once(case: Case, folder: Path, log: Path, kill: tuple[int, float] | None
     return process.returncode
 
 
+def before_our_code(chosen: int, code: int, log: Path) -> bool:
+    """Whether Ctrl-C came while Python itself was starting, which ends with 1 and a traceback."""
+    lines = log.read_text(errors="replace").split()
+    return chosen == signal.SIGINT and code == 1 and lines[-1:] == ["KeyboardInterrupt"]
+
+
 def trial(
     case: Case, folder: Path, rng: random.Random, seconds: float, end: float
 ) -> tuple[str, Counter[str]]:
@@ -123,7 +130,7 @@ def trial(
         code = run_once(case, folder, log, kill)
         if code == 0:
             return "ended", sent
-        if code not in EXPECTED or last:
+        if last or not (code in EXPECTED or before_our_code(chosen, code, log)):
             tail = log.read_text(errors="replace")[-400:]
             return f"exit code {code} after {dict(sent)}: {tail}", sent
         sent[signal.Signals(chosen).name] += 1

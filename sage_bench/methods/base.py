@@ -172,9 +172,9 @@ class Method(UpdateHooks):
     needs: engine capabilities, checked before the first step: "sample", "score", and "policy" for
     requests of the method's own. Config: the switches. objective: constants of `Objective` this
     method changes. rolls_again: it may roll out a prompt again when the first group failed, which
-    estimates of a run's cost count. uses_progress: it reads `ctx.progress`, so the planned number of steps is part
-    of what it does. Hooks of the update (`row_weights`, `row_metrics`, `token_loss`):
-    `sage_bench.methods.hooks`.
+    estimates of a run's cost count. uses_progress: it reads `ctx.progress`, so the planned number
+    of steps is part of what it does. Hooks of the update (`row_weights`, `row_metrics`,
+    `token_loss`): `sage_bench.methods.hooks`.
 
     For `sage-bench ls backends --verbose` and docs/methods.md: source: paper, equation and code
     commit. columns: of the data it reads besides question and answer. notes: what differs between

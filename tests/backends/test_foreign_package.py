@@ -31,6 +31,7 @@ out, data = Path(sys.argv[1]), sys.argv[2]
 for backend in sys.argv[3:]:
     words = [
         "train.steps=3", "train.prompts_per_step=4", "train.updates_per_step=2", "optim.lr=1e-3",
+        "optim.warmup_steps=0",
         "method.group_size=4", "validation.source=null", "log.tensorboard=false", "log.kl_rows=0",
     ]
     resolved = training_config(

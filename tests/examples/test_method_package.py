@@ -17,7 +17,7 @@ from sage_bench.utils.files import read_jsonl
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
     "train.steps=2 train.prompts_per_step=6 method.group_size=4 validation.source=null"
-    " log.tensorboard=false log.kl_rows=0"
+    " log.tensorboard=false log.kl_rows=0 optim.warmup_steps=0"
 ).split()
 
 

@@ -21,6 +21,7 @@ def train(backend: str, data: str, out: Path, *words: str) -> Path:
     from sage_bench.training import loop, setup
 
     overrides = [
+        "optim.warmup_steps=0",
         "train.prompts_per_step=4",
         "method.group_size=4",
         "train.steps=2",

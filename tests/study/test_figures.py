@@ -23,6 +23,7 @@ from sage_bench.utils.errors import UsageError
 pytestmark = pytest.mark.slow
 
 WORDS = ("train.steps=3", "train.save_every=3", "train.prompts_per_step=4", "method.group_size=4")
+WORDS += ("optim.warmup_steps=0",)
 HARD = "sampling.max_tokens=24"
 # the rows of the study: what each of them sets
 ROWS = {
