@@ -10,6 +10,7 @@ import pytest
 from chat_server import ChatServer
 from small_runs import build, command, config, train
 
+from sage_bench.methods.registry import BACKENDS
 from sage_bench.training import loop, setup
 from sage_bench.utils.errors import TrainingError, UsageError
 from sage_bench.utils.files import read_jsonl
@@ -187,7 +188,15 @@ def test_a_judge_has_to_be_named(tmp_path):
         build(tmp_path, "method.judge=null", backend="sgpo")
 
 
-def test_presets_of_a_method_reach_its_subclasses(tmp_path):
+@pytest.fixture
+def own_registry():
+    """What a test registers is forgotten after it."""
+    entries, places = dict(BACKENDS._entries), dict(BACKENDS._places)
+    yield
+    BACKENDS._entries, BACKENDS._places = entries, places
+
+
+def test_presets_of_a_method_reach_its_subclasses(tmp_path, own_registry):
     file = tmp_path / "mine.py"
     file.write_text(
         "from sage_bench.backends.sgpo import SGPO\n"
