@@ -64,7 +64,7 @@ class ScafConfig(GRPOConfig):
 
 @register_backend("scaf_grpo")
 class ScafGRPO(GRPO):
-    """Scaffolded GRPO: after an exemption phase, failed prompts search tiers of hints for success."""
+    """Scaffolded GRPO: after an exemption phase, failed prompts search tiers of hints."""
 
     Config = ScafConfig
     rolls_again = True
