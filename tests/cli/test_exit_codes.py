@@ -76,7 +76,7 @@ def test_a_signal_leaves_with_its_code_and_takes_the_children_along(number, tmp_
         children = wait_for_children(program.pid)
         time.sleep(1.0)
         program.send_signal(number)
-        _, said = program.communicate(timeout=90)
+        _, said = program.communicate(timeout=240)
     finally:
         if program.poll() is None:
             os.killpg(program.pid, signal.SIGKILL)
@@ -89,7 +89,9 @@ def test_a_signal_leaves_with_its_code_and_takes_the_children_along(number, tmp_
 def wait_for_children(pid: int) -> list[int]:
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
-        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        # a child belongs to the thread that started it
+        files = Path(f"/proc/{pid}/task").glob("*/children")
+        found = [child for file in files for child in file.read_text().split()]
         if found:
             return [int(child) for child in found]
         time.sleep(0.1)
