@@ -84,7 +84,7 @@ def one_run(out: Path, model: str, backend: str, setting: str, seed: int) -> dic
     return row
 
 
-def tables(rows: list[dict[str, object]], out: Path) -> pd.DataFrame:
+def tables(out: Path) -> pd.DataFrame:
     """Write every run in `out`, also of earlier calls, and what they come to by setting."""
     every = [json.loads(file.read_text()) for file in sorted(out.glob("*/*/row.json"))]
     frame = pd.DataFrame(every).sort_values(["model", "backend", "setting", "seed"])
@@ -120,8 +120,9 @@ def main() -> None:
             pool.submit(one_run, options.out, options.model, options.backend, s, seed)
             for s, seed in runs
         ]
-        rows = [f.result() for f in futures]
-    print(tables(rows, options.out).to_string())
+        for future in futures:
+            future.result()
+    print(tables(options.out).to_string())
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"CPU-seconds: {used.ru_utime + used.ru_stime:.0f}")
 

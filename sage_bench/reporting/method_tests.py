@@ -38,7 +38,8 @@ def with_tests(
             if not share_questions(runs, base, members):
                 continue
             text, p = _test(runs, base, members)
-            lines.append((i, column, f"{row.model}: {row.method} − {against}, {column}: {text}", p))
+            words = f"{row.model}: {row.method} − {against}, {column}: {text}"
+            lines.append((i, column, words, p))
     adjusted = holm([float("nan") if p is None else p for *_, p in lines])
     out = list(rows)
     notes = []

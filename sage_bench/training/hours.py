@@ -105,7 +105,9 @@ def _learning(
     tokens = work.rollouts * (work.prompt_tokens + work.completion_tokens) / devices
     forward = forward_flops(arch, tokens, (work.prompt_tokens + work.completion_tokens) / 2)
     # backward: gradients of activations, and of weights where they learn
-    passes = 1.0 + (1.0 if settings.rank else 2.0) + (1.0 if settings.checkpointing else 0.0)
+    passes = 2.0 if settings.rank else 3.0
+    if settings.checkpointing:
+        passes += 1.0  # the forward once more
     passes += (work.updates - 1) / work.updates  # log-probabilities before the first update
     return passes * forward / (LEARNING_SHARE * flops)
 

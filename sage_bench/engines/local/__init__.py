@@ -57,18 +57,7 @@ def build(
         revision=settings.revision,
         trust_remote_code=settings.trust_remote_code,
     )
-    need = config.sampling.max_prompt_tokens + max(
-        config.sampling.max_tokens, config.sampling.hint_max_tokens
-    )
-    if need > policy.context:
-        raise UsageError(
-            f"prompts and completions may take {need} tokens, the model's context has"
-            f" {policy.context}",
-            where="sampling",
-            remedy=(
-                "lower sampling.max_prompt_tokens, sampling.max_tokens or sampling.hint_max_tokens"
-            ),
-        )
+    _check_context(config, policy.context)
     if engine.lora.rank:
         adapters.add(
             policy.model,
@@ -112,3 +101,18 @@ def build(
         dropout_seed=config.train.seed if engine.lora.dropout else None,
         **more,
     )
+
+
+def _check_context(config: RunConfig, context: int) -> None:
+    """Raise `UsageError` where a prompt and what is written after it do not fit the model."""
+    need = config.sampling.max_prompt_tokens + max(
+        config.sampling.max_tokens, config.sampling.hint_max_tokens
+    )
+    if need > context:
+        raise UsageError(
+            f"prompts and completions may take {need} tokens, the model's context has {context}",
+            where="sampling",
+            remedy=(
+                "lower sampling.max_prompt_tokens, sampling.max_tokens or sampling.hint_max_tokens"
+            ),
+        )

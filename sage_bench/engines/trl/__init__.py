@@ -32,4 +32,5 @@ def trl(config: RunConfig, optimizer_steps: int) -> TrlEngine:
 
 
 if find_spec("trl") is None:
-    trl.note = f"{(trl.__doc__ or '').splitlines()[0]} Not installed: {REMEDY}"  # type: ignore[attr-defined]
+    first_line = (trl.__doc__ or "").splitlines()[0]
+    trl.note = f"{first_line} Not installed: {REMEDY}"  # type: ignore[attr-defined]

@@ -24,14 +24,14 @@ import torch
 
 from sage_bench.generation.live.engines import EngineLostError, LiveEngine, Score, Weights
 from sage_bench.generation.prompts import Renderer
-from sage_bench.generation.samplers.base import Sampler
-from sage_bench.types import Completion, Prompt, Sample, TokenIds
+from sage_bench.generation.samplers.base import TemplatedSampler
+from sage_bench.types import Completion, Sample
 from sage_bench.utils.errors import TrainingError
 
 TRIES = 3  # how often a round is begun before an engine that keeps dying ends the run
 
 
-class Rollouts(Sampler):
+class Rollouts(TemplatedSampler):
     """Completions of the policy as it is now, from an engine with a copy of its weights.
 
     weights: the learner's, named as transformers saves them. score: log-probabilities by the
@@ -65,19 +65,6 @@ class Rollouts(Sampler):
         self.numbers: dict[str, float] = defaultdict(float)
 
     # ---- a sampler ----
-    def render(self, messages: list[dict[str, str]]) -> str:
-        return self.renderer.chat(messages)
-
-    def ids(self, prompt: Prompt) -> TokenIds:
-        return self.renderer.ids(prompt) if isinstance(prompt, str) else prompt
-
-    def text_of(self, completion: Completion) -> str:
-        if completion.text is not None:
-            return completion.text
-        tokenizer = self.renderer.tokenizer
-        text: str = tokenizer.decode(list(completion.tokens), skip_special_tokens=True)
-        return text
-
     def draw(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Completion]]:
         if not samples:
             return

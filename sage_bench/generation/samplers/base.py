@@ -29,6 +29,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sage_bench.generation.prompts import Renderer
 from sage_bench.types import Completion, Prompt, Sample, TokenIds
 
 # what samplers of a training run measure of themselves; metrics.jsonl has them under these names
@@ -129,6 +130,25 @@ class Sampler:
         if cut < 0:
             return replace(completion, text=text, prompt_tokens=prompt_tokens)
         return replace(completion, text=text[:cut], finish="stop", prompt_tokens=prompt_tokens)
+
+
+class TemplatedSampler(Sampler):
+    """A sampler that has the policy's template and tokenizer here (`renderer`)."""
+
+    renderer: Renderer
+
+    def render(self, messages: list[dict[str, str]]) -> str:
+        return self.renderer.chat(messages)
+
+    def ids(self, prompt: Prompt) -> TokenIds:
+        return self.renderer.ids(prompt) if isinstance(prompt, str) else prompt
+
+    def text_of(self, completion: Completion) -> str:
+        if completion.text is not None:
+            return completion.text
+        tokenizer = self.renderer.tokenizer
+        text: str = tokenizer.decode(list(completion.tokens), skip_special_tokens=True)
+        return text
 
 
 def _words(prompt: Prompt) -> str:

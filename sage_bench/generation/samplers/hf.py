@@ -11,10 +11,10 @@ from sage_bench.generation.local.policy import HALF, Policy, load_policy
 from sage_bench.generation.model_folders import template_options_of
 from sage_bench.generation.prompts import Renderer
 from sage_bench.generation.registry import register_sampler
-from sage_bench.generation.samplers.base import Sampler
+from sage_bench.generation.samplers.base import TemplatedSampler
 from sage_bench.generation.templates import chat_renderer
 from sage_bench.generation.weights import hash_tensors, hash_weights, short_sha
-from sage_bench.types import Completion, Prompt, Sample, TokenIds
+from sage_bench.types import Completion, Sample, TokenIds
 from sage_bench.utils.errors import UsageError
 
 WAVE_TOKENS = 1 << 18
@@ -22,7 +22,7 @@ WAVE_TOKENS = 1 << 18
 
 @register_sampler("local")  # its name before there were others
 @register_sampler("hf")
-class Hf(Sampler):
+class Hf(TemplatedSampler):
     """Our own sampler on a transformers model: every token is a pure function of seed and position.
     `vllm` is for long completions of large models.
 
@@ -81,18 +81,6 @@ class Hf(Sampler):
         self.live = live
         self.context = policy.context
         self.decoder = Decoder(policy, wave_tokens=wave_tokens)
-
-    def render(self, messages: list[dict[str, str]]) -> str:
-        return self.renderer.chat(messages)
-
-    def ids(self, prompt: Prompt) -> TokenIds:
-        return self.renderer.ids(prompt) if isinstance(prompt, str) else prompt
-
-    def text_of(self, completion: Completion) -> str:
-        if completion.text is not None:
-            return completion.text
-        text: str = self.policy.tokenizer.decode(list(completion.tokens), skip_special_tokens=True)
-        return text
 
     def draw(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Completion]]:
         prompts = [self.ids(s.prompt) for s in samples]

@@ -13,11 +13,11 @@ from typing import Any
 from sage_bench.generation.adapters import base_of
 from sage_bench.generation.model_folders import load_tokenizer, refused, template_options_of
 from sage_bench.generation.registry import register_sampler
-from sage_bench.generation.samplers.base import Sampler
+from sage_bench.generation.samplers.base import TemplatedSampler
 from sage_bench.generation.templates import chat_renderer
 from sage_bench.generation.weights import hash_weights, short_sha
 from sage_bench.generation.workers import Group, Pool
-from sage_bench.types import Completion, Prompt, Sample, TokenIds
+from sage_bench.types import Completion, Prompt, Sample
 from sage_bench.utils.errors import UsageError
 
 SEQUENCES = 256  # samples decoded together by one engine, unless told otherwise
@@ -25,7 +25,7 @@ COMMAND = (sys.executable, "-m", "sage_bench.generation.vllm_worker")
 
 
 @register_sampler("vllm")
-class Vllm(Sampler):
+class Vllm(TemplatedSampler):
     """vLLM offline. Every sample is a request with its own hashed seed; all samples of a question
     share its prefix cache.
 
@@ -117,12 +117,6 @@ class Vllm(Sampler):
             self.env["VLLM_CPU_KVCACHE_SPACE"] = str(kv_cache_gb)
         if batch_invariant:
             self.env["VLLM_BATCH_INVARIANT"] = "1"
-
-    def render(self, messages: list[dict[str, str]]) -> str:
-        return self.renderer.chat(messages)
-
-    def ids(self, prompt: Prompt) -> TokenIds:
-        return self.renderer.ids(prompt) if isinstance(prompt, str) else prompt
 
     def open(self, folder: Path) -> None:
         self.logs = folder / "logs"

@@ -146,7 +146,8 @@ RULES: tuple[Rule | Step, ...] = (
         "a fraction of two units in upright letters",
         (
             r"\\[dt]?frac\s*\{\s*\\(?:mathrm|text|textrm|rm)\s*\{\s*([A-Za-z]+)\s*\}\s*\}"
-            r"\s*\{\s*\\(?:mathrm|text|textrm|rm)\s*\{\s*([A-Za-z]+)\s*\}?\s*(\^\s*\{?\d\}?)?\s*\}?\s*\}"
+            r"\s*\{\s*\\(?:mathrm|text|textrm|rm)\s*\{\s*([A-Za-z]+)\s*\}?"
+            r"\s*(\^\s*\{?\d\}?)?\s*\}?\s*\}"
         ),
         r"\\text{ \1/\2\3}",
         r"9.8\frac{\mathrm{m}}{\mathrm{s}^2}",
@@ -369,7 +370,10 @@ RULES: tuple[Rule | Step, ...] = (
     ),
     Rule(
         "digits that are letters",
-        r"^\(?\s*«?\s*((?=[A-F]*\d)\d*[A-F][\dA-F]*|[a-f]\d[\da-f]*)\s*»?\s*\)?\s*_\s*\{?\s*(1[1-6])\s*\}?$",
+        (
+            r"^\(?\s*«?\s*((?=[A-F]*\d)\d*[A-F][\dA-F]*|[a-f]\d[\da-f]*)"
+            r"\s*»?\s*\)?\s*_\s*\{?\s*(1[1-6])\s*\}?$"
+        ),
         lambda m: f"«numeral {_lettered(m[1])} in base {_lettered(m[2])}»",
         "A3_{16}",
         "«numeral kd in base bg»",
