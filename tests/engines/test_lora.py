@@ -60,7 +60,8 @@ def test_fresh_adapters_draw_what_the_policy_drew(name, random_policy):
     plain = LocalEngine(random_policy(name), OptimConfig(), seed=3).run([ask])[0]
     own = LocalEngine(adapted(random_policy(name)), OptimConfig(), seed=3).run([ask])[0]
     assert [c.tokens for c in own] == [c.tokens for c in plain]
-    assert all(torch.equal(a.logp, b.logp) for a, b in zip(own, plain, strict=True))
+    # a policy without adapters is applied layer by layer: the same sums in another order
+    assert all(torch.allclose(a.logp, b.logp, atol=1e-6) for a, b in zip(own, plain, strict=True))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from sage_bench.generation.local.cache import drop_rows, repeat_rows
 from sage_bench.generation.local.policy import Policy, non_finite
 from sage_bench.generation.local.prefill import prefill
 from sage_bench.generation.local.rng import uniform
+from sage_bench.generation.local.token_step import body_of
 from sage_bench.types import Completion, Sample, Sampling, TokenIds
 from sage_bench.utils.errors import ModelError, SageBenchError
 
@@ -158,13 +158,7 @@ class Wave:
             if finished >= DROP_AT * len(self.alive):
                 token = self._drop_finished(token)
             self.position = self.position + 1
-            hidden = policy.hidden(
-                token[:, None],
-                attention_mask=self.mask[..., : self.width + t + 1],
-                position_ids=self.position,
-                cache=self.cache,
-            )
-            logits = policy.logits(hidden[:, -1])
+            logits = policy.logits(self.body.hidden(token, self.position))
         self._check_finite()
         return self._completions()
 
@@ -188,20 +182,11 @@ class Wave:
         )
 
     def _prefill(self) -> Tensor:
-        """Logits of the first token, (R, V); sets cache, mask and positions."""
+        """Logits of the first token, (R, V); sets the body and positions."""
         policy = self.policy
         start = prefill(policy, self.prompts)
         logits = policy.logits(start.last[:, -1])[start.rows]
-        self.cache = repeat_rows(start.cache, start.rows)
-        self.width = start.mask.shape[1]
-        room = start.mask.new_ones(len(self.prompts), self.limit)
-        mask = torch.cat([start.mask[start.rows], room], 1)
-        if policy.dense_masks:
-            # an additive mask, sliced at every token, is half the time of one derived anew
-            additive = torch.zeros(mask.shape, dtype=policy.dtype, device=mask.device)
-            additive = additive.masked_fill(mask == 0, torch.finfo(policy.dtype).min)
-            mask = additive[:, None, None]
-        self.mask = mask
+        self.body = body_of(policy, start, self.limit)
         self.position = start.after[start.rows] - 1
         return logits
 
@@ -227,10 +212,9 @@ class Wave:
     def _drop_finished(self, token: Tensor) -> Tensor:
         """Take finished rows out of the cache; the tokens (R,) of those that stay."""
         keep = (~self.ended).nonzero()[:, 0]
-        drop_rows(self.cache, keep)
+        self.body.drop(keep)
         self.alive = self.alive[keep]
         self.position = self.position[keep]
-        self.mask = self.mask[keep]
         self.ended = self.ended[keep]
         return token[keep]
 
