@@ -37,6 +37,7 @@ CONTENTS = {
     "tokenizer": "the tokenizer",
     "weights": "the weights of the initial policy",
     "version": "the version of sage-bench",
+    "record": "the recorded groups",
 }
 
 # keys (or sections) that may change when a run goes on: the weights do not depend on them, or on
