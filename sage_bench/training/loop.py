@@ -134,7 +134,8 @@ def recorder_of(run: Run, step: int, ranks: Ranks) -> Recorder | None:
     if run.config.log.groups == "none":
         return None
     recorder = Recorder(run.folder / GROUPS, run.config.train.seed, ranks)
-    recorder.begin(step, about(run.config, run.context, run.engine.weights_digest()))
+    weights = run.engine.weights_digest()
+    recorder.begin(step, about(run.config, run.context, run.data.problems, weights))
     return recorder
 
 

@@ -21,6 +21,7 @@ from sage_bench.generation.recorded.rows import Draw, key_of
 from sage_bench.generation.recorded.sampler import policy_digests
 from sage_bench.methods.base import Context
 from sage_bench.methods.driver import Collected
+from sage_bench.training.identity import data_digest
 from sage_bench.types import Answer, Completion, Group, Problem, Request, Sample
 from sage_bench.utils.errors import SageBenchError
 from sage_bench.utils.files import make_folder
@@ -28,13 +29,14 @@ from sage_bench.utils.secrets import masked
 from sage_bench.version import VERSION
 
 
-def about(config: RunConfig, context: Context, weights: str) -> About:
+def about(config: RunConfig, context: Context, problems: Sequence[Problem], weights: str) -> About:
     """What record.json says of a run. weights: digest of the policy at its beginning."""
     return About(
         backend=config.backend,
         policy=policy_digests(context.renderer, weights),
         configuration=masked(dict(flatten(config.model_dump(mode="json")))),
         grader=context.grader.version,
+        data=data_digest(problems),
         version=VERSION,
     )
 

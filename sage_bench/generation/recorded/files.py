@@ -37,13 +37,15 @@ class About:
     """What record.json says of all draws of a record.
 
     policy: digests of what drew them, weights (as they were at the beginning), template and
-    vocabulary among them (`policy_digests`). configuration: of the run, by dotted key.
+    vocabulary among them (`policy_digests`). configuration: of the run, by dotted key. data: digest
+    of the problems.
     """
 
     backend: str
     policy: Mapping[str, Any]
     configuration: Mapping[str, Any]
     grader: str
+    data: str
     version: str
     format: int = FORMAT
 
