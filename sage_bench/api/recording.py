@@ -123,8 +123,8 @@ def diagnose(
 def words_of(name: str, methods: Sequence[str], words: Sequence[str]) -> list[str]:
     """The overrides that are of one method: those for all, and its own switches.
 
-    >>> words_of("sgpo", ["grpo", "sgpo"], ["sgpo.judge=reference", "grpo.std_ddof=1", "grader=mcq"])
-    ['method.judge=reference', 'grader=mcq']
+    >>> words_of("sgpo", ["grpo", "sgpo"], ["sgpo.judge=x", "grpo.std_ddof=1", "grader=mcq"])
+    ['method.judge=x', 'grader=mcq']
     """
     mine = []
     for word in words:

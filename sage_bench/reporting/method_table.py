@@ -262,6 +262,8 @@ def _marks(runs: Sequence[EvalRun], tasks: Sequence[str]) -> tuple[str, ...]:
                 found.add("truncated")
         if run.label.get("degraded"):
             found.add("degraded")
+        if run.label.get("recorded"):
+            found.add("recorded")
         if chosen_on_test(run):
             found.add("chosen on test")
     return tuple(m for m in MARKS if m in found)

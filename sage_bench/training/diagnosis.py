@@ -50,13 +50,14 @@ QUARTERS = 4
 class DecisiveRow:
     """A completion that decides an update.
 
-    share: of the whole loss weight (token weight times |advantage|, summed). pull: how much of the
-    update's gradient g is its own, <g_row, g> / <g, g>; over all rows these sum to 1.
+    completion: its number in the group, None for a trace that nobody drew. share: of the whole loss
+    weight (token weight times |advantage|, summed). pull: how much of the update's gradient g is
+    its own, <g_row, g> / <g, g>; over all rows these sum to 1.
     """
 
     uid: str
     batch: int
-    completion: int
+    completion: int | None
     reward: float | None
     tokens: int
     advantage: float
@@ -308,8 +309,12 @@ def quarters(live: Sequence[tuple[Row, float]]) -> tuple[float, ...] | None:
     sums = torch.zeros(QUARTERS, dtype=torch.float64)
     for row, weight in live:
         count = len(row.tokens)
-        at = torch.arange(count) * QUARTERS // count
-        sums.index_add_(0, at, row.advantage.abs().double().cpu() * weight)
+        mass = torch.cat([torch.zeros(1).double(), row.advantage.abs().double().cpu().cumsum(0)])
+        # a token that lies across an edge counts for both sides by its parts
+        edges = torch.arange(QUARTERS + 1).double() * count / QUARTERS
+        low = edges.long().clamp(max=count - 1)
+        at = mass[low] + (edges - low) * (mass[low + 1] - mass[low])
+        sums += at.diff() * weight
     total = float(sums.sum())
     return tuple((sums / total).tolist()) if total else None
 
@@ -331,14 +336,13 @@ def decisive_rows(
     for i in largest:
         row, weight = live[i]
         batch, item = owners[id(row)]
-        place = next((k for k, c in enumerate(item.group.completions) if c.tokens == row.tokens), 0)
-        rewards = item.group.rewards
+        place = _place(row, item)
         found.append(
             DecisiveRow(
                 uid=item.group.problem.uid,
                 batch=batch,
                 completion=place,
-                reward=float(rewards[place]) if place < len(rewards) else None,
+                reward=None if place is None else float(item.group.rewards[place]),
                 tokens=len(row.tokens),
                 advantage=float(row.advantage.mean()),
                 share=masses[i] / total,
@@ -347,6 +351,13 @@ def decisive_rows(
             )
         )
     return tuple(found)
+
+
+def _place(row: Row, item: Collected) -> int | None:
+    """Number of a row's completion in its group; None for a trace, which nobody drew."""
+    tokens = [completion.tokens for completion in item.group.completions]
+    found = tokens.index(row.tokens) if row.tokens in tokens else None
+    return found if found is not None and found < len(item.group.rewards) else None
 
 
 def _row_gradient(credited: Credited, engine: LocalEngine, row: Row, weight: float) -> list[Tensor]:

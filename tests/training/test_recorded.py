@@ -3,6 +3,8 @@ named."""
 
 from __future__ import annotations
 
+import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,12 +15,14 @@ import pytest
 from recording import GRPO, short_problems
 from small_runs import command, train, weights
 
-from sage_bench.api.recording import record
+from sage_bench.api.recording import diagnose, record
 from sage_bench.generation.recorded.files import step_files
 from sage_bench.generation.recorded.record import Record
+from sage_bench.generation.recorded.rows import digest_of
+from sage_bench.training.diagnosis import Diagnosis
 from sage_bench.training.record import RecordSummary
-from sage_bench.utils.errors import UsageError
-from sage_bench.utils.files import read_jsonl
+from sage_bench.utils.errors import DataError, UsageError
+from sage_bench.utils.files import read_json, read_jsonl
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +53,21 @@ def live(grpo, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def kept(live) -> Path:
     return live.parents[1]
+
+
+ONE_PASS = [word for word in GRPO if not word.startswith("train.steps")]
+
+
+def made_in(folder: Path, data: str, *words: str, **flags) -> RecordSummary:
+    return record("tiny-llama", data, out=folder, overrides=[*ONE_PASS, *words], **flags)
+
+
+@pytest.fixture(scope="module")
+def groups(data, tmp_path_factory) -> Path:
+    """A record of one pass over the data: 12 problems, of which 5 fill a batch."""
+    folder = tmp_path_factory.mktemp("groups")
+    made_in(folder, data, "train.prompts_per_step=5")
+    return folder
 
 
 def metrics(folder: Path) -> list[dict]:
@@ -87,22 +106,163 @@ def test_a_killed_run_on_a_record_goes_on_and_ends_alike(grpo, data, live, kept,
     assert weights(grpo(tmp_path, *on(kept), "train.save_every=1")) == weights(live)
 
 
-# ---- `sage-bench record` ----
-ONE_PASS = [word for word in GRPO if not word.startswith("train.steps")]
+def test_weights_trained_on_a_record_say_so(grpo, kept, tmp_path):
+    last = grpo(tmp_path, *on(kept), "train.steps=1")
+    (mark,) = read_json(last / "sage_bench.json")["recorded"]
+    assert Record.open(kept).digest in mark
+    assert "recorded" not in read_json(kept / "checkpoints" / "step_000003" / "sage_bench.json")
 
 
-def made_in(folder: Path, data: str, *words: str, **flags) -> RecordSummary:
-    return record("tiny-llama", data, out=folder, overrides=[*ONE_PASS, *words], **flags)
+# ---- what does not fit ----
+def refused(grpo, folder: Path, record: Path, *words: str) -> str:
+    with pytest.raises((UsageError, DataError)) as error:
+        grpo(folder, *on(record), *words)
+    return str(error.value)
 
 
-@pytest.fixture(scope="module")
-def groups(data, tmp_path_factory) -> Path:
-    """A record of one pass over the data: 12 problems, of which 5 fill a batch."""
-    folder = tmp_path_factory.mktemp("groups")
-    made_in(folder, data, "train.prompts_per_step=5")
+def test_another_seed_asks_for_what_is_not_there(grpo, kept, tmp_path):
+    said = refused(grpo, tmp_path, kept, "train.seed=7")
+    assert "step_000000.jsonl" in said
+    assert "key (batch 0, problem tiny_short-" in said
+    assert "engine.recorded.match=problem" in said
+
+
+def test_other_parameters_are_named(grpo, kept, tmp_path):
+    said = refused(grpo, tmp_path, kept, "sampling.max_tokens=31")
+    assert "max_tokens 32 then, 31 now" in said
+
+
+def test_what_is_not_there_is_drawn_live_where_asked(grpo, kept, tmp_path):
+    grpo(tmp_path, *on(kept), "train.steps=4", "engine.recorded.missing=live")
+    assert [row["drawn_live"] for row in metrics(tmp_path)] == [0.0, 0.0, 0.0, 32.0]
+
+
+def test_other_weights_are_refused(data, kept, tmp_path):
+    words = [*GRPO, *on(kept)]
+    with pytest.raises(UsageError, match="drawn by another policy") as error:
+        train(tmp_path, *words, backend="grpo", data=data, model="tiny-qwen2")
+    assert "the weights" in str(error.value)
+    assert "in the same model.dtype" in str(error.value)
+
+
+def damaged(kept: Path, folder: Path, change) -> Path:
+    """A copy of a record whose first file is changed."""
+    shutil.copytree(kept / "groups", folder / "groups")
+    file = folder / "groups" / "step_000000.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(change(lines)))
     return folder
 
 
+def test_a_torn_last_line_is_set_aside(kept, tmp_path):
+    torn = damaged(kept, tmp_path, lambda lines: [*lines[:3], lines[3][:200]])
+    found = Record.open(torn)
+    reasons = [row.reason for row in found.rejected]
+    assert reasons[0] == "the line is torn: its writer was killed"
+    assert reasons[1].startswith("the step was not written to its end")
+    assert len(found.groups()) == 11
+
+
+def swapped(lines: list[bytes]) -> list[bytes]:
+    first, second = json.loads(lines[0]), json.loads(lines[1])
+    first["completions"], second["completions"] = second["completions"], first["completions"]
+    changed = [json.dumps(line).encode() + b"\n" for line in (first, second)]
+    return [*changed, *lines[2:]]
+
+
+def test_completions_of_another_prompt_are_set_aside(grpo, kept, tmp_path):
+    record = damaged(kept, tmp_path / "record", swapped)
+    found = Record.open(record)
+    assert len(found.rejected) == 2
+    said = refused(grpo, tmp_path / "run", record)
+    assert "set aside: prompt, completions and rewards do not belong together" in said
+    rows = list(read_jsonl(tmp_path / "run" / "quarantine" / "groups.jsonl"))
+    assert [row["place"].rpartition("/")[2] for row in rows] == [
+        "step_000000.jsonl:1",
+        "step_000000.jsonl:2",
+    ]
+
+
+def sealed(lines: list[bytes]) -> list[bytes]:
+    """Swapped, by somebody who made the digests anew."""
+    changed = [json.loads(line) for line in swapped(lines)[:2]]
+    whole = [{**line, "sha256": digest_of(line)} for line in changed]
+    return [*(json.dumps(line).encode() + b"\n" for line in whole), *lines[2:]]
+
+
+def test_completions_that_the_policy_would_not_say_are_refused(grpo, kept, tmp_path):
+    record = damaged(kept, tmp_path / "record", sealed)
+    assert Record.open(record).rejected == []
+    said = refused(grpo, tmp_path / "run", record)
+    assert "do not belong to their prompt" in said
+
+
+def test_a_folder_without_a_record_is_named(grpo, tmp_path):
+    assert "there is no record of groups" in refused(grpo, tmp_path, tmp_path / "nothing")
+
+
+# ---- the denominator ----
+def test_later_steps_take_the_ratio_to_the_policy_that_drew(grpo, groups, tmp_path):
+    """A frozen record: from the second step on the policy is another one than that which drew."""
+    words = ("train.prompts_per_step=5", "train.steps=2", "train.updates_per_step=1")
+    grpo(tmp_path, *on(groups), *words)
+    first, second = metrics(tmp_path)
+    assert first["learner/kl_old"] == 0.0
+    assert second["learner/kl_old"] > 0.0
+
+
+def test_epochs_on_one_pass_of_groups(grpo, groups, tmp_path):
+    """12 problems in batches of 5: two batches a pass, in another order every time."""
+    words = ("train.prompts_per_step=5", "train.steps=4", "engine.recorded.match=problem")
+    grpo(tmp_path, *on(groups), *words)
+    assert [row["recorded"] for row in metrics(tmp_path)] == [40.0] * 4
+
+
+# ---- `sage-bench diagnose` ----
+@pytest.fixture(scope="module")
+def diagnosis(groups) -> Diagnosis:
+    return diagnose(groups, ["grpo", "dr_grpo", "oar_g", "sage"], decisive=3)
+
+
+def test_dead_groups_are_those_whose_rewards_are_equal(diagnosis, groups):
+    found = Record.open(groups)
+    rewards = [found.load(key).rewards for key in found.groups()]
+    grpo = diagnosis.methods[0]
+    assert grpo.groups == 12
+    assert grpo.dead == sum(len(set(own)) == 1 for own in rewards)
+
+
+def test_the_mass_of_a_scalar_advantage_lies_evenly(diagnosis):
+    assert diagnosis.methods[0].quarters == pytest.approx([0.25] * 4)
+
+
+def test_a_method_that_weighs_tokens_moves_the_mass(diagnosis):
+    assert diagnosis.methods[2].quarters != pytest.approx([0.25] * 4, abs=1e-3)
+
+
+def test_gradients_of_alike_methods_point_alike(diagnosis):
+    cosine = diagnosis.cosine
+    assert cosine["grpo"]["grpo"] == pytest.approx(1.0)
+    assert cosine["grpo"]["oar_g"] == pytest.approx(cosine["oar_g"]["grpo"])
+    assert 0.8 < cosine["grpo"]["oar_g"] < 1.0
+
+
+def test_what_a_method_wants_beyond_the_record_is_counted(diagnosis):
+    """SAGE asks for hints where a group failed."""
+    sage = diagnosis.methods[3]
+    assert sage.beyond > 0
+    assert sage.groups + sage.beyond == 12
+
+
+def test_pulls_of_all_rows_sum_to_one(groups):
+    found = diagnose(groups, ["grpo"], decisive=1000)
+    (grpo,) = found.methods
+    assert len(grpo.decisive) == grpo.rows
+    assert sum(row.pull for row in grpo.decisive) == pytest.approx(1.0, abs=1e-3)
+    assert sum(row.share for row in grpo.decisive) == pytest.approx(1.0)
+
+
+# ---- `sage-bench record` ----
 def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in step_files(folder)}
 
