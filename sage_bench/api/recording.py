@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sage_bench.api.settings import Overrides, training_config
+from sage_bench.config.schema import PLAIN
 from sage_bench.methods.registry import BACKENDS
 from sage_bench.utils.errors import UsageError
 from sage_bench.utils.registry import load_file
@@ -34,8 +35,8 @@ def record(
     """Draw one group a problem from a frozen policy and keep it with its log-probabilities; the
     same call goes on where an earlier one was killed.
 
-    backend: whose requests are drawn, GRPO's by default. Raises `UsageError` for a wrong name or
-    key, and where `out` holds another record.
+    backend: whose requests are drawn, the plain baseline's by default. Raises `UsageError` for a
+    wrong name or key, and where `out` holds another record.
     """
     from sage_bench.training import record as recording
 
@@ -43,7 +44,7 @@ def record(
     if group_size is not None:
         words.append(f"method.group_size={group_size}")
     resolved = training_config(
-        backend=backend or "grpo",
+        backend=backend or PLAIN,
         model=model,
         data=data,
         configs=configs,
@@ -91,7 +92,7 @@ def diagnose(
     for file in backend_files:
         load_file(file)
     if not methods:
-        raise UsageError("no method is named", remedy="give --methods grpo,oar_g")
+        raise UsageError("no method is named", remedy="give --methods, names by comma")
     for name in methods:
         BACKENDS.get(name)
     record = Record.open(Path(folder))

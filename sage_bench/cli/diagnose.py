@@ -31,8 +31,8 @@ def diagnose(
     folder: Annotated[
         Path, typer.Argument(help="A record, or a run with log.groups=all.", show_default=False)
     ],
+    methods: Annotated[str, NAMES],
     overrides: options.Overrides = None,
-    methods: Annotated[str, NAMES] = "grpo",
     model: options.Model = None,
     backend_file: options.BackendFile = None,
     live: Annotated[

@@ -321,10 +321,14 @@ class LogConfig(Section):
     )
 
 
+# a run without --backend
+PLAIN = "grpo"
+
+
 class RunConfig(Section):
     """A training run, resolved."""
 
-    backend: str = Field("grpo", description="method (`sage-bench ls backends`)")
+    backend: str = Field(PLAIN, description="method (`sage-bench ls backends`)")
     model: ModelConfig = Field(default_factory=ModelConfig)
     data: DataConfig = Field(default_factory=DataConfig)
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)

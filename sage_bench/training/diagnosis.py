@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sage_bench.config.layers import Resolved
-from sage_bench.config.schema import RunConfig
+from sage_bench.config.schema import PLAIN, RunConfig
 from sage_bench.engines.base import check_needs
 from sage_bench.engines.local import load
 from sage_bench.engines.local.engine import LocalEngine
@@ -152,7 +152,7 @@ def diagnose(
         raise DataError(
             "the record has no group of rollouts",
             where=str(record.folder),
-            remedy="record again with a method that samples, e.g. --backend grpo",
+            remedy=f"record again with a method that samples, e.g. --backend {PLAIN}",
         )
     found = []
     for name, resolved in contenders.items():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sage_bench.config.layers import Resolved
-from sage_bench.config.schema import RunConfig
+from sage_bench.config.schema import PLAIN, RunConfig
 from sage_bench.engines.local import load
 from sage_bench.generation import model_folders as pretrained
 from sage_bench.generation.recorded.files import (
@@ -127,8 +127,8 @@ def check(config: RunConfig) -> None:
         raise UsageError(
             f"backend `{config.backend}` {what}: its groups cannot be recorded without training",
             where="backend",
-            remedy="record with --backend grpo, whose draws any method can be trained on; or train"
-            " with log.groups=all",
+            remedy=f"record with --backend {PLAIN}, whose draws any method can be trained on; or"
+            " train with log.groups=all",
         )
     if config.engine.rollouts.startswith("recorded"):
         raise UsageError(
@@ -197,7 +197,7 @@ def _draw_all(
         raise UsageError(
             f"backend `{config.backend}` prepares its problems before it draws",
             where="backend",
-            remedy="record with --backend grpo, or train with log.groups=all",
+            remedy=f"record with --backend {PLAIN}, or train with log.groups=all",
         )
     done = _done(recorder.folder, len(todo), method)
     recorder.begin(done, described)
