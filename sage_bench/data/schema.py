@@ -329,7 +329,7 @@ class CompletionsRow(TypedDict):
 
 @with_config(_ROW)
 class SetAsideRow(TypedDict):
-    """A data row that was not used (quarantine/train.jsonl)."""
+    """A row that was not used (quarantine/train.jsonl, quarantine/groups.jsonl)."""
 
     place: Annotated[str, about("file:line")]
     reason: Annotated[str, about("why not")]

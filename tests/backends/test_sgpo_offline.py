@@ -39,7 +39,7 @@ def offline(data, groups):
 
     def run(folder: Path, *words: str, backend: str = "sgpo_offline") -> Path:
         own = ("method.group_size=4", f"engine.rollouts=recorded:{groups}")
-        more = ("engine.recorded.match=problem", "train.updates_per_step=1", "train.epochs=1")
+        more = ("engine.recorded.match=problem", "train.updates_per_step=1", "train.steps=1")
         return train(folder, *WORDS, *own, *more, *words, backend=backend, data=data)
 
     return run
@@ -56,7 +56,7 @@ def test_the_record_has_groups_of_both_kinds(groups):
 
 
 def test_negatives_are_judged_for_three_passes(offline, tmp_path):
-    offline(tmp_path, "train.epochs=3")
+    offline(tmp_path, "train.steps=3")
     rows = ledger(tmp_path)
     assert len(rows) == 3 * 12
     assert [row["dropped"] for row in rows] == [row["reward"] > 0 for row in rows]

@@ -9,6 +9,7 @@ from sage_bench.generation.samplers.base import Sampler
 
 @register_rollouts("local")
 def local(policy: LearningPolicy, argument: str) -> Sampler:
+    """The engine's own sampler, on the weights that learn."""
     no_argument("local", argument)
     return in_parts(policy, policy.local)
 

@@ -18,7 +18,9 @@ from sage_bench.utils.errors import UsageError
 
 @register_rollouts("recorded")
 def recorded(policy: LearningPolicy, argument: str) -> Sampler:
-    """Raises `UsageError` where no record is named or another policy drew it, `DataError` where it
+    """What was drawn before, from a record: `recorded:DIR`.
+
+    Raises `UsageError` where no record is named or another policy drew it, `DataError` where it
     cannot be read."""
     config = policy.config
     if not argument:

@@ -19,11 +19,13 @@ from sage_bench.utils.errors import UsageError
 
 @register_rollouts("vllm")
 def vllm(policy: LearningPolicy, argument: str) -> Sampler:
+    """vLLM in the same process, with a copy of the weights."""
     return elsewhere(policy, "vllm", argument)
 
 
 @register_rollouts("vllm-server")
 def vllm_server(policy: LearningPolicy, argument: str) -> Sampler:
+    """A vLLM server that is sent the weights."""
     return elsewhere(policy, "vllm-server", argument)
 
 
