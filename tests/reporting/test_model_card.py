@@ -76,7 +76,6 @@ def test_a_folder_with_other_things_is_left_alone(trained, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
 
 
-@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
 def test_a_model_gets_its_card_where_it_lies(trained, tmp_path):
     folder = tmp_path / "model"
     export(trained, "model-card", folder)
@@ -98,6 +97,7 @@ def test_adapters_are_to_be_merged_first(trained, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
 @pytest.mark.timeout(900)
 def test_vllm_loads_it_and_answers_as_transformers_does(trained, tmp_path):
     from sage_bench.generation.samplers.vllm import Vllm
