@@ -46,7 +46,7 @@ def test_runs_in_folders_of_one_name_are_all_there():
     places = [f"out/runs/{row}/seed_{i}" for row in ("sgpo", "sgpo_reference") for i in range(2)]
     runs = {Path(place): trained("sgpo", int(place[-1]), reward=[0.1]) for place in places}
     for place, run in runs.items():
-        run.config["method.denominator"] = place.split("/")[2]
+        run.config["method.denominator"] = place.parts[2]
     runs[Path("out/runs/grpo/seed_0")] = trained("grpo", 0, reward=[0.1])
     named = unique(runs)
     shared = ["sgpo/seed_0", "sgpo/seed_1", "sgpo_reference/seed_0", "sgpo_reference/seed_1"]
