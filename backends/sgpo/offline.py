@@ -69,7 +69,7 @@ class SGPOOffline(SGPO):
         """Groups of the other arms are left out of the update."""
         if self.cfg.arm == "all":
             return True
-        return group.solved == (self.cfg.arm == "positives")
+        return bool(group.solved == (self.cfg.arm == "positives"))
 
     def credit(self, group: Group) -> list[Row]:
         """positives: advantage 1 on the right completions, and no rows of wrong ones."""

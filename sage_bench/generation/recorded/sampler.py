@@ -139,6 +139,9 @@ class Recorded(TemplatedSampler):
                 elsewhere.append(i)
             else:
                 yield i, completion
+        if loaded:
+            # now, while an engine that shards its weights has them whole
+            self._weights_now()
         self._probe(loaded)
         live = self.live.complete([samples[i] for i in elsewhere])
         yield from zip(elsewhere, live, strict=True)
