@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from recording import GRPO, short_problems
+from recording import GRPO, mixed_problems
 from small_runs import train, weights
 
 from sage_bench.api.recording import record
@@ -23,7 +23,7 @@ CLIP = ("objective.clip_low=0.2", "objective.clip_high=0.2")
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> str:
-    return str(short_problems(tmp_path_factory.mktemp("data") / "short.jsonl"))
+    return str(mixed_problems(tmp_path_factory.mktemp("data") / "mixed.jsonl"))
 
 
 @pytest.fixture(scope="module")

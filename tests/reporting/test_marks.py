@@ -161,7 +161,7 @@ def test_recorded(tmp_path):
     text = table(*folders)
     assert "recorded" in letters(text, "dr_grpo")
     assert "recorded" not in letters(text, "grpo")
-    assert "Trained on recorded groups: live (" in text
+    assert re.search(r"Recorded groups live \(.*\): dr_grpo\.", text)
 
 
 # ---- every checkpoint, and what choosing on the test data is worth ------------------------------

@@ -216,6 +216,7 @@ def test_what_is_not_what_it_seems_is_marked_and_explained(tmp_path):
     assert "chosen on test" in rows["chosen"].cells["avg_ood"].marks
     # blanks of the drawn answers end at the token limit
     assert "truncated" in rows["base"].cells["AMC23"].marks
+    assert "Recorded groups groups (3fa9): again." in table.notes
     text = FORMATS["md"](table)
     for mark, letter in table.marks().items():
         assert re.search(rf"^{letter}: ", text, re.M), mark
