@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from program import run as run_program
 from recording import GRPO, short_problems
 from small_runs import command, train, weights
 
@@ -301,3 +302,25 @@ def test_kill_9_in_the_middle_of_record(groups, data, tmp_path):
     run.wait()
     subprocess.run([*line, "-q"], check=True)
     assert contents(tmp_path) == contents(groups)
+
+
+# ---- typed ----
+def test_a_diagnosis_is_json_where_asked(groups):
+    words = ("--methods", "grpo,sgpo", "sgpo.judge=reference", "--rows", "1", "--json", "-q")
+    done = run_program("diagnose", groups, *words)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [row["name"] for row in found["methods"]] == ["grpo", "sgpo"]
+    assert found["digest"] == Record.open(groups).digest
+    assert len(found["methods"][0]["decisive"]) == 1
+
+
+def test_an_unknown_method_is_named(groups):
+    done = run_program("diagnose", groups, "--methods", "grop")
+    assert done.returncode == 2
+    assert "did you mean `grpo`?" in done.stderr
+
+
+def test_an_unknown_kind_of_rollouts_is_named(grpo, tmp_path):
+    with pytest.raises(UsageError, match="did you mean `recorded`"):
+        grpo(tmp_path, "engine.rollouts=recordet:x")
