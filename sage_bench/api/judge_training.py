@@ -308,7 +308,7 @@ def _next_command(lie: JudgeFiles, model: str | None) -> str:
 def write_judge(
     folder: Path, checkpoint: Path, taught: Lessons, reference: Shown, room: int, base: str
 ) -> None:
-    """`judge.json` in the judge's folder, and beside its weights."""
+    """`trained_judge.json` in the judge's folder, and beside its weights."""
     judge = TrainedJudge("", taught.texts, reference, room, base)
     judge.write(checkpoint)
     inside = checkpoint.relative_to(folder).as_posix()

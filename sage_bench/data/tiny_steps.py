@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from sage_bench.data.tiny_world import (
@@ -103,6 +104,17 @@ def first_wrong_step(chain: Chain, steps: Sequence[str]) -> int:
     return NO_ERROR
 
 
+def cut(text: str) -> tuple[str, ...]:
+    """The steps of a text, as the presets of the tiny policies have them cut.
+
+    >>> cut("3*9=7 7+6=3 \\boxed{73}")
+    ('3*9=7', '7+6=3', '\\boxed{73}')
+    """
+    ends = [match.end() for match in re.finditer(STEP_END, text)]
+    parts = [text[start:end].strip() for start, end in pairwise([0, *ends, len(text)])]
+    return tuple(part for part in parts if part)
+
+
 def reason(chain: Chain, label: int) -> str:
     """What should stand in place of the first wrong step."""
     right = pieces(chain)
@@ -159,17 +171,22 @@ def responses(name: str) -> tuple[Response, ...]:
     mistake. No question is one of a benchmark, of training or of validation, and the two sets share
     none. KeyError for other names."""
     family = {f.name: f for f in (TAUGHT, HELD_OUT)}[name]
-    taken = {
-        p.question for other in (*BENCHMARKS, VALIDATION.name, TRAIN.name) for p in problems(other)
-    }
+    used = taken()
     if family is TAUGHT:
-        taken |= {r.chain.question for r in responses(HELD_OUT.name)}
-    return tuple(respond(family, f"sage-bench {name}", taken))
+        used |= {r.chain.question for r in responses(HELD_OUT.name)}
+    return tuple(respond(family, f"sage-bench {name}", used))
 
 
-def respond(family: Family, seed: str, taken: set[str] | None = None) -> Iterator[Response]:
-    """`family.count` responses to different questions, by turns without and with a mistake."""
-    seen = set(taken or ())
+def taken() -> set[str]:
+    """Questions of benchmarks, training and validation: no judge is taught from them."""
+    names = (*BENCHMARKS, VALIDATION.name, TRAIN.name)
+    return {problem.question for name in names for problem in problems(name)}
+
+
+def respond(family: Family, seed: str, used: set[str] | None = None) -> Iterator[Response]:
+    """`family.count` responses to different questions, none of them in `used`, by turns without and
+    with a mistake."""
+    seen = set(used or ())
     rng = random.Random(f"{seed} responses")
     made = 0
     for chain in draw(family, seed):

@@ -1,8 +1,8 @@
 """What a trained judge says of itself: where its weights are, and the words it is asked with.
 
-`judge-train` writes `judge.json` into its folder and beside the weights. A judge that was taught
-with one wording must be asked with the same one, wherever it is used: in training, by `judge-eval`,
-or behind an endpoint.
+`judge-train` writes `trained_judge.json` into its folder and beside the weights. A judge that was
+taught with one wording must be asked with the same one, wherever it is used: in training, by
+`judge-eval`, or behind an endpoint.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from sage_bench.judges.base import (
 from sage_bench.utils.errors import DataError, UsageError
 from sage_bench.utils.files import read_json, write_json
 
-JUDGE_FILE = "judge.json"
+JUDGE_FILE = "trained_judge.json"
 TEXTS_OF_JUDGES = (JUDGE_SYSTEM, JUDGE_USER, JUDGE_SYSTEM_ALONE, JUDGE_USER_ALONE)
 MAX_TOKENS = 1024  # longest verdict, unless a judge was taught shorter ones
 
 
 @dataclass(frozen=True)
 class TrainedJudge:
-    """The contents of `judge.json`.
+    """The contents of `trained_judge.json`.
 
     model: folder of the weights, relative to the file's own; "" where the file lies beside them.
     prompts: the texts it was taught with, by their keys. reference: whether it was shown the
@@ -47,7 +47,7 @@ class TrainedJudge:
 
 def read_trained(path: str) -> TrainedJudge | None:
     """What lies in a folder (or is the file itself), with `model` as a path that can be loaded;
-    None where there is no `judge.json`. Raises `DataError` for a file that is not one."""
+    None where there is no `trained_judge.json`. Raises `DataError` for a file that is not one."""
     file = Path(path) if path.endswith(".json") else Path(path) / JUDGE_FILE
     if not file.is_file():
         return None
@@ -71,8 +71,8 @@ def messages_of(judge: TrainedJudge | None) -> Messages:
 
 
 def words_at(path: str) -> Messages:
-    """The words in a folder of a trained judge, its `judge.json`, or a YAML file of prompts. Raises
-    `UsageError` where there are none."""
+    """The words in the folder of a trained judge, in its JSON file, or in a YAML file of prompts.
+    Raises `UsageError` where there are none."""
     if path.endswith((".yaml", ".yml")):
         return Messages(Prompts.from_file(path))
     judge = read_trained(path)
