@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from labelled_rows import write
 
 from sage_bench.api.judge_training import train_judge
@@ -91,7 +92,7 @@ def test_wrong_arguments_are_refused_before_anything_is_trained(tmp_path):
     ):
         with pytest.raises(UsageError, match=said):
             prepared(tmp_path, **{"files": [file], **changes})
-    with pytest.raises(UsageError, match="did you mean `optim.lr`"):
+    with pytest.raises(UsageError, match=r"did you mean `optim\.lr`"):
         prepared(tmp_path, "optim.ler=1", files=[file])
     other = write(tmp_path / "other.jsonl", [{"problem": "q", "essay": "x"}])
     with pytest.raises(DataError, match=r"other\.jsonl.*ProcessBench.*PRM800K.*MR-GSM8K"):
@@ -102,7 +103,7 @@ def test_wrong_arguments_are_refused_before_anything_is_trained(tmp_path):
 def test_a_users_steps_or_epochs_stand_and_else_there_are_three_passes(tmp_path):
     prepared(tmp_path)
     settings = tmp_path / "judge/data/training.yaml"
-    assert "epochs" not in settings.read_text()
+    assert "train" not in yaml.safe_load(settings.read_text())
     train_judge(
         [steps_file(tmp_path)],
         model="tiny-llama",
@@ -110,7 +111,7 @@ def test_a_users_steps_or_epochs_stand_and_else_there_are_three_passes(tmp_path)
         overrides=WORDS[:1],
         prepare=True,
     )
-    assert "epochs: 3" in settings.read_text()
+    assert yaml.safe_load(settings.read_text())["train"] == {"epochs": 3}
 
 
 def test_real_files_become_rows(shared, tmp_path):
@@ -119,12 +120,12 @@ def test_real_files_become_rows(shared, tmp_path):
         tmp_path,
         files=[str(folder / "mr_gsm8k.jsonl"), str(folder / "processbench.jsonl")],
         limit=40,
-        balance=True,
+        balance=False,
     )
     rows = list(read_jsonl(tmp_path / "judge/data/train.jsonl"))
-    assert found.counts["with_error"] == found.counts["without_error"] > 0
-    replies = [json.loads(row["solution"]) for row in rows]
-    assert all((r["first_error"] or 0) == int(row["answer"]) for r, row in zip(replies, rows))
+    assert len(rows) == found.counts["rows"] > 20
+    for row in rows:
+        assert json.loads(row["solution"])["first_error"] == (int(row["answer"]) or None)
     # answers of competition length do not fit a context of 1024 letters
     assert found.counts["set_aside"] > 0
 
