@@ -97,6 +97,7 @@ def train_judge(
     held_out: float = 0.1,
     reference: Shown = "shown",
     balance: bool = True,
+    quote: bool = False,
     limit: int | None = None,
     solutions: Sequence[str] = (),
     max_tokens: int | None = None,
@@ -114,9 +115,10 @@ def train_judge(
     files: labelled steps (`sage_bench.judges.formats`), or registered datasets of them. model: what
     is fine-tuned. test: labelled steps it is measured on; without, the share `held_out` of the
     questions is. reference: whether it is shown the reference solution, or in half of the rows.
-    balance: as many rows with an error as without. max_tokens: room for a verdict. sampler: who
-    draws the verdicts that are measured. before: measure the model as it is, too. prepare: write
-    the rows, and stop. configs, overrides: of `train`. seed: of split and balance.
+    balance: as many rows with an error as without. quote: the verdict that is taught repeats each
+    step before it marks it. max_tokens: room for a verdict. sampler: who draws the verdicts that
+    are measured. before: measure the model as it is, too. prepare: write the rows, and stop.
+    configs, overrides: of `train`. seed: of split and balance.
 
     Raises `UsageError` and `DataError` before anything is trained.
     """
@@ -130,7 +132,8 @@ def train_judge(
         kept_back = read_labelled(test, limit=limit, solutions=solutions, every_file=True)
     make_folder(lie.rows.parent)
     parted = _parted(found, kept_back, held_out, seed)
-    taught = _prepare(lie, asked.config, parted, reference, balance, seed)
+    teaching = {"reference": reference, "balance": balance, "quote": quote, "seed": seed}
+    taught = _prepare(lie, asked.config, parted, teaching)
     _say_set_aside(taught, lie.folder, quiet)
     _write_settings(lie, asked, taught)
     words = [*overrides, f"prompts={json.dumps(str(lie.prompts))}"]
@@ -218,21 +221,18 @@ def _prepare(
     lie: JudgeFiles,
     config: RunConfig,
     parted: Parted,
-    reference: Shown,
-    balance: bool,
-    seed: int,
+    teaching: Mapping[str, Any],
 ) -> Lessons:
-    """Write the rows to teach, those held out, those set aside, and the prompts."""
+    """Write the rows to teach, those held out, those set aside, and the prompts. teaching: further
+    arguments of `lessons`."""
     from sage_bench.training.setup import make_renderer
 
     path = model_path(config.model.path)
     taught = lessons(
         parted.taught,
         make_renderer(config, path),
-        reference=reference,
         context=context_of(path),
-        balance=balance,
-        seed=seed,
+        **teaching,
     )
     taught.quarantine[:0] = parted.set_aside
     write_jsonl(lie.rows, taught.rows)

@@ -13,7 +13,7 @@ EXAMPLES = """
 Examples:
 
 `sage-bench judge-train tiny-steps --test tiny-steps-test --model tiny-llama \
---config configs/tiny_judge.yaml --out runs/judge`
+--quote --config configs/tiny_judge.yaml --out runs/judge`
 
 `sage-bench judge-train prm800k.jsonl --test processbench.jsonl --model Qwen/Qwen2.5-7B-Instruct \
 --out runs/judge-7b optim.lr=1e-5`
@@ -89,6 +89,14 @@ def judge_train(
             rich_help_panel=options.DATA,
         ),
     ] = True,
+    quote: Annotated[
+        bool,
+        typer.Option(
+            "--quote/--no-quote",
+            help="The verdict repeats each step before it marks it: for small models.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = False,
     limit: Annotated[
         Optional[int],
         typer.Option(
@@ -163,6 +171,7 @@ def judge_train(
         held_out=held_out,
         reference=reference,  # type: ignore[arg-type]  # what it may be is checked there
         balance=balance,
+        quote=quote,
         limit=limit,
         solutions=solutions or [],
         max_tokens=max_tokens,

@@ -69,21 +69,26 @@ class Lessons:
         }
 
 
-def verdict(steps: int, label: int, why: str = "") -> str:
+def verdict(steps: Sequence[str], label: int, why: str = "", *, quote: bool = False) -> str:
     """The reply that is taught (SGPO; docs/design/sgpo.md 4): the steps marked in order up to the
     first wrong one, its number or null, and what is wrong with it where somebody said.
 
-    >>> verdict(1, -1)
+    quote: each step is repeated before its mark, so that a small model has it before its eyes.
+
+    >>> verdict(["7+6=3"], -1)
     '{"steps": [{"i": 1, "ok": true}], "first_error": null}'
-    >>> verdict(3, 0, "7+6 is 3")
+    >>> verdict(["7+6=4", "4+1=5"], 0, "7+6 is 3")
     '{"steps": [{"i": 1, "ok": false}], "first_error": 1, "why": "7+6 is 3"}'
+    >>> verdict(["7+6=3"], -1, quote=True)
+    '{"steps": [{"i": 1, "step": "7+6=3", "ok": true}], "first_error": null}'
     """
     wrong = label != NO_ERROR
-    looked_at = label + 1 if wrong else steps
-    reply: dict[str, Any] = {
-        "steps": [{"i": i, "ok": not (wrong and i == label + 1)} for i in range(1, looked_at + 1)],
-        "first_error": label + 1 if wrong else None,
-    }
+    looked_at = steps[: label + 1] if wrong else steps
+    marks: list[dict[str, Any]] = []
+    for number, step in enumerate(looked_at, 1):
+        quoted = {"step": step} if quote else {}
+        marks.append({"i": number, **quoted, "ok": not (wrong and number == label + 1)})
+    reply: dict[str, Any] = {"steps": marks, "first_error": label + 1 if wrong else None}
     if wrong and why:
         reply["why"] = " ".join(why.split())
     return json.dumps(reply, ensure_ascii=False)
@@ -123,6 +128,7 @@ def lessons(
     reference: Shown,
     context: int | None,
     balance: bool,
+    quote: bool,
     seed: int,
 ) -> Lessons:
     """The training rows of some labelled steps.
@@ -130,6 +136,7 @@ def lessons(
     renderer: the model's template, with the texts to ask with. reference: shown, withheld, or
     withheld in half of the rows (mixed). context: of the model, in tokens; None where nobody knows.
     balance: rows of the rarer kind (an error, none) are repeated until there are as many of both.
+    quote: verdicts repeat the steps (`verdict`).
 
     Set aside: rows with an empty step, and those that do not fit the context. Raises `DataError`
     when nothing is left, `UsageError` when there is nothing to balance with.
@@ -142,7 +149,8 @@ def lessons(
         if not all(step.strip() for step in row.steps):
             found.quarantine.append(_rejected(row, "a step is empty"))
             continue
-        lesson, system = _lesson(row, taught, shows_reference(row, reference, seed))
+        shown = shows_reference(row, reference, seed)
+        lesson, system = _lesson(row, taught, shown=shown, quote=quote)
         prompt = len(renderer.ids(renderer.text(system, lesson.prompt)))
         target = len(renderer.ids(lesson.target)) + 1  # and the end token
         if context is not None and prompt + target + SPARE_TOKENS > context:
@@ -172,11 +180,11 @@ def shows_reference(row: Labelled, reference: Shown, seed: int) -> bool:
     return reference == "shown"
 
 
-def _lesson(row: Labelled, messages: Messages, shown: bool) -> tuple[Lesson, str]:
+def _lesson(row: Labelled, messages: Messages, *, shown: bool, quote: bool) -> tuple[Lesson, str]:
     """(the row, the system message it is asked with)."""
     reference = reference_text(row.problem) if shown else None
     system, user = judge_messages(messages, row.problem.question, reference, row.steps)
-    target = verdict(len(row.steps), row.label, row.why)
+    target = verdict(row.steps, row.label, row.why, quote=quote)
     first_error = None if row.label == NO_ERROR else row.label + 1
     return Lesson(row.name, user, target, first_error), system
 

@@ -45,22 +45,35 @@ def short(tokenizer) -> Renderer:
 
 
 def taught(rows, renderer, **changes):
-    options = {"reference": "shown", "context": 400, "balance": True, "seed": 0, **changes}
+    options = {
+        "reference": "shown",
+        "context": 400,
+        "balance": True,
+        "quote": False,
+        "seed": 0,
+        **changes,
+    }
     return lessons(rows, renderer, **options)
 
 
 @pytest.mark.parametrize(("steps", "label"), [(3, -1), (3, 0), (3, 2), (1, 0), (200, 199)])
 def test_the_verdict_that_is_taught_is_read_as_the_label(steps, label):
     said = None if label < 0 else label + 1
-    assert read_judgement(verdict(steps, label, 'a "quoted"\nreason'), steps) == (True, said)
+    texts = [f'"{i}" = \\boxed{{{i}}}' for i in range(steps)]
+    for quote in (False, True):
+        reply = verdict(texts, label, 'a "quoted"\nreason', quote=quote)
+        assert read_judgement(reply, steps) == (True, said)
 
 
 def test_the_verdict_marks_the_steps_up_to_the_first_wrong_one():
-    reply = json.loads(verdict(5, 1, "two\nlines"))
+    five = ["a", "b", "c", "d", "e"]
+    reply = json.loads(verdict(five, 1, "two\nlines"))
     assert reply["steps"] == [{"i": 1, "ok": True}, {"i": 2, "ok": False}]
     assert reply["why"] == "two lines"
-    assert len(json.loads(verdict(5, -1))["steps"]) == 5
-    assert "why" not in json.loads(verdict(5, 1))
+    assert len(json.loads(verdict(five, -1))["steps"]) == 5
+    assert "why" not in json.loads(verdict(five, 1))
+    quoted = json.loads(verdict(five, 1, quote=True))
+    assert [step["step"] for step in quoted["steps"]] == ["a", "b"]
 
 
 def test_the_rarer_kind_is_repeated_until_both_are_alike(short):
