@@ -97,27 +97,8 @@ def judge_train(
             rich_help_panel=options.WHAT,
         ),
     ] = False,
-    limit: Annotated[
-        Optional[int],
-        typer.Option(
-            "--limit",
-            "-L",
-            min=1,
-            help="First rows of each subset only.",
-            rich_help_panel=options.DATA,
-        ),
-    ] = None,
-    solutions: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            "--solutions",
-            help=(
-                "File with problem and solution columns, for rows without a solution. May be"
-                " repeated."
-            ),
-            rich_help_panel=options.DATA,
-        ),
-    ] = None,
+    limit: options.RowsOfSubsets = None,
+    solutions: options.Solutions = None,
     max_tokens: Annotated[
         Optional[int],
         typer.Option(
