@@ -68,7 +68,7 @@ class RankLearner(Learner):
     ) -> OptimizerStep:
         """What this rank does for one optimiser step's rows."""
         self.fault = None
-        live = self._trained(rows, objective, hooks)
+        live = self.trained(rows, objective, hooks)
         shares = schedule([row for row, _ in live], self.ranks.size, self.tokens)
         mine = shares[self.ranks.rank]
         return OptimizerStep(
