@@ -40,7 +40,7 @@ class Ranks:
 
     def __exit__(self, *exc: object) -> None:
         self.process.stdin.close()
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=120)  # it unloads torch, on a machine that may be busy
         self.process.stdout.close()
 
     def run(self, words: list[str], **how: Any) -> dict[str, Any]:

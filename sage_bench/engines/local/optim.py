@@ -127,6 +127,12 @@ class MasterAdamW:
             self._hand_over(masters, own)
         self.zero_grad()
 
+    def let_go(self) -> None:
+        """Keep no parameter in memory: others have taken their place in the optimiser, such as
+        shards of them."""
+        self.masters, self.model_parameters, self.groups = [], [], []
+        self.names = {}
+
     def _take_all(self, lr: float, norm: Tensor | None) -> None:
         for group in self.adam.param_groups:
             group["lr"] = lr

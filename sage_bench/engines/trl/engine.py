@@ -236,7 +236,9 @@ class TrlEngine(LocalEngine):
             weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
             if self.ranks.first:
                 model: Any = self.policy.model
-                model.save_pretrained(folder, state_dict=weights)
+                # gathered, a table that serves twice is two tensors
+                own = {n: t for n, t in weights.items() if n not in second_names(model)}
+                model.save_pretrained(folder, state_dict=own)
         if self.ranks.first:
             self.policy.tokenizer.save_pretrained(folder)
             write_tensors(folder / "optimizer.safetensors", moments)
@@ -254,6 +256,8 @@ class TrlEngine(LocalEngine):
     def wrapped(self) -> None:
         """Called when accelerate has wrapped model and optimiser: sharded state is given out."""
         self.is_wrapped = True
+        if self.learner.sharded:
+            self.learner.optim.let_go()  # whole weights would stay on every device beside the parts
         if self.resumed_from is not None:
             self.trainer.optimizer.state.clear()  # of the parameters as they were before
             restore_optimizer(

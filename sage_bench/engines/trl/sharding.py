@@ -44,6 +44,12 @@ def whole_weights(model: nn.Module, sharding: Sharding) -> Iterator[None]:
             unit.reshard()
 
 
+def second_names(model: nn.Module) -> set[str]:
+    """Names of parameters that have another one, before them: those of tied embeddings."""
+    every = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    return every - {name for name, _ in model.named_parameters()}
+
+
 def local_part(tensor: Tensor) -> Tensor:
     """What this rank holds of a tensor."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
