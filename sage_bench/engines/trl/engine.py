@@ -27,6 +27,7 @@ from sage_bench.engines.trl.sharding import (
     local_part,
     optimizer_tensors,
     restore_optimizer,
+    second_names,
     whole_weights,
 )
 from sage_bench.engines.trl.trainer import RowTrainer
@@ -237,7 +238,8 @@ class TrlEngine(LocalEngine):
             if self.ranks.first:
                 model: Any = self.policy.model
                 # gathered, a table that serves twice is two tensors
-                own = {n: t for n, t in weights.items() if n not in second_names(model)}
+                second = second_names(model)
+                own = {name: tensor for name, tensor in weights.items() if name not in second}
                 model.save_pretrained(folder, state_dict=own)
         if self.ranks.first:
             self.policy.tokenizer.save_pretrained(folder)
