@@ -8,10 +8,14 @@ CTRL_C = 130  # as a shell says it: 128 + SIGINT
 def run() -> None:
     """The program. Ctrl-C while its modules are still being imported leaves without a traceback."""
     try:
-        from sage_bench.cli.main import main
-    except KeyboardInterrupt:
-        sys.exit(CTRL_C)
-    main()
+        from sage_bench.utils.signals import leaving_on_signals
+
+        with leaving_on_signals():
+            from sage_bench.cli.main import main
+
+            main()
+    except KeyboardInterrupt as asked:
+        sys.exit(getattr(asked, "exit_code", CTRL_C))
 
 
 if __name__ == "__main__":

@@ -187,6 +187,8 @@ def main() -> int:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # a shell starts what runs in the background with Ctrl-C ignored, and children inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     result = soak(options.minutes, options.out, options.seed, options.only)
     print(json.dumps(result, indent=1))
     return 1 if result["problems"] else 0

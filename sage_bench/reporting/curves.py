@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
+from os.path import commonpath, isabs
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,8 @@ def tidy(runs: Mapping[str, TrainRun]) -> pd.DataFrame:
 def by_seed(runs: Mapping[str, TrainRun]) -> dict[str, list[TrainRun]]:
     """Runs that differ in their training seed only, under the name of their method.
 
-    Where two settings of one method are here, each has the name of its first run.
+    Where two settings of one method are here, each has the name of the folder its seeds lie in, or
+    of its first run.
     """
     groups: dict[str, list[tuple[str, TrainRun]]] = {}
     for name, run in runs.items():
@@ -131,8 +133,12 @@ def by_seed(runs: Mapping[str, TrainRun]) -> dict[str, list[TrainRun]]:
     backends = [members[0][1].backend for members in groups.values()]
     found: dict[str, list[TrainRun]] = {}
     for members in groups.values():
-        first, run = members[0]
-        name = run.backend if backends.count(run.backend) == 1 else first
+        names = [name for name, _ in members]
+        name = members[0][1].backend
+        if backends.count(name) > 1:
+            relative = len(names) > 1 and not any(map(isabs, names))
+            above = commonpath(names) if relative else ""
+            name = above if above and above not in found else names[0]
         found[name] = [member for _, member in members]
     return found
 

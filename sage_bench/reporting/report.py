@@ -5,6 +5,7 @@ The tables are also written as Markdown and CSV.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -222,10 +223,16 @@ def tables_of(runs: Mapping[str, EvalRun]) -> list[Table]:
 
 
 def unique(runs: Mapping[Path, TrainRun]) -> dict[str, TrainRun]:
-    """Names for curves: the backend, or the folder where two runs share it."""
-    backends = [r.backend for r in runs.values()]
+    """Names for curves: the backend, or as much of the folder's end as tells it from the others."""
+    backends = Counter(run.backend for run in runs.values())
+    shared = [folder for folder, run in runs.items() if backends[run.backend] > 1]
+    ends = Counter("/".join(f.parts[-n:]) for f in shared for n in range(1, len(f.parts) + 1))
     names = {}
     for folder, run in runs.items():
-        name = run.backend if backends.count(run.backend) == 1 else folder.name
+        name = run.backend
+        if folder in shared:
+            parts = range(1, len(folder.parts) + 1)
+            tails = ("/".join(folder.parts[-n:]) for n in parts)
+            name = next((tail for tail in tails if ends[tail] == 1), str(folder))
         names[name] = run
     return names

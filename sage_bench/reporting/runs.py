@@ -97,6 +97,10 @@ class EvalRun:
         return f"LIMITED to the first {limit} questions of each task" if limit else ""
 
 
+# what only a run folder holds: one of these files lies in every one of them
+TRACES = ("manifest.json", "ledger.jsonl", "samples/*.jsonl")
+
+
 @dataclass(frozen=True)
 class TrainRun:
     """One training run: its numbers step by step and group by group."""
@@ -145,14 +149,17 @@ def kind_of(folder: Path) -> str:
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """The run folders at or below a folder, sorted."""
+    """The run folders at or below a folder, sorted; also those that have lost their manifest, which
+    readers refuse with that reason instead of never seeing them."""
     if (folder / "manifest.json").is_file():
         return [folder]
-    found = []
-    for file in folder.rglob("manifest.json"):
-        # hidden folders hold what was put aside, e.g. by --overwrite
-        if not any(part.startswith(".") for part in file.relative_to(folder).parts):
-            found.append(file.parent)
+    found = set()
+    for pattern in TRACES:
+        for file in folder.rglob(pattern):
+            inside = file.relative_to(folder)
+            # hidden folders hold what was put aside, e.g. by --overwrite
+            if not any(part.startswith(".") for part in inside.parts):
+                found.add(folder / inside.parents[pattern.count("/")])
     return sorted(found)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Scores = Mapping[str, NDArray[np.float64]]
 
@@ -30,7 +30,8 @@ def mean_se(question_means: NDArray[np.float64]) -> tuple[Any, Any]:
     """
     x = np.asarray(question_means, float)
     mean = np.mean(x, -1)
-    se = stats.sem(x, axis=-1) if x.shape[-1] > 1 else np.full(x.shape[:-1], nan)
+    n = x.shape[-1]
+    se = np.std(x, axis=-1, ddof=1) / n**0.5 if n > 1 else np.full(x.shape[:-1], nan)
     return (float(mean), float(se)) if x.ndim == 1 else (mean, se)
 
 
@@ -49,10 +50,20 @@ def t_interval(mean: Any, se: Any, n: Any, level: float = 0.95) -> tuple[Any, An
     """Student-t interval with n - 1 degrees of freedom, cut to [0, 1]."""
     if np.ndim(n) == 0 and n < 2:
         return nan, nan
-    half = stats.t.ppf(0.5 + level / 2, n - 1) * se
+    half = t_quantile(0.5 + level / 2, n - 1) * se
     low = np.maximum(0.0, mean - half)
     high = np.minimum(1.0, mean + half)
     return (float(low), float(high)) if np.ndim(mean) == 0 else (low, high)
+
+
+def t_quantile(p: Any, freedom: Any) -> Any:
+    """Student's quantile at p, infinite degrees of freedom included. What `scipy.stats.t.ppf`
+    gives, without its checks of every call: a report asks for tens of thousands.
+
+    >>> round(float(t_quantile(0.975, 4)), 4), round(float(t_quantile(0.975, np.inf)), 4)
+    (2.7764, 1.96)
+    """
+    return special.stdtrit(freedom, p)
 
 
 def clustered_se(values: NDArray[np.float64], clusters: Sequence[object]) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from sage_bench.statistics.means import Scores, mean_se, satterthwaite
+from sage_bench.statistics.means import Scores, mean_se, satterthwaite, t_quantile
 from sage_bench.statistics.shares import wilson
 
 DRAWS = 10_000
@@ -98,7 +98,7 @@ def bootstrap_interval(
     se = np.sqrt(sum(s**2 for _, s in moments)) / benchmarks
     t = _studentised_resamples(deltas, moments, se, draws, seed)
     freedom = satterthwaite([s**2 for _, s in moments], [d.shape[-1] - 1 for d in deltas])
-    student = stats.t.ppf(0.5 + level / 2, freedom)
+    student = t_quantile(0.5 + level / 2, freedom)
     half = np.maximum(np.quantile(t, level, axis=-1), student) * se
     total = sum(d.shape[-1] for d in deltas)
     # the share of questions that may not differ like all the others

@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from sage_bench.statistics.means import Scores, macro, satterthwaite
+from sage_bench.statistics.means import Scores, macro, satterthwaite, t_quantile
 from sage_bench.statistics.shares import macro_interval
 
 SMALLEST = 1e-12  # of a p-value
@@ -235,7 +234,7 @@ def _freedom_of(quantile: Any, level: float) -> Any:
     high = np.ones(np.shape(quantile))
     for _ in range(40):
         middle = (low + high) / 2
-        beyond = stats.t.ppf(0.5 + level / 2, 1 / middle) > quantile
+        beyond = t_quantile(0.5 + level / 2, 1 / middle) > quantile
         low = np.where(beyond, low, middle)
         high = np.where(beyond, middle, high)
     return np.where(high <= 2e-6, np.inf, 1 / high)
@@ -245,7 +244,7 @@ def _quantile(level: Any, parts: tuple[Any, Any], freedom: tuple[Any, Any]) -> A
     """Cochran and Cox: Student's quantiles of the parts, weighted by the parts."""
     total = sum(parts)
     weights = [np.where(total > 0, v / np.where(total > 0, total, 1.0), 0.5) for v in parts]
-    return sum(w * stats.t.ppf(0.5 + level / 2, df) for w, df in zip(weights, freedom, strict=True))
+    return sum(w * t_quantile(0.5 + level / 2, df) for w, df in zip(weights, freedom, strict=True))
 
 
 def _p(mean: Any, se: Any, parts: tuple[Any, Any], freedom: tuple[Any, Any]) -> Any:

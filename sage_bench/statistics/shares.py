@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from sage_bench.statistics.means import Scores, macro, mean_se, satterthwaite
+from sage_bench.statistics.means import Scores, macro, mean_se, satterthwaite, t_quantile
 
 # questions on which a policy is sometimes right and sometimes wrong, by the rarer of the two: below
 # FEW the model of rare successes speaks alone, above MANY the clustered standard error does
@@ -65,7 +65,7 @@ def share_interval(mean: Any, se: Any, n: int, level: float = 0.95) -> tuple[Any
     effective = np.where(s > 0, m * (1 - m) / np.where(s > 0, s, 1.0) ** 2, n)
     effective = np.maximum(effective, 1e-9)
     # statsmodels takes normal quantiles only: this is the level at which they are Student's
-    alpha = 2 * stats.norm.sf(stats.t.ppf(0.5 + level / 2, n - 1))
+    alpha = 2 * stats.norm.sf(t_quantile(0.5 + level / 2, n - 1))
     low, high = proportion_confint(m * effective, effective, alpha=alpha, method="wilson")
     low = np.where(m <= 0, 0.0, np.maximum(low, 0.0))
     high = np.where(m >= 1, 1.0, np.minimum(high, 1.0))
@@ -126,7 +126,7 @@ def macro_interval(
         return nan, nan
     variances = [mean_se(x)[1] ** 2 for x in values.values()]
     freedom = satterthwaite(variances, [x.shape[-1] - 1 for x in values.values()])
-    student = stats.t.ppf(0.5 + level / 2, freedom)
+    student = t_quantile(0.5 + level / 2, freedom)
     below: Any = 0.0
     above: Any = 0.0
     for task, x in values.items():

@@ -390,6 +390,17 @@ def test_f6_one_bad_folder_hides_no_other(tmp_path, capsys):
     assert states[good] == "done"
 
 
+def test_f6_a_run_that_lost_its_manifest_is_told(tmp_path, capsys):
+    lost, good = evaluate(tmp_path, model="lost"), evaluate(tmp_path, model="good")
+    (lost / "manifest.json").unlink()
+    report([tmp_path], tmp_path / "report")
+    reason = f"{lost}: this is not a run folder: manifest.json is missing"
+    assert f"passed over: {reason}" in capsys.readouterr().err
+    assert "manifest.json is missing" in (tmp_path / "report/index.html").read_text()
+    states = {Path(s.folder): s.state for s in status(tmp_path)}
+    assert states == {lost: "unreadable", good: "done"}
+
+
 def test_f6_a_bad_folder_that_was_asked_for_by_name_is_the_error(tmp_path):
     bad = evaluate(tmp_path)
     (bad / "manifest.json").write_text("{")

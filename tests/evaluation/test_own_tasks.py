@@ -125,7 +125,7 @@ def test_folders_come_from_the_option_the_variable_and_entry_points(folder, tmp_
     write(package, YAML.replace("mine", "third"), name="third")
     monkeypatch.syspath_prepend(package.parent)
     points = [EntryPoint("some", "some_tasks", spec.GROUP)]
-    monkeypatch.setattr(spec, "entry_points", lambda group: points)
+    monkeypatch.setattr(spec, "_points", lambda path: points)
     include([second])
     assert task_folders() == [spec.tasks_folder(), folder, second, package]
     assert os.environ[spec.VARIABLE] == f"{folder}{os.pathsep}{second}"
@@ -143,7 +143,7 @@ def test_folders_come_from_the_option_the_variable_and_entry_points(folder, tmp_
 )
 def test_an_entry_point_that_gives_no_folder_is_named(monkeypatch, value, said):
     points = [EntryPoint("odd", value, spec.GROUP)]
-    monkeypatch.setattr(spec, "entry_points", lambda group: points)
+    monkeypatch.setattr(spec, "_points", lambda path: points)
     with pytest.raises(UsageError, match=re.escape(said)) as error:
         parse("their_task")
     assert f"entry point odd = {value} of group sage_bench.tasks" in str(error.value)
@@ -162,7 +162,7 @@ def package_of(tmp_path: Path, monkeypatch, **files: str) -> Path:
     monkeypatch.syspath_prepend(package.parent)
     monkeypatch.delitem(sys.modules, "package_tasks", raising=False)
     monkeypatch.setattr(
-        spec, "entry_points", lambda group: [EntryPoint("some", "package_tasks", spec.GROUP)]
+        spec, "_points", lambda path: [EntryPoint("some", "package_tasks", spec.GROUP)]
     )
     return package
 

@@ -76,6 +76,27 @@ def test_a_folder_with_other_things_is_left_alone(trained, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_a_model_gets_its_card_where_it_lies(trained, tmp_path):
+    folder = tmp_path / "model"
+    export(trained, "model-card", folder)
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "README.md").unlink()
+    files = export(folder, "model-card", folder, name="me/mine")
+    assert files == [folder / "README.md"]
+    assert "# me/mine" in files[0].read_text()
+    assert (folder / "model.safetensors").read_bytes() == weights
+
+
+def test_adapters_are_to_be_merged_first(trained, tmp_path):
+    adapters = tmp_path / "adapters"
+    adapters.mkdir()
+    (adapters / "adapter_config.json").write_text(f'{{"base_model_name_or_path": "{trained}"}}')
+    with pytest.raises(UsageError, match="these are adapters") as error:
+        export(adapters, "model-card", tmp_path / "out")
+    assert f"sage-bench export {adapters} --merge --out MODEL" in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
 @pytest.mark.timeout(900)
 def test_vllm_loads_it_and_answers_as_transformers_does(trained, tmp_path):

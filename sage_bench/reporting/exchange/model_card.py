@@ -15,6 +15,7 @@ from typing import Any
 from sage_bench.config.models import path_of
 from sage_bench.data.schema import EvalManifest, TrainConfig, TrainManifest
 from sage_bench.evaluation.runner import slug
+from sage_bench.generation import adapters
 from sage_bench.generation.model_folders import LABEL, check_folder, checkpoints
 from sage_bench.reporting.exchange import hub_results
 from sage_bench.reporting.exchange.scores import AVERAGE, Finished, finished
@@ -34,19 +35,23 @@ def write(
 ) -> list[Path]:
     """The model of an evaluation, or the newest checkpoint of a training run, with its card.
 
-    Raises `UsageError` where the model is not a folder on this machine, or `out` is not empty.
+    `out` may be the model's own folder, which then gets the card. Raises `UsageError` where the
+    model is not a folder on this machine or is adapters alone, or `out` holds other things.
     """
     is_run = (folder / "manifest.json").is_file()
     kind = kind_of(folder) if is_run else ""
     evaluation = finished(folder, name, grader) if kind == "eval" else None
     source = _model_of(folder, kind)
-    check_folder(str(source))
-    if out.is_dir() and any(p.name != CARD for p in out.iterdir()) and not (out / LABEL).exists():
+    if adapters.base_of(source) is not None:
         raise UsageError(
-            "the folder holds other things", where=str(out), remedy="give an empty --out"
+            "these are adapters, not a model that others load by itself",
+            where=str(source),
+            remedy=f"`sage-bench export {source} --merge --out MODEL`, then export MODEL",
         )
+    check_folder(str(source))
+    _check_out(out, source)
     make_folder(out)
-    files = _copy(source, out)
+    files = [] if out.resolve() == source.resolve() else _copy(source, out)
     label = read_json(source / LABEL) if (source / LABEL).is_file() else {}
     trained = _training(source)
     shown = name or (evaluation.name if evaluation else f"local/{slug(str(source))}")
@@ -55,6 +60,15 @@ def write(
     if evaluation is not None and not evaluation.run.limited and hub_results.entries(evaluation):
         files += hub_results.write(evaluation, out)
     return files
+
+
+def _check_out(out: Path, source: Path) -> None:
+    """What lies in the way is only replaced where it was exported, too."""
+    ours = out.resolve() == source.resolve() or (out / LABEL).exists()
+    if out.is_dir() and not ours and any(p.name != CARD for p in out.iterdir()):
+        raise UsageError(
+            "the folder holds other things", where=str(out), remedy="give an empty --out"
+        )
 
 
 def _model_of(folder: Path, kind: str) -> Path:

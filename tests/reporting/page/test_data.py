@@ -15,7 +15,7 @@ from sage_bench.reporting.charts import Series, range_of, rounded, value_range
 from sage_bench.reporting.curves import by_seed, charts
 from sage_bench.reporting.page.chunks import read_chunk
 from sage_bench.reporting.page.scores import front_of, score_charts, trained_by
-from sage_bench.reporting.report import report
+from sage_bench.reporting.report import report, unique
 from sage_bench.reporting.runs import TrainRun, read_eval, read_train
 
 
@@ -39,6 +39,26 @@ def test_runs_of_other_settings_stand_apart():
     one, other = trained("grpo", 0, reward=[0.1]), trained("grpo", 0, reward=[0.2])
     other.config["optim.lr"] = 1e-5
     assert list(by_seed({"a": one, "b": other})) == ["a", "b"]
+
+
+def test_runs_in_folders_of_one_name_are_all_there():
+    """As a study lays them out: MODEL/ROW/seed_N."""
+    places = [f"out/runs/{row}/seed_{i}" for row in ("sgpo", "sgpo_reference") for i in range(2)]
+    runs = {Path(place): trained("sgpo", int(place[-1]), reward=[0.1]) for place in places}
+    for place, run in runs.items():
+        run.config["method.denominator"] = place.parts[2]
+    runs[Path("out/runs/grpo/seed_0")] = trained("grpo", 0, reward=[0.1])
+    named = unique(runs)
+    shared = ["sgpo/seed_0", "sgpo/seed_1", "sgpo_reference/seed_0", "sgpo_reference/seed_1"]
+    assert list(named) == [*shared, "grpo"]
+    sizes = {name: len(members) for name, members in by_seed(named).items()}
+    assert sizes == {"sgpo": 2, "sgpo_reference": 2, "grpo": 1}
+
+
+def test_a_folder_that_ends_another_keeps_its_name():
+    runs = {Path(p): trained("grpo", 0, reward=[0.1]) for p in ("/x/run", "/y/x/run")}
+    assert len(unique(runs)) == 2
+    assert len(by_seed(unique(runs))) == 1
 
 
 def test_rounding_is_no_signal():

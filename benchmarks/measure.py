@@ -1,0 +1,155 @@
+"""CPU seconds and memory of this process, the floor of the machine, and how results are kept.
+
+torch is imported where it is used: a command's peak memory counts that of the process it was forked
+from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "transformers", "trl", "lm_eval", "math-verify", "numpy", "pandas")
+
+
+@dataclass
+class Result:
+    """A table of one benchmark. rows: one a line, all with the same keys. about: what was measured,
+    and the command."""
+
+    name: str
+    about: str
+    rows: list[dict[str, Any]]
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+
+def cpu_seconds(work: Callable[[], object], repeats: int = 3) -> float:
+    """CPU seconds of the fastest of some repeats: the one that was disturbed least."""
+    work()  # warm-up
+    return min(once(work) for _ in range(repeats))
+
+
+def once(work: Callable[[], object]) -> float:
+    """CPU seconds of one call, all threads of this process."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def forget_peak() -> float:
+    """Start measuring peak memory anew (Linux); resident MiB now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def peak() -> float:
+    """Most resident MiB since `forget_peak`."""
+    return _status("VmHWM")
+
+
+def _status(key: str) -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(key + ":"):
+            return int(line.split()[1]) / 1024
+    raise LookupError(key)
+
+
+def gemm_gflops(size: int = 1536) -> float:
+    """What one thread multiplies in float32, in 1e9 operations a second: the floor of a learner."""
+    import torch
+
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    return 2 * size**3 / cpu_seconds(lambda: a @ b, 5) / 1e9
+
+
+def copy_gbytes(mib: int = 256) -> float:
+    """What one thread reads and writes, in 1e9 bytes a second: the floor of decoding."""
+    import torch
+
+    source = torch.zeros(mib << 18)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / cpu_seconds(lambda: target.copy_(source), 5) / 1e9
+
+
+def machine() -> dict[str, Any]:
+    """Processor, its measured limits, and versions."""
+    info = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), "")
+    versions = {name: _version(name) for name in PACKAGES}
+    return {
+        "processor": model or platform.processor(),
+        "python": platform.python_version(),
+        "gemm_gflops": round(gemm_gflops(), 1),
+        "copy_gbytes": round(copy_gbytes(), 1),
+        **{name: v for name, v in versions.items() if v},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except ModuleNotFoundError:
+        return ""
+
+
+def write(result: Result, folder: Path) -> Path:
+    """One JSON file a benchmark, `results/bench/NAME.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{result.name}.json"
+    file.write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
+    return file
+
+
+def show(result: Result) -> None:
+    """The table, numbers to three digits."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=result.about, title_justify="left")
+    names = list(result.rows[0])
+    for name in names:
+        numbers = all(isinstance(row[name], int | float | None) for row in result.rows)
+        table.add_column(name, justify="right" if numbers else "left")
+    for row in result.rows:
+        table.add_row(*(_cell(row[name]) for name in names))
+    Console(file=sys.stdout, width=160).print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def ratios(rows: Sequence[dict[str, Any]], key: str, to: str) -> None:
+    """Add a column: this row's number over the named row's."""
+    base = next(row[key] for row in rows if row["what"] == to)
+    for row in rows:
+        row[f"{key}, {to} = 1"] = row[key] / base
+
+
+def command(*words: str) -> tuple[float, float]:
+    """(CPU seconds, peak resident MiB) of `sage-bench WORDS` and the children it waited for. Raises
+    `SystemExit` with the end of its output where it fails."""
+    with tempfile.TemporaryFile() as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "sage_bench", *words], stdout=output, stderr=output
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+        if status != 0:
+            output.seek(0)
+            tail = output.read()[-3000:].decode(errors="replace")
+            raise SystemExit(f"sage-bench {' '.join(words)}: status {status}\n{tail}")
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024

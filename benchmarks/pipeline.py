@@ -1,0 +1,71 @@
+"""What evaluation costs around the model: drawing from a sampler that costs nothing, storing,
+resuming, topping up, grading again, comparing and reporting. Whole commands, as a user types them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import Result, command, machine
+
+RUNS = 9
+TASKS = ("tiny_short", "tiny_mixed", "tiny_chain", "tiny_long", "tiny_spaced", "tiny_lines")
+
+
+def run(quick: bool = False) -> Result:
+    """One line a command. Rows a second count the rows the command handled."""
+    rows: list[dict[str, Any]] = []
+    samples = 4 if quick else 41  # 101 questions a benchmark: 25,000 rows at 41 samples
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
+        folder = Path(name)
+        many = ",".join(f"{task}:{samples}" for task in TASKS)
+        more = ",".join(f"{task}:{10 * samples}" for task in TASKS)
+
+        def line(what: str, count: int, *words: str) -> None:
+            seconds, memory = command(*words)
+            rows.append(
+                {
+                    "what": what,
+                    "rows": count,
+                    "CPU s": seconds,
+                    "rows / CPU s": count / seconds if count else None,
+                    "peak MiB": memory,
+                }
+            )
+
+        def evaluate(model: str, tasks: str) -> tuple[str, ...]:
+            return ("eval", "-q", "-m", model, "-t", tasks, "--out", str(folder / model[5:]))
+
+        for word in ("--help", "--version"):
+            line(word, 0, word)
+        line("eval, nothing to draw but 6 rows", 6, *evaluate("fake:0.1", many), "--limit", "1")
+        line("eval of a sampler that costs nothing", samples * 606, *evaluate("fake:0.5", many))
+        line("the same again: nothing to do", samples * 606, *evaluate("fake:0.5", many))
+        line("grade again, oat", samples * 606, "grade", str(folder / "0.5"), "--grader", "oat")
+        if not quick:
+            line("ten times the samples: topped up", samples * 6060, *evaluate("fake:0.5", more))
+            line("the same again: nothing to do", samples * 6060, *evaluate("fake:0.5", more))
+        study = folder / "study"
+        for i in range(2 if quick else RUNS):
+            model = f"fake:0.{i + 1}"
+            command("eval", "-q", "-m", model, "-t", many, "--out", str(study / str(i)))
+        count = samples * 606 * (2 if quick else RUNS)
+        runs = [str(study / str(i)) for i in range(2)]
+        line("compare two runs", samples * 1212, "compare", *runs)
+        line(
+            f"report of {2 if quick else RUNS} runs",
+            count,
+            "report",
+            str(study),
+            "--out",
+            str(folder / "report"),
+        )
+        line("leaderboard", count, "leaderboard", str(study), "--out", str(folder / "board"))
+        line("status", count, "status", str(study))
+    about = (
+        "Evaluation around the model: whole commands with start-up, CPU seconds and peak memory of"
+        " the command and the children it waited for"
+    )
+    return Result("pipeline", about, rows, machine())

@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""Why methods differ in the tiny world: what the policies of a study got wrong, and where credit
+went.
+
+    python scripts/tiny_reasons.py runs/table1
+
+Three tables over training seeds: products of two digits that the final policy knows, doubts, or is
+sure of wrongly (from the evaluations); how many responses of training left steps out (from the
+groups that were logged); where OAR put its weights, for right and wrong responses (from the same).
+Logged groups are a sample, and methods that explain themselves log those with a signal first:
+shares of different methods are of different groups.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+PRODUCT = re.compile(r"(\d)\*(\d)=(\d)")
+QUESTION = re.compile(r"<\|user\|>(.*?)<\|end")
+SURE = 0.8  # share of one digit from which a policy is called sure of it
+KNOWS = 0.9
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("study", type=Path, help="folder of `sage-bench matrix`")
+    parser.add_argument("--model", default="tiny-llama")
+    args = parser.parse_args()
+    runs = args.study / "runs" / args.model
+    if not runs.is_dir():
+        print(f"{runs}: no such folder; give the --out of `sage-bench matrix`", file=sys.stderr)
+        return 2
+    methods = sorted(p.name for p in runs.iterdir() if p.is_dir())
+    print("products of two digits, of 90, mean over seeds (seed by seed)")
+    print(f"{'method':<22}{'known':>8}{'doubted':>9}{'sure, wrong':>13}")
+    for method in methods:
+        counts = [facts(seed) for seed in seeds(args.study / "eval" / args.model / method)]
+        if counts:
+            known, doubted, wrong = zip(*counts, strict=True)
+            each = " ".join(map(str, wrong))
+            print(
+                f"{method:<22}{mean(known):>8.1f}{mean(doubted):>9.1f}{mean(wrong):>13.1f} ({each})"
+            )
+    print("\nresponses of training with fewer steps than the question asks for, by tenth steps")
+    for method in methods:
+        print(f"{method:<22}{left_out(runs / method)}")
+    print("\nweights of OAR at the result of a product, and at the `=` before it")
+    for method in methods:
+        for line in weights(runs / method):
+            print(f"{method:<22}{line}")
+    return 0
+
+
+def seeds(folder: Path) -> list[Path]:
+    return sorted(folder.glob("seed_*"))
+
+
+def facts(seed: Path) -> tuple[int, int, int]:
+    """Products known, doubted, and answered by one wrong digit."""
+    answers: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
+    for file in seed.rglob("samples/*.jsonl"):
+        for row in rows_of(file):
+            for a, b, result in PRODUCT.findall(row.get("text") or ""):
+                answers[a, b][int(result)] += 1
+    known = wrong = 0
+    for (a, b), counted in answers.items():
+        share = counted[int(a) * int(b) % 10] / counted.total()
+        most = counted.most_common(1)[0][1] / counted.total()
+        known += share > KNOWS
+        wrong += share < 1 - KNOWS and most > SURE
+    return known, len(answers) - known - wrong, wrong
+
+
+def left_out(method: Path) -> str:
+    """Share of responses that leave steps out, for every ten steps of training."""
+    found: dict[int, list[bool]] = defaultdict(list)
+    for row in logged(method):
+        question = QUESTION.search(row["prompt"])
+        if question is None:
+            continue
+        wanted = len(re.findall(r"[-+*/]", question[1]))
+        for completion in row["completions"]:
+            found[row["step"] // 10].append(completion["text"].count("=") < wanted)
+    return "  ".join(f"{10 * k}: {mean(v):.2f}" for k, v in sorted(found.items()))
+
+
+def weights(method: Path) -> Iterator[str]:
+    """Mean weight by step of the response, whether the response was right, and the digit."""
+    found: dict[tuple[str, str, str], list[tuple[float, float]]] = defaultdict(list)
+    for row in logged(method):
+        completions, tables = row["completions"], row.get("weights") or []
+        if len({c["reward"] for c in completions}) < 2:
+            continue
+        for completion, table in zip(completions, tables, strict=False):
+            outcome = "right" if completion["reward"] == 1 else "wrong"
+            for where, digit, pair in products(table or []):
+                found[where, outcome, digit].append(pair)
+    for (where, outcome, digit), pairs in sorted(found.items()):
+        result = mean(w for w, _ in pairs)
+        before = mean(w for _, w in pairs)
+        yield (
+            f"{where} step, {outcome} response, {digit} digit: {result:.2f}, = {before:.2f}"
+            f" ({len(pairs)})"
+        )
+
+
+def products(table: list[list[Any]]) -> Iterator[tuple[str, str, tuple[float, float]]]:
+    """(first or later, right or wrong, weights of the result and of `=`) of every product."""
+    tokens = [text for text, _ in table]
+    step = 0
+    for i in range(3, len(tokens) - 1):
+        if tokens[i] != "=" or not tokens[i + 1].isdigit():
+            continue
+        a, operator, b = tokens[i - 3 : i]
+        if operator == "*" and a.isdigit() and b.isdigit():
+            digit = "right" if int(tokens[i + 1]) == int(a) * int(b) % 10 else "wrong"
+            yield "first" if step == 0 else "later", digit, (table[i + 1][1], table[i][1])
+        step += 1
+
+
+def logged(method: Path) -> Iterator[dict[str, Any]]:
+    for seed in seeds(method):
+        yield from rows_of(seed / "completions.jsonl")
+
+
+def rows_of(file: Path) -> Iterator[dict[str, Any]]:
+    if file.is_file():
+        for line in file.read_text(encoding="utf-8").splitlines():
+            yield json.loads(line)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""The benchmarks run at tiny sizes and write what they promise; their times are nobody's concern
+here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.decoding import with_end
+from benchmarks.models import END, PAD, make_policy, make_prompts, make_tokenizer
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def bench(name: str, out: Path) -> list[dict]:
+    command = [sys.executable, "-m", "benchmarks", name, "--quick", "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads((out / f"{name}.json").read_text())["rows"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["decoding", "learning", "grading", "pipeline"])
+def test_one_writes_its_rows(name, tmp_path):
+    rows = bench(name, tmp_path)
+    assert rows
+    numbers = [v for row in rows for v in row.values() if isinstance(v, float)]
+    assert all(number > 0 for number in numbers)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("trl") is None, reason="TRL is not installed")
+def test_ours_and_trl_do_the_same_work(tmp_path):
+    (row,) = bench("trl_step", tmp_path)
+    assert (row["prompt"], row["completion"], row["G"]) == (16, 8, 2)
+    assert row["TRL / ours"] == pytest.approx(row["TRL s"] / row["ours s"])
+
+
+def test_prompts_have_the_stated_length():
+    tokenizer = make_tokenizer()
+    (ids,) = make_prompts(1, 40)
+    text = " ".join(f"w{i}" for i in ids)
+    assert tokenizer(text).input_ids == list(ids)
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.1])
+def test_the_end_comes_with_the_stated_chance(chance):
+    logits = with_end(torch.randn(5, 50, generator=torch.Generator().manual_seed(0)), chance)
+    p = logits.softmax(-1)
+    assert torch.allclose(p[:, END], torch.tensor(chance), atol=1e-6)
+    assert torch.all(p[:, PAD] == 0)
+
+
+def test_a_policy_is_the_same_at_every_call():
+    one, other = make_policy("qwen3"), make_policy("qwen3")
+    for a, b in zip(one.model.parameters(), other.model.parameters(), strict=True):
+        assert torch.equal(a, b)

@@ -1,0 +1,55 @@
+"""`scripts/tiny_reasons.py` on a study of one seed whose answers are known."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts/tiny_reasons.py"
+
+
+def table(text: str, weights: list[float]) -> list[list]:
+    return [[token, weight] for token, weight in zip(text, weights, strict=True)]
+
+
+def study(folder: Path) -> Path:
+    """Ten answers each: 2*3 known, 3*3 doubted, 7*7 surely wrong; two logged groups of OAR."""
+    samples = folder / "eval/tiny-llama/oar_p/seed_0/samples"
+    samples.mkdir(parents=True)
+    texts = ["2*3=6 3*3=9 7*7=5"] * 6 + ["2*3=6 3*3=8 7*7=5"] * 4
+    lines = [json.dumps({"text": text}) for text in texts]
+    (samples / "tiny_short.jsonl").write_text("\n".join(lines))
+    run = folder / "runs/tiny-llama/oar_p/seed_0"
+    run.mkdir(parents=True)
+    group = {
+        "step": 12,
+        "prompt": "<|system|>x<|end|><|user|>2*3+1<|end|>",
+        "completions": [{"text": "2*3=6 6+1=7", "reward": 1.0}, {"text": "2*3=7", "reward": 0.0}],
+        "weights": [table("2*3=6", [1, 1, 1, 1.5, 2.0]), table("2*3=7", [1, 1, 1, 1.0, 0.5])],
+    }
+    equal = {**group, "completions": [{"text": "2*3=6 6+1=7", "reward": 1.0}] * 2}
+    (run / "completions.jsonl").write_text(f"{json.dumps(group)}\n{json.dumps(equal)}\n")
+    return folder
+
+
+def printed(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPT), str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_what_is_known_left_out_and_weighed(tmp_path):
+    done = printed(study(tmp_path))
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("oar_p")]
+    assert lines[0] == ["oar_p", "1.0", "1.0", "1.0", "(1)"]
+    assert lines[1] == ["oar_p", "10:", "0.25"]  # one of four responses has one step instead of two
+    assert "first step, right response, right digit: 2.00, = 1.50 (1)" in done.stdout
+    assert "first step, wrong response, wrong digit: 0.50, = 1.00 (1)" in done.stdout
+
+
+def test_a_folder_that_is_no_study_is_named(tmp_path):
+    done = printed(tmp_path)
+    assert done.returncode == 2
+    assert "give the --out of `sage-bench matrix`" in done.stderr
