@@ -87,6 +87,20 @@ def test_float64_is_refused(tmp_path):
         build(tmp_path, TRL, "model.dtype=float64")
 
 
+def test_bfloat16_on_a_cpu_is_refused(tmp_path):
+    pytest.importorskip("trl", reason="the extra `trl` is not installed")
+    with pytest.raises(UsageError, match="computes in float32 on a CPU"):
+        build(tmp_path, TRL, "model.dtype=bfloat16", "model.device=cpu")
+
+
+@pytest.mark.slow
+def test_a_precision_of_accelerate_that_is_not_the_models_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    with pytest.raises(UsageError, match="mixed_precision: bf16") as met:
+        build(tmp_path, TRL, "model.dtype=float32")
+    assert met.value.where == "model.dtype"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_trl_has_the_signatures_we_build_on(name):

@@ -91,6 +91,7 @@ def test_a_killed_run_goes_on_from_it_bit_for_bit(sharded, straight, tmp_path):
     folder = tmp_path / "run"
     fault = "kill all credit 2"
     assert sharded(folder, fault=fault).returncode != 0
+    assert list(tmp_path.glob("run.met.*")), "the fault was not met"
     ended = sharded(folder, fault=fault)
     assert ended.returncode == 0, ended.stderr
     files = ("model.safetensors", "optimizer.safetensors", "method.json")
@@ -111,6 +112,7 @@ def test_sharded_adapters_take_the_same_update_and_go_on(run, sharded, tmp_path)
     assert ended.returncode == 0, ended.stderr
     fault = "kill all credit 2"
     assert sharded(killed, *LORA, fault=fault).returncode != 0
+    assert list(tmp_path.glob("killed.met.*")), "the fault was not met"
     ended = sharded(killed, *LORA, fault=fault)
     assert ended.returncode == 0, ended.stderr
     assert distance(killed, alone, adapters.WEIGHTS) < 1e-5

@@ -263,6 +263,7 @@ def test_adapters_on_several_gpus_lie_on_narrow_weights():
     share = 2 * QWEN.parameters / 8
     whole = 2 * (2 * QWEN.layer_parameters + QWEN.embedding)
     adapters_ = 4 * QWEN.adapter_parameters(32, "all-linear") / 8
+    assert made.outlook.engine == "trl"
     assert made.outlook.memory["weights"] == pytest.approx((share + whole + adapters_) / (1 << 30))
 
 

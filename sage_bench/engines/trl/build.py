@@ -24,8 +24,8 @@ ROWS = 2  # completions TRL believes a device takes at once, and a group has; ou
 def build(config: RunConfig, optimizer_steps: int) -> TrlEngine:
     """The engine in this process; every process of the run calls it. Raises `UsageError` for what
     accelerate's mixed precision cannot do."""
-    check(config)
     on_cpu = config.model.device == "cpu" or not torch.cuda.is_available()
+    check(config, on_cpu)
     if on_cpu and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # before accelerate does, which on a CPU gives it half an hour whatever was asked
         wait = timedelta(minutes=config.engine.rank_minutes)
@@ -59,8 +59,14 @@ def build(config: RunConfig, optimizer_steps: int) -> TrlEngine:
     )
 
 
-def check(config: RunConfig) -> None:
+def check(config: RunConfig, on_cpu: bool) -> None:
     """Refuse what this engine cannot do, before anything is loaded."""
+    if config.model.dtype == "bfloat16" and on_cpu:
+        raise UsageError(
+            "engine `trl` computes in float32 on a CPU",
+            where="model.dtype",
+            remedy="give auto or float32, or train with --engine local",
+        )
     if config.model.dtype == "float64":
         raise UsageError(
             "engine `trl` computes in float32 or bfloat16",

@@ -28,6 +28,7 @@ from sage_bench.engines.trl.sharding import (
     optimizer_tensors,
     restore_optimizer,
     second_names,
+    whole_tensors,
     whole_weights,
 )
 from sage_bench.engines.trl.trainer import RowTrainer
@@ -64,6 +65,7 @@ class TrlEngine(LocalEngine):
         self.trainer = RowTrainer(self, arguments)
         self.learner.forward = self.trainer.log_probs
         self.sharding = sharding_of(self.trainer, optim)
+        check_precision(self.trainer)
         self.learner.sharded = self.sharding != "none"
         self.program: TrainingProgram | None = None
         self.batch = RolloutBatch([], Objective(), PLAIN)
@@ -227,24 +229,30 @@ class TrlEngine(LocalEngine):
             if self.ranks.first:
                 super().save(folder)
             return
-        trainer = self.trainer
+        trainer, model = self.trainer, self.policy.model
         moments = optimizer_tensors(self._learning(), trainer.optimizer, self.sharding)
         if self.adapted:
-            with whole_weights(trainer.model, self.sharding):
-                if self.ranks.first:
-                    adapters.save(self.policy.model, folder, base=self.policy.path)
+            own = whole_tensors(model, self.sharding, lambda: adapters.adapter_tensors(model))
         else:
-            weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-            if self.ranks.first:
-                model: Any = self.policy.model
-                # gathered, a table that serves twice is two tensors
-                second = second_names(model)
-                own = {name: tensor for name, tensor in weights.items() if name not in second}
-                model.save_pretrained(folder, state_dict=own)
+            # gathered, a table that serves twice is two tensors
+            second = second_names(model)
+            gathered = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+            own = {name: tensor for name, tensor in gathered.items() if name not in second}
         if self.ranks.first:
-            self.policy.tokenizer.save_pretrained(folder)
-            write_tensors(folder / "optimizer.safetensors", moments)
-            self.write_progress(folder)
+            self._write(folder, own, moments)
+
+    def _write(
+        self, folder: Path, weights: dict[str, torch.Tensor], moments: dict[str, torch.Tensor]
+    ) -> None:
+        """The files that the local engine writes, from tensors that were gathered."""
+        model: Any = self.policy.model
+        if self.adapted:
+            adapters.save(model, folder, base=self.policy.path, tensors=weights)
+        else:
+            model.save_pretrained(folder, state_dict=weights)
+        self.policy.tokenizer.save_pretrained(folder)
+        write_tensors(folder / "optimizer.safetensors", moments)
+        self.write_progress(folder)
 
     def _learning(self) -> list[torch.nn.Parameter]:
         """The parameters that learn, in the order of the optimiser's file."""
@@ -317,6 +325,19 @@ def check_not_asked(kind: str) -> None:
                 where=f"ACCELERATE_{variable}",
                 remedy="start it with `torchrun`, or by `sage-bench launch` on GPUs",
             )
+
+
+def check_precision(trainer: RowTrainer) -> None:
+    """Raise `UsageError` where accelerate's configuration overrules `model.dtype`."""
+    wanted = "bf16" if trainer.args.bf16 else "no"
+    found = trainer.accelerator.mixed_precision
+    if found != wanted:
+        raise UsageError(
+            f"accelerate was started with mixed_precision: {found}, and the weights' number type"
+            f" asks for {wanted}",
+            where="model.dtype",
+            remedy=f"set mixed_precision: {wanted} in the file of --config, or another model.dtype",
+        )
 
 
 def check_sharded(optim: OptimConfig, what: str) -> None:
