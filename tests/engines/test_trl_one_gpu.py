@@ -13,7 +13,7 @@ import pytest
 import torch
 from program import run
 from safetensors.torch import load_file
-from small_runs import build, train
+from small_runs import build, distance, train
 from test_lora import logits
 
 from sage_bench.engines.base import RolloutBatch
@@ -40,14 +40,6 @@ def needs_extras():
     for part in ("trl", "peft"):
         if "CI_NEEDS_TRL" not in os.environ:
             pytest.importorskip(part, reason=f"{part} is not installed")
-
-
-def distance(ours: Path, theirs: Path) -> float:
-    """Of the tensors of two files, relative to their norm."""
-    a, b = load_file(ours), load_file(theirs)
-    assert a.keys() == b.keys()
-    gap = torch.cat([(a[k].float() - b[k].float()).flatten() for k in a]).norm()
-    return float(gap / torch.cat([v.float().flatten() for v in b.values()]).norm())
 
 
 # ---- adapters ------------------------------------------------------------------------------------

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+import small_runs
 from forked_ranks import Ranks
-from safetensors.torch import load_file
-from small_runs import WORDS
 
 SUPPORT = Path(__file__).resolve().parent
-RUN = [*WORDS, "train.prompts_per_step=4", "train.steps=3", "validation.every=10"]
+RUN = [*small_runs.WORDS, "train.prompts_per_step=4", "train.steps=3", "validation.every=10"]
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,5 @@ def last(folder: Path) -> Path:
 
 
 def distance(a: Path, b: Path, file: str = "model.safetensors") -> float:
-    """Of the tensors of two runs' last checkpoints, relative to their norm."""
-    ours, theirs = (load_file(last(folder) / file) for folder in (a, b))
-    assert ours.keys() == theirs.keys()
-    gap = torch.cat([(ours[k] - theirs[k]).flatten() for k in ours]).norm()
-    return float(gap / torch.cat([v.flatten() for v in theirs.values()]).norm())
+    """Of the last checkpoints of two runs, relative to their norm."""
+    return small_runs.distance(last(a) / file, last(b) / file)
