@@ -28,6 +28,7 @@ from sage_bench.cli import (
     grader_eval,
     import_results,
     judge_eval,
+    judge_train,
     launch,
     leaderboard,
     ls,
@@ -93,6 +94,7 @@ app.command("plan", rich_help_panel=RUN)(plan.plan)
 app.command("train", rich_help_panel=RUN)(train.train)
 app.command("record", rich_help_panel=RUN)(record.record)
 app.command("launch", rich_help_panel=RUN)(launch.launch)
+app.command("judge-train", rich_help_panel=RUN)(judge_train.judge_train)
 app.command("eval", rich_help_panel=RUN)(evaluate.evaluate)
 app.command("matrix", rich_help_panel=RUN)(matrix.matrix)
 app.command("leaderboard", rich_help_panel=READ)(leaderboard.leaderboard)

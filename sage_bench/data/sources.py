@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from sage_bench.data import tiny_steps as labelled_steps
 from sage_bench.data import tiny_world
 from sage_bench.data.hub import HubData, read_hub
 from sage_bench.data.registry import register_dataset
@@ -46,6 +47,25 @@ def tiny() -> Iterator[Mapping[str, Any]]:
 def tiny_val() -> Iterator[Mapping[str, Any]]:
     """Validation set of the tiny world, same distribution as training."""
     return _tiny("tiny-val")
+
+
+def _labelled(name: str) -> Iterator[Mapping[str, Any]]:
+    for number, response in enumerate(labelled_steps.responses(name)):
+        yield response.row(f"{name}-{number:04d}")
+
+
+@register_dataset("tiny-steps")
+def tiny_steps() -> Iterator[Mapping[str, Any]]:
+    """Labelled steps of the tiny world for `judge-train`: 4000 responses to chains of two to eight
+    steps, 35 % of the operators `*`, half of them with one mistake."""
+    return _labelled("tiny-steps")
+
+
+@register_dataset("tiny-steps-test")
+def tiny_steps_test() -> Iterator[Mapping[str, Any]]:
+    """Labelled steps to measure judges on: 200 responses to chains of the operators that the
+    policies train on, 85 % of them `*`."""
+    return _labelled("tiny-steps-test")
 
 
 def _sage(data: HubData) -> Iterator[Mapping[str, Any]]:

@@ -218,7 +218,7 @@ class Learner:
         loss_sum = 0.0
         # transformers checkpoints in train mode only
         self.policy.model.train(self.gradient_checkpointing or self.dropout_seed is not None)
-        with self._dropout():
+        with self.dropout():
             for micro in micro_batches(live, self.budget.tokens):
                 loss = self._loss(micro, objective, tally, hooks)
                 if not torch.isfinite(loss):
@@ -233,7 +233,7 @@ class Learner:
         return loss_sum
 
     @contextlib.contextmanager
-    def _dropout(self) -> Iterator[None]:
+    def dropout(self) -> Iterator[None]:
         """Random numbers of their own for the dropout of a step, so that a resumed run repeats."""
         if self.dropout_seed is None:
             yield
