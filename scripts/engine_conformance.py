@@ -2,6 +2,7 @@
 
     python scripts/engine_conformance.py
     torchrun --standalone --nproc-per-node 2 scripts/engine_conformance.py
+    python scripts/engine_conformance.py engine.lora.rank=4
 
 For every backend, and for every kind of row and mean: problems of the tiny world are rolled out by
 both engines from the same seeds, and the rows of the local one get their gradient from both. Prints
@@ -27,6 +28,7 @@ from sage_bench.engines.base import RolloutBatch, Stats, TrainingProgram
 from sage_bench.engines.local.learner import PLAIN, Learner
 from sage_bench.engines.ranks import ranks_of
 from sage_bench.engines.trl.engine import TrlEngine
+from sage_bench.generation import adapters
 from sage_bench.methods.driver import collect
 from sage_bench.methods.objective import Objective
 from sage_bench.methods.registry import BACKENDS
@@ -56,25 +58,37 @@ class Capture(TrainerCallback):
 
 
 def flat(model: Any) -> Tensor:
+    """The gradient of what learns."""
     parts = []
-    for parameter in model.parameters():
+    for parameter in (p for p in model.parameters() if p.requires_grad):
         gradient = parameter.grad
         parts.append((torch.zeros_like(parameter) if gradient is None else gradient).flatten())
     return torch.cat(parts).detach().clone()
 
 
-def build(backend: str, engine: str, model: str) -> Run:
+def build(backend: str, engine: str, model: str, words: Sequence[str]) -> Run:
     resolved = training_config(
         backend=backend,
         model=model,
         data="tiny",
         engine=engine,
         configs=[],
-        overrides=WORDS,
+        overrides=[*WORDS, *words],
         backend_files=[],
     )
     folder = Path(tempfile.mkdtemp(prefix="conformance-"))
-    return setup.build(resolved, folder, quiet=True)
+    run = setup.build(resolved, folder, quiet=True)
+    stir(run.engine.policy.model)  # type: ignore[attr-defined]
+    return run
+
+
+@torch.no_grad()
+def stir(model: Any, seed: int = 0) -> None:
+    """Adapters as if they had learned something: fresh ones have no gradient on their A."""
+    generator = torch.Generator().manual_seed(seed)
+    for _, layer in adapters.layers(model):
+        weight = layer.lora_B["default"].weight
+        weight.copy_(0.02 * torch.randn(weight.shape, generator=generator))
 
 
 def rolled(run: Run, engine: Any) -> list[Row]:
@@ -123,14 +137,16 @@ def random_rows(kinds: Sequence[Kind]) -> list[Row]:
     return rows
 
 
-def batches(model: str, trl: TrlEngine) -> Iterator[tuple[str, str, bool, RolloutBatch, Learner]]:
+def batches(
+    model: str, words: Sequence[str], trl: TrlEngine
+) -> Iterator[tuple[str, str, bool, RolloutBatch, Learner]]:
     """(name, kinds, same groups, batch, local learner) of every case."""
     learner = None
     for backend in BACKENDS.names():
-        run = build(backend, "local", model)
+        run = build(backend, "local", model, words)
         rows = rolled(run, run.engine)
         # a method of its own: some remember what they rolled out
-        again = rolled(build(backend, "local", model), trl)
+        again = rolled(build(backend, "local", model, words), trl)
         same = [(r.prompt, r.tokens) for r in rows] == [(r.prompt, r.tokens) for r in again]
         kinds = ", ".join(sorted({row.kind.name for row in rows}))
         learner = run.engine.learner  # type: ignore[attr-defined]
@@ -146,8 +162,12 @@ def batches(model: str, trl: TrlEngine) -> Iterator[tuple[str, str, bool, Rollou
         yield f"{mean}, entropy bonus", "all", True, batch, learner
 
 
-def program(model: str, trl: TrlEngine, capture: Capture, table: list[Any]) -> TrainingProgram:
-    for name, kinds, same, batch, learner in batches(model, trl):
+def program(
+    cases: Iterator[tuple[str, str, bool, RolloutBatch, Learner]],
+    capture: Capture,
+    table: list[Any],
+) -> TrainingProgram:
+    for name, kinds, same, batch, learner in cases:
         learner.policy.model.zero_grad()
         learner.gradient(batch.rows, batch.objective, hooks=batch.hooks)
         ours = flat(learner.policy.model)
@@ -159,19 +179,24 @@ def program(model: str, trl: TrlEngine, capture: Capture, table: list[Any]) -> T
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="tiny-qwen2", help="preset or folder of a small policy")
-    model = parser.parse_args().model
-    run = build("grpo", "trl", model)
+    parser.add_argument("words", nargs="*", metavar="key=value", help="such as engine.lora.rank=4")
+    given = parser.parse_args()
+    model, words = given.model, given.words
+    run = build("grpo", "trl", model, words)
     trl = run.engine
     assert isinstance(trl, TrlEngine)
     # more optimiser steps than a run of one step has
     trl.trainer.args.max_steps = 1000
     capture, table = Capture(), []
     trl.trainer.add_callback(capture)
-    trl.follow(program(model, trl, capture, table))
+    trl.follow(program(batches(model, words, trl), capture, table))
     trl.ranks.close()
     if not trl.ranks.first:
         return 0
-    print(f"engine trl, {trl.ranks.size} processes, against engine local; model {model}")
+    with_words = "".join(f" {word}" for word in words)
+    print(
+        f"engine trl, {trl.ranks.size} processes, against engine local; model {model}{with_words}"
+    )
     print(f"{'case':34} {'kinds':10} {'rows':>5} {'live':>5} {'same groups':>12} {'relative':>10}")
     for name, kinds, rows, live, same, distance in table:
         shown = "yes" if same else "NO"

@@ -97,8 +97,8 @@ def plan_of(resolved: Resolved[RunConfig], gpus: Gpus, lengths: Lengths | None =
     """The plan of a resolved configuration."""
     config, notes = resolved.config, []
     if gpus.count > 1 and "engine.name" not in resolved.origins:
-        if config.engine.lora.rank or config.optim.offload or config.optim.name != "adamw":
-            notes.append("adapters, 8-bit and offloaded states are engine `local`'s: one GPU works")
+        if config.optim.offload or config.optim.name != "adamw":
+            notes.append("8-bit and offloaded states are not spread over GPUs: one GPU works")
         else:
             config = with_words(config, {"engine.name": "trl"})
             notes.append(SPREAD)

@@ -22,6 +22,7 @@ SAGE_VALIDATION = HubData(
     "test",
     pin="validation.source=sage-validation@{revision}",
 )
+LIMO = HubData("limo", "GAIR/LIMO", "train", pin="data.source=limo@{revision}")
 
 
 def _tiny(name: str) -> Iterator[Mapping[str, Any]]:
@@ -84,6 +85,13 @@ def _sage(data: HubData) -> Iterator[Mapping[str, Any]]:
 def sage_train(revision: str | None = None) -> Iterator[Mapping[str, Any]]:
     """The 15k training prompts of SAGE (Hub: baohao/sage_train)."""
     return _sage(replace(SAGE_TRAIN, revision=revision))
+
+
+@register_dataset("limo")
+def limo(revision: str | None = None) -> Iterator[Mapping[str, Any]]:
+    """817 hard problems with reference solutions (Hub: GAIR/LIMO)."""
+    for number, row in enumerate(read_hub(replace(LIMO, revision=revision))):
+        yield {"uid": f"limo-{number:04d}", **row}
 
 
 @register_dataset("sage-validation")

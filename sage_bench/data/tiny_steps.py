@@ -105,10 +105,10 @@ def first_wrong_step(chain: Chain, steps: Sequence[str]) -> int:
 
 
 def cut(text: str) -> tuple[str, ...]:
-    """The steps of a text, as the presets of the tiny policies have them cut.
+    r"""The steps of a text, as the presets of the tiny policies have them cut.
 
-    >>> cut("3*9=7 7+6=3 so 73")
-    ('3*9=7', '7+6=3', 'so 73')
+    >>> cut(r"3*9=7 7+6=3 \boxed{73}")
+    ('3*9=7', '7+6=3', '\\boxed{73}')
     """
     ends = [match.end() for match in re.finditer(STEP_END, text)]
     parts = [text[start:end].strip() for start, end in pairwise([0, *ends, len(text)])]

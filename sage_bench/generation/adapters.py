@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -175,16 +175,20 @@ def merge(model: Any) -> None:
 
 
 # ---- folders -------------------------------------------------------------------------------------
-def save(model: Any, folder: Path, base: str) -> None:
-    """Write the adapters of a model as peft does, with the model's configuration beside them."""
+def save(model: Any, folder: Path, base: str, tensors: Mapping[str, Tensor] | None = None) -> None:
+    """Write the adapters of a model as peft does, with the model's configuration beside them.
+
+    tensors: what `adapter_tensors` gives, where it must be put together first.
+    """
     from safetensors.torch import save_file
 
     config = model.peft_config["default"]
     config.base_model_name_or_path = base
     config.save_pretrained(folder)
     _sort_targets(folder / CONFIG)
-    tensors = {name: t.cpu().contiguous() for name, t in adapter_tensors(model).items()}
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    own = adapter_tensors(model) if tensors is None else tensors
+    held = {name: tensor.cpu().contiguous() for name, tensor in own.items()}
+    save_file(held, folder / WEIGHTS, metadata={"format": "pt"})
     model.config.save_pretrained(folder)
     if model.generation_config is not None:
         model.generation_config.save_pretrained(folder)

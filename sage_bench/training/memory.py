@@ -55,6 +55,7 @@ class Settings:
     optimizer: str = "adamw"
     offload: bool = False
     shards: int = 1
+    float32: bool = False
     rank: int = 0
     targets: str | list[str] = "all-linear"
     prompt_once: bool = False
@@ -170,17 +171,22 @@ def learning_parameters(arch: Architecture, settings: Settings) -> int:
     return arch.parameters
 
 
+def held(settings: Settings) -> int:
+    """Bytes of a number of the model's own weights as they lie on the devices."""
+    wide = (settings.float32 or settings.shards > 1) and not settings.rank
+    return 4 if wide else settings.number
+
+
 def weights(arch: Architecture, settings: Settings) -> float:
-    own = settings.number if settings.shards == 1 else 4
-    size = own * arch.parameters / settings.shards
+    size = held(settings) * arch.parameters / settings.shards
     if settings.rank:
         size += 4 * learning_parameters(arch, settings) / settings.shards
     return size
 
 
 def gradients(arch: Architecture, settings: Settings) -> float:
-    """Of what learns; adapters, and weights that are spread over devices, have them in float32."""
-    own = 4 if settings.rank or settings.shards > 1 else settings.number
+    """Of what learns; those of adapters are float32."""
+    own = 4 if settings.rank else held(settings)
     return own * learning_parameters(arch, settings) / settings.shards
 
 

@@ -120,18 +120,20 @@ def settings_of(config: RunConfig, devices: int, half: bool) -> Settings:
         dtype = "bfloat16" if half else "float32"
     number = NUMBERS[dtype]
     engine, optim = config.engine, config.optim
-    sharded = devices > 1
-    # spread weights are float32 themselves; on one device narrow ones have a float32 copy
-    master = 0 if sharded or (number >= 4 and not optim.offload) else 4
+    # narrow weights that learn have a float32 copy on engine `local`; those of `trl` are float32
+    float32 = engine.name == "trl"
+    copied = optim.offload or not (float32 or number >= 4)
+    master = 4 if copied and devices == 1 else 0
     return Settings(
         number=number,
         master=master,
         optimizer=optim.name,
         offload=optim.offload,
         shards=devices,
+        float32=float32,
         rank=engine.lora.rank,
         targets=engine.lora.targets,
-        prompt_once=engine.prompt_once and not engine.gradient_checkpointing,
+        prompt_once=engine.prompt_once and not (engine.gradient_checkpointing or float32),
         checkpointing=engine.gradient_checkpointing,
     )
 
@@ -174,7 +176,8 @@ def work_of(
     completion = lengths.completion or MEAN_SHARE * sampling.max_tokens
     prompt = lengths.prompt or min(MEAN_PROMPT, sampling.max_prompt_tokens)
     width = sampling.max_prompt_tokens + sampling.max_tokens
-    own = config.engine.rollouts == "local"
+    recorded = config.engine.rollouts.startswith("recorded")
+    own = recorded or config.engine.rollouts == "local"
     rows = max(1, config.engine.wave_tokens // width)
     if share:
         most = config.engine.vllm.max_num_seqs
@@ -190,7 +193,7 @@ def work_of(
         rows=rows,
         updates=train.updates_per_step,
         sampler="local" if own else "vllm",
-        samples=samples,
+        samples=samples and not recorded,
     )
 
 
@@ -207,8 +210,7 @@ def tokens_of(work: time.Work, steps: int | None) -> dict[str, float]:
 def disk_of(arch: Architecture, config: RunConfig, settings: Settings) -> dict[str, float]:
     """GiB of checkpoints: weights of each, optimiser state of the newest ones, all together."""
     learning = memory.learning_parameters(arch, settings)
-    own = 4 if settings.shards > 1 else settings.number
-    a_checkpoint = 4 * learning if settings.rank else own * arch.parameters
+    a_checkpoint = 4 * learning if settings.rank else memory.held(settings) * arch.parameters
     state = memory.optimizer(arch, settings) * settings.shards
     every = config.train.save_every
     count = 1 + -(-config.train.steps // every)  # one is written before the first step
@@ -232,6 +234,8 @@ def assumed(
     if devices > 1:
         lines.append("FSDP2 spreads float32 weights, gradients and moments over all GPUs")
         lines.append("activations and logits on each GPU are counted as those of the local engine")
+        if config.optim.name != "adamw" or config.optim.offload:
+            lines.append("FSDP2 refuses optim.name and optim.offload: such a run does not begin")
     elif gpus.count > 1:
         lines.append(f"engine `{config.engine.name}` uses one of the {gpus.count} GPUs")
     if config.train.epochs is not None:
@@ -248,8 +252,9 @@ def with_words(config: RunConfig, words: Mapping[str, Any]) -> RunConfig:
     return RunConfig.model_validate(nest({**dict(flatten(config.model_dump())), **words}))
 
 
-def candidates(config: RunConfig) -> list[dict[str, Any]]:
-    """Settings that need less memory, those that change least first."""
+def candidates(config: RunConfig, *, alone: bool) -> list[dict[str, Any]]:
+    """Settings that need less memory, those that change least first. alone: the run has one device,
+    over which nothing is spread."""
     width = config.sampling.max_prompt_tokens + config.sampling.max_tokens
     found: list[dict[str, Any]] = [{"engine.gradient_checkpointing": True}]
     for key in ("wave_tokens", "micro_tokens"):
@@ -258,7 +263,7 @@ def candidates(config: RunConfig) -> list[dict[str, Any]]:
             found.append({f"engine.{key}": size})
             size //= 2
     found.append({"engine.vllm.memory": 0.3})
-    if config.engine.name == "local":
+    if alone:
         found += [
             {"optim.name": "paged_adamw8bit"},
             {"optim.name": "adamw", "optim.offload": True},
@@ -269,12 +274,13 @@ def candidates(config: RunConfig) -> list[dict[str, Any]]:
 
 def advice(config: RunConfig, gpus: Gpus, **how: Any) -> list[str]:
     """`key=value` words that make a run fit, as few as do; a sentence where none do."""
-    peak = look(config, gpus, **how).peak
-    if look(config, gpus, **how).fits:
+    found = look(config, gpus, **how)
+    if found.fits:
         return []
+    peak, options = found.peak, candidates(config, alone=found.devices == 1)
     chosen: dict[str, Any] = {}
     # twice: what limited the first time hides what limits next
-    for words in [*candidates(config), *candidates(config)]:
+    for words in [*options, *options]:
         tried = {**chosen, **words}
         found = look(with_words(config, tried), gpus, **how)
         if found.peak < peak:

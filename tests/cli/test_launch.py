@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from accelerate.commands.config.config_args import ClusterConfig
 from accelerate.commands.launch import launch_command_parser
+from accelerate.utils import DeepSpeedPlugin, FullyShardedDataParallelPlugin
+from accelerate_launch import environment
 
 from sage_bench.api.launching import check_devices, launch_of, packaged
 from sage_bench.utils.errors import UsageError
@@ -19,7 +21,7 @@ def test_the_package_has_these_configurations():
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_accelerate_reads_them(name):
-    """Its own loader refuses unknown keys; FSDP itself does not run on a CPU."""
+    """Its own loader refuses unknown keys."""
     found = ClusterConfig.from_yaml_file(str(packaged()[name]))
     assert found.num_processes == (16 if name == "fsdp2-2x8gpu" else 8)
 
@@ -83,3 +85,36 @@ def test_a_cpu_configuration_is_refused_with_what_to_type(tmp_path):
     file.write_text("distributed_type: MULTI_CPU\nuse_cpu: true\nnum_processes: 2\n")
     with pytest.raises(UsageError, match="torchrun"):
         check_devices(launch_of(str(file), TRAIN))
+
+
+# ---- what the started processes make of it -------------------------------------------------------
+def started_with(name: str, monkeypatch) -> dict[str, str]:
+    """The variables accelerate's launcher sets for a packaged configuration, in this process."""
+    found = environment(packaged()[name])
+    for variable, value in found.items():
+        monkeypatch.setenv(variable, value)
+    return found
+
+
+@pytest.mark.parametrize("name", ["fsdp2-8gpu", "fsdp2-2x8gpu"])
+def test_processes_make_a_plugin_of_fsdp2_from_it(name, monkeypatch):
+    assert started_with(name, monkeypatch)["ACCELERATE_USE_FSDP"] == "true"
+    plugin = FullyShardedDataParallelPlugin()
+    assert plugin.fsdp_version == 2
+    assert plugin.reshard_after_forward is True
+    assert plugin.state_dict_type.name == "FULL_STATE_DICT"
+    assert not plugin.cpu_ram_efficient_loading
+
+
+def test_processes_make_a_plugin_of_zero_3_from_it(monkeypatch):
+    assert started_with("zero3-8gpu", monkeypatch)["ACCELERATE_USE_DEEPSPEED"] == "true"
+    plugin = DeepSpeedPlugin()
+    settings = plugin.deepspeed_config["zero_optimization"]
+    assert settings["stage"] == 3
+    assert settings["offload_optimizer"] == {"device": "none", "nvme_path": None}
+    assert settings["stage3_gather_16bit_weights_on_model_save"] is True
+
+
+def test_processes_of_the_configuration_without_sharding_have_none(monkeypatch):
+    found = started_with("ddp-8gpu", monkeypatch)
+    assert {"ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"}.isdisjoint(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import weakref
 
 import pytest
 import torch
@@ -55,6 +56,18 @@ def test_parts_and_offload_change_no_digit(dtype, offload, monkeypatch):
         assert float(torch.nn.utils.clip_grad_norm_(reference, 1.0)) == norms[step]
         adam.step()
     assert all(torch.equal(a, b.to(dtype)) for a, b in zip(ours, reference, strict=True))
+
+
+def test_parameters_that_were_let_go_leave_the_memory():
+    ours = weights()
+    gone = weakref.ref(ours[0])
+    optimiser = MasterAdamW(ours, OptimConfig(), {p: str(i) for i, p in enumerate(ours)})
+    shards = weights()
+    for group in optimiser.adam.param_groups:  # as accelerate replaces them
+        group["params"] = [shards.pop(0) for _ in group["params"]]
+    ours.clear()
+    optimiser.let_go()
+    assert gone() is None
 
 
 def test_wide_gradients_exist_for_one_part_at_a_time(monkeypatch):

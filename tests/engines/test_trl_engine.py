@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from small_runs import build, train, weights
+from small_runs import build, distance, train, weights
 
 from sage_bench.api.listing import listing
 from sage_bench.engines.base import RolloutBatch
@@ -87,6 +86,20 @@ def test_float64_is_refused(tmp_path):
         build(tmp_path, TRL, "model.dtype=float64")
 
 
+def test_bfloat16_on_a_cpu_is_refused(tmp_path):
+    pytest.importorskip("trl", reason="the extra `trl` is not installed")
+    with pytest.raises(UsageError, match="computes in float32 on a CPU"):
+        build(tmp_path, TRL, "model.dtype=bfloat16", "model.device=cpu")
+
+
+@pytest.mark.slow
+def test_a_precision_of_accelerate_that_is_not_the_models_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    with pytest.raises(UsageError, match="mixed_precision: bf16") as met:
+        build(tmp_path, TRL, "model.dtype=float32")
+    assert met.value.where == "model.dtype"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_trl_has_the_signatures_we_build_on(name):
@@ -122,21 +135,14 @@ def pair(tmp_path_factory) -> tuple[Path, Path]:
     )
 
 
-def distance(a: Path, b: Path, file: str) -> float:
-    ours, theirs = load_file(a / file), load_file(b / file)
-    assert ours.keys() == theirs.keys()
-    gap = torch.cat([(ours[k] - theirs[k]).flatten() for k in ours]).norm()
-    return float(gap / torch.cat([v.flatten() for v in theirs.values()]).norm())
-
-
 @pytest.mark.slow
 def test_both_engines_end_in_the_same_weights(pair):
-    assert distance(*pair, "model.safetensors") < 1e-5
+    assert distance(*(last / "model.safetensors" for last in pair)) < 1e-5
 
 
 @pytest.mark.slow
 def test_and_in_the_same_optimiser_state(pair):
-    assert distance(*pair, "optimizer.safetensors") < 1e-4
+    assert distance(*(last / "optimizer.safetensors" for last in pair)) < 1e-4
 
 
 @pytest.mark.slow

@@ -7,21 +7,17 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 from forked_ranks import Ranks
-from safetensors.torch import load_file
-from small_runs import WORDS
+from rank_runs import distance, last, starter, words_of
 
 from sage_bench.utils.files import read_jsonl
 
 pytestmark = pytest.mark.slow
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
 ROOT = Path(__file__).resolve().parents[2]
-RUN = [*WORDS, "train.prompts_per_step=4", "train.steps=3", "validation.every=10"]
 
 
 @pytest.fixture(autouse=True)
@@ -36,34 +32,9 @@ def ranks():
         yield started
 
 
-def words_of(folder: Path, *words: str, backend: str = "faulty") -> list[str]:
-    what = ["train", "--engine", "trl", "--backend", backend, "--model", "tiny-qwen2"]
-    faults = ["--backend-file", str(SUPPORT / "rank_faults.py")]
-    return [*what, *faults, "--data", "tiny", "--out", str(folder), "-q", *RUN, *words]
-
-
 @pytest.fixture(scope="module")
 def run(ranks):
-    """run(folder, *words): a run to its end. fault: see `rank_faults`; file_bytes: longest file."""
-
-    def start(folder: Path, *words: str, fault: str = "", **how):
-        note = str(folder.parent / f"{folder.name}.met")
-        env = {"SB_FAULT": fault, "SB_FAULT_NOTE": note}
-        found = ranks.run(words_of(folder, *words), env=env, **how)
-        return Ended(max(map(abs, found["codes"])), found["codes"], found["stderr"])
-
-    return start
-
-
-@dataclass(frozen=True)
-class Ended:
-    returncode: int
-    codes: list[int]
-    stderr: str
-
-
-def last(folder: Path) -> Path:
-    return folder / "checkpoints" / "step_000003"
+    return starter(ranks)
 
 
 def same(a: Path, b: Path) -> bool:
@@ -91,10 +62,8 @@ def test_one_process_and_two_draw_the_same_groups(run, straight, tmp_path):
     assert ended.returncode == 0, ended.stderr
     one, two = (list(read_jsonl(f / "ledger.jsonl")) for f in (alone, straight))
     assert one == two
-    ours, theirs = (load_file(last(f) / "model.safetensors") for f in (alone, straight))
-    gap = torch.cat([(ours[k] - theirs[k]).flatten() for k in ours]).norm()
     # the same update: what is left is the order in which float32 gradients are summed
-    assert gap / torch.cat([v.flatten() for v in theirs.values()]).norm() < 1e-5
+    assert distance(alone, straight) < 1e-5
 
 
 def test_only_the_first_process_speaks_and_writes(straight):
@@ -199,8 +168,29 @@ def test_a_full_disk_loses_nothing(run, straight, tmp_path):
     assert same(folder, straight)
 
 
+def test_both_ranks_halve_where_one_is_out_of_memory(run, tmp_path):
+    """Two groups of two rows a rank, of about 50 tokens each: rank 1 has room for one group."""
+    small, full = tmp_path / "small", tmp_path / "full"
+    ended = run(small, "engine.micro_tokens=128")
+    assert ended.returncode == 0, ended.stderr
+    ended = run(full, "engine.micro_tokens=512", room="1:150")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("goes on with micro-batches of 128 tokens") == 1
+    assert "rank 1: CUDA out of memory" in ended.stderr
+    weights = [(last(folder) / "model.safetensors").read_bytes() for folder in (small, full)]
+    assert weights[0] == weights[1]
+    assert timeless(full)[0]["learner/out_of_memory"] == 2
+
+
+def test_both_ranks_stop_where_a_row_does_not_fit_one(run, tmp_path):
+    ended = run(tmp_path / "run", room="1:20")
+    assert ended.returncode != 0
+    assert "a single completion does not fit the device (rank 1: CUDA" in ended.stderr
+    assert "engine.micro_tokens=" in ended.stderr
+
+
 def test_ragged_rounds_on_weights_that_fsdp2_has_sharded(tmp_path):
-    """accelerate shards on GPUs only; torch's FSDP2, which it calls, does on CPUs."""
+    """torch's FSDP2, which accelerate calls."""
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     line = [*start, str(SUPPORT / "sharded_rounds.py"), str(tmp_path / "moments.safetensors")]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}

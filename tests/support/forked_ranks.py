@@ -2,7 +2,7 @@
 half minute that every process takes to import TRL.
 
 As a program it reads JSON lines from stdin (`words` of sage-bench, `processes`, `env`,
-`file_bytes`)
+`file_bytes`, `shards`: see `fsdp_on_cpu`)
 and answers each with `codes`, by rank, and `stderr`. When a rank ends in an error, the others are
 asked to stop and then killed, as `torchrun` does.
 """
@@ -40,7 +40,7 @@ class Ranks:
 
     def __exit__(self, *exc: object) -> None:
         self.process.stdin.close()
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=120)  # it unloads torch, on a machine that may be busy
         self.process.stdout.close()
 
     def run(self, words: list[str], **how: Any) -> dict[str, Any]:
@@ -66,6 +66,10 @@ def child(rank: int, port: int, log: Path, job: dict[str, Any]) -> None:
         os.dup2(out, stream)
     if job.get("file_bytes"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_bytes"], resource.RLIM_INFINITY))
+    if job.get("shards"):
+        import fsdp_on_cpu
+
+        fsdp_on_cpu.allow()
     from sage_bench.cli.main import main
 
     sys.argv = ["sage-bench", *job["words"]]

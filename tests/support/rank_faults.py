@@ -2,6 +2,8 @@
 as in `kill 1 credit 2` (what, rank or `all`, stage, step counted from 0; `nan` takes steps `1,3`).
 
 It notes in `SB_FAULT_NOTE` that it has failed, and is `grpo` from then on.
+
+`SB_ROOM=1:250`: the device of rank 1 holds forwards of 250 padded tokens.
 """
 
 from __future__ import annotations
@@ -92,3 +94,23 @@ class Faulty(GRPO):
         if self.asked[self.ctx.step] == 3:
             self.meet("checkpoint")
         return super().state_dict()
+
+
+def limit_room() -> None:
+    """A device that is full, as torch says it."""
+    rank, _, tokens = os.environ.get("SB_ROOM", "").partition(":")
+    if rank != RANK:
+        return
+    from sage_bench.engines.trl.trainer import RowTrainer
+
+    forward = RowTrainer.log_probs
+
+    def limited(self, rows, entropy_gradient):
+        if len(rows) * max(len(row.prompt) + len(row.tokens) for row in rows) > int(tokens):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return forward(self, rows, entropy_gradient)
+
+    RowTrainer.log_probs = limited
+
+
+limit_room()

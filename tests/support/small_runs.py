@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import load_file
+
 from sage_bench.api.settings import training_config
 from sage_bench.training import loop, setup
 from sage_bench.training.session import Run
@@ -40,11 +43,19 @@ def train(folder: Path, *more: str, **flags: Any) -> Path:
     return loop.train(build(folder, *more, **flags))
 
 
-def command(folder: Path, *more: str, backend: str = "sft") -> list[str]:
+def command(folder: Path, *more: str, backend: str = "sft", data: str = "tiny") -> list[str]:
     """The same as a command line."""
-    words = ["train", "--backend", backend, "--model", "tiny-llama", "--data", "tiny", "-q"]
+    words = ["train", "--backend", backend, "--model", "tiny-llama", "--data", data, "-q"]
     return [sys.executable, "-m", "sage_bench", *words, "--out", str(folder), *WORDS, *more]
 
 
 def weights(checkpoint: Path) -> str:
     return hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
+
+
+def distance(ours: Path, theirs: Path) -> float:
+    """Of the tensors of two files, relative to their norm."""
+    a, b = load_file(ours), load_file(theirs)
+    assert a.keys() == b.keys()
+    gap = torch.cat([(a[name].double() - b[name].double()).flatten() for name in a]).norm()
+    return float(gap / torch.cat([tensor.double().flatten() for tensor in b.values()]).norm())

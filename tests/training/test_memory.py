@@ -244,6 +244,29 @@ def test_where_no_setting_helps_the_number_of_gpus_is_named():
     ).fits
 
 
+def test_on_one_gpu_engine_trl_holds_float32_weights_and_local_a_copy():
+    words = ["engine.rollouts=local", "optim.offload=true"]
+    gib = QWEN.parameters / (1 << 30)
+    for engine, on_device, on_host in (("local", 2 + 2, 4 + 8), ("trl", 4 + 4, 4 + 8)):
+        made = plan(
+            "qwen2.5-7b-instruct",
+            gpus="1xH200-141G",
+            overrides=[*words, f"engine.name={engine}"],
+        )
+        found = made.outlook.memory["weights"] + made.outlook.memory["gradients"]
+        assert found == pytest.approx(on_device * gib)
+        assert made.outlook.host == pytest.approx(on_host * gib, rel=0.1)
+
+
+def test_adapters_on_several_gpus_lie_on_narrow_weights():
+    made = plan("qwen2.5-7b-instruct", gpus="8xH100-80G", overrides=["engine.lora.rank=32"])
+    share = 2 * QWEN.parameters / 8
+    whole = 2 * (2 * QWEN.layer_parameters + QWEN.embedding)
+    adapters_ = 4 * QWEN.adapter_parameters(32, "all-linear") / 8
+    assert made.outlook.engine == "trl"
+    assert made.outlook.memory["weights"] == pytest.approx((share + whole + adapters_) / (1 << 30))
+
+
 def test_where_nothing_helps_that_is_said():
     made = plan("qwen2.5-7b-instruct", gpus="1x8G")
     (sentence,) = made.advice

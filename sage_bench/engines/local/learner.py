@@ -214,11 +214,11 @@ class Learner:
         """Add the gradient of one optimiser step's rows to the parameters' `.grad`. Returns the
         loss."""
         tally = tally or Tally()
-        live = self._trained(rows, objective, hooks)
+        live = self.trained(rows, objective, hooks)
         loss_sum = 0.0
         # transformers checkpoints in train mode only
         self.policy.model.train(self.gradient_checkpointing or self.dropout_seed is not None)
-        with self._dropout():
+        with self.dropout():
             for micro in micro_batches(live, self.budget.tokens):
                 loss = self._loss(micro, objective, tally, hooks)
                 if not torch.isfinite(loss):
@@ -233,7 +233,7 @@ class Learner:
         return loss_sum
 
     @contextlib.contextmanager
-    def _dropout(self) -> Iterator[None]:
+    def dropout(self) -> Iterator[None]:
         """Random numbers of their own for the dropout of a step, so that a resumed run repeats."""
         if self.dropout_seed is None:
             yield
@@ -242,7 +242,7 @@ class Learner:
             torch.manual_seed(derive_seed(self.dropout_seed, "dropout", self.step))
             yield
 
-    def _trained(
+    def trained(
         self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks
     ) -> list[Weighted]:
         """The rows of an optimiser step that have a gradient, with their weights, which hang on

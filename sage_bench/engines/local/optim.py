@@ -112,16 +112,32 @@ class MasterAdamW:
         norm = self._norm()
         taken = bool(norm.isfinite())
         if taken:
-            for group in self.adam.param_groups:
-                group["lr"] = lr
-            for masters, own in self._pairs():
-                self._take(masters, own, norm)
+            self._take_all(lr, norm)
             self.taken += 1
             self._check_weights()
             for masters, own in self._pairs():
                 self._hand_over(masters, own)
         self.zero_grad()
         return float(norm), taken
+
+    def step_clipped(self, lr: float) -> None:
+        """One update from gradients that somebody else has clipped, and counts and checks."""
+        self._take_all(lr, None)
+        for masters, own in self._pairs():
+            self._hand_over(masters, own)
+        self.zero_grad()
+
+    def let_go(self) -> None:
+        """Keep no parameter in memory: others have taken their place in the optimiser, such as
+        shards of them."""
+        self.masters, self.model_parameters, self.groups = [], [], []
+        self.names = {}
+
+    def _take_all(self, lr: float, norm: Tensor | None) -> None:
+        for group in self.adam.param_groups:
+            group["lr"] = lr
+        for masters, own in self._pairs():
+            self._take(masters, own, norm)
 
     def _pairs(self) -> Iterator[tuple[list[nn.Parameter], list[nn.Parameter]]]:
         """Part by part: (masters, the model's parameters)."""
@@ -140,13 +156,17 @@ class MasterAdamW:
         total: Tensor = torch.linalg.vector_norm(torch.stack([n.to(norms[0]) for n in norms]))
         return total
 
-    def _take(self, masters: list[nn.Parameter], own: list[nn.Parameter], norm: Tensor) -> None:
-        """Update one part of the masters; its gradients are gone afterwards."""
+    def _take(
+        self, masters: list[nn.Parameter], own: list[nn.Parameter], norm: Tensor | None
+    ) -> None:
+        """Update one part of the masters; its gradients are gone afterwards. norm: of all
+        gradients, which are clipped by it; None where they are."""
         for master, p in zip(masters, own, strict=True):
             if master is not p:
                 master.grad = _grad(p).to(master.device, master.dtype)
                 p.grad = None  # the narrow one is not needed any more: 2 bytes a parameter
-        torch.nn.utils.clip_grads_with_norm_(masters, self.config.grad_clip, norm)
+        if norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(masters, self.config.grad_clip, norm)
         self._step_of(masters)
         for master in masters:
             master.grad = None

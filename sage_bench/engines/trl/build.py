@@ -24,8 +24,8 @@ ROWS = 2  # completions TRL believes a device takes at once, and a group has; ou
 def build(config: RunConfig, optimizer_steps: int) -> TrlEngine:
     """The engine in this process; every process of the run calls it. Raises `UsageError` for what
     accelerate's mixed precision cannot do."""
-    check(config)
     on_cpu = config.model.device == "cpu" or not torch.cuda.is_available()
+    check(config, on_cpu)
     if on_cpu and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # before accelerate does, which on a CPU gives it half an hour whatever was asked
         wait = timedelta(minutes=config.engine.rank_minutes)
@@ -43,8 +43,11 @@ def build(config: RunConfig, optimizer_steps: int) -> TrlEngine:
             where="engine.rollouts",
             remedy="give vllm (one engine a process) or local, or train in one process",
         )
-    # weights stay float32 and accelerate computes in bfloat16: the optimiser needs no second copy
-    model = config.model.model_copy(update={"device": str(device), "dtype": "float32"})
+    # weights that learn stay float32 and accelerate computes in bfloat16: the optimiser needs no
+    # second copy. Those below adapters do not learn, and adapters are float32 on any
+    narrow = config.engine.lora.rank > 0 and arguments.bf16
+    dtype = "bfloat16" if narrow else "float32"
+    model = config.model.model_copy(update={"device": str(device), "dtype": dtype})
     return build_on_policy(
         TrlEngine,
         config.model_copy(update={"model": model}),
@@ -56,20 +59,14 @@ def build(config: RunConfig, optimizer_steps: int) -> TrlEngine:
     )
 
 
-def check(config: RunConfig) -> None:
+def check(config: RunConfig, on_cpu: bool) -> None:
     """Refuse what this engine cannot do, before anything is loaded."""
-    only_local = {
-        "engine.lora.rank": config.engine.lora.rank > 0,
-        "optim.name": config.optim.name != "adamw",
-        "optim.offload": config.optim.offload,
-    }
-    for key, asked in only_local.items():
-        if asked:
-            raise UsageError(
-                "engine `trl` trains all weights with AdamW on the GPUs",
-                where=key,
-                remedy="leave it at its default, or train with --engine local",
-            )
+    if config.model.dtype == "bfloat16" and on_cpu:
+        raise UsageError(
+            "engine `trl` computes in float32 on a CPU",
+            where="model.dtype",
+            remedy="give auto or float32, or train with --engine local",
+        )
     if config.model.dtype == "float64":
         raise UsageError(
             "engine `trl` computes in float32 or bfloat16",
@@ -108,7 +105,8 @@ def trl_arguments(config: RunConfig, optimizer_steps: int, on_cpu: bool) -> GRPO
             beta=0.0,
             # the builder of the policy has switched it on where it is wanted
             gradient_checkpointing=False,
-            disable_dropout=True,
+            # what adapters ask for; the models' own is off in their configurations
+            disable_dropout=not config.engine.lora.dropout,
             ddp_find_unused_parameters=False,
             ddp_timeout=int(config.engine.rank_minutes * 60) or 1,
             logging_steps=1,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate.utils import DistributedType
 from trl import GRPOConfig
 
 from sage_bench.config.schema import OptimConfig
 from sage_bench.engines.base import RolloutBatch, Stats, TrainingProgram
+from sage_bench.engines.local.budget import reason_of
 from sage_bench.engines.local.engine import LocalEngine
 from sage_bench.engines.local.learner import PLAIN, Tally, Weighted
 from sage_bench.engines.local.optim import write_tensors
@@ -24,9 +27,12 @@ from sage_bench.engines.trl.sharding import (
     local_part,
     optimizer_tensors,
     restore_optimizer,
+    second_names,
+    whole_tensors,
     whole_weights,
 )
 from sage_bench.engines.trl.trainer import RowTrainer
+from sage_bench.generation import adapters
 from sage_bench.generation.local.policy import Policy
 from sage_bench.methods.hooks import UpdateHooks
 from sage_bench.methods.objective import Objective
@@ -59,11 +65,14 @@ class TrlEngine(LocalEngine):
         self.trainer = RowTrainer(self, arguments)
         self.learner.forward = self.trainer.log_probs
         self.sharding = sharding_of(self.trainer, optim)
+        check_precision(self.trainer)
+        self.learner.sharded = self.sharding != "none"
         self.program: TrainingProgram | None = None
         self.batch = RolloutBatch([], Objective(), PLAIN)
         self.waiting: list[list[Row]] = []  # optimiser steps of the batch that are still to come
         self.taken = 0  # and how many were begun
         self.left_out = False
+        self.step = OptimizerStep([], 0, 0)  # the one that is taken now
         self.tally = Tally()
         self.step_tally = Tally()
         self.kl: Stats = {}
@@ -79,6 +88,11 @@ class TrlEngine(LocalEngine):
             with self.trainer.accelerator.autocast():
                 return super().run(asks)
 
+    def weights_digest(self) -> str:
+        """Collective: every rank calls it."""
+        with whole_weights(self.trainer.model, self.sharding):
+            return super().weights_digest()
+
     # ---- the update, driven by TRL --------------------------------------------------------------
     def follow(self, program: TrainingProgram) -> None:
         """Let TRL's loop work through a training program (see `engines.base.follow`)."""
@@ -86,11 +100,34 @@ class TrlEngine(LocalEngine):
         try:
             if self._next_batch(None):
                 self.trainer.train()
+        except torch.OutOfMemoryError as error:
+            raise self._full(reason_of(error)) from error
         except RuntimeError as error:
             # a gradient that waited for a rank; the training program's own waits say it themselves
             if isinstance(self.ranks, TorchRanks) and is_lost(error):
                 raise self.ranks.lost(error) from error
             raise
+
+    def _full(self, reason: str) -> TrainingError:
+        """The error of a device that is full where no smaller micro-batch can be tried."""
+        tokens = self.learner.budget.tokens
+        if not self.learner.sharded:
+            return TrainingError(
+                f"rank {self.ranks.rank} is out of memory outside of a micro-batch ({reason})",
+                remedy=(
+                    "`sage-bench plan` says what needs the memory; optim.offload=true or"
+                    " optim.name=adamw8bit need less for the optimiser's state"
+                ),
+            )
+        return TrainingError(
+            f"rank {self.ranks.rank} is out of memory ({reason}); the others are in the same"
+            " forward of weights that are spread over all, so the step cannot begin anew",
+            where=f"engine.micro_tokens={tokens}",
+            remedy=(
+                f"engine.micro_tokens={max(1, tokens // 2)}: the same command with it goes on from"
+                " the last checkpoint. `sage-bench plan` says what needs the memory"
+            ),
+        )
 
     def update(
         self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks = PLAIN
@@ -119,14 +156,23 @@ class TrlEngine(LocalEngine):
 
     def next_step(self) -> OptimizerStep:
         """The optimiser step TRL is about to take."""
-        step = self.learner.planned(self.waiting.pop(0), self.batch.objective, self.batch.hooks)
+        self.step = self.learner.planned(
+            self.waiting.pop(0), self.batch.objective, self.batch.hooks
+        )
         self.taken += 1
+        self.begin_anew()
+        return self.step
+
+    def begin_anew(self) -> None:
+        """No gradient, and no sum for the log, is there of the optimiser step."""
+        for parameter in self.trainer.model.parameters():
+            parameter.grad = None
+        self.learner.fault = None
         self.step_tally = Tally()
         if self.ranks.first:  # these are of all ranks, whose tallies are summed
-            self.step_tally.totals["trained_rows"] = step.trained
-            self.step_tally.totals["skipped_rows"] = step.left_out
-            self.step_tally.totals["trained_tokens"] = step.trained_tokens
-        return step
+            self.step_tally.totals["trained_rows"] = len(self.step.live)
+            self.step_tally.totals["skipped_rows"] = self.step.left_out
+            self.step_tally.totals["trained_tokens"] = self.step.trained_tokens
 
     def loss(self, micro: Sequence[Weighted]) -> Any:
         return self.learner.loss(micro, self.batch.objective, self.step_tally, self.batch.hooks)
@@ -188,17 +234,34 @@ class TrlEngine(LocalEngine):
             if self.ranks.first:
                 super().save(folder)
             return
-        trainer = self.trainer
-        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-        moments = optimizer_tensors(
-            list(trainer.model.parameters()), trainer.optimizer, self.sharding
-        )
+        trainer, model = self.trainer, self.policy.model
+        moments = optimizer_tensors(self._learning(), trainer.optimizer, self.sharding)
+        if self.adapted:
+            own = whole_tensors(model, self.sharding, lambda: adapters.adapter_tensors(model))
+        else:
+            # gathered, a table that serves twice is two tensors
+            second = second_names(model)
+            gathered = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+            own = {name: tensor for name, tensor in gathered.items() if name not in second}
         if self.ranks.first:
-            model: Any = self.policy.model
+            self._write(folder, own, moments)
+
+    def _write(
+        self, folder: Path, weights: dict[str, torch.Tensor], moments: dict[str, torch.Tensor]
+    ) -> None:
+        """The files that the local engine writes, from tensors that were gathered."""
+        model: Any = self.policy.model
+        if self.adapted:
+            adapters.save(model, folder, base=self.policy.path, tensors=weights)
+        else:
             model.save_pretrained(folder, state_dict=weights)
-            self.policy.tokenizer.save_pretrained(folder)
-            write_tensors(folder / "optimizer.safetensors", moments)
-            self.write_progress(folder)
+        self.policy.tokenizer.save_pretrained(folder)
+        write_tensors(folder / "optimizer.safetensors", moments)
+        self.write_progress(folder)
+
+    def _learning(self) -> list[torch.nn.Parameter]:
+        """The parameters that learn, in the order of the optimiser's file."""
+        return [p for p in self.trainer.model.parameters() if p.requires_grad]
 
     def load(self, folder: Path) -> None:
         if self.sharding != "none":
@@ -208,11 +271,13 @@ class TrlEngine(LocalEngine):
     def wrapped(self) -> None:
         """Called when accelerate has wrapped model and optimiser: sharded state is given out."""
         self.is_wrapped = True
+        if self.learner.sharded:
+            self.learner.optim.let_go()  # whole weights would stay on every device beside the parts
         if self.resumed_from is not None:
             self.trainer.optimizer.state.clear()  # of the parameters as they were before
             restore_optimizer(
                 self.resumed_from / "optimizer.safetensors",
-                list(self.trainer.model.parameters()),
+                self._learning(),
                 self.trainer.optimizer,
                 self.sharding,
             )
@@ -234,6 +299,7 @@ def sharding_of(trainer: RowTrainer, optim: OptimConfig) -> Sharding:
     """How the weights lie. Raises `UsageError` for what is not supported."""
     kind = trainer.accelerator.distributed_type
     if kind == DistributedType.DEEPSPEED:
+        check_sharded(optim, "DeepSpeed")
         if optim.on_nonfinite == "skip":
             raise UsageError(
                 "DeepSpeed takes the optimiser step within the backward, so none can be skipped",
@@ -242,6 +308,7 @@ def sharding_of(trainer: RowTrainer, optim: OptimConfig) -> Sharding:
             )
         return "zero3"
     if kind == DistributedType.FSDP:
+        check_sharded(optim, "FSDP2")
         if not trainer.accelerator.is_fsdp2:
             raise UsageError(
                 "accelerate's FSDP version 1 is not supported",
@@ -249,4 +316,45 @@ def sharding_of(trainer: RowTrainer, optim: OptimConfig) -> Sharding:
                 remedy="set fsdp_version: 2 (`sage-bench launch --config fsdp2-8gpu`)",
             )
         return "fsdp2"
+    check_not_asked(str(kind.value))
     return "none"
+
+
+def check_not_asked(kind: str) -> None:
+    """Raise `UsageError` where sharding was asked for: accelerate goes on without, silently."""
+    for variable, what in {"USE_FSDP": "FSDP2", "USE_DEEPSPEED": "DeepSpeed"}.items():
+        if os.environ.get(f"ACCELERATE_{variable}", "").lower() == "true":
+            raise UsageError(
+                f"{what} is asked for, and accelerate trains without it here ({kind}): it spreads"
+                " weights over GPUs alone",
+                where=f"ACCELERATE_{variable}",
+                remedy="start it with `torchrun`, or by `sage-bench launch` on GPUs",
+            )
+
+
+def check_precision(trainer: RowTrainer) -> None:
+    """Raise `UsageError` where accelerate's configuration overrules `model.dtype`."""
+    wanted = "bf16" if trainer.args.bf16 else "no"
+    found = trainer.accelerator.mixed_precision
+    if found != wanted:
+        raise UsageError(
+            f"accelerate was started with mixed_precision: {found}, and the weights' number type"
+            f" asks for {wanted}",
+            where="model.dtype",
+            remedy=f"set mixed_precision: {wanted} in the file of --config, or another model.dtype",
+        )
+
+
+def check_sharded(optim: OptimConfig, what: str) -> None:
+    """Raise `UsageError` for an optimiser whose state cannot be spread over ranks."""
+    asked = {"optim.name": optim.name != "adamw", "optim.offload": optim.offload}
+    for key, other in asked.items():
+        if other:
+            raise UsageError(
+                f"{what} spreads the state of torch's AdamW over the ranks, and no other",
+                where=key,
+                remedy=(
+                    "leave it at its default: every rank has its part of the state only. Or train"
+                    " in one process, or by DDP (`sage-bench launch --config ddp-8gpu`)"
+                ),
+            )

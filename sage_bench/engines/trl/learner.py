@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -22,23 +23,29 @@ from sage_bench.engines.trl.packing import schedule, stand_in
 from sage_bench.methods.hooks import UpdateHooks
 from sage_bench.methods.objective import Objective
 from sage_bench.types import Kind, Row
+from sage_bench.utils.seeds import derive_seed
 
+Result = TypeVar("Result")
 Forward = Callable[[Sequence[Row], bool], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
 class OptimizerStep:
-    """One optimiser step as this rank runs it.
-
-    micro_batches: rows with their weights; as many on every rank, so some may be empty. tokens: of
-    all ranks' rows, trained on or not. trained, left_out: rows of all ranks.
+    """One optimiser step. live: the rows of all ranks that have a gradient, with their weights.
+    tokens: of all ranks' rows, trained on or not. left_out: rows of all ranks without a gradient.
     """
 
-    micro_batches: list[list[Weighted]]
+    live: list[Weighted]
     tokens: int
-    trained: int
     left_out: int
-    trained_tokens: int
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for row, _ in self.live]
+
+    @property
+    def trained_tokens(self) -> int:
+        return sum(len(row.tokens) for row in self.rows)
 
 
 class RankLearner(Learner):
@@ -46,19 +53,19 @@ class RankLearner(Learner):
     shared out. TRL's trainer takes the gradient and the step.
 
     forward: log-probabilities and entropies (N,) of some rows' tokens, set by the engine. ranks:
-    who takes part.
+    who takes part. sharded: weights are spread over the ranks, so that every forward is collective.
     """
 
     forward: Forward
     ranks: Ranks = ALONE
-    tokens: int  # padded tokens of a forward, the same on every rank
+    sharded = False
     fault: tuple[str, list[str]] | None = None  # what was not finite on this rank, in which groups
 
     def steps(self, rows: Sequence[Row]) -> list[list[Row]]:
         """A rollout batch as optimiser steps; ratios of later ones are to the weights as they
         are."""
         # a rank may have lowered its own; all must cut the same micro-batches
-        self.tokens = min(self.ranks.gather(self.budget.tokens))
+        self.budget.agree(self.ranks)
         batches = split_updates(rows, self.updates)
         batches[1:] = [self._with_old(batch) for batch in batches[1:]]
         return batches
@@ -66,18 +73,50 @@ class RankLearner(Learner):
     def planned(
         self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks
     ) -> OptimizerStep:
-        """What this rank does for one optimiser step's rows."""
+        """One optimiser step's rows, weighed."""
         self.fault = None
-        live = self._trained(rows, objective, hooks)
-        shares = schedule([row for row, _ in live], self.ranks.size, self.tokens)
-        mine = shares[self.ranks.rank]
-        return OptimizerStep(
-            [[live[i] for i in micro] for micro in mine],
-            sum(len(row.tokens) for row in rows),
-            len(live),
-            len(rows) - len(live),
-            sum(len(row.tokens) for row, _ in live),
-        )
+        live = self.trained(rows, objective, hooks)
+        return OptimizerStep(live, sum(len(row.tokens) for row in rows), len(rows) - len(live))
+
+    def mine(self, step: OptimizerStep) -> list[list[Weighted]]:
+        """This rank's micro-batches of a step; as many as on every rank, so some may be empty."""
+        return [[step.live[i] for i in micro] for micro in self._share(step.rows)]
+
+    def _share(self, rows: Sequence[Row]) -> list[list[int]]:
+        """Indices of the rows this rank runs, by micro-batch."""
+        # groups are run whole; not where they did not fit, nor where a step cannot begin anew
+        cut = self.sharded or self.budget.lowered
+        return schedule(rows, self.ranks.size, self.budget.tokens, cut=cut)[self.ranks.rank]
+
+    def fitting(
+        self, work: Callable[[], Result], rows: Sequence[Row], undo: Callable[[], None]
+    ) -> Result:
+        """This rank's part of something with rows, in smaller micro-batches on all ranks where one
+        is out of memory.
+
+        Not where weights are sharded: the other ranks are in the same forward and wait for this
+        one, so the run ends there (`TrlEngine.follow`).
+        """
+        if self.sharded:
+            return work()
+
+        def smaller_helps() -> bool:
+            return any(len(micro) > 1 for micro in self._share(rows))
+
+        return self.budget.run(work, undo=undo, smaller_helps=smaller_helps, ranks=self.ranks)
+
+    @contextlib.contextmanager
+    def dropout(self) -> Iterator[None]:
+        """Random numbers of their own for the dropout of a step on this rank."""
+        if self.dropout_seed is None:
+            yield
+            return
+        device = self.policy.device
+        # of this process's GPU alone: the others are other ranks'
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            seed = derive_seed(self.dropout_seed, "dropout", self.step, self.ranks.rank)
+            torch.manual_seed(seed)
+            yield
 
     def loss(
         self, micro: Sequence[Weighted], objective: Objective, tally: Tally, hooks: UpdateHooks
@@ -148,16 +187,25 @@ class RankLearner(Learner):
     def _shared_log_probs(self, rows: Sequence[Row]) -> list[Tensor]:
         """Log-probabilities of each row's tokens, (T,) each on the CPU. Collective: each rank runs
         its share, all get all."""
+        model = self.policy.model
+        training = model.training
+        model.eval()  # without dropout, as they were sampled
+        mine = self.fitting(lambda: self._own_log_probs(rows), rows, undo=lambda: None)
+        model.train(training)
+        found: dict[int, Tensor] = {}
+        for part in self.ranks.gather(mine):
+            found |= part
+        return [found[i] for i in range(len(rows))]
+
+    def _own_log_probs(self, rows: Sequence[Row]) -> dict[int, Tensor]:
+        """Those of this rank's share, by the row's index."""
         mine: dict[int, Tensor] = {}
-        for micro in schedule(rows, self.ranks.size, self.tokens)[self.ranks.rank]:
+        for micro in self._share(rows):
             own = [rows[i] for i in micro] or [stand_in(self.policy.pad_id)]
             logp, _ = self.forward(own, False)
             parts = torch.split(logp.float().cpu(), [len(row.tokens) for row in own])
             mine |= dict(zip(micro, parts, strict=False))
-        found: dict[int, Any] = {}
-        for part in self.ranks.gather(mine):
-            found |= part
-        return [found[i] for i in range(len(rows))]
+        return mine
 
 
 NONE = torch.zeros(0)

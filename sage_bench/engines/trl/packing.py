@@ -42,28 +42,45 @@ def stand_in(pad_id: int) -> Row:
     return Row((pad_id,), (pad_id,), torch.zeros(1), "stand-in")
 
 
-def micro_batches(rows: Sequence[Row], budget: int) -> Iterator[list[int]]:
+def micro_batches(rows: Sequence[Row], budget: int, *, cut: bool = False) -> Iterator[list[int]]:
     """Indices of rows that share a forward: whole groups, shortest first, within a budget of padded
-    tokens; at least one group each."""
+    tokens; at least one group each. cut: groups beyond the budget go in parts, at least one row
+    each."""
     numbers = {id(row): i for i, row in enumerate(rows)}
-    groups = sorted(by_group(rows), key=lambda group: max(map(_length, group)))
+    parts = by_group(rows)
+    if cut:
+        parts = [part for group in parts for part in in_parts(group, budget)]
     batch: list[Row] = []
-    for group in groups:
-        wider = [*batch, *group]
-        if batch and len(wider) * max(map(_length, wider)) > budget:
+    for part in sorted(parts, key=lambda part: max(map(_length, part))):
+        wider = [*batch, *part]
+        if batch and _padded(wider) > budget:
             yield [numbers[id(row)] for row in batch]
-            wider = group
+            wider = part
         batch = wider
     if batch:
         yield [numbers[id(row)] for row in batch]
 
 
-def schedule(rows: Sequence[Row], ranks: int, budget: int) -> list[list[list[int]]]:
+def in_parts(group: Sequence[Row], budget: int) -> Iterator[list[Row]]:
+    """Consecutive rows of a group within a budget of padded tokens; at least one row each."""
+    part: list[Row] = []
+    for row in group:
+        if part and _padded([*part, row]) > budget:
+            yield part
+            part = []
+        part.append(row)
+    if part:
+        yield part
+
+
+def schedule(
+    rows: Sequence[Row], ranks: int, budget: int, *, cut: bool = False
+) -> list[list[list[int]]]:
     """Indices of rows by rank and micro-batch, the same on whichever rank it is asked for.
 
-    Groups stay on one rank and in one micro-batch. Longest groups are dealt first, each to the rank
-    with the least to do. Ranks with fewer micro-batches have empty ones at the end: every rank
-    makes the same number of forwards, and there is at least one.
+    Groups stay on one rank, and in one micro-batch unless `cut`. Longest groups are dealt first,
+    each to the rank with the least to do. Ranks with fewer micro-batches have empty ones at the
+    end: every rank makes the same number of forwards, and there is at least one.
     """
     shares: list[list[Row]] = [[] for _ in range(ranks)]
     loads = [0] * ranks
@@ -76,10 +93,14 @@ def schedule(rows: Sequence[Row], ranks: int, budget: int) -> list[list[list[int
     planned = []
     for share in shares:
         own = [numbers[id(row)] for row in share]
-        planned.append([[own[k] for k in micro] for micro in micro_batches(share, budget)])
+        planned.append([[own[k] for k in micro] for micro in micro_batches(share, budget, cut=cut)])
     most = max(1, *map(len, planned))
     return [micro + [[]] * (most - len(micro)) for micro in planned]
 
 
 def _length(row: Row) -> int:
     return len(row.prompt) + len(row.tokens)
+
+
+def _padded(rows: Sequence[Row]) -> int:
+    return len(rows) * max(map(_length, rows))

@@ -6,7 +6,7 @@ engine, so a run may go on with another number of ranks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -42,6 +42,29 @@ def whole_weights(model: nn.Module, sharding: Sharding) -> Iterator[None]:
             # the root is needed again at once: it stays whole between forward and backward
             unit.set_reshard_after_forward(unit is not model, recurse=False)
             unit.reshard()
+
+
+def whole_tensors(
+    model: nn.Module, sharding: Sharding, choose: Callable[[], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """Some tensors of a model, whole and on the CPU of every rank.
+
+    choose: gives them as they lie, by name. It is not called within `whole_weights` of FSDP2: a
+    state dict puts the shards back.
+    """
+    if sharding == "zero3":
+        with whole_weights(model, sharding):
+            return {name: tensor.cpu().clone() for name, tensor in choose().items()}
+    found = choose()
+    for name, tensor in found.items():
+        found[name] = (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).cpu()
+    return found
+
+
+def second_names(model: nn.Module) -> set[str]:
+    """Names of parameters that have another one, before them: those of tied embeddings."""
+    every = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    return every - {name for name, _ in model.named_parameters()}
 
 
 def local_part(tensor: Tensor) -> Tensor:

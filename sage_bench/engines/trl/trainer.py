@@ -7,7 +7,6 @@ objective is ours. Everything else is TRL's and accelerate's: wrapping, backward
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +16,8 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from sage_bench.engines.local.optim import learning_rate
+from sage_bench.engines.trl.learner import OptimizerStep
+from sage_bench.engines.trl.optimizer import optimizer_for
 from sage_bench.engines.trl.packing import pack
 from sage_bench.types import Row
 
@@ -53,33 +54,42 @@ class RowTrainer(GRPOTrainer):  # type: ignore[misc]  # trl has no types
 
     # ---- the three members that are replaced ----------------------------------------------------
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
-        """The next optimiser step of this rank, as micro-batches of whole groups.
+        """The next optimiser step.
 
         What TRL would put there for its own loss (an importance ratio, a normaliser of its
         generation batch) is not: `_compute_loss` reads weights that count all ranks' tokens.
         """
         step = self.rows_of.next_step()
-        return {"micro_batches": step.micro_batches, "num_items_in_batch": step.tokens}
+        return {"step": step, "num_items_in_batch": step.tokens}
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
-        """No shuffle and no cut by row: a group stays in one micro-batch."""
+        """No shuffle and no cut by row: micro-batches are our own, of whole groups."""
         return self._generate_and_score_completions(generation_batch)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
-        """The loss of the last micro-batch; the gradients of the others are taken here, since their
-        number differs from step to step, which TRL's accumulation does not know."""
-        *earlier, last = inputs["micro_batches"]
-        for micro in earlier:
-            with self._local_gradients(model):
-                self.accelerator.backward(self._scaled_loss(micro))
+        """What TRL goes backward through to end the step's gradient.
+
+        The gradients of the micro-batches are taken here: how many there are differs from step to
+        step, which TRL's accumulation does not know, and a full device makes them more. Where
+        weights are sharded, TRL takes the last one's.
+        """
+        step = inputs["step"]
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            return self._last_loss(step)
+        self.rows_of.learner.fitting(
+            lambda: self._own_gradients(model, step), step.rows, undo=self.rows_of.begin_anew
+        )
         self.accelerator.gradient_state._set_sync_gradients(True)
-        return self._scaled_loss(last)
+        if self.accelerator.num_processes == 1:
+            return torch.zeros((), device=self.accelerator.device, requires_grad=True)
+        # its gradient is zero: its backward is where the ranks average theirs
+        return self._scaled_loss([])
 
     # ---- not TRL's but transformers' hook for an optimiser of one's own ------------------------
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """The local engine's AdamW: all parameters decay, norms and biases too."""
+        """The local engine's: all parameters decay, norms and biases too."""
         if self.optimizer is None:
-            self.optimizer = self.rows_of.learner.optim.adam
+            self.optimizer = optimizer_for(self.rows_of.learner.optim)
         created: torch.optim.Optimizer = self.optimizer
         return created
 
@@ -100,13 +110,25 @@ class RowTrainer(GRPOTrainer):  # type: ignore[misc]  # trl has no types
         loss: Tensor = self.accelerator.num_processes * self.rows_of.loss(micro)
         return loss
 
-    def _local_gradients(self, model: Any) -> Any:
-        """Gradients that are not yet averaged over ranks. Sharded ones are reduced at once: kept
-        whole until the last micro-batch they would not fit."""
+    def _own_gradients(self, model: Any, step: OptimizerStep) -> None:
+        """Add this rank's gradients up. No rank waits for another here."""
         self.accelerator.gradient_state._set_sync_gradients(False)
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            return nullcontext()
-        return self.accelerator.no_sync(model)
+        learner = self.rows_of.learner
+        with learner.dropout(), self.accelerator.no_sync(model):
+            for micro in learner.mine(step):
+                self.accelerator.backward(self._scaled_loss(micro))
+
+    def _last_loss(self, step: OptimizerStep) -> Tensor:
+        """The loss of the last micro-batch; gradients of the others are reduced at once, since
+        they would not fit if they were kept whole until then."""
+        learner = self.rows_of.learner
+        *earlier, last = learner.mine(step)
+        with learner.dropout():
+            self.accelerator.gradient_state._set_sync_gradients(False)
+            for micro in earlier:
+                self.accelerator.backward(self._scaled_loss(micro))
+            self.accelerator.gradient_state._set_sync_gradients(True)
+            return self._scaled_loss(last)
 
 
 class StepCallback(TrainerCallback):  # type: ignore[misc]  # transformers has no types
