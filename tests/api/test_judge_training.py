@@ -225,7 +225,7 @@ def test_a_killed_run_ends_in_the_weights_of_an_undisturbed_one(judge, tmp_path)
     process.wait()
     assert first.exists()
     assert not (tmp_path / "killed/table.md").exists()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     last = "train/checkpoints/step_000004/model.safetensors"
     assert (tmp_path / "killed" / last).read_bytes() == (judge / last).read_bytes()
