@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sage_bench.config.registry import register_model
     from sage_bench.data.registry import register_dataset
     from sage_bench.engines.registry import register_engine
+    from sage_bench.engines.rollouts.registry import register_rollouts
     from sage_bench.generation.registry import register_sampler
     from sage_bench.grading.registry import register_grader
     from sage_bench.judges.registry import register_judge
@@ -47,6 +48,7 @@ __all__ = [
     "register_grader",
     "register_judge",
     "register_model",
+    "register_rollouts",
     "register_sampler",
     "register_sink",
     "report",
@@ -67,6 +69,7 @@ _HOMES = {
     "register_judge": "sage_bench.judges.registry",
     "register_model": "sage_bench.config.registry",
     "register_sampler": "sage_bench.generation.registry",
+    "register_rollouts": "sage_bench.engines.rollouts.registry",
     "register_sink": "sage_bench.training.boards.registry",
 }
 

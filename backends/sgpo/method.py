@@ -122,6 +122,9 @@ class SGPO(GRPO):
 
     def __init__(self, *args: Any, **switches: Any):
         super().__init__(*args, **switches)
+        self.judge: Any = None
+        if not self.needs_judge:
+            return
         if self.cfg.judge is None:
             raise UsageError(
                 "no judge is named",
@@ -133,6 +136,11 @@ class SGPO(GRPO):
                 ),
             )
         self.judge = JUDGES.make(self.cfg.judge, self.cfg.judge_options, "method.judge_options")
+
+    @property
+    def needs_judge(self) -> bool:
+        """Whether responses are judged at all."""
+        return True
 
     def judging(self) -> bool:
         """Whether this step is one of those in which responses are judged."""

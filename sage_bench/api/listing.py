@@ -16,6 +16,7 @@ def registries() -> dict[str, Registry[Any]]:
     from sage_bench.config.registry import MODELS
     from sage_bench.data.registry import DATASETS
     from sage_bench.engines.registry import ENGINES
+    from sage_bench.engines.rollouts.registry import ROLLOUTS
     from sage_bench.generation.registry import SAMPLERS
     from sage_bench.grading.registry import GRADERS
     from sage_bench.judges.registry import JUDGES
@@ -31,6 +32,7 @@ def registries() -> dict[str, Registry[Any]]:
         "datasets": DATASETS,
         "samplers": SAMPLERS,
         "sinks": SINKS,
+        "rollouts": ROLLOUTS,
     }
 
 

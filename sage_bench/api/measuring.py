@@ -155,6 +155,7 @@ def measure_judge(
     from sage_bench.judges.registry import JUDGES
     from sage_bench.judges.report import summary, write
     from sage_bench.judges.run import JudgeConfig, judge_rows
+    from sage_bench.judges.trained import read_trained
 
     JUDGES.get(judge)
     if not files:
@@ -164,6 +165,12 @@ def measure_judge(
     path = None
     if model is not None:
         path = path_of(model)
+        if read_trained(path) is not None:
+            raise UsageError(
+                "this is a trained judge, which is asked with words of its own",
+                where=model,
+                remedy=f"give model={model} as an option of the judge, without --model",
+            )
         check_folder(path)
     config = JudgeConfig(judge, Path(out), dict(options or {}), votes, path, batch, retry)
     found = read_labelled(files, limit=limit, solutions=solutions)

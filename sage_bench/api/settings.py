@@ -23,6 +23,7 @@ from sage_bench.config.schema import RunConfig
 from sage_bench.config.values import lookalike
 from sage_bench.data.rows import check_source
 from sage_bench.engines.registry import ENGINES
+from sage_bench.engines.rollouts.registry import ROLLOUTS, kind_and_argument
 from sage_bench.generation.model_folders import check_folder, model_path, preset_of
 from sage_bench.grading.registry import GRADERS
 from sage_bench.methods.base import make_config
@@ -97,6 +98,7 @@ def check_training(resolved: Resolved[RunConfig]) -> None:
             )
     method = BACKENDS.get(config.backend)
     ENGINES.get(config.engine.name)
+    ROLLOUTS.get(kind_and_argument(config.engine.rollouts)[0])
     GRADERS.get(config.grader)
     check_source(config.data.source)
     if config.validation.source:

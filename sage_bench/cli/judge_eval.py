@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -59,27 +59,8 @@ def judge_eval(
             rich_help_panel=options.WHAT,
         ),
     ] = 1,
-    limit: Annotated[
-        Optional[int],
-        typer.Option(
-            "--limit",
-            "-L",
-            min=1,
-            help="First rows of each subset only.",
-            rich_help_panel=options.DATA,
-        ),
-    ] = None,
-    solutions: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            "--solutions",
-            help=(
-                "File with problem and solution columns, for rows without a solution. May be"
-                " repeated."
-            ),
-            rich_help_panel=options.DATA,
-        ),
-    ] = None,
+    limit: options.RowsOfSubsets = None,
+    solutions: options.Solutions = None,
     batch: Annotated[
         int, typer.Option(min=1, help="Rows judged together.", rich_help_panel=options.DATA)
     ] = 64,

@@ -18,6 +18,7 @@ KINDS = (
     "datasets",
     "samplers",
     "sinks",
+    "rollouts",
     "profiles",
 )
 EXAMPLES = """

@@ -18,6 +18,7 @@ from sage_bench.cli import (
     compare,
     data,
     demo,
+    diagnose,
     doctor,
     evaluate,
     export,
@@ -27,11 +28,13 @@ from sage_bench.cli import (
     grader_eval,
     import_results,
     judge_eval,
+    judge_train,
     launch,
     leaderboard,
     ls,
     matrix,
     plan,
+    record,
     report,
     status,
     tiny,
@@ -89,7 +92,9 @@ CHECK = "Check and list"
 app.command("demo", rich_help_panel=RUN)(demo.demo)
 app.command("plan", rich_help_panel=RUN)(plan.plan)
 app.command("train", rich_help_panel=RUN)(train.train)
+app.command("record", rich_help_panel=RUN)(record.record)
 app.command("launch", rich_help_panel=RUN)(launch.launch)
+app.command("judge-train", rich_help_panel=RUN)(judge_train.judge_train)
 app.command("eval", rich_help_panel=RUN)(evaluate.evaluate)
 app.command("matrix", rich_help_panel=RUN)(matrix.matrix)
 app.command("leaderboard", rich_help_panel=READ)(leaderboard.leaderboard)
@@ -99,6 +104,7 @@ app.command("report", rich_help_panel=READ)(report.report)
 app.command("view", rich_help_panel=READ)(view.view)
 app.command("figures", rich_help_panel=READ)(figures.figures)
 app.command("compare", rich_help_panel=READ)(compare.compare)
+app.command("diagnose", rich_help_panel=READ)(diagnose.diagnose)
 app.command("grade", rich_help_panel=READ)(grade.grade)
 app.command("grade-file", rich_help_panel=READ)(grade_file.grade_file)
 app.command("export", rich_help_panel=READ)(export.export)

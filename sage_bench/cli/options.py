@@ -88,6 +88,26 @@ Adjudications = Annotated[
     ),
 ]
 
+# ---- labelled steps -----------------------------------------------------------------------------
+RowsOfSubsets = Annotated[
+    Optional[int],
+    typer.Option(
+        "--limit",
+        "-L",
+        min=1,
+        help="First rows of each subset only.",
+        rich_help_panel=DATA,
+    ),
+]
+Solutions = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        "--solutions",
+        help="File with problem and solution columns, for rows without a solution. Repeatable.",
+        rich_help_panel=DATA,
+    ),
+]
+
 # ---- configuration ------------------------------------------------------------------------------
 Overrides = Annotated[
     Optional[list[str]],

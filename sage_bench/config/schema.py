@@ -204,6 +204,28 @@ class VllmConfig(Section):
     )
 
 
+class RecordedConfig(Section):
+    """Recorded groups as rollouts (`engine.rollouts=recorded:DIR`)."""
+
+    match: Literal["key", "problem"] = Field(
+        "key",
+        description=(
+            "which draws answer a request: those of the same batch, problem and number (key), or of"
+            " the same problem and number in any batch, which lets several epochs train on one pass"
+            " of groups (problem)"
+        ),
+    )
+    missing: Literal["error", "live"] = Field(
+        "error", description="what the record does not have: stop, or draw it from the policy"
+    )
+    live: str = Field(
+        "local", description="kind of rollouts that draws live: validation, and `missing: live`"
+    )
+    other_weights: bool = Field(
+        False, description="train another policy than the one that drew the groups"
+    )
+
+
 class EngineConfig(Section):
     name: str = Field("local", description="who samples and learns (`sage-bench ls engines`)")
     wave_tokens: int = Field(
@@ -225,11 +247,12 @@ class EngineConfig(Section):
     )
     lora: LoraConfig = Field(default_factory=LoraConfig)
     threads: int | None = Field(None, ge=1, description="torch threads; null = torch's choice")
-    rollouts: Literal["local", "vllm", "vllm-server"] = Field(
+    rollouts: str = Field(
         "local",
         description=(
-            "who draws the completions: our own sampler on the learner's weights, vLLM in the same"
-            " process, or a vLLM server; the latter two get the weights once an update"
+            "who draws the completions: our own sampler on the learner's weights (local), vLLM in"
+            " the same process (vllm), or a vLLM server (vllm-server); the latter two get the"
+            " weights once an update. recorded:DIR takes those that were drawn before"
         ),
     )
     max_logprob_gap: float | None = Field(
@@ -244,6 +267,7 @@ class EngineConfig(Section):
         8, ge=0, description="completions the difference is taken on; 0 = it is not"
     )
     vllm: VllmConfig = Field(default_factory=VllmConfig)
+    recorded: RecordedConfig = Field(default_factory=RecordedConfig)
     rank_minutes: float = Field(
         60,
         gt=0,
@@ -288,12 +312,23 @@ class LogConfig(Section):
     completions: int = Field(
         2, ge=0, description="groups a step whose texts are kept in completions.jsonl"
     )
+    groups: Literal["none", "all"] = Field(
+        "none",
+        description=(
+            "all: keep every draw of the method in groups/, with tokens and log-probabilities, to"
+            " be trained on again (engine.rollouts=recorded:DIR)"
+        ),
+    )
+
+
+# a run without --backend
+PLAIN = "grpo"
 
 
 class RunConfig(Section):
     """A training run, resolved."""
 
-    backend: str = Field("grpo", description="method (`sage-bench ls backends`)")
+    backend: str = Field(PLAIN, description="method (`sage-bench ls backends`)")
     model: ModelConfig = Field(default_factory=ModelConfig)
     data: DataConfig = Field(default_factory=DataConfig)
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)

@@ -65,6 +65,17 @@ TRAINING = (
     File("ledger.jsonl", "one row a prompt and step", schema.LEDGER),
     File("validation.jsonl", "one row a validation", schema.VALIDATION),
     File("completions.jsonl", "some texts of every step", schema.COMPLETIONS),
+    File(
+        "groups/",
+        "every draw of the method, with `log.groups=all`",
+        note="`record.json`, `prepare.jsonl` where something was drawn before the first step, and a"
+        " `step_NNNNNN.jsonl` for every step: [Recorded groups](records.md) has their fields.",
+    ),
+    File(
+        "quarantine/groups.jsonl",
+        "lines of a record that were not used, if any (`engine.rollouts=recorded:DIR`)",
+        schema.SET_ASIDE,
+    ),
     File("quarantine/train.jsonl", "data rows that were not used, if any", schema.SET_ASIDE),
     File(
         "checkpoints/step_NNNNNN/",

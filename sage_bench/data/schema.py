@@ -63,6 +63,9 @@ class EvalManifest(Document):
     versions: Annotated[dict[str, str], about("versions of the packages that decide results")] = (
         Field(default_factory=dict)
     )
+    recorded: Annotated[
+        str, about("the record its rollouts were taken from; empty where they were drawn")
+    ] = ""
     earlier_versions: Annotated[
         list[dict[str, str]], about("those of earlier calls into this folder, where they differ")
     ] = Field(default_factory=list)
@@ -181,6 +184,9 @@ class TrainManifest(Document):
     degraded: Annotated[
         list[str], about("columns the method reads and the data lack, where that was allowed")
     ] = Field(default_factory=list)
+    recorded: Annotated[
+        str, about("the record its rollouts were taken from; empty where they were drawn")
+    ] = ""
     earlier_versions: Annotated[
         list[dict[str, str]], about("packages the run began or went on with, where they differ")
     ] = Field(default_factory=list)
@@ -290,6 +296,8 @@ class MetricsRow(TypedDict):
         Annotated[float, about("sampler's log-probabilities to the learner's: mean, nats a token")]
     ]
     probe_gap_max: NotRequired[Annotated[float, about("the same, of the worst token")]]
+    recorded: NotRequired[Annotated[float, about("completions that a record answered with")]]
+    drawn_live: NotRequired[Annotated[float, about("completions the record did not have")]]
     continued: NotRequired[Annotated[float, about("completions cut at a first length, drawn on")]]
 
 
@@ -321,7 +329,7 @@ class CompletionsRow(TypedDict):
 
 @with_config(_ROW)
 class SetAsideRow(TypedDict):
-    """A data row that was not used (quarantine/train.jsonl)."""
+    """A row that was not used (quarantine/train.jsonl, quarantine/groups.jsonl)."""
 
     place: Annotated[str, about("file:line")]
     reason: Annotated[str, about("why not")]

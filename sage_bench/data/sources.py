@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from sage_bench.data import tiny_steps as labelled_steps
 from sage_bench.data import tiny_world
 from sage_bench.data.hub import HubData, read_hub
 from sage_bench.data.registry import register_dataset
@@ -21,6 +22,7 @@ SAGE_VALIDATION = HubData(
     "test",
     pin="validation.source=sage-validation@{revision}",
 )
+LIMO = HubData("limo", "GAIR/LIMO", "train", pin="data.source=limo@{revision}")
 
 
 def _tiny(name: str) -> Iterator[Mapping[str, Any]]:
@@ -47,6 +49,25 @@ def tiny_val() -> Iterator[Mapping[str, Any]]:
     return _tiny("tiny-val")
 
 
+def _labelled(name: str) -> Iterator[Mapping[str, Any]]:
+    for number, response in enumerate(labelled_steps.responses(name)):
+        yield response.row(f"{name}-{number:04d}")
+
+
+@register_dataset("tiny-steps")
+def tiny_steps() -> Iterator[Mapping[str, Any]]:
+    """Labelled steps of the tiny world for `judge-train`: 4000 responses to chains of two to eight
+    steps, 35 % of the operators `*`, half of them with one mistake."""
+    return _labelled("tiny-steps")
+
+
+@register_dataset("tiny-steps-test")
+def tiny_steps_test() -> Iterator[Mapping[str, Any]]:
+    """Labelled steps to measure judges on: 200 responses to chains of the operators that the
+    policies train on, 85 % of them `*`."""
+    return _labelled("tiny-steps-test")
+
+
 def _sage(data: HubData) -> Iterator[Mapping[str, Any]]:
     """Rows of SAGE's own sets, which keep the gold under `reward_model`, as verl has it."""
     for row in read_hub(data):
@@ -64,6 +85,13 @@ def _sage(data: HubData) -> Iterator[Mapping[str, Any]]:
 def sage_train(revision: str | None = None) -> Iterator[Mapping[str, Any]]:
     """The 15k training prompts of SAGE (Hub: baohao/sage_train)."""
     return _sage(replace(SAGE_TRAIN, revision=revision))
+
+
+@register_dataset("limo")
+def limo(revision: str | None = None) -> Iterator[Mapping[str, Any]]:
+    """817 hard problems with reference solutions (Hub: GAIR/LIMO)."""
+    for number, row in enumerate(read_hub(replace(LIMO, revision=revision))):
+        yield {"uid": f"limo-{number:04d}", **row}
 
 
 @register_dataset("sage-validation")

@@ -38,9 +38,10 @@ class Engine(Runner, Protocol):
     collective: every rank calls it, an empty list is allowed. any(flag) is an all-reduce OR (the
     identity on one process). update(rows, objective, hooks) is one rollout batch: one or more
     optimiser steps, with the hooks of the method (`sage_bench.methods.hooks`); it returns means for
-    the log. save and load hold everything that decides the next step: weights,
-    optimiser, schedule. capabilities: "sample", "score", and "policy" where requests of a method's
-    own are answered by their `answer`.
+    the log. save and load hold everything that decides the next step: weights, optimiser,
+    schedule. weights_digest(), collective too, names the weights as they are now, for records of
+    what they drew. capabilities: "sample", "score", and "policy" where requests of a method's own
+    are answered by their `answer`.
 
     An engine whose library has a training loop of its own brings `follow(program)` in place of
     `update` (see `follow`). One that works in several processes has `ranks`
@@ -56,6 +57,7 @@ class Engine(Runner, Protocol):
     ) -> Stats: ...
     def save(self, folder: Path) -> None: ...
     def load(self, folder: Path) -> None: ...
+    def weights_digest(self) -> str: ...
     def describe(self) -> dict[str, Any]: ...
 
 

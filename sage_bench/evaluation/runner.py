@@ -101,7 +101,8 @@ def read_label(model: str) -> dict[str, Any]:
     if file.is_file():
         label |= _of_training(Path(model).parent.parent, saved.get("step"))
     # what tables have to say of weights that were not trained as their name says
-    label |= {name: saved[name] for name in ("degraded", "accepted_changes") if saved.get(name)}
+    marks = ("degraded", "recorded", "accepted_changes")
+    label |= {name: saved[name] for name in marks if saved.get(name)}
     return label
 
 

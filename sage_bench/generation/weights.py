@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sage_bench.generation.adapters import base_of
+from sage_bench.generation.adapters import base_of, merged_tensors
 
 # weight files up to this size are hashed whole, larger ones by size and their first and last part
 WHOLE = 1 << 26
@@ -57,12 +58,22 @@ def weight_files(folder: Path) -> list[Path]:
 
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
     """Hash of weights in memory (names, types, shapes, bytes)."""
+    return hash_in_turn(sorted(tensors.items()))
+
+
+def hash_in_turn(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """The same of (name, tensor) as they come: only one of them need be in memory."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
+    for name, tensor in tensors:
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(flat.view(torch.uint8).numpy().tobytes())
     return f"memory:{digest.hexdigest()[:16]}"
+
+
+def policy_digest(model: Any) -> str:
+    """Hash of a model's weights as they are now, adapters merged in."""
+    return hash_in_turn(merged_tensors(model))
 
 
 def short_sha(text: str) -> str:

@@ -31,6 +31,25 @@ JUDGE_USER = register_prompt(
     "user message of the step judge; {steps} are numbered lines",
 )
 
+JUDGE_SYSTEM_ALONE = register_prompt(
+    "judge_system_alone",
+    """\
+You grade the steps of a solution to a mathematical question. You get the question, and a student's response cut into \
+numbered steps. Go through the steps in order and find the first one that is wrong.
+A step is wrong when it computes wrongly, infers what does not follow, misreads the question or contradicts itself. It is \
+not wrong because it takes another valid route, repeats something, is badly written, or tries something it later takes back.
+An unfinished response without a wrong step has no wrong step.
+Reply with one JSON object and nothing else:
+{"steps": [{"i": 1, "ok": true}], "first_error": null, "why": "..."}
+first_error is the number of the first wrong step, or null; why says in one sentence how it leads to the wrong answer.""",  # noqa: E501
+    "system message of the step judge where the reference solution is withheld",
+)
+JUDGE_USER_ALONE = register_prompt(
+    "judge_user_alone",
+    "Question:\n{question}\n\nResponse:\n{steps}",
+    "user message of the step judge where the reference solution is withheld",
+)
+
 # valid judgements of one response: the first wrong step (1-based), or None for no error
 Votes = list["int | None"]
 
@@ -61,6 +80,10 @@ class Judge:
         each, an empty list where no judgement could be had (`NotAsked` where none ever can). Never
         a default in place of a judgement."""
         raise NotImplementedError
+
+    def close(self) -> None:
+        """Ends what the judge started (processes of a sampler). Called where its work has an end:
+        in training it ends with the process."""
 
 
 def read_judgement(text: str, steps: int) -> tuple[bool, int | None]:
@@ -142,10 +165,13 @@ def reference_text(problem: Problem) -> str:
 
 
 def judge_messages(
-    messages: Messages, question: str, reference: str, steps: Sequence[str]
+    messages: Messages, question: str, reference: str | None, steps: Sequence[str]
 ) -> tuple[str, str]:
-    """(system, user) messages that ask for the first wrong step."""
+    """(system, user) messages that ask for the first wrong step. reference: None withholds it."""
     numbered = "\n".join(f"[{i}] {step}" for i, step in enumerate(steps, 1))
+    if reference is None:
+        user = messages.fill(JUDGE_USER_ALONE, question=question.strip(), steps=numbered)
+        return messages.fill(JUDGE_SYSTEM_ALONE), user
     user = messages.fill(
         JUDGE_USER, question=question.strip(), solution=reference.strip(), steps=numbered
     )

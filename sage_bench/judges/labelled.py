@@ -13,23 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from sage_bench.data.rows import RejectedRow, check_source, read_source
+from sage_bench.judges import formats
+from sage_bench.judges.formats import QUESTION, STEPS
 from sage_bench.types import Problem
 from sage_bench.utils import rows as data_rows
 from sage_bench.utils.errors import DataError, UsageError
 
-QUESTION = ("problem", "question", "prompt")
-STEPS = ("steps", "model_output_steps", "solution_steps")
 ANSWER = ("gold", "answer", "final_answer", "ground_truth", "reference_answer")
 SOLUTION = ("solution", "reference_solution", "ground_truth_solution")
 UID = ("id", "uid", "unique_id", "uuid", "idx")
 SUBSET = ("subset", "split", "classification", "category")
+WHY = ("why", "error_reason")
 NO_ERROR = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
     """One row. label: 0-based index of the first wrong step, -1 = none is wrong. problem.answer is
-    "" where the row has none."""
+    "" where the row has none. why: what is wrong with that step, "" where nobody said."""
 
     file: str
     subset: str
@@ -37,6 +38,7 @@ class Labelled:
     problem: Problem
     steps: tuple[str, ...]
     label: int
+    why: str = ""
 
     @property
     def name(self) -> str:
@@ -70,11 +72,16 @@ class Rows:
 
 
 def read_labelled(
-    files: Sequence[str], *, limit: int | None = None, solutions: Sequence[str] = ()
+    files: Sequence[str],
+    *,
+    limit: int | None = None,
+    solutions: Sequence[str] = (),
+    every_file: bool = False,
 ) -> Rows:
-    """Rows of some files (.jsonl, .json, .parquet, .csv). limit: only the first rows of each
-    subset. solutions: files with `problem` and `solution` (and `answer`) columns, joined by the
-    question where a row has none.
+    """Rows of some files (.jsonl, .json, .parquet, .csv) or registered datasets, in any of the
+    formats of `sage_bench.judges.formats`. limit: only the first rows of each subset. solutions:
+    files with `problem` and `solution` (and `answer`) columns, joined by the question where a row
+    has none. every_file: a file none of whose rows is of a known format is a `DataError`.
 
     Set aside, with the reason: rows that cannot be read, lack question, steps or label, have a
     label that is none of their steps, or repeat an id. Raises `UsageError` for files that cannot
@@ -93,10 +100,12 @@ def read_labelled(
     taken: Counter[tuple[str, str]] = Counter()
     seen: set[str] = set()
     for name, file in zip(names, files, strict=True):
+        known_format = not every_file
         for raw in read_source(file):
             if isinstance(raw, RejectedRow):
                 found.quarantine.append(raw)
                 continue
+            known_format = known_format or formats.is_known(raw.values)
             try:
                 row = with_solution(to_labelled(name, raw.where, raw.values), known)
                 if row.name in seen:
@@ -108,13 +117,19 @@ def read_labelled(
             taken[row.file, row.subset] += 1
             if limit is None or taken[row.file, row.subset] <= limit:
                 found.rows.append(row)
+        if not known_format:
+            raise DataError(
+                "no row of it has labelled steps in a format that is known",
+                where=file,
+                remedy=f"give rows of one of these: {formats.described()}",
+            )
     if not found.rows:
         raise DataError(
             f"no usable row ({data_rows.summary(found.quarantine) or 'no rows'})",
             where=", ".join(files),
             remedy=(
                 "rows need `problem`, `steps` (a list of texts) and `label` (first wrong step from"
-                " 0, -1 = none)"
+                f" 0, -1 = none), or another known format: {formats.described()}"
             ),
         )
     return found
@@ -127,6 +142,7 @@ def to_labelled(file: str, place: str, raw: Mapping[str, Any]) -> Labelled:
     >>> to_labelled("f", "f:1", row).subset
     'gsm8k'
     """
+    raw = formats.plain_row(raw)
     question = _first(raw, QUESTION)
     uid = _first(raw, UID)
     if not isinstance(question, str) or not question.strip():
@@ -136,7 +152,10 @@ def to_labelled(file: str, place: str, raw: Mapping[str, Any]) -> Labelled:
     name = str(uid) if uid is not None else place
     answer, solution = _first(raw, ANSWER), _first(raw, SOLUTION)
     problem = Problem(f"{file}/{name}", question.strip(), _text(solution), _text(answer) or "")
-    return Labelled(file, subset_of(raw, name), name, problem, steps, label)
+    why = _text(_first(raw, WHY)) or ""
+    if why.lower() in formats.NOT_APPLICABLE:
+        why = ""
+    return Labelled(file, subset_of(raw, name), name, problem, steps, label, why)
 
 
 def steps_of(value: Any) -> tuple[str, ...]:

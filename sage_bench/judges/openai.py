@@ -15,6 +15,7 @@ from sage_bench.judges.base import (
     reference_text,
 )
 from sage_bench.judges.registry import register_judge
+from sage_bench.judges.trained import words_at
 from sage_bench.methods.base import Context
 from sage_bench.types import Consult, Problem, Sample, Sampling
 
@@ -26,6 +27,9 @@ class OpenAIJudge(Judge):
     """A chat-completions endpoint (options: `sage_bench.generation.endpoint.Options`), with votes
     and unreadable replies as the policy judge.
 
+    reference: whether the judge is shown the reference solution. words: folder of a trained judge
+    that the endpoint serves, or YAML file of prompts, whose texts ask.
+
     A call that fails for good leaves its response without a vote; training goes on, and
     `judge_calls.jsonl` in the run folder says what happened.
     """
@@ -36,8 +40,12 @@ class OpenAIJudge(Judge):
         model: str,
         max_tokens: int = 1024,
         temperature: float = 0.6,
+        reference: bool = True,
+        words: str | None = None,
         **options: Any,
     ):
+        self.reference = reference
+        self.messages = words_at(words) if words is not None else None
         self.sampler = ChatService(model, name="judge", base_url=base_url, **options)
         self.max_tokens = max_tokens
         self.temperature = temperature
@@ -78,8 +86,9 @@ class OpenAIJudge(Judge):
         return Sampling(0.0 if greedy else self.temperature, 1.0, self.max_tokens)
 
     def _prompt(self, ctx: Context, problem: Problem, steps: Sequence[str]) -> str:
-        reference = reference_text(problem)
-        system, user = judge_messages(ctx.renderer, problem.question, reference, steps)
+        reference = reference_text(problem) if self.reference else None
+        messages = self.messages or ctx.renderer
+        system, user = judge_messages(messages, problem.question, reference, steps)
         return self.sampler.render(
             [{"role": "system", "content": system}, {"role": "user", "content": user}]
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sage_bench.generation.model_folders import model_path
+from sage_bench.config.models import path_of
+from sage_bench.generation.prompts import Messages
 from sage_bench.generation.registry import SAMPLERS
 from sage_bench.generation.samplers.base import Sampler
 from sage_bench.judges.base import (
@@ -17,6 +19,7 @@ from sage_bench.judges.base import (
     reference_text,
 )
 from sage_bench.judges.registry import register_judge
+from sage_bench.judges.trained import MAX_TOKENS, messages_of, read_trained, words_at
 from sage_bench.methods.base import Context
 from sage_bench.types import Completion, Consult, Problem, Prompt, Request, Sample, Sampling
 
@@ -28,15 +31,37 @@ class PolicyJudge(Judge):
     """The policy itself (default), or the model in folder `model`, asked for a JSON verdict;
     unreadable replies are asked for once more.
 
-    max_tokens: longest verdict. temperature: of several votes; one vote is greedy.
+    model: a folder of `judge-train`, a model folder, a preset or a Hub id. max_tokens: longest
+    verdict; null = as the judge was taught, else 1024. temperature: of several votes; one vote is
+    greedy. reference: whether the judge is shown the reference solution. sampler: who draws for
+    `model` (hf, vllm), with sampler_options. words: folder of a trained judge, or YAML file of
+    prompts, whose texts ask; a trained judge has its own.
     """
 
-    def __init__(self, model: str | None = None, max_tokens: int = 1024, temperature: float = 0.6):
-        self.max_tokens = max_tokens
+    def __init__(
+        self,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float = 0.6,
+        reference: bool = True,
+        sampler: str = "hf",
+        sampler_options: Mapping[str, Any] | None = None,
+        words: str | None = None,
+    ):
+        trained = read_trained(model) if model else None
+        self.max_tokens = max_tokens or (trained.max_tokens if trained else MAX_TOKENS)
         self.temperature = temperature
+        self.reference = reference
+        self.messages: Messages | None = None  # None: the run's own texts
+        if words is not None:
+            self.messages = words_at(words)
+        elif trained is not None:
+            self.messages = messages_of(trained)
         self.other: Sampler | None = None
         if model:
-            self.other = SAMPLERS.make("hf", {"model": model_path(model)}, "judge policy")
+            path = trained.model if trained else path_of(model)
+            options = {"model": path, **dict(sampler_options or {})}
+            self.other = SAMPLERS.make(sampler, options, "judge policy")
         self.needs = frozenset() if model else frozenset({"sample"})
 
     def judge(
@@ -71,6 +96,10 @@ class PolicyJudge(Judge):
             ctx.record(problem, "judge_unparsable", count)
         return out
 
+    def close(self) -> None:
+        if self.other is not None:
+            self.other.close()
+
     def _params(self, *, greedy: bool) -> Sampling:
         return Sampling(0.0 if greedy else self.temperature, 1.0, self.max_tokens)
 
@@ -80,8 +109,9 @@ class PolicyJudge(Judge):
         return [Consult(self.other, ask, purpose="judge") for ask in asks]
 
     def _prompt(self, ctx: Context, problem: Problem, steps: Sequence[str]) -> Prompt:
-        reference = reference_text(problem)
-        system, user = judge_messages(ctx.renderer, problem.question, reference, steps)
+        reference = reference_text(problem) if self.reference else None
+        messages = self.messages or ctx.renderer
+        system, user = judge_messages(messages, problem.question, reference, steps)
         if self.other is None:
             return ctx.renderer.ids(ctx.renderer.text(system, user))
         chat = [{"role": "system", "content": system}, {"role": "user", "content": user}]

@@ -32,6 +32,8 @@ def score(rows: Sequence[Row]) -> dict[str, Any]:
     exact: first wrong step found, or rightly none. error_acc, correct_acc: the same on the rows
     with and without an error; f1: their harmonic mean (ProcessBench). precision, recall, split_f1:
     of "something is wrong", wherever. early, late: alarms before and after the labelled step.
+    false_alarms: share of the rows without an error in which one is seen. spearman: of the score
+    (k - 1) / n of SGPO's eq. 1 after the judge against the one after the label, on rows judged.
     Standard errors are clustered by question, *_lo and *_hi are Wilson's, those of f1 a percentile
     bootstrap over questions.
 
@@ -74,6 +76,8 @@ def score(rows: Sequence[Row]) -> dict[str, Any]:
         "precision": precision,
         "recall": recall,
         "split_f1": harmonic(precision, recall),
+        "false_alarms": _share(sum(alarm) - true, len(cleared)),
+        "spearman": score_correlation(rows),
         "early": sum(
             a and r["judgement"] < r["label"]
             for r, a, e in zip(rows, alarm, error, strict=True)
@@ -92,6 +96,28 @@ def score(rows: Sequence[Row]) -> dict[str, Any]:
             for end, bound in zip(("lo", "hi"), pair, strict=True)
         },
     }
+
+
+def score_correlation(rows: Sequence[Row]) -> float:
+    """Spearman's correlation of the scores that judgements and labels give, over the rows judged;
+    NaN where either side does not vary, or the number of steps is not known.
+
+    >>> said = [(3, 0, 0), (3, 1, 1), (3, 2, 2), (3, -1, 2)]  # steps, label, judgement
+    >>> rows = [dict(zip(("steps", "label", "judgement"), row)) for row in said]
+    >>> round(score_correlation(rows), 4)
+    0.9487
+    """
+    judged = [r for r in rows if r["judgement"] is not None and r.get("steps")]
+    true = pd.Series([_score(r["label"], r["steps"]) for r in judged], dtype=float)
+    given = pd.Series([_score(r["judgement"], r["steps"]) for r in judged], dtype=float)
+    if true.nunique() < 2 or given.nunique() < 2:
+        return float("nan")
+    return float(true.corr(given, method="spearman"))
+
+
+def _score(first_wrong: int, steps: int) -> float:
+    """(k - 1) / n of a first wrong step counted from 0; 1 where none is wrong (-1)."""
+    return 1.0 if first_wrong < 0 else first_wrong / steps
 
 
 def harmonic(a: float, b: float) -> float:
@@ -161,7 +187,7 @@ def table(parts: Sequence[Mapping[str, Any]], reasons: Mapping[str, int] | None 
     """The table in Markdown; shares in percent, ± is the standard error clustered by question."""
     head = (
         "| data | rows | judged | abstained | exact | error acc | correct acc | F1 | 95 % |"
-        " precision | recall | split F1 | s/row |"
+        " precision | recall | split F1 | false alarms | Spearman | s/row |"
     )
     lines = [head, "|---|" + "---:|" * (head.count("|") - 2)]
     for p in parts:
@@ -182,6 +208,8 @@ def table(parts: Sequence[Mapping[str, Any]], reasons: Mapping[str, int] | None 
             percent(p["f1"]),
             interval,
             *shares,
+            percent(p["false_alarms"]),
+            correlation(p["spearman"]),
             f"{p['seconds']:.4f}",
         ]
         lines.append("| " + " | ".join(map(markdown_cell, cells)) + " |")
@@ -189,7 +217,8 @@ def table(parts: Sequence[Mapping[str, Any]], reasons: Mapping[str, int] | None 
         "",
         (
             "F1: harmonic mean of the accuracies on rows with and without an error (ProcessBench)."
-            " Rows abstained from count as wrong in every accuracy and as no alarm."
+            " Rows abstained from count as wrong in every accuracy and as no alarm. False alarms:"
+            " rows without an error in which one is seen. Spearman: of the score (k - 1) / n."
         ),
     ]
     lines += [
@@ -208,6 +237,10 @@ def table(parts: Sequence[Mapping[str, Any]], reasons: Mapping[str, int] | None 
 
 def percent(share: float) -> str:
     return "–" if isnan(share) else f"{100 * share:.1f}"
+
+
+def correlation(value: float) -> str:
+    return "–" if isnan(value) else f"{value:.2f}"
 
 
 def write(folder: Path, rows: Sequence[Row], reasons: Mapping[str, int] | None = None) -> str:

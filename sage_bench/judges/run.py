@@ -116,6 +116,7 @@ def judge_rows(
             context, runner = setting(config, judge)
             write_json(folder / SETTINGS, {**settings, "versions": versions()})
             with (
+                closing(judge),
                 Bar(
                     f"judge-eval {config.judge}",
                     len(found.rows),

@@ -63,6 +63,10 @@ def _training_notes(label: Mapping[str, Any]) -> list[str]:
     out = []
     for what in label.get("degraded") or ():
         out.append(f"Trained without what the method builds on: {what}.")
+    for what in label.get("recorded") or ():
+        out.append(
+            f"Trained on recorded groups: {what}. Rows on one record differ in credit alone."
+        )
     for what in label.get("accepted_changes") or ():
         out.append(f"Changed while it was trained, and accepted: {what}.")
     return out

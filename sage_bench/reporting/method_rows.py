@@ -16,6 +16,7 @@ MARKS = {
     "limited": "only some questions of the benchmark were asked",
     "truncated": "more than 5 % of the answers were cut at the token limit",
     "degraded": "the method was trained without data that it reads",
+    "recorded": "trained on recorded groups; rows on one record differ in credit alone",
     "chosen on test": "the checkpoint was chosen on the data of this table",
     "misprint": "does not follow from the printed cells; see `report --misprints`",
 }
@@ -74,4 +75,4 @@ class MethodTable:
         """The marks that occur, each with its letter."""
         used = {m for r in self.rows for c in r.cells.values() for m in c.marks}
         names = [m for m in MARKS if m in used]
-        return {name: letter for name, letter in zip(names, "abcdef", strict=False)}
+        return {name: letter for name, letter in zip(names, "abcdefg", strict=False)}

@@ -110,7 +110,7 @@ def method_table(
     rows, notes = with_tests(rows, groups, against, averages)
     columns = [column_of(t) for t in tasks] + list(averages)
     rows = ranked(rows, columns)
-    notes = [_how(counted, against), *_how_chosen(runs, counted), *notes]
+    notes = [_how(counted, against), *_how_chosen(runs, counted), *_recorded(groups), *notes]
     if on_test:
         found = worth_of_choosing(counted, best, next(iter(averages.values())))
         notes += found or ["best of test: no training run has several evaluated checkpoints."]
@@ -262,6 +262,8 @@ def _marks(runs: Sequence[EvalRun], tasks: Sequence[str]) -> tuple[str, ...]:
                 found.add("truncated")
         if run.label.get("degraded"):
             found.add("degraded")
+        if run.label.get("recorded"):
+            found.add("recorded")
         if chosen_on_test(run):
             found.add("chosen on test")
     return tuple(m for m in MARKS if m in found)
@@ -291,6 +293,19 @@ def _how_chosen(runs: Sequence[EvalRun], counted: Sequence[EvalRun]) -> list[str
     return [
         f"Checkpoints: {rule} (step {', '.join(sorted(found, key=_as_number))}).{left_out}"
         for rule, found in steps.items()
+    ]
+
+
+def _recorded(groups: Mapping[tuple[str, str], Sequence[EvalRun]]) -> list[str]:
+    """On which records methods were trained, where they were."""
+    methods: dict[str, list[str]] = {}
+    for (_, method), runs in groups.items():
+        for run in runs:
+            for record in run.label.get("recorded") or ():
+                methods.setdefault(str(record), []).append(method)
+    return [
+        f"Recorded groups {record}: {', '.join(unique(names))}."
+        for record, names in methods.items()
     ]
 
 

@@ -110,6 +110,9 @@ ARCHITECTURES = {
     "Qwen/Qwen2.5-7B-Instruct": Architecture(
         "qwen2", 28, 3584, 28, 4, 128, 18944, 152064, tied=False, context=32768, bias=True
     ),
+    "Qwen/Qwen2.5-14B-Instruct": Architecture(
+        "qwen2", 48, 5120, 40, 8, 128, 13824, 152064, tied=False, context=32768, bias=True
+    ),
     "Qwen/Qwen3-4B-Instruct-2507": Architecture(
         "qwen3", 36, 2560, 32, 8, 128, 9728, 151936, tied=True, context=262144, qk_norm=True
     ),

@@ -11,11 +11,11 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 from sage_bench.data.schema import TrainStatus
 from sage_bench.engines.base import Engine, RolloutBatch
@@ -27,6 +27,7 @@ from sage_bench.types import Answer, Request, Row, Sample
 from sage_bench.utils.errors import TrainingError
 
 WAITING = "waiting for the other ranks"
+Tap: TypeAlias = Callable[[Sequence[Request], Sequence[Answer]], None]
 
 
 class Heartbeat:
@@ -118,12 +119,16 @@ def status_file(folder: Path, rank: int) -> Path:
 
 
 class WatchedEngine:
-    """An engine that tells the heartbeat what it is asked, and counts the rounds of a batch."""
+    """An engine that tells the heartbeat what it is asked, and counts the rounds of a batch.
 
-    def __init__(self, engine: Engine, heart: Heartbeat, max_rounds: int):
+    tap: is shown every round's requests and answers.
+    """
+
+    def __init__(self, engine: Engine, heart: Heartbeat, max_rounds: int, tap: Tap | None = None):
         self.engine = engine
         self.heart = heart
         self.max_rounds = max_rounds
+        self.tap = tap
         self.rounds = 0
         self.capabilities = engine.capabilities
 
@@ -150,6 +155,8 @@ class WatchedEngine:
         of = f" of {problems} problems" if problems else ""
         self.heart.beat(f"round {self.rounds}: {what}{of}", limited=False)
         answers = self.engine.run(asks)
+        if self.tap is not None:
+            self.tap(asks, answers)
         self.heart.beat(f"round {self.rounds}: {what}{of} answered, the method goes on")
         return answers
 

@@ -37,6 +37,7 @@ CONTENTS = {
     "tokenizer": "the tokenizer",
     "weights": "the weights of the initial policy",
     "version": "the version of sage-bench",
+    "record": "the recorded groups",
 }
 
 # keys (or sections) that may change when a run goes on: the weights do not depend on them, or on
@@ -74,7 +75,7 @@ def identity(
     tokenizer = renderer.tokenizer
     # contents, never paths: what lies there decides the weights
     return {
-        "data": _short(_rows(problems)),
+        "data": data_digest(problems),
         "prompts": _short([renderer.prompts.model_dump_json()]),
         "method": method_digest(method),
         "template": _short(_template(renderer)),
@@ -82,6 +83,11 @@ def identity(
         "weights": hash_weights(config.model.path, config.model.revision),
         "version": VERSION,
     }
+
+
+def data_digest(problems: Sequence[Problem]) -> str:
+    """Digest of the rows of the data."""
+    return _short(_rows(problems))
 
 
 def method_digest(method: type[Method]) -> str:

@@ -15,6 +15,7 @@ from sage_bench.data.schema import RunState
 from sage_bench.engines.base import RolloutBatch, Stats, TrainingProgram, follow
 from sage_bench.engines.ranks import Ranks, ranks_of
 from sage_bench.generation.model_folders import preset_of
+from sage_bench.generation.recorded.files import GROUPS
 from sage_bench.methods.base import Method
 from sage_bench.methods.driver import Collected, collect, drive
 from sage_bench.methods.guard import Guard
@@ -23,6 +24,7 @@ from sage_bench.training.batches import batch_of, steps_per_epoch
 from sage_bench.training.heartbeat import WAITING, Heartbeat, WatchedEngine, WatchedGrader
 from sage_bench.training.ledger import ledger_row, step_metrics
 from sage_bench.training.measuring import hint_gap, validate
+from sage_bench.training.recording import Recorder, about
 from sage_bench.training.services import ServiceWatch
 from sage_bench.training.session import Run, Session, TrainState
 from sage_bench.training.sharing import rolled_by_all
@@ -35,6 +37,7 @@ from sage_bench.utils.files import locked, to_trash
 from sage_bench.utils.progress import Bar, first_process
 from sage_bench.utils.secrets import masked, masked_text
 
+BEFORE = -1  # the step of what is drawn before the first one
 PREPARE_BATCH = 256  # problems whose `prepare` runs together
 # events of a step that mean the method does less than its name says; counted in metrics.jsonl
 WORTH_A_WORD = {
@@ -101,15 +104,19 @@ def resume(run: Run, heart: Heartbeat, stop: Stop, accepted: list[str]) -> Sessi
     sinks: Sinks | NoSinks = NoSinks()
     if ranks.first:
         sinks = Sinks(run.folder, state.step, run.config)
+        run.engine.sampler.open(run.folder)
+    recorder = recorder_of(run, state.step if saved else BEFORE, ranks)
+    tap = recorder.tap if recorder else None
     session = Session(
         run,
         state,
         sinks,
         heart,
-        WatchedEngine(run.engine, heart, run.config.train.max_rounds),
+        WatchedEngine(run.engine, heart, run.config.train.max_rounds, tap),
         stop,
         run.method.rollout_budget(),
         ServiceWatch(allowed=run.config.train.allow_degraded),
+        recorder,
     )
     if saved is None:
         prepare(session)
@@ -120,6 +127,16 @@ def resume(run: Run, heart: Heartbeat, stop: Stop, accepted: list[str]) -> Sessi
     if state.step % run.config.validation.every == 0 and not validated:
         validate(session)
     return session
+
+
+def recorder_of(run: Run, step: int, ranks: Ranks) -> Recorder | None:
+    """What keeps the draws of the run from this step on, where it was asked to."""
+    if run.config.log.groups == "none":
+        return None
+    recorder = Recorder(run.folder / GROUPS, run.config.train.seed, ranks)
+    weights = run.engine.weights_digest()
+    recorder.begin(step, about(run.config, run.context, run.data.problems, weights))
+    return recorder
 
 
 def load_latest(run: Run, ranks: Ranks) -> RunState | None:
@@ -216,6 +233,9 @@ def prepare(session: Session) -> None:
     if not todo:
         return
     ranks = session.heart.ranks
+    recorder = session.recorder
+    if recorder is not None:
+        recorder.expect(BEFORE, [problem for problem, _ in todo])
     with Bar(f"prepare {run.config.backend}", len(todo), quiet=run.quiet) as bar:
         for start in range(0, len(todo), PREPARE_BATCH):
             if asked(session):
@@ -229,14 +249,18 @@ def prepare(session: Session) -> None:
                     programs,
                     problems,
                     engine,
-                    step=-1,
+                    step=BEFORE,
                     guard=guard,
                     max_rounds=run.config.train.max_rounds,
                 )
+            if recorder is not None:
+                recorder.add(problems, [], run.context, step=BEFORE)
             results = ranks.joined(results)
             for (problem, _), result in zip(part, results, strict=True):
                 run.method.prepared[problem.uid] = guard.plain("prepare", result, problem)
             bar.advance(len(part))
+    if recorder is not None:
+        recorder.write(BEFORE, run.engine.weights_digest())
 
 
 def one_step(session: Session) -> Generator[RolloutBatch, Stats, dict[str, Any]]:
@@ -251,6 +275,8 @@ def one_step(session: Session) -> Generator[RolloutBatch, Stats, dict[str, Any]]
     items, kept = roll_step(session)
     # before the update: a run whose judge fails stops with its weights as they were
     notice(session, items)
+    if session.recorder is not None:
+        session.recorder.write(step, run.engine.weights_digest())
     rolled = time.perf_counter()
     gap = hint_gap(session, kept)
     stats = yield session.engine.update(
@@ -324,12 +350,19 @@ def roll_batch(session: Session) -> list[Collected]:
     run.context.epoch = number // steps_per_epoch(len(run.data.problems), size) + 1
     state.batches += 1
     problems = batch_of(run.data.problems, number, size, config.train.seed)
+    recorder = session.recorder
+    if recorder is not None:
+        recorder.expect(number, problems)
     with session.engine.batch() as engine:
 
         def roll(mine: Sequence[Problem]) -> list[Collected]:
             found = collect(
                 run.method, mine, engine, step=number, max_rounds=config.train.max_rounds
             )
+            for item in found:
+                item.rows = run.engine.sampler.with_old(item.rows)
+            if recorder is not None:
+                recorder.add(mine, found, run.context, step=state.step)
             if session.heart.ranks.size > 1:
                 # a rank that waits is not the one that hangs
                 session.heart.beat(f"{WAITING} after its batch", limited=False)

@@ -176,7 +176,8 @@ def work_of(
     completion = lengths.completion or MEAN_SHARE * sampling.max_tokens
     prompt = lengths.prompt or min(MEAN_PROMPT, sampling.max_prompt_tokens)
     width = sampling.max_prompt_tokens + sampling.max_tokens
-    own = config.engine.rollouts == "local"
+    recorded = config.engine.rollouts.startswith("recorded")
+    own = recorded or config.engine.rollouts == "local"
     rows = max(1, config.engine.wave_tokens // width)
     if share:
         most = config.engine.vllm.max_num_seqs
@@ -192,7 +193,7 @@ def work_of(
         rows=rows,
         updates=train.updates_per_step,
         sampler="local" if own else "vllm",
-        samples=samples,
+        samples=samples and not recorded,
     )
 
 

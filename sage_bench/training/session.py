@@ -12,6 +12,7 @@ from sage_bench.data.problems import Loaded
 from sage_bench.engines.base import Engine
 from sage_bench.methods.base import Context, Method
 from sage_bench.training.heartbeat import Heartbeat, WatchedEngine
+from sage_bench.training.recording import Recorder
 from sage_bench.training.services import ServiceWatch
 from sage_bench.training.sinks import NoSinks, Sinks
 from sage_bench.training.stopping import Stop
@@ -73,6 +74,7 @@ class Session:
     stop: Stop
     budget: int | None  # completions after which the method ends the run
     services: ServiceWatch
+    recorder: Recorder | None = None  # where every draw is kept
     warned: set[str] = field(default_factory=set)  # events the user was told of
 
     @property

@@ -58,6 +58,7 @@ class Records:
         marks = {
             "accepted_changes": [str(change["what"]) for change in manifest.accepted_changes],
             "degraded": list(manifest.degraded),
+            "recorded": [manifest.recorded] if manifest.recorded else [],
         }
         return {name: texts for name, texts in marks.items() if texts}
 
@@ -128,6 +129,7 @@ def build(
     context.context_tokens = engine.sampler.context
     method = method_class(context, method_config)
     check_needs(method, engine, config.engine.name)
+    digests |= engine.sampler.identity()
     validation = validation_problems(config, grader, renderer)
     manifest = TrainManifest(
         backend=config.backend,
@@ -141,6 +143,7 @@ def build(
         versions=versions(),
         identity=digests,
         degraded=degraded,
+        recorded=engine.sampler.source,
     )
     return Run(
         config,

@@ -20,7 +20,7 @@ from sage_bench.methods.registry import BACKENDS
 PACKAGE = Path(__file__).resolve().parents[2] / "sage_bench"
 # The parts of the names of our backends, and what only they know.
 WORDS = {part for name in BACKENDS.names() for part in name.split("_")} - {
-    *("hint", "light", "more", "random", "reward", "dr", "p", "g", "last"),
+    *("hint", "light", "more", "random", "reward", "dr", "p", "g", "last", "offline"),
 }
 WORDS |= {"affinity", "saliency", "aapo", "metahint", "scaffold"}
 

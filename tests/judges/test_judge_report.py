@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from sage_bench.judges.report import f1_interval, score, summary
+from sage_bench.judges.report import f1_interval, score, score_correlation, summary, table
 from sage_bench.statistics import clustered_se, wilson
 
 
@@ -82,3 +82,39 @@ def test_summary_gives_every_subset_its_line_and_the_file_another():
         ("all", 4, pytest.approx(2 / 3)),
     ]
     assert parts[-1]["f1_mean"] == 0.5
+
+
+def test_false_alarms_are_of_the_rows_without_an_error():
+    s = score(rows_of((2, 2), (3, 1), (-1, -1), (-1, 0), (-1, None), (-1, 4)))
+    assert s["false_alarms"] == pytest.approx(2 / 4)
+    nothing = score(rows_of((2, 2)))["false_alarms"]
+    assert nothing != nothing
+
+
+def with_steps(*rows: tuple[int, int, int | None]) -> list[dict]:
+    """(steps, label, judgement) of each row."""
+    pairs = [(label, said) for _, label, said in rows]
+    out = zip(rows_of(*pairs), rows, strict=True)
+    return [{**row, "steps": steps} for row, (steps, _, _) in out]
+
+
+def test_the_correlation_of_the_scores():
+    """Scores of the labels 0, 1/2, 3/4, 1; the judge turns them around."""
+    rows = [(4, 0, -1), (4, 2, 3), (4, 3, 2), (4, -1, 0)]
+    assert score_correlation(with_steps(*rows)) == pytest.approx(-1)
+    same = [(steps, label, label) for steps, label, _ in rows]
+    assert score_correlation(with_steps(*same)) == pytest.approx(1)
+    # a row abstained from has no score
+    assert score_correlation(with_steps(*same, (4, 1, None))) == pytest.approx(1)
+    always_one = score_correlation(with_steps(*[(4, k, -1) for k in range(4)]))
+    assert always_one != always_one  # it does not vary
+
+
+def test_the_table_has_both():
+    rows = with_steps((4, 0, 0), (4, 2, 2), (4, -1, 1), (4, -1, -1))
+    text = table(summary(rows))
+    head, _, line = text.splitlines()[:3]
+    cells = dict(zip(head.split(" | "), line.split(" | "), strict=True))
+    assert cells["false alarms"] == "50.0"
+    # ranks of the labels 1, 2, 3.5, 3.5 and of the judgements 1, 3, 2, 4: 3 / sqrt(4.5 * 5)
+    assert cells["Spearman"] == "0.63"

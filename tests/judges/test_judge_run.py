@@ -229,7 +229,7 @@ def test_wrong_usage_of_the_verb(words, code, said, tmp_path):
 
 
 def test_judges_are_listed():
-    assert JUDGES.names() == ["openai", "policy", "reference"]
+    assert JUDGES.names() == ["corrupted", "openai", "policy", "reference", "tiny_world"]
     done = subprocess.run(
         [sys.executable, "-m", "sage_bench", "ls", "judges", "--json"],
         capture_output=True,

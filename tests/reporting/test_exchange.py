@@ -1,7 +1,7 @@
 """Exports: each is read back by its own reader and agrees with the evaluation to 1e-12.
 
 Readers of other projects run in environments of their own, named by variables; without them those
-tests skip: SAGE_BENCH_EEE_PYTHON (every-eval-ever, Python 3.12), SAGE_BENCH_INSPECT_PYTHON
+tests skip: EEE_PYTHON (every-eval-ever, Python 3.12), INSPECT_PYTHON
 (inspect_ai).
 """
 
@@ -158,7 +158,7 @@ def other_python(variable: str, package: str) -> str:
 
 
 def test_the_projects_own_validator_accepts_it(folder, tmp_path):
-    python = other_python("SAGE_BENCH_EEE_PYTHON", "every-eval-ever")
+    python = other_python("EEE_PYTHON", "every-eval-ever")
     written(folder, "eee", tmp_path)
     words = ["-m", "every_eval_ever", "validate", "--format", "json"]
     files = sorted(str(file) for file in tmp_path.rglob("*.json*"))
@@ -232,7 +232,7 @@ print(json.dumps({"model": log.eval.model, "status": log.status, "epochs": log.e
 
 
 def test_inspect_reads_the_log_and_computes_the_same(folder, tmp_path):
-    python = other_python("SAGE_BENCH_INSPECT_PYTHON", "inspect_ai")
+    python = other_python("INSPECT_PYTHON", "inspect_ai")
     files = written(folder, "inspect", tmp_path)
     expected = by_key(list(finished(folder).scores))
     (log,) = [file for file in files if "tiny_mixed" in file.name]

@@ -48,8 +48,8 @@ def tidy(*folders: Path, words: tuple[object, ...] = ()) -> pd.DataFrame:
 def letters(text: str, method: str) -> set[str]:
     """The marks on the row of a method, by the footnotes' own words."""
     row = next(line for line in text.splitlines() if line.startswith(f"{method}  "))
-    found = set(re.findall(r"\[([a-f]+)\]", row))
-    notes = dict(re.findall(r"^([a-f]): (.*)\.$", text, re.M))
+    found = set(re.findall(r"\[([a-g]+)\]", row))
+    notes = dict(re.findall(r"^([a-g]): (.*)\.$", text, re.M))
     names = {words: name for name, words in MARKS.items()}
     return {names[notes[letter]] for marks in found for letter in marks}
 
@@ -150,6 +150,18 @@ def test_degraded(tmp_path):
     text = table(*folders)
     assert "degraded" in letters(text, "sage")
     assert "degraded" not in letters(text, "grpo")
+
+
+def test_recorded(tmp_path):
+    live = train(tmp_path / "live", "train.steps=1", "log.groups=all", backend="grpo")
+    words = ("train.steps=1", f"engine.rollouts=recorded:{tmp_path / 'live'}")
+    again = train(tmp_path / "again", *words, backend="dr_grpo")
+    asked = ("-L", "6")
+    folders = [evaluate(tmp_path / "evals", "-m", place, *asked) for place in (live, again)]
+    text = table(*folders)
+    assert "recorded" in letters(text, "dr_grpo")
+    assert "recorded" not in letters(text, "grpo")
+    assert re.search(r"Recorded groups live \(.*\): dr_grpo\.", text)
 
 
 # ---- every checkpoint, and what choosing on the test data is worth ------------------------------

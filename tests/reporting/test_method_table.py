@@ -193,8 +193,13 @@ def test_what_is_not_what_it_seems_is_marked_and_explained(tmp_path):
         evaluated(tmp_path / "few", model, "few", 0.5, limit=30),
         evaluated(tmp_path / "poor", model, "poor", 0.5),
         evaluated(tmp_path / "chosen", model, "chosen", 0.5),
+        evaluated(tmp_path / "again", model, "again", 0.5),
     ]
-    for name, key, value in (("poor", "degraded", ["hints"]), ("chosen", "select_rule", "test")):
+    for name, key, value in (
+        ("poor", "degraded", ["hints"]),
+        ("chosen", "select_rule", "test"),
+        ("again", "recorded", ["groups (3fa9)"]),
+    ):
         file = tmp_path / name / "manifest.json"
         manifest = json.loads(file.read_text())
         manifest["label"][key] = value
@@ -206,9 +211,12 @@ def test_what_is_not_what_it_seems_is_marked_and_explained(tmp_path):
     assert "partial" not in rows["cut"].cells["AMC23"].marks
     assert "limited" in rows["few"].cells["AMC23"].marks
     assert "degraded" in rows["poor"].cells["AMC23"].marks
+    assert "recorded" in rows["again"].cells["AMC23"].marks
+    assert "recorded" not in rows["poor"].cells["AMC23"].marks
     assert "chosen on test" in rows["chosen"].cells["avg_ood"].marks
     # blanks of the drawn answers end at the token limit
     assert "truncated" in rows["base"].cells["AMC23"].marks
+    assert "Recorded groups groups (3fa9): again." in table.notes
     text = FORMATS["md"](table)
     for mark, letter in table.marks().items():
         assert re.search(rf"^{letter}: ", text, re.M), mark

@@ -228,6 +228,28 @@ def test_the_ablations_change_one_switch_each(tmp_path):
     assert len([name for name in configs if name.endswith("seed_0")]) == 10
 
 
+def test_the_study_of_judges_has_a_row_for_each_quality(tmp_path):
+    planned = plan(CONFIGS / "stories" / "judge_quality.yaml", tmp_path)
+    assert not planned.checked.mistakes
+    configs = planned.checked.trainings
+    first = {name.split("/")[2]: found.config for name, found in configs.items() if "_0" in name}
+    judges = {row: config.method.get("judge") for row, config in first.items()}
+    assert judges == {
+        "sgpo_no_judge": "tiny_world",
+        "sgpo_exact": "tiny_world",
+        "sgpo_trained": "policy",
+        "sgpo_trained_4_votes": "policy",
+        "sgpo_trained_alone": "policy",
+        "sgpo_wrong_10": "corrupted",
+        "sgpo_wrong_30": "corrupted",
+        "sgpo_wrong_50": "corrupted",
+    }
+    assert first["sgpo_no_judge"].method["judge_share"] == 0
+    assert first["sgpo_trained_4_votes"].method["votes"] == 4
+    assert first["sgpo_wrong_30"].method["judge_options"] == {"judge": "tiny_world", "share": 0.3}
+    assert len(configs) == 8 * 5
+
+
 def test_status_of_a_matrix_that_was_not_begun(tmp_path):
     found = status(plan(written(tmp_path), tmp_path / "out"))
     assert found.values["counts"] == {"waiting": 13}

@@ -77,7 +77,8 @@ class CopyEngine:
 
 def drawing_by(monkeypatch: Any, make: Callable[[Policy], CopyEngine]) -> list[CopyEngine]:
     """From now on `engine.rollouts=vllm` draws from what `make` returns; the list has them all."""
-    from sage_bench.engines import local, rollouts
+    from sage_bench.engines import local
+    from sage_bench.engines.rollouts import vllm
 
     made: list[CopyEngine] = []
     policies: list[Policy] = []
@@ -92,5 +93,5 @@ def drawing_by(monkeypatch: Any, make: Callable[[Policy], CopyEngine]) -> list[C
         return made[-1]
 
     monkeypatch.setattr(local, "load_policy", loaded)
-    monkeypatch.setattr(rollouts, "live_engine", engine)
+    monkeypatch.setattr(vllm, "live_engine", engine)
     return made

@@ -43,9 +43,9 @@ def train(folder: Path, *more: str, **flags: Any) -> Path:
     return loop.train(build(folder, *more, **flags))
 
 
-def command(folder: Path, *more: str, backend: str = "sft") -> list[str]:
+def command(folder: Path, *more: str, backend: str = "sft", data: str = "tiny") -> list[str]:
     """The same as a command line."""
-    words = ["train", "--backend", backend, "--model", "tiny-llama", "--data", "tiny", "-q"]
+    words = ["train", "--backend", backend, "--model", "tiny-llama", "--data", data, "-q"]
     return [sys.executable, "-m", "sage_bench", *words, "--out", str(folder), *WORDS, *more]
 
 

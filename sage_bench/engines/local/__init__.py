@@ -12,11 +12,14 @@ from sage_bench.config.schema import RunConfig
 from sage_bench.engines.local.engine import LocalEngine
 from sage_bench.engines.registry import register_engine
 from sage_bench.engines.rollouts import rollout_sampler
+from sage_bench.engines.rollouts.registry import LearningPolicy
 from sage_bench.generation import adapters
 from sage_bench.generation.local.forward import score
-from sage_bench.generation.local.policy import load_policy
+from sage_bench.generation.local.policy import Policy, load_policy
 from sage_bench.generation.model_folders import template_options_of
+from sage_bench.generation.samplers.base import Sampler
 from sage_bench.generation.samplers.hf import Hf
+from sage_bench.generation.weights import policy_digest
 from sage_bench.utils.errors import UsageError
 
 Built = TypeVar("Built", bound=LocalEngine)
@@ -47,6 +50,28 @@ def build(
 ) -> Built:
     """An engine on a policy of transformers. rollout_dtype: number type of a sampler with weights
     of its own, by default the policy's. more: what its type needs beyond the configuration."""
+    engine = config.engine
+    policy, sampler = load(config, rollout_dtype)
+    return engine_type(
+        policy,
+        config.optim,
+        seed=config.train.seed,
+        sampler=sampler,
+        kl_rows=config.log.kl_rows,
+        updates=config.train.updates_per_step,
+        total=optimizer_steps,
+        micro_tokens=engine.micro_tokens,
+        temperature=config.sampling.temperature,
+        skip_dead=engine.skip_dead,
+        prompt_once=engine.prompt_once and not engine.gradient_checkpointing,
+        gradient_checkpointing=engine.gradient_checkpointing,
+        dropout_seed=config.train.seed if engine.lora.dropout else None,
+        **more,
+    )
+
+
+def load(config: RunConfig, rollout_dtype: str | None = None) -> tuple[Policy, Sampler]:
+    """The policy and who draws its completions: an engine without its learner."""
     settings, engine = config.model, config.engine
     if engine.threads:
         torch.set_num_threads(engine.threads)
@@ -75,32 +100,20 @@ def build(
         template_options=template_options_of(settings.path, settings.template_options),
     )
     sampler = rollout_sampler(
-        config,
-        own,
-        renderer=own.renderer,
-        weights=partial(plain_weights, policy.model),
-        score=partial(score, policy),
-        dtype=rollout_dtype or str(policy.dtype).removeprefix("torch."),
-        context=policy.context,
-        stop_ids=sorted(policy.eos_ids),
-        on_cpu=policy.device.type == "cpu",
+        LearningPolicy(
+            config,
+            own,
+            renderer=own.renderer,
+            weights=partial(plain_weights, policy.model),
+            digest=partial(policy_digest, policy.model),
+            score=partial(score, policy),
+            dtype=rollout_dtype or str(policy.dtype).removeprefix("torch."),
+            context=policy.context,
+            stop_ids=sorted(policy.eos_ids),
+            on_cpu=policy.device.type == "cpu",
+        )
     )
-    return engine_type(
-        policy,
-        config.optim,
-        seed=config.train.seed,
-        sampler=sampler,
-        kl_rows=config.log.kl_rows,
-        updates=config.train.updates_per_step,
-        total=optimizer_steps,
-        micro_tokens=engine.micro_tokens,
-        temperature=config.sampling.temperature,
-        skip_dead=engine.skip_dead,
-        prompt_once=engine.prompt_once and not engine.gradient_checkpointing,
-        gradient_checkpointing=engine.gradient_checkpointing,
-        dropout_seed=config.train.seed if engine.lora.dropout else None,
-        **more,
-    )
+    return policy, sampler
 
 
 def _check_context(config: RunConfig, context: int) -> None:

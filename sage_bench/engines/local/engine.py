@@ -22,6 +22,7 @@ from sage_bench.generation.local.policy import (
 )
 from sage_bench.generation.samplers.base import Sampler
 from sage_bench.generation.samplers.hf import Hf
+from sage_bench.generation.weights import policy_digest
 from sage_bench.methods.guard import answered
 from sage_bench.methods.hooks import UpdateHooks
 from sage_bench.methods.objective import Objective
@@ -227,6 +228,10 @@ class LocalEngine:
         check_all_there(found, str(folder))
         check_finite(saved, str(folder))
         model.load_state_dict(saved.state_dict())
+
+    def weights_digest(self) -> str:
+        """Of the weights as they are now, adapters merged in."""
+        return policy_digest(self.policy.model)
 
     def describe(self) -> dict[str, Any]:
         model = self.policy.model

@@ -214,7 +214,7 @@ class Learner:
         """Add the gradient of one optimiser step's rows to the parameters' `.grad`. Returns the
         loss."""
         tally = tally or Tally()
-        live = self._trained(rows, objective, hooks)
+        live = self.trained(rows, objective, hooks)
         loss_sum = 0.0
         # transformers checkpoints in train mode only
         self.policy.model.train(self.gradient_checkpointing or self.dropout_seed is not None)
@@ -242,7 +242,7 @@ class Learner:
             torch.manual_seed(derive_seed(self.dropout_seed, "dropout", self.step))
             yield
 
-    def _trained(
+    def trained(
         self, rows: Sequence[Row], objective: Objective, hooks: UpdateHooks
     ) -> list[Weighted]:
         """The rows of an optimiser step that have a gradient, with their weights, which hang on

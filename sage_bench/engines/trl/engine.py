@@ -88,6 +88,11 @@ class TrlEngine(LocalEngine):
             with self.trainer.accelerator.autocast():
                 return super().run(asks)
 
+    def weights_digest(self) -> str:
+        """Collective: every rank calls it."""
+        with whole_weights(self.trainer.model, self.sharding):
+            return super().weights_digest()
+
     # ---- the update, driven by TRL --------------------------------------------------------------
     def follow(self, program: TrainingProgram) -> None:
         """Let TRL's loop work through a training program (see `engines.base.follow`)."""

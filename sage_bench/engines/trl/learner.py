@@ -75,7 +75,7 @@ class RankLearner(Learner):
     ) -> OptimizerStep:
         """One optimiser step's rows, weighed."""
         self.fault = None
-        live = self._trained(rows, objective, hooks)
+        live = self.trained(rows, objective, hooks)
         return OptimizerStep(live, sum(len(row.tokens) for row in rows), len(rows) - len(live))
 
     def mine(self, step: OptimizerStep) -> list[list[Weighted]]:

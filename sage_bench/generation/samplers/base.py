@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from sage_bench.generation.prompts import Renderer
-from sage_bench.types import Completion, Prompt, Sample, TokenIds
+from sage_bench.types import Completion, Prompt, Row, Sample, TokenIds
 
 # what samplers of a training run measure of themselves; metrics.jsonl has them under these names
 MEASURED = frozenset(
@@ -41,6 +41,8 @@ MEASURED = frozenset(
         "sampler_restarts",
         "continued",
         "seconds/weight_sync",
+        "recorded",
+        "drawn_live",
     }
 )
 
@@ -53,13 +55,15 @@ class Sampler:
     once, and each is stored when it comes. context: most tokens of prompt and completion together,
     None where it is not known here. longer: what to type for a longer context, where there is such
     a thing. wants_gold: gold answers are told to it by `know` (a fake; nothing that is measured may
-    see them).
+    see them). source: what completions are taken from where nothing is drawn (a record, with its
+    digest); "" where they are drawn.
     """
 
     block: int = 1
     context: int | None = None
     longer: str = ""
     wants_gold: bool = False
+    source: str = ""
 
     def render(self, messages: list[dict[str, str]]) -> str:
         """The prompt of a chat, as `draw` will find it in `Sample.prompt`."""
@@ -107,6 +111,16 @@ class Sampler:
     def measured(self) -> dict[str, float]:
         """Numbers for the log since the last call, by names of `MEASURED`."""
         return {}
+
+    def identity(self) -> dict[str, str]:
+        """Digests, by name, of what a run's completions are taken from: the run cannot go on with
+        others."""
+        return {}
+
+    def with_old(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows of completions it answered since the last update; with `old_logp` where other
+        weights than those of now drew them."""
+        return list(rows)
 
     # ---- the same for all ------------------------------------------------------------------------
     def complete(self, units: Sequence[Sample]) -> list[Completion]:

@@ -183,6 +183,8 @@ def _training_table(manifest: TrainManifest, values: Mapping[str, Any]) -> str:
         "learning rate": values.get("optim.lr"),
         "longest completion": values.get("sampling.max_tokens"),
     }
+    if manifest.recorded:
+        shown["recorded groups"] = manifest.recorded
     rows = [f"| {key} | {markdown_cell(value)} |" for key, value in shown.items()]
     for what in (*manifest.degraded, *map(str, manifest.accepted_changes)):
         rows.append(f"| not as its name says | {markdown_cell(what)} |")

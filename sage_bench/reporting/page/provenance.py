@@ -90,6 +90,7 @@ def train_facts(run: TrainRun) -> Facts:
         "identity": dict(manifest.identity),
         "accepted changes": "; ".join(str(c.get("what", c)) for c in manifest.accepted_changes),
         "columns the data lacked": ", ".join(manifest.degraded),
+        "recorded groups": manifest.recorded,
         "packages": manifest.versions,
     }
     return {name: value for name, value in facts.items() if value not in ("", {}, None)}

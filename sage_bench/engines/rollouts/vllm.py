@@ -1,4 +1,4 @@
-"""Who draws the completions of a training run: the switch `engine.rollouts`, for every engine."""
+"""`engine.rollouts=vllm` and `vllm-server`: vLLM draws, with a copy of the learner's weights."""
 
 from __future__ import annotations
 
@@ -7,50 +7,45 @@ from collections.abc import Sequence
 from torch import distributed
 
 from sage_bench.config.schema import RunConfig
+from sage_bench.engines.rollouts.local import in_parts
+from sage_bench.engines.rollouts.registry import LearningPolicy, no_argument, register_rollouts
 from sage_bench.generation.live.colocated import ColocatedVllm, check_installed
-from sage_bench.generation.live.engines import LiveEngine, Score, Weights
-from sage_bench.generation.live.parts import InParts
+from sage_bench.generation.live.engines import LiveEngine
 from sage_bench.generation.live.rollouts import Rollouts
 from sage_bench.generation.live.server import VllmServer, server_command
-from sage_bench.generation.prompts import Renderer
 from sage_bench.generation.samplers.base import Sampler
 from sage_bench.utils.errors import UsageError
 
 
-def rollout_sampler(
-    config: RunConfig,
-    local: Sampler,
-    *,
-    renderer: Renderer,
-    weights: Weights,
-    score: Score,
-    dtype: str,
-    context: int,
-    stop_ids: Sequence[int],
-    on_cpu: bool,
-) -> Sampler:
-    """The sampler of the run: `local`, or one that draws elsewhere from the learner's weights.
+@register_rollouts("vllm")
+def vllm(policy: LearningPolicy, argument: str) -> Sampler:
+    """vLLM in the same process, with a copy of the weights."""
+    return elsewhere(policy, "vllm", argument)
 
-    local: the engine's own sampler. weights: all parameters, by the names transformers saves them
-    under. score: log-probabilities by the learner's forward at a temperature. dtype: as vLLM names
-    it ("bfloat16"). context: most tokens of prompt and completion together. stop_ids: all end
-    tokens. Raises `UsageError` for what cannot be drawn so.
-    """
-    sampler = local
-    if config.engine.rollouts != "local":
-        check_sampling(config)
-        check_processes(config)
-        engine = live_engine(config, dtype, context, stop_ids, on_cpu)
-        sampler = Rollouts(
-            engine,
-            renderer,
-            weights=weights,
-            score=score,
-            probe_rows=config.engine.probe_rows,
-            max_gap=config.engine.max_logprob_gap,
-        )
-    first = config.sampling.max_tokens_first
-    return InParts(sampler, first) if first else sampler
+
+@register_rollouts("vllm-server")
+def vllm_server(policy: LearningPolicy, argument: str) -> Sampler:
+    """A vLLM server that is sent the weights."""
+    return elsewhere(policy, "vllm-server", argument)
+
+
+def elsewhere(policy: LearningPolicy, kind: str, argument: str) -> Sampler:
+    """A sampler with a copy of the learner's weights. Raises `UsageError` for what cannot be drawn
+    so."""
+    config = policy.config
+    no_argument(kind, argument)
+    check_sampling(config)
+    check_processes(kind)
+    engine = live_engine(config, kind, policy.dtype, policy.context, policy.stop_ids, policy.on_cpu)
+    sampler = Rollouts(
+        engine,
+        policy.renderer,
+        weights=policy.weights,
+        score=policy.score,
+        probe_rows=config.engine.probe_rows,
+        max_gap=config.engine.max_logprob_gap,
+    )
+    return in_parts(policy, sampler)
 
 
 def check_sampling(config: RunConfig) -> None:
@@ -66,10 +61,10 @@ def check_sampling(config: RunConfig) -> None:
         )
 
 
-def check_processes(config: RunConfig) -> None:
+def check_processes(kind: str) -> None:
     """Several processes would each push weights to the one server."""
     alone = not distributed.is_initialized() or distributed.get_world_size() == 1
-    if config.engine.rollouts == "vllm-server" and not alone:
+    if kind == "vllm-server" and not alone:
         raise UsageError(
             f"{distributed.get_world_size()} processes cannot share a server of rollouts",
             where="engine.rollouts: vllm-server",
@@ -78,11 +73,16 @@ def check_processes(config: RunConfig) -> None:
 
 
 def live_engine(
-    config: RunConfig, dtype: str, context: int, stop_ids: Sequence[int], on_cpu: bool
+    config: RunConfig,
+    kind: str,
+    dtype: str,
+    context: int,
+    stop_ids: Sequence[int],
+    on_cpu: bool,
 ) -> LiveEngine:
-    """The engine that `engine.rollouts` names."""
+    """The engine of a kind."""
     vllm, scaled = config.engine.vllm, config.sampling.temperature != 1
-    if config.engine.rollouts == "vllm":
+    if kind == "vllm":
         return ColocatedVllm(
             config.model.path,
             revision=config.model.revision,

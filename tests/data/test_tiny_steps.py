@@ -1,0 +1,82 @@
+"""Labelled steps of the tiny world."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from sage_bench.data import tiny_steps, tiny_world
+from sage_bench.data.tiny_steps import chain_of, cut, first_wrong_step, pieces
+from sage_bench.data.tiny_world import Family
+
+
+@pytest.mark.parametrize("name", ["tiny", *tiny_world.BENCHMARKS])
+def test_the_chain_of_a_question_is_the_one_it_was_made_from(name):
+    for problem in tiny_world.problems(name)[:40]:
+        assert chain_of(problem.question).solution == problem.solution
+
+
+@pytest.mark.parametrize("question", ["1/3?", "3*12+1", "", "x+3", "3*0"])
+def test_other_questions_have_no_chain(question):
+    assert chain_of(question) is None
+
+
+def test_the_first_wrong_step():
+    chain = chain_of("3*9+6*8")
+    right = pieces(chain)
+    assert right == ("3*9=7", "7+6=3", "3*8=4", "\\boxed{734}")
+    assert first_wrong_step(chain, right) == -1
+    assert first_wrong_step(chain, right[:2]) == -1  # cut off
+    assert first_wrong_step(chain, [*right, "4+4=8"]) == 4  # it goes on after its answer
+    assert first_wrong_step(chain, ["3*9=7", "7+7=4", "4*8=2"]) == 1  # another term
+    assert first_wrong_step(chain, ["3*9=7", "3*8=4"]) == 1  # a step is left out
+    assert first_wrong_step(chain, [*right[:3], "\\boxed{733}"]) == 3  # steps right, answer wrong
+
+
+def test_a_response_is_cut_into_its_steps():
+    chain = chain_of("3*9+6*8")
+    assert cut(chain.solution) == pieces(chain)
+    assert cut(" ") == ()
+
+
+def test_responses_have_one_mistake_where_they_say():
+    family = Family("some", (1, 8), 0.35, count=300)
+    made = list(tiny_steps.respond(family, "a seed"))
+    assert len({r.chain.question for r in made}) == 300
+    assert [r.label == -1 for r in made] == [True, False] * 150
+    assert all(first_wrong_step(r.chain, r.steps) == r.label for r in made)
+    assert all(r.steps for r in made)
+    places = {r.label for r in made}
+    assert {0, 1, 2, 3, 4} <= places
+    assert made == list(tiny_steps.respond(family, "a seed"))
+
+
+def test_questions_that_are_used_elsewhere_are_left_out():
+    family = Family("some", (2, 2), 0.5, count=20)
+    first = {r.chain.question for r in tiny_steps.respond(family, "a seed")}
+    again = {r.chain.question for r in tiny_steps.respond(family, "a seed", first)}
+    assert not first & again
+    assert {p.question for p in tiny_world.problems("tiny_short")} <= tiny_steps.taken()
+
+
+def test_after_a_wrong_result_a_response_goes_on_from_it():
+    rng = random.Random(4)
+    chain = chain_of("3*9+6*8-2")
+    results = 0
+    while results < 5:
+        response = tiny_steps.wrong_response(rng, chain)
+        wrong = response.steps[response.label]
+        if response.label > 2 or wrong[:-1] != chain.steps[response.label][:-1]:
+            continue  # the answer is wrong, or another term was taken
+        results += 1
+        if response.label + 1 < len(response.steps):
+            assert response.steps[response.label + 1][0] == wrong[-1]
+
+
+def test_a_row_says_what_should_stand_there():
+    chain = chain_of("3*9+6")
+    row = tiny_steps.Response(chain, ("3*9=7", "7+6=4"), 1).row("x")
+    assert row["why"] == "7+6=3"
+    assert row["solution"] == chain.solution
+    assert tiny_steps.Response(chain, ("3*9=7",), -1).row("x")["why"] == ""
