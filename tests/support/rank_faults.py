@@ -106,9 +106,10 @@ def limit_room() -> None:
     forward = RowTrainer.log_probs
 
     def limited(self, rows, entropy_gradient):
+        found = forward(self, rows, entropy_gradient)
         if len(rows) * max(len(row.prompt) + len(row.tokens) for row in rows) > int(tokens):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return forward(self, rows, entropy_gradient)
+        return found
 
     RowTrainer.log_probs = limited
 

@@ -108,6 +108,9 @@ def trl_arguments(config: RunConfig, optimizer_steps: int, on_cpu: bool) -> GRPO
             # what adapters ask for; the models' own is off in their configurations
             disable_dropout=not config.engine.lora.dropout,
             ddp_find_unused_parameters=False,
+            # a collective in a forward, which a rank that is out of memory may not come to; the
+            # buffers are tables of positions, alike on all ranks
+            ddp_broadcast_buffers=False,
             ddp_timeout=int(config.engine.rank_minutes * 60) or 1,
             logging_steps=1,
             logging_nan_inf_filter=False,
