@@ -30,6 +30,7 @@ EXEMPT: dict[str, tuple[set[str], str]] = {
     "study": ({"*"}, "studies compare named methods: that is what they are"),
     "cli/demo.py": ({"grpo", "sage"}, "the options of the demo, which compares these two"),
     "api/studies.py": ({"grpo", "sage"}, "the same from Python"),
+    "api/judge_training.py": ({"sft"}, "a judge is taught by fine-tuning on verdicts"),
     "config/schema.py": ({"grpo"}, "a run without --backend is the plain baseline"),
     "data/tiny_world.py": ({"metahint", "scaffold"}, "columns of its data, as any data set has"),
     "data/sources.py": ({"sage"}, "the data sets of that name"),

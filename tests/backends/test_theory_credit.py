@@ -25,7 +25,8 @@ groups = st.lists(
 
 
 def method_of(name: str, renderer, **switches) -> Method:
-    named = {"judge": "reference"} if name == "sgpo" else {}  # a judge has no default
+    # a judge has no default
+    named = {"judge": "reference"} if hasattr(BACKENDS.get(name), "judging") else {}
     return BACKENDS.get(name)(context(renderer), **named, **switches)
 
 
