@@ -7,6 +7,7 @@ shard where there is no GPU (`fsdp_on_cpu`).
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -125,15 +126,20 @@ def test_a_rank_that_is_full_ends_the_run_with_the_key_to_lower(sharded, tmp_pat
     assert "engine.micro_tokens=512" in ended.stderr
 
 
+def refused(ended) -> bool:
+    """A rank left with the exit code of a usage error; one that had not yet is taken down then."""
+    return 2 in ended.codes and set(ended.codes) <= {2, 128 + signal.SIGTERM}
+
+
 @pytest.mark.parametrize("word", ["optim.offload=true", "optim.name=adamw8bit"])
 def test_an_optimiser_that_cannot_be_spread_is_refused(sharded, word, tmp_path):
     ended = sharded(tmp_path / "run", word)
-    assert set(ended.codes) == {2}
+    assert refused(ended)
     assert word.partition("=")[0] in ended.stderr
 
 
 def test_where_accelerate_does_not_shard_the_run_does_not_begin(sharded, tmp_path):
     """Without a word it would train by DDP."""
     ended = sharded(tmp_path / "run", shards=False)
-    assert set(ended.codes) == {2}
+    assert refused(ended)
     assert "accelerate trains without it here (MULTI_CPU)" in ended.stderr
