@@ -12,8 +12,7 @@ def run() -> None:
 
         with leaving_on_signals():
             from sage_bench.cli.main import main
-
-            main()
+        main()
     except KeyboardInterrupt as asked:
         sys.exit(getattr(asked, "exit_code", CTRL_C))
 

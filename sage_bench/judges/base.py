@@ -12,17 +12,27 @@ from sage_bench.methods.base import Context
 from sage_bench.types import Answer, Problem, Request
 from sage_bench.utils.latex_json import protect_latex
 
-JUDGE_SYSTEM = register_prompt(
-    "judge_system",
-    """\
-You grade the steps of a solution to a mathematical question. You get the question, a reference solution, and a student's \
-response cut into numbered steps. Go through the steps in order and find the first one that is wrong.
-A step is wrong when it computes wrongly, infers what does not follow, misreads the question or contradicts itself. It is \
-not wrong because it takes another valid route, repeats something, is badly written, or tries something it later takes back.
-An unfinished response without a wrong step has no wrong step. You need not solve the question yourself.
+# what both system messages say, with a reference solution and without
+TASK = "You grade the steps of a solution to a mathematical question. You get the question, "
+FIRST_WRONG = """\
+and find the first one that is wrong.
+A step is wrong when it computes wrongly, infers what does not follow, misreads the question or \
+contradicts itself. It is not wrong because it takes another valid route, repeats something, is \
+badly written, or tries something it later takes back.
+An unfinished response without a wrong step has no wrong step."""
+REPLY = """
 Reply with one JSON object and nothing else:
 {"steps": [{"i": 1, "ok": true}], "first_error": null, "why": "..."}
-first_error is the number of the first wrong step, or null; why says in one sentence how it leads to the wrong answer.""",  # noqa: E501
+first_error is the number of the first wrong step, or null; why says in one sentence how it leads \
+to the wrong answer."""
+JUDGE_SYSTEM = register_prompt(
+    "judge_system",
+    TASK
+    + "a reference solution, and a student's response cut into numbered steps. Go through the"
+    + " steps in order "
+    + FIRST_WRONG
+    + " You need not solve the question yourself."
+    + REPLY,
     "system message of the step judge",
 )
 JUDGE_USER = register_prompt(
@@ -33,15 +43,10 @@ JUDGE_USER = register_prompt(
 
 JUDGE_SYSTEM_ALONE = register_prompt(
     "judge_system_alone",
-    """\
-You grade the steps of a solution to a mathematical question. You get the question, and a student's response cut into \
-numbered steps. Go through the steps in order and find the first one that is wrong.
-A step is wrong when it computes wrongly, infers what does not follow, misreads the question or contradicts itself. It is \
-not wrong because it takes another valid route, repeats something, is badly written, or tries something it later takes back.
-An unfinished response without a wrong step has no wrong step.
-Reply with one JSON object and nothing else:
-{"steps": [{"i": 1, "ok": true}], "first_error": null, "why": "..."}
-first_error is the number of the first wrong step, or null; why says in one sentence how it leads to the wrong answer.""",  # noqa: E501
+    TASK
+    + "and a student's response cut into numbered steps. Go through the steps in order "
+    + FIRST_WRONG
+    + REPLY,
     "system message of the step judge where the reference solution is withheld",
 )
 JUDGE_USER_ALONE = register_prompt(

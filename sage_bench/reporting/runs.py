@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,8 +98,8 @@ class EvalRun:
         return f"LIMITED to the first {limit} questions of each task" if limit else ""
 
 
-# what only a run folder holds: one of these files lies in every one of them
-TRACES = ("manifest.json", "ledger.jsonl", "samples/*.jsonl")
+# what only run folders hold, beside the samples of an evaluation
+TRACES = {"manifest.json", "ledger.jsonl"}
 
 
 @dataclass(frozen=True)
@@ -153,13 +154,13 @@ def find_runs(folder: Path) -> list[Path]:
     readers refuse with that reason instead of never seeing them."""
     if (folder / "manifest.json").is_file():
         return [folder]
-    found = set()
-    for pattern in TRACES:
-        for file in folder.rglob(pattern):
-            inside = file.relative_to(folder)
-            # hidden folders hold what was put aside, e.g. by --overwrite
-            if not any(part.startswith(".") for part in inside.parts):
-                found.add(folder / inside.parents[pattern.count("/")])
+    found = []
+    for place, folders, files in os.walk(folder):
+        # hidden folders hold what was put aside, e.g. by --overwrite
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        here = Path(place)
+        if not TRACES.isdisjoint(files) or any((here / "samples").glob("*.jsonl")):
+            found.append(here)
     return sorted(found)
 
 

@@ -23,7 +23,7 @@ from sage_bench.generation.recorded.files import (
     step_file,
 )
 from sage_bench.generation.recorded.record import Record
-from sage_bench.generation.samplers.base import Sampler
+from sage_bench.generation.samplers.base import Sampler, draw_together
 from sage_bench.generation.weights import policy_digest
 from sage_bench.grading.registry import GRADERS
 from sage_bench.judges.registry import JUDGES
@@ -35,7 +35,7 @@ from sage_bench.training.batches import batch_of
 from sage_bench.training.checkpoint import state_of
 from sage_bench.training.recording import Recorder, about
 from sage_bench.types import Answer, Problem, Request, Sample
-from sage_bench.utils.errors import SageBenchError, UsageError
+from sage_bench.utils.errors import UsageError
 from sage_bench.utils.files import locked, make_folder, to_trash, writing
 from sage_bench.utils.progress import Bar
 
@@ -68,18 +68,7 @@ class Drawing:
 
     def run(self, asks: list[Request]) -> list[Answer]:
         samples = [ask for ask in asks if isinstance(ask, Sample)]
-        units = [sample.units(self.seed) for sample in samples]
-        drawn = self.sampler.complete([unit for own in units for unit in own])
-        for completion in drawn:
-            if completion.failed is not None or completion.logp is None:
-                reason = completion.failed or "no log-probabilities"
-                raise SageBenchError(
-                    f"a completion cannot be recorded: {reason}",
-                    where=f"sampler {type(self.sampler).__name__}",
-                    remedy="draw with engine.rollouts=local or vllm",
-                )
-        rest = iter(drawn)
-        answers: list[Answer] = [[next(rest) for _ in own] for own in units]
+        answers: list[Answer] = [*draw_together(self.sampler, samples, self.seed)]
         self.recorder.tap(asks, answers)
         return answers
 

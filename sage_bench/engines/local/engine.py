@@ -20,7 +20,7 @@ from sage_bench.generation.local.policy import (
     check_all_there,
     check_finite,
 )
-from sage_bench.generation.samplers.base import Sampler
+from sage_bench.generation.samplers.base import Sampler, draw_together
 from sage_bench.generation.samplers.hf import Hf
 from sage_bench.generation.weights import policy_digest
 from sage_bench.methods.guard import answered
@@ -28,7 +28,6 @@ from sage_bench.methods.hooks import UpdateHooks
 from sage_bench.methods.objective import Objective
 from sage_bench.types import (
     Answer,
-    Completion,
     Consult,
     PolicyAccess,
     Request,
@@ -37,7 +36,6 @@ from sage_bench.types import (
     Score,
     Scored,
 )
-from sage_bench.utils.errors import SageBenchError
 from sage_bench.utils.files import read_json, write_json
 
 
@@ -95,7 +93,8 @@ class LocalEngine:
                 raise NotImplementedError("a `Consult` is for its service, not for an engine")
             else:
                 others.setdefault(type(ask), []).append(i)
-        for i, completions in zip(samples, self._samples(list(samples.values())), strict=True):
+        drawn = draw_together(self.sampler, list(samples.values()), self.seed)
+        for i, completions in zip(samples, drawn, strict=True):
             answers[i] = completions
         for kind, mine in others.items():
             found = self._answers(kind, [asks[i] for i in mine])
@@ -117,22 +116,6 @@ class LocalEngine:
             undo=self.learner.optim.zero_grad,
             smaller_helps=lambda: any(len(part) > 1 for part in self._parts(asks)),
         )
-
-    def _samples(self, asks: Sequence[Sample]) -> list[list[Completion]]:
-        """All completions of a round, drawn together. Raises `SageBenchError` for one that cannot
-        be learned from: the batch would be another than the seeds say."""
-        units = [ask.units(self.seed) for ask in asks]
-        drawn = self.sampler.complete([unit for own in units for unit in own])
-        for completion in drawn:
-            if completion.failed is not None or completion.logp is None:
-                reason = completion.failed or "no log-probabilities"
-                raise SageBenchError(
-                    f"a rollout brought nothing to learn from: {reason}",
-                    where=f"sampler {type(self.sampler).__name__}",
-                    remedy="a sampler of rollouts gives tokens and their log-probabilities",
-                )
-        rest = iter(drawn)
-        return [[next(rest) for _ in own] for own in units]
 
     def _answer(self, kind: type[Request], asks: list[Request]) -> list[Answer]:
         if issubclass(kind, Score):

@@ -31,6 +31,7 @@ from typing import Any
 
 from sage_bench.generation.prompts import Renderer
 from sage_bench.types import Completion, Prompt, Row, Sample, TokenIds
+from sage_bench.utils.errors import SageBenchError
 
 # what samplers of a training run measure of themselves; metrics.jsonl has them under these names
 MEASURED = frozenset(
@@ -167,3 +168,21 @@ class TemplatedSampler(Sampler):
 
 def _words(prompt: Prompt) -> str:
     return prompt if isinstance(prompt, str) else " ".join(map(str, prompt))
+
+
+def draw_together(sampler: Sampler, asks: Sequence[Sample], seed: int) -> list[list[Completion]]:
+    """All completions of a round of rollouts, those of one request together. Raises
+    `SageBenchError` for one that cannot be learned from: the batch would be another than the seeds
+    say. seed: of the run; each completion derives its own from it and its key."""
+    units = [ask.units(seed) for ask in asks]
+    drawn = sampler.complete([unit for own in units for unit in own])
+    for completion in drawn:
+        if completion.failed is not None or completion.logp is None:
+            reason = completion.failed or "no log-probabilities"
+            raise SageBenchError(
+                f"a rollout brought nothing to learn from: {reason}",
+                where=f"sampler {type(sampler).__name__}",
+                remedy="a sampler of rollouts gives tokens and their log-probabilities",
+            )
+    rest = iter(drawn)
+    return [[next(rest) for _ in own] for own in units]
