@@ -56,11 +56,21 @@ def _test(
 ) -> tuple[str, float | None]:
     """The difference in words, and its p; None where nothing can be claimed."""
     of_runs, of_base = on_shared_questions(runs, base, tasks)
-    if None in of_runs:
-        return _of_policies(runs[0], base[0], of_runs[None], next(iter(of_base.values())))
-    trained = None not in of_base
-    found = claim(of_runs, of_base, trained=trained, shared_order=shares_order(runs, base))
+    if None in of_runs and None in of_base:
+        return _of_policies(runs[0], base[0], of_runs[None], of_base[None])
+    if None in of_runs:  # the seeds are those of the baseline
+        found = turned(claim(of_base, of_runs, trained=False))
+    else:
+        trained = None not in of_base
+        found = claim(of_runs, of_base, trained=trained, shared_order=shares_order(runs, base))
     return claim_words(found), found.p
+
+
+def turned(found: Claim) -> Claim:
+    """b - a of a claim a - b."""
+    if found.low is None or found.high is None:
+        return replace(found, diff=-found.diff)
+    return replace(found, diff=-found.diff, low=-found.high, high=-found.low)
 
 
 def claim_words(found: Claim) -> str:

@@ -108,6 +108,21 @@ def test_methods_are_claimed_over_seeds_and_one_seed_claims_nothing(tmp_path):
     assert "grpo (3 seeds)" in FORMATS["text"](table)
 
 
+def test_one_policy_against_a_trained_baseline_is_a_claim_over_the_baselines_seeds(tmp_path):
+    folders = [evaluated(tmp_path / "base", MODELS[0], "base", 0.2)]
+    for seed, rate in enumerate((0.9, 0.6, 0.7)):
+        folders.append(evaluated(tmp_path / f"g{seed}", MODELS[0], "grpo", rate, seed))
+    table = table_of(folders, baseline="grpo")
+    rows = {r.method: r.cells["avg_id"].score for r in table.rows}
+    (note,) = [n for n in table.notes if "base − grpo, avg_id" in n]
+    assert f"avg_id: {rows['base'] - rows['grpo']:+.1f} [" in note
+    assert "over the training seeds 0, 1, 2 (one policy)" in note
+    (mirrored,) = [n for n in table_of(folders).notes if "grpo − base, avg_id" in n]
+    ends = [re.search(r"\[(.+), (.+)\], p = (\S+),", text).groups() for text in (note, mirrored)]
+    (low, high, p), (other_low, other_high, other_p) = [tuple(map(float, e)) for e in ends]
+    assert (low, high, p) == (-other_high, -other_low, other_p)
+
+
 def test_the_tidy_file_has_its_columns_and_the_papers_cells_beside_ours(study):
     table = table_of(study, reference=load_reference("paper:sage-table1"))
     frame = pd.read_csv(io.StringIO(to_csv(table)))

@@ -13,6 +13,7 @@ from sage_bench.statistics import NO_CLAIM
 from sage_bench.study.demo import jobs_of
 from sage_bench.study.demo_config import DemoConfig
 from sage_bench.study.demo_report import Trained, _comparisons
+from sage_bench.study.figures.collect import StudyRun, order_of
 from sage_bench.study.jobs import Job, Jobs
 from sage_bench.utils.errors import SageBenchError
 
@@ -150,3 +151,13 @@ def test_a_small_demo_ends_in_its_files(tmp_path):
     assert (
         demo.run(config, quiet=True).splitlines()[:5] == text.splitlines()[:5]
     )  # again: nothing is redone, nothing changes
+
+
+def test_rows_of_figures_come_in_the_order_of_the_matrix(tmp_path):
+    methods = ("grpo", "grpo, equal rollouts", "oar_p", "sage", "base")
+    rows = [StudyRun("tiny-llama", name, 0, None, None) for name in methods]
+    assert sorted(rows, key=order_of(tmp_path)) == rows
+    written = {"backends": [{"name": name} for name in ("base", "sage", "grpo")]}
+    (tmp_path / "matrix.json").write_text(json.dumps(written))
+    found = [row.method for row in sorted(rows, key=order_of(tmp_path))]
+    assert found == ["base", "sage", "grpo", "grpo, equal rollouts", "oar_p"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ class StudyRun:
 def collect(folder: Path) -> tuple[list[StudyRun], list[EvalRun]]:
     """Rows of the study, and evaluations of training prompts (tasks `train_...`).
 
+    Rows of a matrix come in the order of its file, others in that of their folders' names.
+
     Raises `UsageError` for a folder without a run.
     """
     found = list(readable(find_kind(folder, "eval"), read_eval).values())
@@ -70,7 +73,24 @@ def collect(folder: Path) -> tuple[list[StudyRun], list[EvalRun]]:
     for train in trains:
         if train.folder not in uses:
             rows.append(_without_evaluation(train))
-    return rows, on_prompts
+    return sorted(rows, key=order_of(folder)), on_prompts
+
+
+def order_of(folder: Path) -> Callable[[StudyRun], int]:
+    """The place of a row in the matrix of the folder; a row at an equal budget follows its own.
+
+    Without a matrix all places are equal, so that what is sorted by them stays as it is.
+    """
+    file = folder / "matrix.json"
+    names: list[str] = []
+    if file.is_file():
+        names = [entry["name"] for entry in json.loads(file.read_text("utf-8"))["backends"]]
+    places = {name: i for i, name in enumerate(names)}
+
+    def place(row: StudyRun) -> int:
+        return places.get(row.method.split(",")[0], len(names))
+
+    return place
 
 
 def until(train: TrainRun, step: int | None) -> TrainRun:
