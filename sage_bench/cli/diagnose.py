@@ -96,13 +96,14 @@ def text(found: Diagnosis) -> str:
             m.rows,
             m.tokens,
             f"{m.norm:.4g}",
+            f"{m.mass:.4g}",
             share(m.positive),
             *(share(part) for part in m.quarters or [None] * 4),
         )
         for m in found.methods
     ]
     names = [m.name for m in found.methods]
-    header = ("method", "groups", "beyond", "dead %", "rows", "tokens", "norm", "A > 0 %")
+    header = ("method", "groups", "beyond", "dead %", "rows", "tokens", "norm", "mass", "A > 0 %")
     parts = [
         f"record {found.digest}, drawn by {found.draws_of} from {found.weights} set(s) of weights",
         table_text((*header, "1st %", "2nd %", "3rd %", "4th %"), main, right=1),
@@ -112,16 +113,34 @@ def text(found: Diagnosis) -> str:
             [(a, *(number(found.cosine[a][b]) for b in names)) for a in names],
             right=1,
         ),
+        *agreement(found),
         "rows that decide the update (pull: part of the gradient that is theirs)",
         table_text(
             ("method", "problem", "batch", "row", "reward", "tokens", "A", "share %", "pull %"),
             decisive(found),
             right=2,
         ),
-        "1st to 4th %: advantage mass by quarter of the completion. beyond: groups for which the"
+        "mass: token weight times |advantage|, summed; 1st to 4th %: by quarter of the completion."
+        " beyond: groups for which the"
         " method wants completions that were not recorded (--live draws them).",
     ]
     return "\n\n".join(parts)
+
+
+def agreement(found: Diagnosis) -> list[str]:
+    """The table of rank agreement, where two methods weigh tokens."""
+    from sage_bench.cli.output import table_text
+
+    rows = [
+        (a, b, number(mean), count)
+        for a, others in found.agreement.items()
+        for b, (mean, count) in others.items()
+        if a < b
+    ]
+    if not rows:
+        return []
+    header = ("method", "and", "Spearman", "completions")
+    return ["rank agreement of the token weights", table_text(header, rows, right=2)]
 
 
 def decisive(found: Diagnosis) -> list[tuple[object, ...]]:

@@ -39,6 +39,7 @@ from sage_bench.methods.base import Method, make_config
 from sage_bench.methods.driver import Collected, collect
 from sage_bench.methods.registry import BACKENDS
 from sage_bench.training import setup
+from sage_bench.training.agreement import Agreement, Place, rank_agreement
 from sage_bench.types import Row
 from sage_bench.utils.errors import DataError
 from sage_bench.utils.progress import Bar
@@ -71,8 +72,9 @@ class MethodDiagnosis:
 
     groups: that it could be asked for; beyond: those for which it wants completions that were not
     recorded. dead: groups without a gradient, those it would not keep among them. norm: of the
-    gradient of all groups together. positive: share of the advantage mass that is positive.
-    quarters: share of the mass by position in the completion, first quarter first.
+    gradient of all groups together. mass: token weight times |advantage|, summed over all tokens.
+    positive: the share of it that is positive. quarters: its shares by position in the completion,
+    first quarter first.
     """
 
     name: str
@@ -82,6 +84,7 @@ class MethodDiagnosis:
     rows: int
     tokens: int
     norm: float
+    mass: float
     positive: float | None
     quarters: tuple[float, ...] | None
     decisive: tuple[DecisiveRow, ...] = ()
@@ -93,7 +96,11 @@ class MethodDiagnosis:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All methods on one record. cosine: of the gradients, by pair; None where one is zero."""
+    """All methods on one record.
+
+    cosine: of the gradients, by pair; None where one is zero. agreement: of the token weights of
+    methods that weigh tokens, by pair (`rank_agreement`).
+    """
 
     record: str
     digest: str
@@ -101,6 +108,7 @@ class Diagnosis:
     weights: int
     methods: tuple[MethodDiagnosis, ...]
     cosine: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    agreement: Agreement = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -125,6 +133,16 @@ class Credited:
     @property
     def rows(self) -> list[Row]:
         return [row for _, item in self.kept for row in item.rows]
+
+    def token_weights(self) -> dict[Place, Tensor]:
+        """|advantage| (T,) of every completion that is trained on."""
+        found: dict[Place, Tensor] = {}
+        for batch, item in self.kept:
+            for row in filter(is_live, item.rows):
+                place = _place(row, item)
+                if place is not None:
+                    found[batch, item.group.problem.uid, place] = row.advantage.abs().cpu()
+        return found
 
 
 def diagnose(
@@ -167,6 +185,7 @@ def diagnose(
         weights=len(record.weights),
         methods=tuple(measured(one, engine, decisive) for one in found),
         cosine=cosines(found),
+        agreement=rank_agreement({one.name: one.token_weights() for one in found}),
     )
 
 
@@ -293,6 +312,7 @@ def measured(credited: Credited, engine: LocalEngine, decisive: int) -> MethodDi
         rows=len(live),
         tokens=sum(len(row.tokens) for row, _ in live),
         norm=inner(credited.gradient, credited.gradient) ** 0.5,
+        mass=total,
         positive=positive / total if total else None,
         quarters=quarters(live),
         decisive=decisive_rows(credited, engine, live, masses, decisive),

@@ -222,7 +222,7 @@ def test_epochs_on_one_pass_of_groups(grpo, groups, tmp_path):
 # ---- `sage-bench diagnose` ----
 @pytest.fixture(scope="module")
 def diagnosis(groups) -> Diagnosis:
-    return diagnose(groups, ["grpo", "dr_grpo", "oar_g", "sage"], decisive=3)
+    return diagnose(groups, ["grpo", "dr_grpo", "oar_g", "sage", "oar_p"], decisive=3)
 
 
 def test_dead_groups_are_those_whose_rewards_are_equal(diagnosis, groups):
@@ -239,6 +239,16 @@ def test_the_mass_of_a_scalar_advantage_lies_evenly(diagnosis):
 
 def test_a_method_that_weighs_tokens_moves_the_mass(diagnosis):
     assert diagnosis.methods[2].quarters != pytest.approx([0.25] * 4, abs=1e-3)
+    assert diagnosis.methods[2].mass == pytest.approx(diagnosis.methods[0].mass, rel=1e-4)
+
+
+def test_only_methods_that_weigh_tokens_have_a_rank_agreement(diagnosis):
+    assert set(diagnosis.agreement) == {"oar_g", "oar_p"}
+    (other, (mean, count)), *more = diagnosis.agreement["oar_g"].items()
+    assert (other, more) == ("oar_p", [])
+    assert diagnosis.agreement["oar_p"]["oar_g"] == (pytest.approx(mean), count)
+    assert -1 < mean < 1
+    assert 0 < count <= diagnosis.methods[2].rows
 
 
 def test_gradients_of_alike_methods_point_alike(diagnosis):
