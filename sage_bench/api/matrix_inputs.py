@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sage_bench.api.evaluation import settle
+from sage_bench.api.matrix_sources import sources_of
 from sage_bench.api.settings import evaluation_config, training_config
 from sage_bench.config.layers import Resolved
 from sage_bench.config.models import FAKE, path_of
@@ -127,6 +128,10 @@ def _training(file: MatrixFile, cell: Cell, found: Checked) -> dict[str, Any]:
     if cell.budget is not None:
         inputs.pop("train.steps", None)  # it follows from the reference
         inputs["equal"] = cell.budget.unit
+    lacking: list[str] = []
+    inputs |= sources_of(config, lacking)
+    for text in lacking:
+        found.lacks(f"{file.at(*cell.place)}: {text}")
     return inputs | {
         "weights": hash_weights(path, config.model.revision),
         "data": _data_digest(config.data.source, found.online),

@@ -38,7 +38,7 @@ def _tiny(name: str) -> Iterator[Mapping[str, Any]]:
 
 @register_dataset("tiny")
 def tiny() -> Iterator[Mapping[str, Any]]:
-    """Training set of the tiny world: 256 chains of three to eight steps, 70 % of the operators
+    """Training set of the tiny world: 256 chains of three to eight steps, 85 % of the operators
     `*`."""
     return _tiny("tiny")
 
@@ -47,6 +47,50 @@ def tiny() -> Iterator[Mapping[str, Any]]:
 def tiny_val() -> Iterator[Mapping[str, Any]]:
     """Validation set of the tiny world, same distribution as training."""
     return _tiny("tiny-val")
+
+
+@register_dataset("tiny2")
+def tiny2() -> Iterator[Mapping[str, Any]]:
+    """Training set of the second tiny world: 256 chains of five to ten steps, 60 % of the operators
+    `^`."""
+    return _tiny("tiny2")
+
+
+@register_dataset("tiny2-val")
+def tiny2_val() -> Iterator[Mapping[str, Any]]:
+    """Validation set of the second tiny world, same distribution as training."""
+    return _tiny("tiny2-val")
+
+
+@register_dataset("tiny-few")
+def tiny_few() -> Iterator[Mapping[str, Any]]:
+    """Training set in which few tokens decide: 256 chains of six to eight steps, 15 % of the
+    operators `*`."""
+    return _tiny("tiny-few")
+
+
+@register_dataset("tiny2-few")
+def tiny2_few() -> Iterator[Mapping[str, Any]]:
+    """The same in the second tiny world: eight to ten steps, 15 % of the operators `^`."""
+    return _tiny("tiny2-few")
+
+
+def _hinted(name: str) -> Iterator[Mapping[str, Any]]:
+    for row in _tiny(name):
+        yield {**row, "abstract_hint": row["hints"][0], "answer_hint": row["hints"][-1]}
+
+
+@register_dataset("tiny-hints")
+def tiny_hints() -> Iterator[Mapping[str, Any]]:
+    """The problems of `tiny` with hints of two more kinds, for HINT: `abstract_hint` is how many
+    steps there are, `answer_hint` all steps but the last."""
+    return _hinted("tiny")
+
+
+@register_dataset("tiny2-hints")
+def tiny2_hints() -> Iterator[Mapping[str, Any]]:
+    """The problems of `tiny2` with the hints of `tiny-hints`."""
+    return _hinted("tiny2")
 
 
 def _labelled(name: str) -> Iterator[Mapping[str, Any]]:

@@ -15,17 +15,20 @@ from itertools import pairwise
 from typing import Any
 
 from sage_bench.data.tiny_world import (
-    BENCHMARKS,
+    FIRST,
+    OPERATIONS,
     TRAIN,
-    VALIDATION,
+    WORLDS,
     Chain,
     Family,
+    computed,
     draw,
     problems,
 )
 
 STEP_END = r"=\d(?=\s|$)"  # where a step ends in what a tiny policy writes
 NO_ERROR = -1
+OPERATOR = f"[{re.escape(''.join(OPERATIONS))}]"
 # Other operators than in the training problems of the policies (85 % stars), where a judge taught
 # from the same mix could win by knowing the mix.
 TAUGHT = Family("tiny-steps", (2, 8), 0.35, count=4000)
@@ -64,19 +67,15 @@ def chain_of(question: str) -> Chain | None:
     ('3*9=7 7+6=3 \\\\boxed{73}', '73', None)
     """
     text = re.sub(r"\s+|\bthen\b", "", question)
-    if not re.fullmatch(r"\d(?:[-+*][1-9])+", text):
+    if not re.fullmatch(rf"\d(?:{OPERATOR}[1-9])+", text):
         return None
     value = int(text[0])
     steps = []
-    for op, operand in re.findall(r"([-+*])(\d)", text):
+    for op, operand in re.findall(rf"({OPERATOR})(\d)", text):
         result = computed(value, op, int(operand))
         steps.append(f"{value}{op}{operand}={result}")
         value = result
     return Chain(question, tuple(steps))
-
-
-def computed(value: int, op: str, operand: int) -> int:
-    return {"+": value + operand, "-": value - operand, "*": value * operand}[op] % 10
 
 
 def pieces(chain: Chain) -> tuple[str, ...]:
@@ -151,7 +150,7 @@ def _with_mistake(rng: random.Random, chain: Chain, place: int) -> list[str]:
         if i == place and kind == "left out":
             continue
         if i == place and kind == "term":
-            op, operand = rng.choice("+-*"), rng.randrange(1, 10)
+            op, operand = rng.choice(FIRST.sure + FIRST.doubted), rng.randrange(1, 10)
         result = computed(value, op, operand)
         if i == place and kind == "result":
             result = (result + rng.randrange(1, 10)) % 10
@@ -179,8 +178,8 @@ def responses(name: str) -> tuple[Response, ...]:
 
 def taken() -> set[str]:
     """Questions of benchmarks, training and validation: no judge is taught from them."""
-    names = (*BENCHMARKS, VALIDATION.name, TRAIN.name)
-    return {problem.question for name in names for problem in problems(name)}
+    families = [family for world in WORLDS for family in world.families]
+    return {problem.question for family in families for problem in problems(family.name)}
 
 
 def respond(family: Family, seed: str, used: set[str] | None = None) -> Iterator[Response]:

@@ -7,12 +7,16 @@ mathematics. The tiny policies know all of it but doubt the results of `*`, so t
 problem is about q^(number of stars).
 
 Benchmarks, training set and validation set are generated from fixed seeds and share no question.
+
+There is a second world, with other operators and longer chains, in which nothing was tuned: names
+that begin with `tiny2`. It was written down before any method ran in it (docs/design/tiny-world.md
+6).
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -64,10 +68,32 @@ class Chain:
         }
 
 
+# what an operator makes of the value so far and its operand; results are taken modulo 10
+OPERATIONS: dict[str, Callable[[int, int], int]] = {
+    "+": lambda value, operand: value + operand,
+    "-": lambda value, operand: value - operand,
+    "*": lambda value, operand: value * operand,
+    ">": max,
+    "^": lambda value, operand: value**operand,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operators:
+    """Those of a world. sure: what policies know; doubted: the one they are made to doubt."""
+
+    sure: str
+    doubted: str
+
+
+FIRST = Operators("+-", "*")
+SECOND = Operators("->", "^")
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A distribution of chains. lengths: number of steps, inclusive; stars: share of `*` among the
-    operators."""
+    """A distribution of chains. lengths: number of steps, inclusive; stars: share of the doubted
+    operator (`*` in the first world) among the operators."""
 
     name: str
     lengths: tuple[int, int]
@@ -75,6 +101,22 @@ class Family:
     form: str = "plain"
     count: int = 100
     note: str = ""
+    operators: Operators = FIRST
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Benchmarks, validation set and training sets, drawn in this order. few: long chains of which
+    few steps are in doubt."""
+
+    benchmarks: tuple[Family, ...]
+    validation: Family
+    train: Family
+    few: Family
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        return (*self.benchmarks, self.validation, self.train, self.few)
 
 
 BENCHMARKS: dict[str, Family] = {
@@ -104,6 +146,33 @@ TRAIN = Family("tiny", (3, 8), 0.85, count=256)
 VALIDATION = Family("tiny-val", (3, 8), 0.85, count=48)
 
 
+def _second(
+    name: str, lengths: tuple[int, int], stars: float, form: str = "plain", note: str = ""
+) -> Family:
+    return Family(f"tiny2_{name}", lengths, stars, form, note=note, operators=SECOND)
+
+
+SECOND_BENCHMARKS = (
+    _second("short", (3, 3), 0.3, note="three steps"),
+    _second("mixed", (4, 4), 0.4, note="four steps"),
+    _second("chain", (5, 6), 0.5, note="five or six steps, half of them `^`"),
+    _second("long", (8, 10), 0.6, note="eight to ten steps"),
+    _second("spaced", (4, 5), 0.5, "spaced", "out of distribution: blanks around the operators"),
+    _second("lines", (5, 7), 0.5, "lines", "out of distribution: goes on in a second line"),
+)
+WORLDS = (
+    World(
+        tuple(BENCHMARKS.values()), VALIDATION, TRAIN, Family("tiny-few", (6, 8), 0.15, count=256)
+    ),
+    World(
+        SECOND_BENCHMARKS,
+        Family("tiny2-val", (5, 10), 0.6, count=48, operators=SECOND),
+        Family("tiny2", (5, 10), 0.6, count=256, operators=SECOND),
+        Family("tiny2-few", (8, 10), 0.15, count=256, operators=SECOND),
+    ),
+)
+
+
 def surface(start: int, terms: list[str], form: str) -> str:
     """The question's text in one of three forms.
 
@@ -120,11 +189,24 @@ def surface(start: int, terms: list[str], form: str) -> str:
     return f"{start}{''.join(terms)}"
 
 
+def computed(value: int, op: str, operand: int) -> int:
+    """
+    >>> computed(3, "-", 9), computed(3, "*", 9), computed(3, ">", 9), computed(3, "^", 9)
+    (4, 7, 9, 3)
+    """
+    return OPERATIONS[op](value, operand) % 10
+
+
 def chain(
-    rng: random.Random, length: int, stars: float, form: str = "plain", noise: float = 0.0
+    rng: random.Random,
+    length: int,
+    stars: float,
+    form: str = "plain",
+    noise: float = 0.0,
+    operators: Operators = FIRST,
 ) -> Chain:
-    """Draw one chain. noise: share of `*` results replaced by a random digit (only to make a policy
-    doubt them).
+    """Draw one chain. noise: share of the doubted operator's results replaced by a random digit
+    (only to make a policy doubt them).
 
     >>> chain(random.Random(1), 3, 0.5).solution
     '2+5=7 7*8=6 6*4=4 \\\\boxed{764}'
@@ -134,10 +216,11 @@ def chain(
         terms: list[str] = []
         steps: list[str] = []
         for _ in range(length):
-            op = "*" if rng.random() < stars else rng.choice("+-")
+            doubted = rng.random() < stars
+            op = operators.doubted if doubted else rng.choice(operators.sure)
             operand = rng.randrange(1, 10)
-            result = {"+": value + operand, "-": value - operand, "*": value * operand}[op] % 10
-            if op == "*" and rng.random() < noise:
+            result = computed(value, op, operand)
+            if doubted and rng.random() < noise:
                 result = rng.randrange(10)
             terms.append(f"{op}{operand}")
             steps.append(f"{value}{op}{operand}={result}")
@@ -153,19 +236,21 @@ def draw(family: Family, seed: str) -> Iterator[Chain]:
     low, high = family.lengths
     i = 0
     while True:
-        yield chain(rng, low + i % (high - low + 1), family.stars, family.form)
+        length = low + i % (high - low + 1)
+        yield chain(rng, length, family.stars, family.form, operators=family.operators)
         i += 1
 
 
 @cache
 def problems(name: str) -> tuple[Problem, ...]:
-    """The problems of a benchmark, of `tiny` (training) or of `tiny-val`. KeyError for other names.
+    """The problems of a benchmark, a training set (`tiny`, `tiny-few`, `tiny2`, `tiny2-few`) or a
+    validation set (`tiny-val`, `tiny2-val`). KeyError for other names.
 
     Test sets are drawn first and never contain a question that training or validation would: those
     skip them.
     """
-    family = {TRAIN.name: TRAIN, VALIDATION.name: VALIDATION, **BENCHMARKS}[name]
-    taken = {p.question for other in _before(name) for p in problems(other)}
+    family, before = _place(name)
+    taken = {p.question for other in before for p in problems(other.name)}
     found: dict[str, Chain] = {}
     for c in draw(family, f"sage-bench {name}"):
         if c.question not in taken:
@@ -180,6 +265,10 @@ def _problem(uid: str, of: Chain) -> Problem:
     return Problem(uid, of.question, of.solution, of.answer, {**columns, **of.scaffold})
 
 
-def _before(name: str) -> list[str]:
-    order = [*BENCHMARKS, VALIDATION.name, TRAIN.name]
-    return order[: order.index(name)]
+def _place(name: str) -> tuple[Family, tuple[Family, ...]]:
+    """A family, and those of its world that are drawn before it."""
+    for world in WORLDS:
+        for i, family in enumerate(world.families):
+            if family.name == name:
+                return family, world.families[:i]
+    raise KeyError(name)

@@ -1,5 +1,7 @@
 """Make the tiny policies: three architectures, taught the world, then made to doubt one operator.
 
+A policy knows one world's operators and chains a little longer than those it is trained on.
+
 Stage 1 (competence) teaches unhinted answers, hinted answers and hint writing until all three are
 right. Stage 2 (doubt) repeats the same tasks for a few small steps with most results of `*`
 replaced by random digits. That sets the chance q of a right `*` when sampling, and with it a
@@ -34,7 +36,7 @@ from transformers import (
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 from sage_bench.config.schema import OptimConfig
-from sage_bench.data.tiny_world import Chain, chain
+from sage_bench.data.tiny_world import FIRST, SECOND, Chain, Operators, chain
 from sage_bench.engines.local.learner import Learner
 from sage_bench.generation.local.policy import Policy
 from sage_bench.generation.model_folders import LABEL
@@ -62,7 +64,8 @@ Mix = Callable[[random.Random, Renderer], Example]
 class Recipe:
     """How one policy is made.
 
-    noise: share of `*` results that are random digits in stage 2, i.e. how much it doubts.
+    noise: share of the doubted operator's results that are random digits in stage 2, i.e. how much
+    it doubts. longest: steps of the longest chain it is taught.
     """
 
     name: str
@@ -73,6 +76,8 @@ class Recipe:
     competence_steps: int = 2000
     doubt_steps: int = 100
     seed: int = 0
+    operators: Operators = FIRST
+    longest: int = 9
 
 
 RECIPES = {
@@ -81,6 +86,8 @@ RECIPES = {
         Recipe("tiny-llama", "llama", 0.9),
         Recipe("tiny-qwen2", "qwen2", 0.85),
         Recipe("tiny-qwen3", "qwen3", 0.85),
+        # of the second world; the numbers of tiny-llama, none was tried
+        Recipe("tiny2-llama", "llama", 0.9, operators=SECOND, longest=11),
     )
 }
 
@@ -95,29 +102,37 @@ def form(rng: random.Random) -> str:
     return rng.choices(("plain", "spaced", "lines"), (0.8, 0.1, 0.1))[0]
 
 
-def competence(rng: random.Random, renderer: Renderer) -> Example:
+def competence(recipe: Recipe) -> Mix:
     """45 % unhinted (3 % of them longer than three steps), 30 % hinted, 25 % hint writing."""
-    kind = rng.random()
-    if kind < 0.45:
-        length = rng.randint(4, 9) if rng.random() < 0.03 else rng.randint(1, 3)
-        c = chain(rng, length, 1 / 3, form(rng))
-        return renderer.answer_user(c.question), c.solution
-    if kind < 0.75:
-        length = rng.randint(1, 9)
-        c = chain(rng, length, 1 / 3, form(rng))
-        # the weakest hint of a long chain helps little: it is shown less often
-        level = rng.choice((0, 1, 2) if length <= 3 else (0, 1, 1, 1, 2, 2, 2))
-        return renderer.answer_user(c.question, c.hints[level]), c.solution
-    c = chain(rng, rng.randint(1, 9), 1 / 3, form(rng))
-    return hint_messages(renderer, c), hint_json(c)
+
+    def mix(rng: random.Random, renderer: Renderer) -> Example:
+        kind = rng.random()
+        if kind < 0.45:
+            length = rng.randint(4, recipe.longest) if rng.random() < 0.03 else rng.randint(1, 3)
+            c = drawn(length, rng)
+            return renderer.answer_user(c.question), c.solution
+        if kind < 0.75:
+            length = rng.randint(1, recipe.longest)
+            c = drawn(length, rng)
+            # the weakest hint of a long chain helps little: it is shown less often
+            level = rng.choice((0, 1, 2) if length <= 3 else (0, 1, 1, 1, 2, 2, 2))
+            return renderer.answer_user(c.question, c.hints[level]), c.solution
+        c = drawn(rng.randint(1, recipe.longest), rng)
+        return hint_messages(renderer, c), hint_json(c)
+
+    def drawn(length: int, rng: random.Random) -> Chain:
+        return chain(rng, length, 1 / 3, form(rng), operators=recipe.operators)
+
+    return mix
 
 
-def doubting(noise: float) -> Mix:
+def doubting(recipe: Recipe) -> Mix:
     """The mix of stage 2: 40 % unhinted, 35 % hinted, 25 % hint writing, all with noise."""
 
     def mix(rng: random.Random, renderer: Renderer) -> Example:
         kind = rng.random()
-        c = chain(rng, rng.randint(1, 8), 0.7, form(rng), noise)
+        length = rng.randint(1, recipe.longest - 1)
+        c = chain(rng, length, 0.7, form(rng), recipe.noise, recipe.operators)
         if kind < 0.4:
             return renderer.answer_user(c.question), c.solution
         if kind < 0.75:
@@ -134,8 +149,10 @@ def hint_messages(renderer: Renderer, c: Chain) -> tuple[str, str]:
     return renderer.fill("hint_system"), user
 
 
-def make_tokenizer(vocabulary: int = 768, examples: int = 4000) -> PreTrainedTokenizerFast:
-    """Byte-level BPE learned from the world's own chats.
+def make_tokenizer(
+    vocabulary: int = 768, examples: int = 4000, recipe: Recipe = RECIPES["tiny-llama"]
+) -> PreTrainedTokenizerFast:
+    """Byte-level BPE learned from the chats of the recipe's world.
 
     Digits stay single, so that numbers are spelled.
 
@@ -153,9 +170,10 @@ def make_tokenizer(vocabulary: int = 768, examples: int = 4000) -> PreTrainedTok
     )
     rng = random.Random("tiny tokenizer")
     renderer = Renderer(wrap(tokenizer))
+    mix = competence(recipe)
     texts = []
     for _ in range(examples):
-        (system, user), answer = competence(rng, renderer)
+        (system, user), answer = mix(rng, renderer)
         texts += [system, user, answer]
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
@@ -237,11 +255,11 @@ def build(
 
     report(stage, step, steps, loss) is called after every step.
     """
-    tokenizer = make_tokenizer()
+    tokenizer = make_tokenizer(recipe=recipe)
     policy = Policy(make_model(recipe, tokenizer), tokenizer, str(out))
     stages = [
-        ("competence", competence, recipe.competence_steps, COMPETENCE, out / "competent"),
-        ("doubt", doubting(recipe.noise), recipe.doubt_steps, DOUBT, out),
+        ("competence", competence(recipe), recipe.competence_steps, COMPETENCE, out / "competent"),
+        ("doubt", doubting(recipe), recipe.doubt_steps, DOUBT, out),
     ]
     for stage, mix, steps, optim, folder in stages:
         for done, loss in enumerate(teach(policy, mix, steps, optim, recipe.seed + 1), 1):

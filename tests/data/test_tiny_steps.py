@@ -11,7 +11,9 @@ from sage_bench.data.tiny_steps import chain_of, cut, first_wrong_step, pieces
 from sage_bench.data.tiny_world import Family
 
 
-@pytest.mark.parametrize("name", ["tiny", *tiny_world.BENCHMARKS])
+@pytest.mark.parametrize(
+    "name", [family.name for world in tiny_world.WORLDS for family in world.families]
+)
 def test_the_chain_of_a_question_is_the_one_it_was_made_from(name):
     for problem in tiny_world.problems(name)[:40]:
         assert chain_of(problem.question).solution == problem.solution
@@ -80,3 +82,27 @@ def test_a_row_says_what_should_stand_there():
     assert row["why"] == "7+6=3"
     assert row["solution"] == chain.solution
     assert tiny_steps.Response(chain, ("3*9=7",), -1).row("x")["why"] == ""
+
+
+def test_a_mistake_in_the_second_world_is_found_as_well():
+    chain = chain_of("3^4>7-9")
+    assert chain.solution == "3^4=1 1>7=7 7-9=8 \\boxed{178}"
+    assert first_wrong_step(chain, ["3^4=1", "1>7=1"]) == 1
+
+
+def test_the_worlds_have_the_stated_operators_and_lengths_and_share_no_question():
+    seen = set()
+    for world in tiny_world.WORLDS:
+        for family in world.families:
+            problems = tiny_world.problems(family.name)
+            assert len(problems) == family.count
+            steps = [problem.extra["steps"] for problem in problems]
+            low, high = family.lengths
+            assert {len(own) for own in steps} == set(range(low, high + 1))
+            used = [step[1] for own in steps for step in own]
+            assert set(used) == set(family.operators.sure + family.operators.doubted)
+            share = used.count(family.operators.doubted) / len(used)
+            assert share == pytest.approx(family.stars, abs=0.11)
+            questions = {problem.question for problem in problems}
+            assert not questions & seen
+            seen |= questions

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from sage_bench.training.ledger import no_signal_share
 from sage_bench.utils.errors import UsageError
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
 
 WORDS = ("train.steps=3", "train.save_every=3", "train.prompts_per_step=4", "method.group_size=4")
 WORDS += ("optim.warmup_steps=0",)
@@ -219,3 +222,23 @@ def test_labels_of_charts_stay_text():
     svg = lines_svg(Lines(nasty, "x", "y", {nasty: {0: Span(1, 0, 2), 1: Span(2, 1, 3)}}))
     ET.fromstring(svg)
     assert "<script>" not in svg
+
+
+def test_numbers_over_the_steps_are_those_of_the_runs(study):
+    command = [sys.executable, "scripts/over_steps.py", str(study), "--parts", "3"]
+    command += ["--columns", "reward", "validation", "no_such_column"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    (line,) = [line for line in printed.splitlines() if " sage, off-policy " in line][:1]
+    rewards = read_train(study / "runs" / "sage-off-policy" / "seed0").metrics.reward
+    assert line.split()[-3:] == [f"{value:.3f}" for value in rewards]
+    assert printed.rstrip().endswith("no run has this column")
+
+
+def test_averages_are_those_of_the_table(study, figures):
+    command = [sys.executable, "scripts/averages.py", str(figures / "table1.csv")]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    frame = pd.read_csv(figures / "table1.csv")
+    (score,) = frame[(frame.method == "grpo") & (frame.benchmark == "avg_id")].score
+    (line,) = [line for line in printed.splitlines() if line.startswith("| grpo |")]
+    assert f"{score:.1f}" in line
+    assert "(2)" in line

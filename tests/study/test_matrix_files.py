@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from sage_bench.api import matrix_sources
 from sage_bench.api.matrix import batch_files, matrix, plan
 from sage_bench.api.matrix_plan import dry_run, status
+from sage_bench.generation.model_folders import model_path
+from sage_bench.generation.weights import hash_weights
 from sage_bench.study.matrix.cells import cells_of, chosen
 from sage_bench.study.matrix.spec import read_matrix, words_of
 from sage_bench.utils.errors import UsageError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+STORIES = sorted((CONFIGS / "stories").rglob("*.yaml"))
 FILE = """\
 name: small
 models: [tiny-llama]
@@ -221,11 +225,43 @@ def test_the_dry_run_of_the_papers_table_needs_nothing_and_says_what_is_missing(
 
 
 def test_the_ablations_change_one_switch_each(tmp_path):
-    planned = plan(CONFIGS / "tiny_ablations.yaml", tmp_path)
+    planned = plan(CONFIGS / "stories" / "sage.yaml", tmp_path)
     configs = planned.checked.trainings
     offline = configs["train/tiny-llama/sage_offline_2/seed_0"].config
     assert offline.method == {"group_size": 8, "hint_source": "offline", "fixed_level": 2}
     assert len([name for name in configs if name.endswith("seed_0")]) == 10
+
+
+@pytest.mark.parametrize("file", STORIES, ids=lambda file: str(file.relative_to(CONFIGS)))
+def test_every_story_can_be_started_but_for_records_that_come_first(file, tmp_path):
+    planned = plan(file, tmp_path)
+    assert not planned.checked.mistakes
+    assert all("no record of" in m or "no judge in" in m for m in planned.checked.missing)
+    assert planned.file.spec.seeds == (0, 1, 2, 3, 4)
+    worlds = {"tiny-llama": "tiny:4", "tiny2-llama": "tiny2:4"}
+    (model,) = planned.file.spec.models
+    assert planned.file.spec.evaluation.tasks == (worlds[model.name],)
+
+
+def test_what_other_runs_make_is_an_input_and_refused_where_it_is_missing(tmp_path, monkeypatch):
+    file = CONFIGS / "stories" / "judge_quality.yaml"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UsageError, match=r"yaml:17: .* no judge in runs/judge_quality/judge: teach"
+    ):
+        plan(file, tmp_path / "out", online=True)
+    judge = Path("runs/judge_quality/judge")
+    judge.parent.mkdir(parents=True)
+    judge.symlink_to(model_path("package:data/tiny_policies/llama"))
+    matrix_sources.judge_digest.cache_clear()
+    planned = plan(file, tmp_path / "out")
+    row = planned.checked.inputs["train/tiny-llama/sgpo_trained/seed_0"]
+    assert row["judge weights"] == hash_weights(str(judge), None)
+    assert "judge weights" not in planned.checked.inputs["train/tiny-llama/sgpo_exact/seed_0"]
+    assert [m.rpartition(": ")[0].rpartition(" in ")[2] for m in planned.checked.missing] == [
+        "runs/judge_quality/judge_alone"
+    ]
+    matrix_sources.judge_digest.cache_clear()
 
 
 def test_the_study_of_judges_has_a_row_for_each_quality(tmp_path):

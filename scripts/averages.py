@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""The averages of a study's table, methods by model, in Markdown.
+
+    python scripts/averages.py results/tiny/table1/table.csv
+
+Reads table.csv of `sage-bench matrix` or `sage-bench report --format csv`; ± is the standard error
+over training seeds and questions, (n) the number of seeds. Bold: best of its model.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("table", type=Path, help="table.csv of a study")
+    parser.add_argument("--benchmark", default="avg_id", help="a benchmark, avg_id or avg_ood")
+    args = parser.parse_args()
+    print(markdown(pd.read_csv(args.table), args.benchmark))
+
+
+def markdown(frame: pd.DataFrame, benchmark: str) -> str:
+    """One row a method, one column a model, both in the order of the file."""
+    kept = frame[(frame.benchmark == benchmark) & frame.score.notna()]
+    models = list(dict.fromkeys(kept.model))
+    best = kept.groupby("model").score.max()
+    cells = {}
+    for row in kept.itertuples(index=False):
+        score = f"**{row.score:.1f}**" if row.score == best[row.model] else f"{row.score:.1f}"
+        seeds = f" ({row.n_seeds:.0f})" if row.n_seeds > 1 else ""
+        cells[row.method, row.model] = f"{score} ± {row.se:.1f}{seeds}"
+    lines = ["| method | " + " | ".join(models) + " |", "|---" + "|---:" * len(models) + "|"]
+    for method in dict.fromkeys(kept.method):
+        found = [cells.get((method, model), "–") for model in models]
+        lines.append(f"| {method} | " + " | ".join(found) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

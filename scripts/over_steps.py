@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""Numbers of training over the steps, by row of a study: medians over training seeds.
+
+    python scripts/over_steps.py runs/stories/hint --columns learner/affinity learner/entropy
+
+Every column of metrics.jsonl can be named; `validation` is the reward without hints on the
+validation set, `rollouts` counts from the start. `--parts` says into how many stretches the steps
+are divided; a cell is the mean over the steps of its stretch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+import pandas as pd
+
+from sage_bench.cli.output import table_text
+from sage_bench.reporting.runs import TrainRun
+from sage_bench.study.figures.collect import StudyRun, collect
+from sage_bench.study.figures.frames import by_row
+from sage_bench.utils.errors import SageBenchError
+from sage_bench.utils.files import read_jsonl
+
+VALIDATION = "validation"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("study", type=Path, help="folder of `sage-bench matrix`")
+    parser.add_argument("--columns", nargs="+", default=[VALIDATION, "reward", "learner/entropy"])
+    parser.add_argument("--parts", type=int, default=4)
+    args = parser.parse_args()
+    try:
+        rows = by_row(collect(args.study)[0])
+    except SageBenchError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for column in args.columns:
+        print(f"{column}: median over seeds (lowest, highest)\n")
+        print(table(rows, column, args.parts), "\n")
+    return 0
+
+
+def table(rows: dict[tuple[str, str], list[StudyRun]], column: str, parts: int) -> str:
+    lines = []
+    header: tuple[str, ...] = ()
+    for (model, method), members in rows.items():
+        trained = [run.trained for run in members if run.trained is not None]
+        series = [found for run in trained if (found := numbers(run, column)) is not None]
+        if not series:
+            continue
+        cut = stretches(int(max(own.index.max() for own in series)), parts)
+        header = tuple(f"{a} to {b}" for a, b in cut)
+        cells = [spread([own.loc[a:b].mean() for own in series]) for a, b in cut]
+        lines.append((model, method, len(series), *cells))
+    if not lines:
+        return "no run has this column"
+    return table_text(("model", "row", "seeds", *header), lines, right=2)
+
+
+def numbers(run: TrainRun, column: str) -> pd.Series | None:
+    """A number by step."""
+    if column == VALIDATION:
+        file = run.folder / "validation.jsonl"
+        read = pd.DataFrame(read_jsonl(file)) if file.is_file() else pd.DataFrame()
+        return None if read.empty else read.set_index("step")["reward"]
+    if column not in run.metrics:
+        return None
+    own = run.metrics.set_index("step")[column]
+    return own.cumsum() if column == "rollouts" else own
+
+
+def stretches(last: int, parts: int) -> list[tuple[int, int]]:
+    """First and last step of each part.
+
+    >>> stretches(39, 4)
+    [(0, 9), (10, 19), (20, 29), (30, 39)]
+    """
+    edges = [round(i * (last + 1) / parts) for i in range(parts + 1)]
+    return [(a, b - 1) for a, b in pairwise(edges)]
+
+
+def spread(values: Sequence[float]) -> str:
+    known = [v for v in values if v == v]  # a stretch without a number gives NaN
+    if not known:
+        return "–"
+    if len(known) == 1:
+        return f"{known[0]:.3f}"
+    return f"{median(known):.3f} ({min(known):.3f}, {max(known):.3f})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
