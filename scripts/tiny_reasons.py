@@ -4,11 +4,11 @@ went.
 
     python scripts/tiny_reasons.py runs/table1
 
-Three tables over training seeds: products of two digits that the final policy knows, doubts, or is
-sure of wrongly (from the evaluations); how many responses of training left steps out (from the
-groups that were logged); where OAR put its weights, for right and wrong responses (from the same).
-Logged groups are a sample, and methods that explain themselves log those with a signal first:
-shares of different methods are of different groups.
+Tables over training seeds. From the evaluations: products of two digits that the final policy
+knows, doubts, or is sure of wrongly, and where its responses first go wrong. From the groups that
+were logged: how many responses of training left steps out, and where OAR put its weights, for right
+and wrong responses. Logged groups are a sample, and methods that explain themselves log those with
+a signal first: shares of different methods are of different groups.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from sage_bench.data.tiny_steps import NO_ERROR, chain_of, cut, first_wrong_step, pieces
+from sage_bench.data.tiny_world import Chain, problems
+
+KINDS = ("right", "product", "other result", "step", "answer")
 PRODUCT = re.compile(r"(\d)\*(\d)=(\d)")
 QUESTION = re.compile(r"<\|user\|>(.*?)<\|end")
 SURE = 0.8  # share of one digit from which a policy is called sure of it
@@ -49,6 +53,16 @@ def main() -> int:
             print(
                 f"{method:<22}{mean(known):>8.1f}{mean(doubted):>9.1f}{mean(wrong):>13.1f} ({each})"
             )
+    for benchmark in (None, "tiny_short"):
+        asked = benchmark or "all benchmarks"
+        print(f"\npercent of the responses to {asked}, by what is wrong first")
+        print(f"{'method':<22}" + "".join(f"{kind:>14}" for kind in KINDS))
+        for method in methods:
+            seed_folders = seeds(args.study / "eval" / args.model / method)
+            shares = [found for s in seed_folders if (found := first_mistakes(s, benchmark))]
+            if shares:
+                cells = (100 * mean(share[kind] for share in shares) for kind in KINDS)
+                print(f"{method:<22}" + "".join(f"{cell:>14.1f}" for cell in cells))
     print("\nresponses of training with fewer steps than the question asks for, by tenth steps")
     for method in methods:
         print(f"{method:<22}{left_out(runs / method)}")
@@ -77,6 +91,39 @@ def facts(seed: Path) -> tuple[int, int, int]:
         known += share > KNOWS
         wrong += share < 1 - KNOWS and most > SURE
     return known, len(answers) - known - wrong, wrong
+
+
+def first_mistakes(seed: Path, benchmark: str | None) -> dict[str, float]:
+    """Share of the responses of each kind; empty where there are none."""
+    counted: Counter[str] = Counter()
+    for file in seed.rglob("samples/*.jsonl"):
+        if benchmark in (None, file.stem):
+            for row in rows_of(file):
+                chain = chain_of(problems(file.stem)[row["doc_id"]].question)
+                if chain is not None:
+                    counted[mistake(chain, row.get("text") or "")] += 1
+    return {kind: counted[kind] / counted.total() for kind in KINDS} if counted else {}
+
+
+def mistake(chain: Chain, text: str) -> str:
+    """What is wrong first: nothing, the result of a product, another result, the step (another one
+    than is due, or none), or the answer, which is not what the steps came to.
+
+    >>> [mistake(chain_of("3*9+6"), t) for t in ("3*9=5 5+6=1", "3*9=7 3+6=9", "3*9=7 7+6=3 73")]
+    ['product', 'step', 'answer']
+    """
+    steps = cut(text)
+    if steps == pieces(chain):
+        return "right"
+    place = first_wrong_step(chain, steps)
+    if place == NO_ERROR:  # it breaks off
+        place = len(steps)
+    if place >= len(chain.steps):
+        return "answer"
+    due = chain.steps[place]
+    if place >= len(steps) or steps[place][:-1] != due[:-1]:
+        return "step"
+    return "product" if due[1] == "*" else "other result"
 
 
 def left_out(method: Path) -> str:

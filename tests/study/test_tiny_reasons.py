@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sage_bench.data.tiny_world import problems
+
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts/tiny_reasons.py"
 
 
@@ -19,7 +21,7 @@ def study(folder: Path) -> Path:
     samples = folder / "eval/tiny-llama/oar_p/seed_0/samples"
     samples.mkdir(parents=True)
     texts = ["2*3=6 3*3=9 7*7=5"] * 6 + ["2*3=6 3*3=8 7*7=5"] * 4
-    lines = [json.dumps({"text": text}) for text in texts]
+    lines = [json.dumps({"text": text, "doc_id": 0}) for text in texts]
     (samples / "tiny_short.jsonl").write_text("\n".join(lines))
     run = folder / "runs/tiny-llama/oar_p/seed_0"
     run.mkdir(parents=True)
@@ -44,9 +46,22 @@ def test_what_is_known_left_out_and_weighed(tmp_path):
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines() if line.startswith("oar_p")]
     assert lines[0] == ["oar_p", "1.0", "1.0", "1.0", "(1)"]
-    assert lines[1] == ["oar_p", "10:", "0.25"]  # one of four responses has one step instead of two
+    assert lines[3] == ["oar_p", "10:", "0.25"]  # one of four responses has one step instead of two
     assert "first step, right response, right digit: 2.00, = 1.50 (1)" in done.stdout
     assert "first step, wrong response, wrong digit: 0.50, = 1.00 (1)" in done.stdout
+
+
+def test_where_responses_first_go_wrong(tmp_path):
+    folder = study(tmp_path)
+    question = problems("tiny_short")[0]
+    right, (first, second) = question.solution, question.extra["steps"]
+    texts = [right, right + "0", f"{first} {second} \\boxed{{123}}", first, "1*1=1"]
+    lines = [json.dumps({"text": text, "doc_id": 0}) for text in texts]
+    file = folder / "eval/tiny-llama/oar_p/seed_0/samples/tiny_short.jsonl"
+    file.write_text("\n".join(lines))
+    shares = [line.split() for line in printed(folder).stdout.splitlines() if "oar_p" in line]
+    assert shares[1] == ["oar_p", "20.0", "0.0", "0.0", "40.0", "40.0"]
+    assert shares[1] == shares[2]
 
 
 def test_a_folder_that_is_no_study_is_named(tmp_path):
