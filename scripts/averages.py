@@ -19,12 +19,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("table", type=Path, help="table.csv of a study")
     parser.add_argument("--benchmark", default="avg_id", help="a benchmark, avg_id or avg_ood")
+    parser.add_argument("--turned", action="store_true", help="one row a model")
     args = parser.parse_args()
-    print(markdown(pd.read_csv(args.table), args.benchmark))
+    print(markdown(pd.read_csv(args.table), args.benchmark, turned=args.turned))
 
 
-def markdown(frame: pd.DataFrame, benchmark: str) -> str:
-    """One row a method, one column a model, both in the order of the file."""
+def markdown(frame: pd.DataFrame, benchmark: str, *, turned: bool = False) -> str:
+    """One row a method, one column a model, both in the order of the file; or turned."""
     kept = frame[(frame.benchmark == benchmark) & frame.score.notna()]
     models = list(dict.fromkeys(kept.model))
     best = kept.groupby("model").score.max()
@@ -33,10 +34,12 @@ def markdown(frame: pd.DataFrame, benchmark: str) -> str:
         score = f"**{row.score:.1f}**" if row.score == best[row.model] else f"{row.score:.1f}"
         seeds = f" ({row.n_seeds:.0f})" if row.n_seeds > 1 else ""
         cells[row.method, row.model] = f"{score} ± {row.se:.1f}{seeds}"
-    lines = ["| method | " + " | ".join(models) + " |", "|---" + "|---:" * len(models) + "|"]
-    for method in dict.fromkeys(kept.method):
-        found = [cells.get((method, model), "–") for model in models]
-        lines.append(f"| {method} | " + " | ".join(found) + " |")
+    table = pd.Series(cells).unstack()
+    table = table.loc[list(dict.fromkeys(kept.method)), models].fillna("–")
+    table = table.T if turned else table
+    lines = ["| | " + " | ".join(table.columns) + " |", "|---" + "|---:" * len(table.columns) + "|"]
+    for row in table.itertuples():
+        lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
 
 
