@@ -44,15 +44,16 @@ NOT_ASKED = ("model.", "label", "cost.", "tasks", "sampler.threads")
 @dataclass
 class Checked:
     """online: whether the network may be asked for what is not here. inputs: of each cell, by its
-    name. mistakes: each with line, key and remedy. missing: what is
-    not on this machine. trainings: the configuration of each training. goes_on: those that may go
-    on to a longer schedule."""
+    name. mistakes: each with line, key and remedy. missing: what is not on this machine. trainings:
+    the configuration of each training; rows: how many problems it has, where they are here.
+    goes_on: those that may go on to a longer schedule."""
 
     online: bool = False
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     mistakes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     trainings: dict[str, Resolved[RunConfig]] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
     goes_on: set[str] = field(default_factory=set)
     asked: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -185,6 +186,7 @@ def _check_data(file: MatrixFile, cell: Cell, config: RunConfig, found: Checked)
         else:
             found.lacks(f"training data `{data.source}`: {_here(reason)}")
         return
+    found.rows[cell.name] = len(problems)
     method = BACKENDS.get(config.backend)
     lacking = missing_columns(method, make_config(method, config.method, "method"), problems)
     if lacking and not config.train.allow_degraded:

@@ -108,7 +108,7 @@ def _size(planned: Planned, cell: Cell) -> Sizes | Asked | None:
     method = BACKENDS.get(config.backend)
     steps = config.train.steps
     if config.train.epochs is not None:
-        rows = planned.file.spec.assume.rows
+        rows = planned.checked.rows.get(cell.name, planned.file.spec.assume.rows)
         steps = round(config.train.epochs * rows / config.train.prompts_per_step)
     return Sizes(
         steps,

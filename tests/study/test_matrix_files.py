@@ -243,6 +243,19 @@ def test_every_story_can_be_started_but_for_records_that_come_first(file, tmp_pa
     assert planned.file.spec.evaluation.tasks == (worlds[model.name],)
 
 
+def test_epochs_are_reckoned_over_the_rows_that_are_here(tmp_path):
+    tokens = []
+    for epochs in (1, 2):
+        file = tmp_path / f"{epochs}.yaml"
+        text = FILE.replace("{train.steps: 2}", f"{{train.epochs: {epochs}}}")
+        file.write_text(text.replace("set: {train.steps: 3}", "set: {}"))
+        planned = plan(file, tmp_path / "out")
+        assert planned.checked.rows["train/tiny-llama/grpo/seed_0"] == 256
+        cells = {cell["name"]: cell for cell in dry_run(planned).values["cells"]}
+        tokens.append(cells["train/tiny-llama/grpo/seed_0"]["estimate"]["tokens"])
+    assert tokens[1] == pytest.approx(2 * tokens[0])
+
+
 def test_what_other_runs_make_is_an_input_and_refused_where_it_is_missing(tmp_path, monkeypatch):
     file = CONFIGS / "stories" / "judge_quality.yaml"
     monkeypatch.chdir(tmp_path)
