@@ -251,7 +251,7 @@ def test_epochs_are_reckoned_over_the_rows_that_are_here(tmp_path):
         file.write_text(text.replace("set: {train.steps: 3}", "set: {}"))
         planned = plan(file, tmp_path / "out")
         assert planned.checked.rows["train/tiny-llama/grpo/seed_0"] == 256
-        cells = {cell["name"]: cell for cell in dry_run(planned).values["cells"]}
+        cells = {cell["cell"]: cell for cell in dry_run(planned).values["cells"]}
         tokens.append(cells["train/tiny-llama/grpo/seed_0"]["estimate"]["tokens"])
     assert tokens[1] == pytest.approx(2 * tokens[0])
 
