@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sage_bench.api.evaluation import settle
-from sage_bench.api.matrix_sources import sources_of
+from sage_bench.api.matrix_sources import RECORDED, sources_of
 from sage_bench.api.settings import evaluation_config, training_config
 from sage_bench.config.layers import Resolved
 from sage_bench.config.models import FAKE, path_of
@@ -21,6 +21,7 @@ from sage_bench.data.hub import from_the_cache
 from sage_bench.data.problems import load_problems
 from sage_bench.data.registry import DATASETS
 from sage_bench.data.rows import is_file
+from sage_bench.engines.rollouts.registry import kind_and_argument
 from sage_bench.evaluation.tasks.spec import task_files
 from sage_bench.generation.model_folders import model_path
 from sage_bench.generation.weights import hash_weights
@@ -37,6 +38,7 @@ from sage_bench.utils.secrets import masked
 
 REFERENCE = "reference."  # before the inputs of the run whose budget is the measure
 EVALUATION = "evaluation."
+OF_RECORDS = "engine.recorded."  # keys that nothing reads where completions are drawn live
 # keys of an evaluation that decide none of its answers, or are digested by themselves
 NOT_ASKED = ("model.", "label", "cost.", "tasks", "sampler.threads")
 
@@ -119,7 +121,10 @@ def _training(file: MatrixFile, cell: Cell, found: Checked) -> dict[str, Any]:
     _check_selection(file, cell, config, found)
     _check_data(file, cell, config, found)
     values = masked(dict(flatten(config.model_dump(mode="json"))))
-    inputs = {k: v for k, v in values.items() if not k.startswith((*FREE, *NAMES_OF_CONTENTS))}
+    left_out = [*FREE, *NAMES_OF_CONTENTS]
+    if kind_and_argument(config.engine.rollouts)[0] != RECORDED:
+        left_out.append(OF_RECORDS)
+    inputs = {k: v for k, v in values.items() if not k.startswith(tuple(left_out))}
     path = model_path(config.model.path)
     if path.startswith(FAKE):
         found.mistake(f"{_model_place(file, cell)}: `{path}` has no weights to train")

@@ -16,6 +16,7 @@ from sage_bench.judges.trained import read_trained
 from sage_bench.utils.errors import SageBenchError
 
 MISSING = "missing"
+RECORDED = "recorded"
 OPTIONS = "judge_options"
 
 
@@ -24,7 +25,7 @@ def sources_of(config: RunConfig, lacking: list[str]) -> dict[str, str]:
     command that makes it."""
     found = {}
     kind, folder = kind_and_argument(config.engine.rollouts)
-    if kind == "recorded" and folder:
+    if kind == RECORDED and folder:
         found["record"] = record_digest(folder)
         if found["record"] == MISSING:
             lacking.append(f"no record of rollouts in {folder}: make it with `sage-bench record`")

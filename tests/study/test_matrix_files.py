@@ -229,7 +229,7 @@ def test_the_ablations_change_one_switch_each(tmp_path):
     configs = planned.checked.trainings
     offline = configs["train/tiny-llama/sage_offline_2/seed_0"].config
     assert offline.method == {"group_size": 8, "hint_source": "offline", "fixed_level": 2}
-    assert len([name for name in configs if name.endswith("seed_0")]) == 10
+    assert len([name for name in configs if name.endswith("seed_0")]) == 12
 
 
 @pytest.mark.parametrize("file", STORIES, ids=lambda file: str(file.relative_to(CONFIGS)))
@@ -254,6 +254,14 @@ def test_epochs_are_reckoned_over_the_rows_that_are_here(tmp_path):
         cells = {cell["cell"]: cell for cell in dry_run(planned).values["cells"]}
         tokens.append(cells["train/tiny-llama/grpo/seed_0"]["estimate"]["tokens"])
     assert tokens[1] == pytest.approx(2 * tokens[0])
+
+
+def test_keys_of_records_are_inputs_only_where_a_record_is_read(tmp_path):
+    inputs = plan(CONFIGS / "stories" / "sgpo.yaml", tmp_path).checked.inputs
+    live, recorded = (f"train/tiny-llama/{row}/seed_0" for row in ("sgpo", "offline_all"))
+    assert inputs[recorded]["engine.recorded.match"] == "problem"
+    assert inputs[recorded]["record"] == "missing"
+    assert not [key for key in inputs[live] if "record" in key]
 
 
 def test_what_other_runs_make_is_an_input_and_refused_where_it_is_missing(tmp_path, monkeypatch):
