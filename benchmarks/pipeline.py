@@ -4,11 +4,14 @@ resuming, topping up, grading again, comparing and reporting. Whole commands, as
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 from benchmarks.measure import Result, command, machine
+from sage_bench.data.schema import SAMPLES
 
 RUNS = 9
 TASKS = ("tiny_short", "tiny_mixed", "tiny_chain", "tiny_long", "tiny_spaced", "tiny_lines")
@@ -64,8 +67,29 @@ def run(quick: bool = False) -> Result:
         )
         line("leaderboard", count, "leaderboard", str(study), "--out", str(folder / "board"))
         line("status", count, "status", str(study))
+        rows += reading(folder / "0.5")
     about = (
         "Evaluation around the model: whole commands with start-up, CPU seconds and peak memory of"
         " the command and the children it waited for"
     )
     return Result("pipeline", about, rows, machine())
+
+
+def reading(folder: Path) -> list[dict[str, Any]]:
+    """Rows of an evaluation, parsed alone and also checked against their declared form."""
+    files = sorted(folder.rglob("samples/*.jsonl"))
+
+    def parsed() -> int:
+        return sum(1 for f in files for text in f.read_bytes().splitlines() if json.loads(text))
+
+    def checked() -> int:
+        return sum(1 for f in files for _ in SAMPLES.read(f))
+
+    found = []
+    for what, read in (("rows parsed alone", parsed), ("rows parsed and checked", checked)):
+        began = process_time()
+        count = read()
+        seconds = process_time() - began
+        row = {"what": what, "rows": count, "CPU s": seconds, "rows / CPU s": count / seconds}
+        found.append({**row, "peak MiB": None})
+    return found
