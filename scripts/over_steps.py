@@ -5,7 +5,8 @@
 
 Every column of metrics.jsonl can be named; `validation` is the reward without hints on the
 validation set, `rollouts` counts from the start. `--parts` says into how many stretches the steps
-are divided; a cell is the mean over the steps of its stretch.
+of a row are divided; a cell is the mean over the steps of its stretch. Rows of other lengths are in
+tables of their own.
 """
 
 from __future__ import annotations
@@ -47,20 +48,22 @@ def main() -> int:
 
 
 def table(rows: dict[tuple[str, str], list[StudyRun]], column: str, parts: int) -> str:
-    lines = []
-    header: tuple[str, ...] = ()
+    """One table for all rows of one length: their stretches are the same steps."""
+    lines: dict[int, list[tuple[object, ...]]] = {}
     for (model, method), members in rows.items():
         trained = [run.trained for run in members if run.trained is not None]
         series = [found for run in trained if (found := numbers(run, column)) is not None]
-        if not series:
-            continue
-        cut = stretches(int(max(own.index.max() for own in series)), parts)
-        header = tuple(f"{a} to {b}" for a, b in cut)
-        cells = [spread([own.loc[a:b].mean() for own in series]) for a, b in cut]
-        lines.append((model, method, len(series), *cells))
-    if not lines:
-        return "no run has this column"
-    return table_text(("model", "row", "seeds", *header), lines, right=2)
+        if series:
+            last = max(int(own.index.max()) for own in series)
+            cells = [
+                spread([own.loc[a:b].mean() for own in series]) for a, b in stretches(last, parts)
+            ]
+            lines.setdefault(last, []).append((model, method, len(series), *cells))
+    tables = []
+    for last, own in lines.items():
+        header = [f"{a} to {b}" for a, b in stretches(last, parts)]
+        tables.append(table_text(("model", "row", "seeds", *header), own, right=2))
+    return "\n\n".join(tables) or "no run has this column"
 
 
 def numbers(run: TrainRun, column: str) -> pd.Series | None:

@@ -13,9 +13,9 @@ recursion, and after how many steps the chance of a right response passes a leve
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -24,10 +24,13 @@ from numpy.typing import NDArray
 from sage_bench.cli.output import table_text
 from sage_bench.methods.advantage import group_advantage
 
-REWARDS = {"GRPO": (0.0, 0.0, 1.0), "SGPO": (0.0, 0.5, 1.0)}  # of the outcomes 1, 21, 22
+Rewards: TypeAlias = tuple[float, float, float]  # of the outcomes 1, 21, 22
+Curve: TypeAlias = NDArray[np.float64]  # (..., steps + 1, 2): p and q
+GRPO: Rewards = (0.0, 0.0, 1.0)
+SGPO: Rewards = (0.0, 0.5, 1.0)
+METHODS = {"GRPO": GRPO, "SGPO": SGPO}
 STEPS = 2  # of a response
 LEVELS = (0.5, 0.8, 0.9)
-Path = NDArray[np.float64]  # (steps + 1, 2): p and q
 
 
 def main() -> None:
@@ -37,10 +40,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    exact = {name: recursion(name, args.steps) for name in REWARDS}
+    exact = {name: np.array(path(method, args.steps)) for name, method in METHODS.items()}
     runs = {
-        name: simulated(rewards, args.steps, args.groups, args.runs, args.seed)
-        for name, rewards in REWARDS.items()
+        name: simulated(method, args.steps, args.groups, args.runs, args.seed)
+        for name, method in METHODS.items()
     }
     print(f"{args.runs} runs of {args.steps} steps, {args.groups} groups of two a step\n")
     print(chances(exact, runs))
@@ -48,28 +51,28 @@ def main() -> None:
     print(speed(exact, runs))
 
 
-def chances(exact: Mapping[str, Path], runs: Mapping[str, Path]) -> str:
+def chances(exact: Mapping[str, Curve], runs: Mapping[str, Curve]) -> str:
     """p and pq along the way, expected and simulated."""
     rows = []
-    for name, path in exact.items():
-        last = len(path) - 1
+    for name, curve in exact.items():
+        last = len(curve) - 1
         for k in (k for k in (1, 2, 5, 10, 20, last) if k <= last):
             p, pq = runs[name][:, k, 0], runs[name][:, k].prod(-1)
-            expected = path[k].prod()
-            rows.append((name, k, f"{path[k, 0]:.4f}", of(p), f"{expected:.4f}", of(pq)))
+            expected = curve[k].prod()
+            rows.append((name, k, f"{curve[k, 0]:.4f}", of(p), f"{expected:.4f}", of(pq)))
     return table_text(("", "step", "p expected", "p", "pq expected", "pq"), rows, right=1)
 
 
-def speed(exact: Mapping[str, Path], runs: Mapping[str, Path]) -> str:
+def speed(exact: Mapping[str, Curve], runs: Mapping[str, Curve]) -> str:
     """When levels are passed, expected and simulated."""
     rows = []
     for level in LEVELS:
-        for name, path in exact.items():
+        for name, curve in exact.items():
             first = [passed(run.prod(-1), level) for run in runs[name]]
             reached = np.array([k for k in first if k is not None])
             share = f"{len(reached) / len(first):.1%}"
             mean = of(reached) if len(reached) > 1 else "–"
-            rows.append((level, name, passed(path.prod(-1), level), mean, share))
+            rows.append((level, name, passed(curve.prod(-1), level), mean, share))
     return table_text(("level", "", "expected", "simulated", "runs that passed"), rows, right=2)
 
 
@@ -88,50 +91,51 @@ def passed(values: NDArray[np.float64], level: float) -> int | None:
     return int(above[0]) if len(above) else None
 
 
-def recursion(method: str, steps: int) -> Path:
-    """p and q along the expected gradient at rate 1, from one half each (A.4).
+def path(method: Rewards, steps: int) -> list[tuple[float, float]]:
+    """(p, q) at steps 0..steps along the expected gradient, from one half each.
 
-    >>> recursion("SGPO", 1)[1].round(6).tolist(), recursion("GRPO", 1)[1].round(6).tolist()
-    ([0.562177, 0.51562], [0.531209, 0.531209])
+    >>> [[round(float(x), 6) for x in path(method, 1)[1]] for method in (SGPO, GRPO)]
+    [[0.562177, 0.51562], [0.531209, 0.531209]]
     """
-    gains: dict[str, Callable[[float, float], tuple[float, float]]] = {
-        "GRPO": lambda p, q: (p * (1 - p) * q, p * q * (1 - q)),
-        "SGPO": lambda p, q: (p * (1 - p), p * p * q * (1 - q)),
-    }
-    path = np.full((steps + 1, 2), 0.5)
-    for k in range(steps):
-        path[k + 1] = moved(path[k], np.array(gains[method](*path[k])))
-    return path
+    found = [(0.5, 0.5)]
+    for _ in range(steps):
+        found.append(ascend(*found[-1], method))
+    return found
 
 
-def moved(x: Path, by: Path) -> Path:
-    """Two-action probabilities after the differences of their logits grew by `by`."""
+def ascend(p: float, q: float, method: Rewards) -> tuple[float, float]:
+    """One step of gradient ascent at rate 1 and group size 2, closed form (A.4)."""
+    if method == SGPO:
+        return moved(p, p * (1 - p)), moved(q, p * p * q * (1 - q))
+    return moved(p, p * (1 - p) * q), moved(q, p * q * (1 - q))
+
+
+def moved(x: Any, by: Any) -> Any:
+    """A two-action probability after the difference of its logits grew by `by`; also of arrays."""
     return x * np.exp(by) / (1 - x + x * np.exp(by))
 
 
-def simulated(
-    rewards: Sequence[float], steps: int, groups: int, runs: int, seed: int
-) -> NDArray[np.float64]:
+def simulated(method: Rewards, steps: int, groups: int, runs: int, seed: int) -> Curve:
     """(runs, steps + 1, 2): p and q of training runs that draw `groups` groups of two a step."""
     rng = np.random.default_rng(seed)
     advantages = np.zeros((3, 3, 2))
     for a, b in product(range(3), repeat=2):
-        pair = torch.tensor([rewards[a], rewards[b]], dtype=torch.float64)
+        pair = torch.tensor([method[a], method[b]], dtype=torch.float64)
         advantages[a, b] = group_advantage(pair, eps=0.0).numpy()
-    path = np.full((runs, steps + 1, 2), 0.5)
+    curves = np.full((runs, steps + 1, 2), 0.5)
     for k in range(steps):
-        p, q = path[:, k, 0, None, None], path[:, k, 1, None, None]
+        p, q = curves[:, k, 0, None, None], curves[:, k, 1, None, None]
         first = rng.random((runs, groups, 2)) < p
         second = rng.random((runs, groups, 2)) < q
         outcome = np.where(first, np.where(second, 2, 1), 0)
         weight = advantages[outcome[..., 0], outcome[..., 1]]
-        # the gradient of log pi in the difference of the two logits is twice that of one of them
+        # d log pi by the logit of action 2; that of action 1 moves as far the other way, so the
+        # difference of the logits grows by twice the mean over G = 2 responses of H = 2 steps
         of_p = np.where(first, 1 - p, -p)
         of_q = np.where(first, np.where(second, 1 - q, -q), 0.0)
-        scale = 2 / (2 * STEPS)  # two logits move; the mean is over G = 2 responses of H = 2 steps
-        gain = [(scale * weight * s).sum(-1).mean(-1) for s in (of_p, of_q)]
-        path[:, k + 1] = moved(path[:, k], np.stack(gain, -1))
-    return path
+        gain = [2 * (weight * slope).sum(-1).mean(-1) / (2 * STEPS) for slope in (of_p, of_q)]
+        curves[:, k + 1] = moved(curves[:, k], np.stack(gain, -1))
+    return curves
 
 
 if __name__ == "__main__":

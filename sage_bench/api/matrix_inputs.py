@@ -134,10 +134,10 @@ def _training(file: MatrixFile, cell: Cell, found: Checked) -> dict[str, Any]:
     if cell.budget is not None:
         inputs.pop("train.steps", None)  # it follows from the reference
         inputs["equal"] = cell.budget.unit
-    lacking: list[str] = []
-    inputs |= sources_of(config, lacking)
-    for text in lacking:
-        found.lacks(f"{file.at(*cell.place)}: {text}")
+    for source in sources_of(config):
+        inputs[source.key] = source.digest
+        if source.lacking:
+            found.lacks(f"{file.at(*cell.place)}: {source.lacking}")
     return inputs | {
         "weights": hash_weights(path, config.model.revision),
         "data": _data_digest(config.data.source, found.online),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,20 +21,23 @@ RECORDED = "recorded"
 OPTIONS = "judge_options"
 
 
-def sources_of(config: RunConfig, lacking: list[str]) -> dict[str, str]:
-    """Digests of what other runs made, by key. What is not there is noted in `lacking`, with the
-    command that makes it."""
-    found = {}
+@dataclass(frozen=True)
+class Source:
+    """What another run made. digest: of its contents. lacking: why it cannot be used, and how it is
+    made; empty where it can."""
+
+    key: str
+    digest: str
+    lacking: str = ""
+
+
+def sources_of(config: RunConfig) -> Iterator[Source]:
+    """The record a training reads, and the judge it asks."""
     kind, folder = kind_and_argument(config.engine.rollouts)
     if kind == RECORDED and folder:
-        found["record"] = record_digest(folder)
-        if found["record"] == MISSING:
-            lacking.append(f"no record of rollouts in {folder}: make it with `sage-bench record`")
-    for name in judge_models(config.method.get(OPTIONS) or {}):
-        found["judge weights"] = judge_digest(name)
-        if found["judge weights"] == MISSING:
-            lacking.append(f"no judge in {name}: teach one with `sage-bench judge-train`")
-    return found
+        yield record_at(folder)
+    for name in judge_models(config.method.get(OPTIONS)):
+        yield judge_at(name)
 
 
 def judge_models(options: Any) -> Iterator[str]:
@@ -50,19 +54,22 @@ def judge_models(options: Any) -> Iterator[str]:
 
 
 @lru_cache(maxsize=32)
-def record_digest(folder: str) -> str:
-    """The digest of a record, or that there is none that can be read."""
+def record_at(folder: str) -> Source:
     try:
-        return Record.open(Path(folder)).digest
-    except SageBenchError:
-        return MISSING
+        return Source("record", Record.open(Path(folder)).digest)
+    except SageBenchError as error:
+        reason = f"no record of rollouts in {folder} ({error.what}): make it with"
+        return Source("record", MISSING, f"{reason} `sage-bench record`")
 
 
 @lru_cache(maxsize=32)
-def judge_digest(name: str) -> str:
-    """Digest of a judge's weights; the name itself for a model of the Hub."""
+def judge_at(name: str) -> Source:
+    """digest: of its weights; the name itself of a model of the Hub."""
     trained = read_trained(name)
     path = trained.model if trained else path_of(name)
     if Path(path).exists():
-        return hash_weights(path, None)
-    return name if name.count("/") == 1 and not name.startswith((".", "/")) else MISSING
+        return Source("judge weights", hash_weights(path, None))
+    if name.count("/") == 1 and not name.startswith((".", "/")):
+        return Source("judge weights", name)
+    lacking = f"no judge in {name}: teach one with `sage-bench judge-train`"
+    return Source("judge weights", MISSING, lacking)

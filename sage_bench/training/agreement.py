@@ -3,7 +3,8 @@ weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import combinations
 from statistics import mean
 from typing import TypeAlias
 
@@ -31,18 +32,16 @@ def rank_agreement(weights: Mapping[str, Mapping[Place, Tensor]]) -> Agreement:
         name: {place: w for place, w in own.items() if len(w) > 1 and bool((w != w[0]).any())}
         for name, own in weights.items()
     }
-    names = [name for name, own in uneven.items() if own]
-    found: Agreement = {}
-    for a in names:
-        found[a] = {}
-        for b in names:
-            if a != b and (pair := _of_two(uneven[a], uneven[b])) is not None:
-                found[a][b] = pair
+    found: Agreement = {name: {} for name, own in uneven.items() if own}
+    for a, b in combinations(found, 2):
+        pair = _of_two(uneven[a], uneven[b])
+        if pair is not None:
+            found[a][b] = found[b][a] = pair
     return found
 
 
 def _of_two(a: Mapping[Place, Tensor], b: Mapping[Place, Tensor]) -> tuple[float, int] | None:
-    shared: Sequence[Place] = [place for place in a if place in b]
+    shared = [place for place in a if place in b]
     if not shared:
         return None
     ranks = [float(spearmanr(a[p].numpy(), b[p].numpy()).statistic) for p in shared]

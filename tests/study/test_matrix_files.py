@@ -274,7 +274,7 @@ def test_what_other_runs_make_is_an_input_and_refused_where_it_is_missing(tmp_pa
     judge = Path("runs/judge_quality/judge")
     judge.parent.mkdir(parents=True)
     judge.symlink_to(model_path("package:data/tiny_policies/llama"))
-    matrix_sources.judge_digest.cache_clear()
+    matrix_sources.judge_at.cache_clear()
     planned = plan(file, tmp_path / "out")
     row = planned.checked.inputs["train/tiny-llama/sgpo_trained/seed_0"]
     assert row["judge weights"] == hash_weights(str(judge), None)
@@ -282,7 +282,7 @@ def test_what_other_runs_make_is_an_input_and_refused_where_it_is_missing(tmp_pa
     assert [m.rpartition(": ")[0].rpartition(" in ")[2] for m in planned.checked.missing] == [
         "runs/judge_quality/judge_alone"
     ]
-    matrix_sources.judge_digest.cache_clear()
+    matrix_sources.judge_at.cache_clear()
 
 
 def test_the_study_of_judges_has_a_row_for_each_quality(tmp_path):

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations_with_replacement
-from math import exp, factorial, prod
+from math import factorial, prod
 
 import torch
+from sgpo_theorem import GRPO, SGPO, STEPS, ascend, moved, path
 
 from sage_bench.methods.advantage import group_advantage
 
-GRPO, SGPO = (0.0, 0.0, 1.0), (0.0, 0.5, 1.0)  # rewards of the three outcomes
-STEPS = 2
+__all__ = ["GRPO", "SGPO", "ascend", "moved", "path"]
 
 
 def probabilities(p: float, q: float) -> tuple[float, float, float]:
@@ -56,26 +56,6 @@ def no_signal(p: float, q: float, rewards: Sequence[float], size: int) -> float:
         for outcomes, probability in groups(p, q, size)
         if not any(advantages(outcomes, rewards))
     )
-
-
-def moved(x: float, by: float) -> float:
-    """A two-action probability after the difference of its logits grew by `by`."""
-    return x * exp(by) / (1 - x + x * exp(by))
-
-
-def ascend(p: float, q: float, method: tuple[float, ...]) -> tuple[float, float]:
-    """One step of gradient ascent at rate 1 and group size 2, closed form (A.4)."""
-    if method == SGPO:
-        return moved(p, p * (1 - p)), moved(q, p * p * q * (1 - q))
-    return moved(p, p * (1 - p) * q), moved(q, p * q * (1 - q))
-
-
-def path(method: tuple[float, ...], steps: int) -> list[tuple[float, float]]:
-    """(p, q) at steps 0..steps from one half each."""
-    found = [(0.5, 0.5)]
-    for _ in range(steps):
-        found.append(ascend(*found[-1], method))
-    return found
 
 
 def lemma(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from sage_bench.reporting.runs import (
 )
 from sage_bench.reporting.selected import counting
 from sage_bench.utils.errors import UsageError
+from sage_bench.utils.files import read_json
 
 TRAINING_TASKS = "train_"  # what a policy does on its training prompts is no benchmark
 
@@ -84,7 +84,7 @@ def order_of(folder: Path) -> Callable[[StudyRun], int]:
     file = folder / "matrix.json"
     names: list[str] = []
     if file.is_file():
-        names = [entry["name"] for entry in json.loads(file.read_text("utf-8"))["backends"]]
+        names = [entry["name"] for entry in read_json(file)["backends"]]
     places = {name: i for i, name in enumerate(names)}
 
     def place(row: StudyRun) -> int:
