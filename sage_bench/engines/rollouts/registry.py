@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 from sage_bench.config.schema import RunConfig
@@ -25,7 +26,8 @@ class LearningPolicy:
     local: the engine's own sampler on it. weights: all parameters, by the names transformers saves
     them under; digest: of these. score: log-probabilities by the learner's forward at a
     temperature. dtype: as vLLM names it ("bfloat16"). context: most tokens of prompt and completion
-    together. stop_ids: all end tokens.
+    together. stop_ids: all end tokens. save_adapters: writes the adapters into a folder as peft
+    does; None where all weights learn.
     """
 
     config: RunConfig
@@ -38,6 +40,7 @@ class LearningPolicy:
     context: int
     stop_ids: Sequence[int]
     on_cpu: bool
+    save_adapters: Callable[[Path], None] | None = None
 
 
 MakeRollouts: TypeAlias = Callable[[LearningPolicy, str], Sampler]

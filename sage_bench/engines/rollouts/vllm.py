@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from pathlib import Path
 
 from torch import distributed
 
 from sage_bench.config.schema import RunConfig
 from sage_bench.engines.rollouts.local import in_parts
 from sage_bench.engines.rollouts.registry import LearningPolicy, no_argument, register_rollouts
+from sage_bench.generation.live.adapter_sync import AdapterSync
 from sage_bench.generation.live.colocated import ColocatedVllm, check_installed
 from sage_bench.generation.live.engines import LiveEngine
 from sage_bench.generation.live.rollouts import Rollouts
@@ -36,7 +37,7 @@ def elsewhere(policy: LearningPolicy, kind: str, argument: str) -> Sampler:
     no_argument(kind, argument)
     check_sampling(config)
     check_processes(kind)
-    engine = live_engine(config, kind, policy.dtype, policy.context, policy.stop_ids, policy.on_cpu)
+    engine = live_engine(policy, kind)
     sampler = Rollouts(
         engine,
         policy.renderer,
@@ -72,39 +73,53 @@ def check_processes(kind: str) -> None:
         )
 
 
-def live_engine(
-    config: RunConfig,
-    kind: str,
-    dtype: str,
-    context: int,
-    stop_ids: Sequence[int],
-    on_cpu: bool,
-) -> LiveEngine:
+def adapter_sync(policy: LearningPolicy) -> AdapterSync | None:
+    """How adapters go over without the weights; None where all weights do. Raises `UsageError`
+    where vLLM would not have the weights they belong to."""
+    config = policy.config.engine
+    if policy.save_adapters is None or config.vllm.sync == "merged":
+        return None
+    if config.vllm.sleep_level == 2:
+        raise UsageError(
+            "a vLLM that drops its weights would have adapters and nothing below them",
+            where="engine.vllm.sleep_level: 2",
+            remedy="set engine.vllm.sleep_level=1, or engine.vllm.sync=merged",
+        )
+    folder = Path(config.vllm.folder) if config.vllm.folder else None
+    return AdapterSync(policy.save_adapters, config.lora.rank, folder)
+
+
+def live_engine(policy: LearningPolicy, kind: str) -> LiveEngine:
     """The engine of a kind."""
+    config = policy.config
     vllm, scaled = config.engine.vllm, config.sampling.temperature != 1
+    adapters = adapter_sync(policy)
     if kind == "vllm":
         return ColocatedVllm(
             config.model.path,
             revision=config.model.revision,
-            dtype=dtype,
-            context=context,
-            stop_ids=stop_ids,
-            on_cpu=on_cpu,
+            dtype=policy.dtype,
+            context=policy.context,
+            stop_ids=policy.stop_ids,
+            on_cpu=policy.on_cpu,
             scaled=scaled,
             memory=vllm.memory,
             kv_cache_gb=vllm.kv_cache_gb,
             max_num_seqs=vllm.max_num_seqs,
             sleep_level=vllm.sleep_level,
+            adapters=adapters,
             options=vllm.options,
         )
     if vllm.transfer == "nccl":
         check_installed("engine.vllm.transfer: nccl")
+    rank = adapters.rank if adapters else 0
     return VllmServer(
         vllm.url,
-        start=server_command(config.model.path, dtype, vllm.transfer, scaled),
-        stop_ids=stop_ids,
+        start=server_command(config.model.path, policy.dtype, vllm.transfer, scaled, rank),
+        stop_ids=policy.stop_ids,
         transfer=vllm.transfer,
         parallel=vllm.max_num_seqs,
         folder=vllm.folder,
+        adapters=adapters,
         wait_minutes=vllm.wait_minutes,
     )

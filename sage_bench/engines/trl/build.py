@@ -14,6 +14,7 @@ from trl import GRPOConfig
 from sage_bench.config.schema import RunConfig
 from sage_bench.engines.local import build as build_on_policy
 from sage_bench.engines.ranks import ALONE, Ranks
+from sage_bench.engines.trl import zero3
 from sage_bench.engines.trl.engine import TrlEngine
 from sage_bench.engines.trl.ranks import TorchRanks
 from sage_bench.utils.errors import UsageError
@@ -34,6 +35,9 @@ def build(config: RunConfig, optimizer_steps: int) -> TrlEngine:
     arguments = trl_arguments(config, optimizer_steps, on_cpu)
     # asking for the device starts the process group, and chooses this process's GPU
     device = arguments.device
+    if arguments.deepspeed_plugin is not None:
+        zero3.clip_as(arguments.deepspeed_plugin, config.optim.grad_clip)
+        zero3.load_whole()
     ranks: Ranks = ALONE
     if distributed.is_available() and distributed.is_initialized():
         ranks = TorchRanks(config.engine.rank_minutes)

@@ -17,8 +17,9 @@ from sage_bench.engines.base import RolloutBatch, Stats, TrainingProgram
 from sage_bench.engines.local.budget import reason_of
 from sage_bench.engines.local.engine import LocalEngine
 from sage_bench.engines.local.learner import PLAIN, Tally, Weighted
-from sage_bench.engines.local.optim import write_tensors
+from sage_bench.engines.local.optim import learning_rate, write_tensors
 from sage_bench.engines.ranks import Ranks
+from sage_bench.engines.trl import zero3
 from sage_bench.engines.trl.learner import OptimizerStep, RankLearner
 from sage_bench.engines.trl.ranks import TorchRanks, is_lost
 from sage_bench.engines.trl.sharding import (
@@ -28,7 +29,7 @@ from sage_bench.engines.trl.sharding import (
     optimizer_tensors,
     restore_optimizer,
     second_names,
-    whole_tensors,
+    whole_on_cpu,
     whole_weights,
 )
 from sage_bench.engines.trl.trainer import RowTrainer
@@ -65,6 +66,8 @@ class TrlEngine(LocalEngine):
         self.trainer = RowTrainer(self, arguments)
         self.learner.forward = self.trainer.log_probs
         self.sharding = sharding_of(self.trainer, optim)
+        if self.sharding == "zero3":
+            zero3.load_whole()  # the trainer's accelerator has said otherwise
         check_precision(self.trainer)
         self.learner.sharded = self.sharding != "none"
         self.program: TrainingProgram | None = None
@@ -78,6 +81,7 @@ class TrlEngine(LocalEngine):
         self.kl: Stats = {}
         self.is_wrapped = False
         self.resumed_from: Path | None = None
+        self.finer: dict[str, torch.Tensor] = {}  # ZeRO-3: this rank's float32 weights
 
     def any(self, flag: bool) -> bool:
         return self.ranks.any(flag)
@@ -99,6 +103,8 @@ class TrlEngine(LocalEngine):
         self.program = program
         try:
             if self._next_batch(None):
+                if self.sharding == "zero3":
+                    zero3.about_to_spread(self.trainer.accelerator)
                 self.trainer.train()
         except torch.OutOfMemoryError as error:
             raise self._full(reason_of(error)) from error
@@ -161,7 +167,15 @@ class TrlEngine(LocalEngine):
         )
         self.taken += 1
         self.begin_anew()
+        self._set_rate()
         return self.step
+
+    def _set_rate(self) -> None:
+        """Of the step to come. DeepSpeed takes it within the backward, before TRL's callbacks."""
+        learner = self.learner
+        learner.last_lr = learning_rate(learner.optim.config, learner.step, learner.total)
+        for group in self.trainer.optimizer.param_groups:
+            group["lr"] = learner.last_lr
 
     def begin_anew(self) -> None:
         """No gradient, and no sum for the log, is there of the optimiser step."""
@@ -193,9 +207,7 @@ class TrlEngine(LocalEngine):
     def check_weights(self) -> None:
         """Raise `TrainingError` on every rank when a weight is not finite after a step."""
         broken = [
-            name
-            for name, p in self.trainer.model.named_parameters()
-            if not finite([local_part(p.detach())])
+            name for name, p in self.trainer.model.named_parameters() if not finite([local_part(p)])
         ]
         found = [name for names in self.ranks.gather(broken) for name in names]
         if found:
@@ -236,8 +248,13 @@ class TrlEngine(LocalEngine):
             return
         trainer, model = self.trainer, self.policy.model
         moments = optimizer_tensors(self._learning(), trainer.optimizer, self.sharding)
-        if self.adapted:
-            own = whole_tensors(model, self.sharding, lambda: adapters.adapter_tensors(model))
+        if self.sharding == "zero3":
+            # the float32 weights: those of the model are bfloat16 on GPUs
+            own = zero3.masters(model)
+            if self.adapted:
+                own = {adapters.name_in_file(name): tensor for name, tensor in own.items()}
+        elif self.adapted:
+            own = whole_on_cpu(adapters.adapter_tensors(model))
         else:
             # gathered, a table that serves twice is two tensors
             second = second_names(model)
@@ -267,6 +284,8 @@ class TrlEngine(LocalEngine):
         if self.sharding != "none":
             self.resumed_from = folder
         super().load(folder)
+        if self.sharding == "zero3":
+            self.finer = zero3.parts(self.policy.model)
 
     def wrapped(self) -> None:
         """Called when accelerate has wrapped model and optimiser: sharded state is given out."""
@@ -281,6 +300,9 @@ class TrlEngine(LocalEngine):
                 self.trainer.optimizer,
                 self.sharding,
             )
+        if self.sharding == "zero3":
+            zero3.restore_masters(self.policy.model, self.finer)
+            self.finer = {}
 
     def describe(self) -> dict[str, Any]:
         accelerator = self.trainer.accelerator

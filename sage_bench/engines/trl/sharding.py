@@ -6,16 +6,19 @@ engine, so a run may go on with another number of ranks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
+
+from sage_bench.engines.trl import zero3
 
 STATE = ("exp_avg", "exp_avg_sq", "step")  # AdamW's, a parameter
 Sharding = Literal["none", "fsdp2", "zero3"]
@@ -26,9 +29,7 @@ def whole_weights(model: nn.Module, sharding: Sharding) -> Iterator[None]:
     """While it is entered, every rank holds all weights and no forward is collective, so ranks may
     make as many as each has requests for."""
     if sharding == "zero3":
-        from deepspeed.zero import GatheredParameters
-
-        with GatheredParameters(list(model.parameters())):
+        with zero3.whole(model):
             yield
         return
     units = [module for module in model.modules() if isinstance(module, FSDPModule)]
@@ -44,21 +45,13 @@ def whole_weights(model: nn.Module, sharding: Sharding) -> Iterator[None]:
             unit.reshard()
 
 
-def whole_tensors(
-    model: nn.Module, sharding: Sharding, choose: Callable[[], dict[str, Tensor]]
-) -> dict[str, Tensor]:
-    """Some tensors of a model, whole and on the CPU of every rank.
-
-    choose: gives them as they lie, by name. It is not called within `whole_weights` of FSDP2: a
-    state dict puts the shards back.
-    """
-    if sharding == "zero3":
-        with whole_weights(model, sharding):
-            return {name: tensor.cpu().clone() for name, tensor in choose().items()}
-    found = choose()
-    for name, tensor in found.items():
-        found[name] = (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).cpu()
-    return found
+def whole_on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of FSDP2, whole and on the CPU of every rank. Not within `whole_weights`, where a
+    state dict puts the shards back."""
+    return {
+        name: (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).cpu()
+        for name, tensor in tensors.items()
+    }
 
 
 def second_names(model: nn.Module) -> set[str]:
@@ -68,7 +61,9 @@ def second_names(model: nn.Module) -> set[str]:
 
 
 def local_part(tensor: Tensor) -> Tensor:
-    """What this rank holds of a tensor."""
+    """What this rank holds of a parameter or its gradient."""
+    if hasattr(tensor, "ds_tensor"):
+        return zero3.part_on_rank(tensor)
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
@@ -87,12 +82,7 @@ def optimizer_tensors(
 
 def _state(parameter: nn.Parameter, key: str, optimizer: Any, sharding: Sharding) -> Tensor | None:
     if sharding == "zero3":
-        from deepspeed.utils import safe_get_full_optimizer_state
-
-        if key == "step":
-            return None  # DeepSpeed counts steps once for all parameters, in engine.json here
-        found: Tensor | None = safe_get_full_optimizer_state(parameter, key)
-        return found
+        return zero3.optimizer_state(parameter, key)
     value = optimizer.state.get(parameter, {}).get(key)
     return value.full_tensor() if isinstance(value, DTensor) else value
 
@@ -101,22 +91,18 @@ def restore_optimizer(
     file: Path, parameters: Sequence[nn.Parameter], optimizer: Any, sharding: Sharding
 ) -> None:
     """Give every rank its part of what `optimizer_tensors` wrote."""
+    if sharding == "zero3":
+        zero3.restore(parameters, load_file(file))
+        return
     with safe_open(file, "pt") as saved:
         names = set(saved.keys())
         for i, parameter in enumerate(parameters):
             for key in STATE:
                 if f"{key}.{i}" in names:
-                    _restore(parameter, key, saved.get_tensor(f"{key}.{i}"), optimizer, sharding)
+                    _restore(parameter, key, saved.get_tensor(f"{key}.{i}"), optimizer)
 
 
-def _restore(
-    parameter: nn.Parameter, key: str, value: Tensor, optimizer: Any, sharding: Sharding
-) -> None:
-    if sharding == "zero3":
-        from deepspeed.utils import safe_set_full_optimizer_state
-
-        safe_set_full_optimizer_state(parameter, value, key)
-        return
+def _restore(parameter: nn.Parameter, key: str, value: Tensor, optimizer: Any) -> None:
     if isinstance(parameter, DTensor) and value.dim():
         here = value.to(parameter.to_local().device)
         value = distribute_tensor(here, parameter.device_mesh, parameter.placements)

@@ -15,7 +15,6 @@ from torch import Tensor
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from sage_bench.engines.local.optim import learning_rate
 from sage_bench.engines.trl.learner import OptimizerStep
 from sage_bench.engines.trl.optimizer import optimizer_for
 from sage_bench.engines.trl.packing import pack
@@ -132,7 +131,7 @@ class RowTrainer(GRPOTrainer):  # type: ignore[misc]  # trl has no types
 
 
 class StepCallback(TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """Where TRL's loop touches ours: the rate before a step, and what comes after it."""
+    """Where TRL's loop touches ours: just before a step, and after it."""
 
     def __init__(self, engine: TrlEngine):
         self.engine = engine
@@ -141,10 +140,6 @@ class StepCallback(TrainerCallback):  # type: ignore[misc]  # transformers has n
         self.engine.wrapped()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **now: Any) -> None:
-        learner = self.engine.learner
-        learner.last_lr = learning_rate(learner.optim.config, learner.step, learner.total)
-        for group in now["optimizer"].param_groups:
-            group["lr"] = learner.last_lr
         self.engine.before_step()
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **now: Any) -> None:

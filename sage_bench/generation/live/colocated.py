@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import distributed
 
+from sage_bench.generation.live.adapter_sync import AdapterSync
 from sage_bench.generation.live.engines import EngineLostError, Weights
 from sage_bench.generation.live.requests import room_of, sampling_options
 from sage_bench.generation.vllm_worker import engine_options
@@ -42,8 +43,8 @@ class ColocatedVllm:
     model, revision, dtype: what the learner began with; the weights are replaced by `take`.
     scaled: log-probabilities are wanted at a temperature other than 1. memory: share of the GPU's
     memory it may use (`gpu_memory_utilization`). sleep_level: 1 keeps the weights in host memory
-    while the learner works, 2 drops them, 0 does not sleep. options: further keywords of
-    `vllm.LLM`.
+    while the learner works, 2 drops them, 0 does not sleep. adapters: what learns, where vLLM keeps
+    the weights of the base model. options: further keywords of `vllm.LLM`.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class ColocatedVllm:
         kv_cache_gb: int = 1,
         max_num_seqs: int = 256,
         sleep_level: int = 1,
+        adapters: AdapterSync | None = None,
         options: Mapping[str, Any] | None = None,
     ):
         check_installed("engine.rollouts: vllm")
@@ -78,6 +80,10 @@ class ColocatedVllm:
                 "gpu_memory_utilization": memory,
                 "enable_sleep_mode": self.sleep_level > 0,
             }
+        self.adapters = adapters
+        self.taken = 0  # versions of the adapters
+        if adapters is not None:
+            engine |= adapters.engine_options()
         config = {
             "model": model,
             "revision": revision,
@@ -88,6 +94,7 @@ class ColocatedVllm:
         self.options = engine_options(config, on_cpu)
         self.llm: Any = None
         self.version: str | None = None
+        self.adapted: Any = None  # vLLM's name of the adapters it holds
 
     def draw(self, units: Sequence[Sample]) -> list[Completion]:
         llm = self._running()
@@ -96,7 +103,7 @@ class ColocatedVllm:
         try:
             # what a round draws hangs on the weights and the round, not on what is cached
             llm.reset_prefix_cache()
-            outputs = llm.generate(prompts, params, use_tqdm=False)
+            outputs = llm.generate(prompts, params, use_tqdm=False, lora_request=self.adapted)
         except SageBenchError:
             raise
         except Exception as error:
@@ -113,15 +120,28 @@ class ColocatedVllm:
 
     def take(self, weights: Weights, version: str) -> None:
         llm = self._running()
-        named = ((name, tensor.detach()) for name, tensor in weights())
         try:
-            llm.collective_rpc("reload_weights", kwargs={"weights_iterator": named})
+            if self.adapters is None:
+                named = ((name, tensor.detach()) for name, tensor in weights())
+                llm.collective_rpc("reload_weights", kwargs={"weights_iterator": named})
+            else:
+                self._take_adapters(self.adapters, llm.llm_engine)
             llm.reset_prefix_cache()
         except SageBenchError:
             raise
         except Exception as error:
             raise lost(error) from error
         self.version = version
+
+    def _take_adapters(self, sync: AdapterSync, engine: Any) -> None:
+        from vllm.lora.request import LoRARequest
+
+        if self.adapted is not None:
+            engine.remove_lora(self.adapted.lora_int_id)
+        self.taken += 1
+        with sync.written() as folder:
+            self.adapted = LoRARequest(f"update {self.taken}", self.taken, str(folder))
+            engine.add_lora(self.adapted)
 
     def holds(self, version: str) -> bool:
         return self.version == version
@@ -143,7 +163,7 @@ class ColocatedVllm:
         self.close()
 
     def close(self) -> None:
-        self.llm = self.version = None
+        self.llm = self.version = self.adapted = None
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +23,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from sage_bench.generation.live.adapter_sync import AdapterSync, new_folder, room_for
 from sage_bench.generation.live.engines import EngineLostError, Weights
 from sage_bench.generation.live.requests import room_of, sampling_options
 from sage_bench.generation.live.transfer import FILES_BACKEND, NcclTransfer, Transfer
@@ -31,18 +31,26 @@ from sage_bench.types import Completion, Sample
 from sage_bench.utils.errors import SageBenchError, UsageError
 
 SHARD = 1 << 32  # bytes of weights in one file
-MEMORY_DISK = Path("/dev/shm")  # weights in memory, where the system has such a place
 
 
-def server_command(model: str, dtype: str, transfer: str, scaled: bool) -> str:
-    """What starts a server that takes weights.
+def server_command(model: str, dtype: str, transfer: str, scaled: bool, rank: int = 0) -> str:
+    """What starts a server that takes weights, or adapters of a rank where one is given.
 
     >>> print(server_command("MODEL", "bfloat16", "files", False))
     SAGE_BENCH_TRAINS=1 VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --dtype bfloat16 \
 --weight-transfer-config '{"backend": "sage_bench_files"}' --logprobs-mode raw_logprobs
+    >>> print(server_command("MODEL", "bfloat16", "files", False, rank=32))
+    VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --dtype bfloat16 \
+--enable-lora --max-lora-rank 32 --logprobs-mode raw_logprobs
     """
     backend = FILES_BACKEND if transfer == "files" else transfer
     mode = "processed_logprobs" if scaled else "raw_logprobs"
+    if rank:
+        return (
+            "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 VLLM_SERVER_DEV_MODE=1"
+            f" vllm serve {model} --dtype {dtype} --enable-lora --max-lora-rank {room_for(rank)}"
+            f" --logprobs-mode {mode}"
+        )
     return (
         f"SAGE_BENCH_TRAINS=1 VLLM_SERVER_DEV_MODE=1 vllm serve {model} --dtype {dtype}"
         f' --weight-transfer-config \'{{"backend": "{backend}"}}\' --logprobs-mode {mode}'
@@ -54,7 +62,8 @@ class VllmServer:
 
     url: without `/v1`. parallel: requests under way at once. folder: where weights are put for it,
     by default in memory (`/dev/shm`); on another machine a shared one. wait_minutes: how long a
-    server that went away is waited for. start: what to type to start one, for errors.
+    server that went away is waited for. adapters: what learns, where the server keeps the weights
+    of the base model. start: what to type to start one, for errors.
     """
 
     def __init__(
@@ -66,6 +75,7 @@ class VllmServer:
         transfer: str = "files",
         parallel: int = 256,
         folder: str | None = None,
+        adapters: AdapterSync | None = None,
         wait_minutes: float = 10.0,
         seconds: float = 3600.0,
     ):
@@ -79,9 +89,12 @@ class VllmServer:
         limits = httpx.Limits(max_connections=parallel + 4)
         self.client = httpx.Client(base_url=self.url, timeout=seconds, limits=limits)
         self.model, self.context = self._served()
-        self.folder = Path(folder) if folder else None
+        self.adapters = adapters
+        self.adapted: str | None = None  # the name of the adapters it holds
         self.transfer: Transfer = (
-            NcclTransfer(self.url) if transfer == "nccl" else FileTransfer(self._post, self.folder)
+            NcclTransfer(self.url)
+            if transfer == "nccl"
+            else FileTransfer(self._post, Path(folder) if folder else None)
         )
         self.begun = False  # the transfer, with the server that runs now
 
@@ -105,6 +118,9 @@ class VllmServer:
             return list(pool.map(one, units))
 
     def take(self, weights: Weights, version: str) -> None:
+        if self.adapters is not None:
+            self._take_adapters(self.adapters, version)
+            return
         if not self.begun:
             self.transfer.begin(weights)
             self.begun = True
@@ -113,7 +129,16 @@ class VllmServer:
         self._post("/finish_weight_update", {"weight_version": version})
         self._post("/reset_prefix_cache")
 
+    def _take_adapters(self, sync: AdapterSync, version: str) -> None:
+        with sync.written() as folder:
+            self._post("/v1/load_lora_adapter", {"lora_name": version, "lora_path": str(folder)})
+        if self.adapted in self._names():
+            self._post("/v1/unload_lora_adapter", {"lora_name": self.adapted})
+        self.adapted = version
+
     def holds(self, version: str) -> bool:
+        if self.adapters is not None:
+            return version in self._names()
         found = self._reply("GET", "/weight_info").get("weight_version")
         if found != version:
             self.begun = False  # it is another server, or the same one started anew
@@ -151,7 +176,7 @@ class VllmServer:
     # ---- how ----
     def _complete(self, unit: Sample) -> Completion:
         body = {
-            "model": self.model,
+            "model": self.adapted or self.model,
             "prompt": list(unit.prompt),
             "n": 1,
             "return_token_ids": True,
@@ -168,6 +193,10 @@ class VllmServer:
                 f"{len(tokens)} tokens came with {len(logp)} log-probabilities", where=self.url
             )
         return Completion(tokens, logp, choice["finish_reason"])
+
+    def _names(self) -> list[str]:
+        """Of the base model and of the adapters that the server holds."""
+        return [entry["id"] for entry in self._reply("GET", "/v1/models")["data"]]
 
     def _served(self) -> tuple[str, int | None]:
         try:
@@ -210,7 +239,8 @@ class VllmServer:
                 where=self.url,
                 remedy=f"a server for training is started with `{self.start}`",
             )
-        answer: dict[str, Any] = reply.json() if reply.content else {}
+        as_json = "json" in reply.headers.get("content-type", "")
+        answer: dict[str, Any] = reply.json() if as_json and reply.content else {}
         return answer
 
     def _lost(self, what: str) -> EngineLostError:
@@ -229,8 +259,7 @@ class FileTransfer:
 
     def __init__(self, post: Any, folder: Path | None):
         self.post = post
-        inside = folder or (MEMORY_DISK if MEMORY_DISK.is_dir() else None)
-        self.folder = Path(tempfile.mkdtemp(prefix="sage-bench-weights-", dir=inside))
+        self.folder = new_folder(folder)
 
     def begin(self, weights: Weights) -> None:
         self.post("/init_weight_transfer_engine", {"init_info": {}})

@@ -1,0 +1,61 @@
+"""A real vLLM in each of two processes of engine `trl`, on a CPU: weights whole on every rank, and
+spread over both by FSDP2."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.skipif(
+        find_spec("vllm") is None or find_spec("trl") is None,
+        reason="vLLM or TRL is not installed; scripts/vllm_cpu_env.sh makes an environment",
+    ),
+    pytest.mark.timeout(1800),
+]
+VLLM = ("engine.rollouts=vllm", "engine.vllm.max_num_seqs=32")
+LORA = ("engine.lora.rank=4", "optim.lr=1e-2")
+
+
+@pytest.fixture(scope="module")
+def run():
+    from forked_ranks import Ranks
+    from rank_runs import starter
+
+    with Ranks() as ranks:
+        yield starter(ranks)
+
+
+def fsdp2() -> dict:
+    """What tells `run` to spread the weights."""
+    from accelerate_launch import environment
+
+    from sage_bench.api.launching import packaged
+
+    env = environment(packaged()["fsdp2-8gpu"]) | {"ACCELERATE_MIXED_PRECISION": "no"}
+    return {"env": env, "shards": True}
+
+
+@pytest.mark.parametrize("words", [(), LORA], ids=["all weights", "adapters"])
+@pytest.mark.parametrize("spread", [False, True], ids=["whole", "fsdp2"])
+def test_two_processes_draw_and_learn_what_one_does(run, words, spread, tmp_path):
+    from rank_runs import distance
+
+    from sage_bench.generation import adapters
+    from sage_bench.utils.files import read_jsonl
+
+    def ended(name: str, **how) -> Path:
+        done = run(tmp_path / name, *VLLM, *words, **how)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return tmp_path / name
+
+    one = ended("one", processes=1)
+    two = ended("two", **(fsdp2() if spread else {}))
+    rows = list(read_jsonl(two / "metrics.jsonl"))
+    assert [row["weight_syncs"] for row in rows] == [1.0, 1.0, 1.0]
+    assert all(0 < row["probe_gap_max"] < 1e-3 for row in rows)
+    assert list(read_jsonl(one / "ledger.jsonl")) == list(read_jsonl(two / "ledger.jsonl"))
+    weights = adapters.WEIGHTS if words else "model.safetensors"
+    assert distance(two, one, weights) < 1e-4

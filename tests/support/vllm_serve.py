@@ -1,0 +1,70 @@
+"""A real `vllm serve` on a CPU, for tests of training."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+from server import free_port
+
+from sage_bench.generation.model_folders import model_path
+
+
+class VllmServe:
+    """`vllm serve` as the error messages say it is started, on a port that stays. words: further
+    ones of its command line."""
+
+    def __init__(self, folder: Path, *words: str):
+        self.folder = folder
+        self.words = words
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        words = [
+            *("vllm.entrypoints.openai.api_server", "--model"),
+            model_path("package:data/tiny_policies/llama"),
+            *("--port", str(self.port), "--dtype", "float32", "--enforce-eager"),
+            *("--max-num-seqs", "32", "--gpu-memory-utilization", "0.3"),
+            *("--no-enable-chunked-prefill", "--max-num-batched-tokens", "8192"),
+            *self.words,
+        ]
+        env = {
+            **os.environ,
+            "SAGE_BENCH_TRAINS": "1",
+            "VLLM_SERVER_DEV_MODE": "1",
+            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "VLLM_LOGGING_LEVEL": "WARNING",
+        }
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *words],
+                stdout=log,
+                stderr=log,
+                env=env,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        # a session of its own: the engine's process goes too
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def wait(self) -> None:
+        end = time.monotonic() + 600
+        while True:
+            log = (self.folder / "server.log").read_text(errors="replace")
+            assert self.process.poll() is None, log[-3000:]
+            assert time.monotonic() < end, log[-3000:]
+            try:
+                if httpx.get(f"{self.url}/health", timeout=5).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                time.sleep(0.5)
