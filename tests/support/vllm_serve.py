@@ -16,11 +16,12 @@ from sage_bench.generation.model_folders import model_path
 
 
 class VllmServe:
-    """`vllm serve` as the error messages say it is started, on a port that stays. words: further
-    ones of its command line."""
+    """`vllm serve` of a tiny policy as the error messages say it is started, on a port that stays.
+    words: further ones of its command line."""
 
-    def __init__(self, folder: Path, *words: str):
+    def __init__(self, folder: Path, *words: str, model: str = "llama"):
         self.folder = folder
+        self.model = model
         self.words = words
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -29,7 +30,7 @@ class VllmServe:
     def start(self) -> None:
         words = [
             *("vllm.entrypoints.openai.api_server", "--model"),
-            model_path("package:data/tiny_policies/llama"),
+            model_path(f"package:data/tiny_policies/{self.model}"),
             *("--port", str(self.port), "--dtype", "float32", "--enforce-eager"),
             *("--max-num-seqs", "32", "--gpu-memory-utilization", "0.3"),
             *("--no-enable-chunked-prefill", "--max-num-batched-tokens", "8192"),

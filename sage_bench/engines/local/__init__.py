@@ -10,6 +10,7 @@ import torch
 
 from sage_bench.config.schema import RunConfig
 from sage_bench.engines.local.engine import LocalEngine
+from sage_bench.engines.ranks import ALONE, Ranks
 from sage_bench.engines.registry import register_engine
 from sage_bench.engines.rollouts import rollout_sampler
 from sage_bench.engines.rollouts.registry import LearningPolicy
@@ -51,7 +52,7 @@ def build(
     """An engine on a policy of transformers. rollout_dtype: number type of a sampler with weights
     of its own, by default the policy's. more: what its type needs beyond the configuration."""
     engine = config.engine
-    policy, sampler = load(config, rollout_dtype)
+    policy, sampler = load(config, rollout_dtype, more.get("ranks", ALONE))
     return engine_type(
         policy,
         config.optim,
@@ -70,7 +71,9 @@ def build(
     )
 
 
-def load(config: RunConfig, rollout_dtype: str | None = None) -> tuple[Policy, Sampler]:
+def load(
+    config: RunConfig, rollout_dtype: str | None = None, ranks: Ranks = ALONE
+) -> tuple[Policy, Sampler]:
     """The policy and who draws its completions: an engine without its learner."""
     settings, engine = config.model, config.engine
     if engine.threads:
@@ -116,6 +119,7 @@ def load(config: RunConfig, rollout_dtype: str | None = None) -> tuple[Policy, S
                 if engine.lora.rank
                 else None
             ),
+            ranks=ranks,
         )
     )
     return policy, sampler

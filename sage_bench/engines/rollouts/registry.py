@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sage_bench.config.schema import RunConfig
+from sage_bench.engines.ranks import ALONE, Ranks
 from sage_bench.generation.live.engines import Score, Weights
 from sage_bench.generation.prompts import Renderer
 from sage_bench.generation.samplers.base import Sampler
@@ -27,7 +28,7 @@ class LearningPolicy:
     them under; digest: of these. score: log-probabilities by the learner's forward at a
     temperature. dtype: as vLLM names it ("bfloat16"). context: most tokens of prompt and completion
     together. stop_ids: all end tokens. save_adapters: writes the adapters into a folder as peft
-    does; None where all weights learn.
+    does; None where all weights learn. ranks: the processes of the run.
     """
 
     config: RunConfig
@@ -41,6 +42,7 @@ class LearningPolicy:
     stop_ids: Sequence[int]
     on_cpu: bool
     save_adapters: Callable[[Path], None] | None = None
+    ranks: Ranks = ALONE
 
 
 MakeRollouts: TypeAlias = Callable[[LearningPolicy, str], Sampler]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-
-from torch import distributed
 
 from sage_bench.config.schema import RunConfig
 from sage_bench.engines.rollouts.local import in_parts
 from sage_bench.engines.rollouts.registry import LearningPolicy, no_argument, register_rollouts
+from sage_bench.engines.rollouts.shared import SharedRollouts
 from sage_bench.generation.live.adapter_sync import AdapterSync
 from sage_bench.generation.live.colocated import ColocatedVllm, check_installed
 from sage_bench.generation.live.engines import LiveEngine
@@ -36,10 +37,11 @@ def elsewhere(policy: LearningPolicy, kind: str, argument: str) -> Sampler:
     config = policy.config
     no_argument(kind, argument)
     check_sampling(config)
-    check_processes(kind)
-    engine = live_engine(policy, kind)
-    sampler = Rollouts(
-        engine,
+    make: Callable[..., Rollouts] = Rollouts
+    if kind == "vllm-server" and policy.ranks.size > 1:
+        make = partial(SharedRollouts, ranks=policy.ranks)
+    sampler = make(
+        live_engine(policy, kind),
         policy.renderer,
         weights=policy.weights,
         score=policy.score,
@@ -59,17 +61,6 @@ def check_sampling(config: RunConfig) -> None:
             f" before top-p {settings.top_p:g} cuts them",
             where="sampling",
             remedy="set sampling.temperature=1 or sampling.top_p=1, or engine.rollouts=local",
-        )
-
-
-def check_processes(kind: str) -> None:
-    """Several processes would each push weights to the one server."""
-    alone = not distributed.is_initialized() or distributed.get_world_size() == 1
-    if kind == "vllm-server" and not alone:
-        raise UsageError(
-            f"{distributed.get_world_size()} processes cannot share a server of rollouts",
-            where="engine.rollouts: vllm-server",
-            remedy="set engine.rollouts=vllm (an engine in each process), or train in one process",
         )
 
 

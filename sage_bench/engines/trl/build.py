@@ -41,12 +41,6 @@ def build(config: RunConfig, optimizer_steps: int) -> TrlEngine:
     ranks: Ranks = ALONE
     if distributed.is_available() and distributed.is_initialized():
         ranks = TorchRanks(config.engine.rank_minutes)
-    if ranks.size > 1 and config.engine.rollouts == "vllm-server":
-        raise UsageError(
-            "each process would push its weights to the one server",
-            where="engine.rollouts",
-            remedy="give vllm (one engine a process) or local, or train in one process",
-        )
     # weights that learn stay float32 and accelerate computes in bfloat16: the optimiser needs no
     # second copy. Those below adapters do not learn, and adapters are float32 on any
     narrow = config.engine.lora.rank > 0 and arguments.bf16

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ class TrlEngine(LocalEngine):
         # weights are gathered once a round: within it, ranks have different numbers of requests
         with whole_weights(self.trainer.model, self.sharding):
             with self.trainer.accelerator.autocast():
-                return super().run(asks)
+                return self.sampler.round(partial(super().run, asks))
 
     def weights_digest(self) -> str:
         """Collective: every rank calls it."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sage_bench.generation.samplers.base import Sampler
+from sage_bench.generation.samplers.base import Result, Sampler
 from sage_bench.types import Completion, Prompt, Sample, TokenIds
 from sage_bench.utils.seeds import derive_seed
 
@@ -87,6 +87,9 @@ class InParts(Sampler):
 
     def close(self) -> None:
         self.sampler.close()
+
+    def round(self, work: Callable[[], Result]) -> Result:
+        return self.sampler.round(work)
 
     def weights_changed(self) -> None:
         self.sampler.weights_changed()

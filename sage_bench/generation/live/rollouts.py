@@ -107,17 +107,21 @@ class Rollouts(TemplatedSampler):
             except EngineLostError as error:
                 if attempt == TRIES:
                     raise
-                # a word, whether or not progress is shown
-                print(
-                    f"warning: the engine of the rollouts was lost ({error.what}); it is brought"
-                    f" back and {len(units)} requests are drawn again",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                self.numbers["sampler_restarts"] += 1
-                self.engine.restart()
-                self.asleep, self.stale = False, True
+                self._bring_back(error.what)
         raise AssertionError("the last attempt returns or raises")
+
+    def _bring_back(self, why: str) -> None:
+        """Start the engine again, or wait for it; it has other weights then."""
+        # a word, whether or not progress is shown
+        print(
+            f"warning: the engine of the rollouts was lost ({why}); it is brought back and what it"
+            " was drawing is drawn again",
+            file=sys.stderr,
+            flush=True,
+        )
+        self.numbers["sampler_restarts"] += 1
+        self.engine.restart()
+        self.asleep, self.stale = False, True
 
     def _ready(self) -> None:
         """The engine is awake and has the weights of now."""

@@ -136,6 +136,11 @@ class VllmServer:
             self._post("/v1/unload_lora_adapter", {"lora_name": self.adapted})
         self.adapted = version
 
+    def follow(self, version: str) -> None:
+        """Draw from a version that another process handed over."""
+        if self.adapters is not None:
+            self.adapted = version
+
     def holds(self, version: str) -> bool:
         if self.adapters is not None:
             return version in self._names()

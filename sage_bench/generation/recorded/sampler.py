@@ -25,7 +25,7 @@ from sage_bench.generation.live.engines import Score
 from sage_bench.generation.prompts import Renderer
 from sage_bench.generation.recorded.record import Record
 from sage_bench.generation.recorded.rows import Draw, Key, key_of
-from sage_bench.generation.samplers.base import Sampler, TemplatedSampler
+from sage_bench.generation.samplers.base import Result, Sampler, TemplatedSampler
 from sage_bench.generation.weights import short_sha
 from sage_bench.types import Completion, Kind, Row, Sample, TokenIds
 from sage_bench.utils.errors import DataError, UsageError
@@ -265,6 +265,9 @@ class Recorded(TemplatedSampler):
         self.live.close()
 
     # ---- while the policy learns
+    def round(self, work: Callable[[], Result]) -> Result:
+        return self.live.round(work)
+
     def weights_changed(self) -> None:
         self.now = None
         self.answered.clear()

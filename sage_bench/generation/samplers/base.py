@@ -24,14 +24,16 @@ sampler of your own is a class with `render`, `draw` and `fingerprint`; the rest
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sage_bench.generation.prompts import Renderer
 from sage_bench.types import Completion, Prompt, Row, Sample, TokenIds
 from sage_bench.utils.errors import SageBenchError
+
+Result = TypeVar("Result")
 
 # what samplers of a training run measure of themselves; metrics.jsonl has them under these names
 MEASURED = frozenset(
@@ -101,6 +103,10 @@ class Sampler:
 
     def close(self) -> None:
         """Ends what the sampler started (processes, connections)."""
+
+    def round(self, work: Callable[[], Result]) -> Result:
+        """What all processes of a run call around the requests of a round, each with its own."""
+        return work()
 
     # ---- while a policy learns: what an engine tells a sampler that has a copy of its weights ----
     def weights_changed(self) -> None:
