@@ -47,8 +47,9 @@ class Response:
     label: int
 
     def row(self, uid: str) -> dict[str, Any]:
-        """In the columns of ProcessBench, with the solution, and why the step is wrong."""
-        why = "" if self.label == NO_ERROR else reason(self.chain, self.label)
+        """In the columns of ProcessBench, with the solution, and a remark on every step up to the
+        first wrong one."""
+        judged = self.steps if self.label == NO_ERROR else self.steps[: self.label + 1]
         return {
             "id": uid,
             "problem": self.chain.question,
@@ -56,7 +57,7 @@ class Response:
             "label": self.label,
             "gold": self.chain.answer,
             "solution": self.chain.solution,
-            "why": why,
+            "remarks": [remark(self.chain, i, step) for i, step in enumerate(judged)],
         }
 
 
@@ -114,10 +115,38 @@ def cut(text: str) -> tuple[str, ...]:
     return tuple(part for part in parts if part)
 
 
-def reason(chain: Chain, label: int) -> str:
-    """What should stand in place of the first wrong step."""
+def remark(chain: Chain, i: int, step: str) -> str:
+    r"""What should stand in place of a step, and how far the result that stands there is from it,
+    digit by digit, in the arithmetic that the policies know: all 0 where it is right.
+
+    A policy of a million parameters does not learn to see whether two texts are equal. It learns
+    from these.
+
+    >>> c = chain_of("3*9+6")
+    >>> remark(c, 0, "3*9=7"), remark(c, 1, "7+6=4"), remark(c, 2, r"\boxed{83}")
+    ('3*9=7 7-7=0', '7+6=3 4-3=1', '\\boxed{73} 8-7=1 3-3=0')
+    >>> remark(c, 1, r"\boxed{7}"), remark(c, 3, "3+1=4")
+    ('7+6=3', 'nothing is left to do')
+    """
     right = pieces(chain)
-    return right[label] if label < len(right) else "nothing is left to do"
+    if i == len(right):
+        return "nothing is left to do"
+    found, wanted = _results(step), _results(right[i])
+    same_kind = ("boxed" in step) == ("boxed" in right[i]) and len(found) == len(wanted)
+    if not same_kind or (found == wanted and step.strip() != right[i]):
+        return right[i]  # it is another step, or breaks off: there is nothing to subtract
+    off = (f"{a}-{b}={computed(int(a), '-', int(b))}" for a, b in zip(found, wanted, strict=True))
+    return " ".join([right[i], *off])
+
+
+def _results(step: str) -> str:
+    r"""The digits that a step comes to.
+
+    >>> _results("3*9=7"), _results(r"\boxed{73}"), _results("3*")
+    ('7', '73', '')
+    """
+    found = re.search(r"=(\d)$|\\boxed\{(\d+)\}$", step.strip())
+    return (found[1] or found[2]) if found else ""
 
 
 def right_response(rng: random.Random, chain: Chain) -> Response:

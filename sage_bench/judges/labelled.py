@@ -30,7 +30,9 @@ NO_ERROR = -1
 @dataclass(frozen=True, slots=True)
 class Labelled:
     """One row. label: 0-based index of the first wrong step, -1 = none is wrong. problem.answer is
-    "" where the row has none. why: what is wrong with that step, "" where nobody said."""
+    "" where the row has none. why: what is wrong with that step, "" where nobody said. remarks:
+    what somebody wrote of each step while looking for it, up to the first wrong one at least; empty
+    where nobody did."""
 
     file: str
     subset: str
@@ -39,6 +41,7 @@ class Labelled:
     steps: tuple[str, ...]
     label: int
     why: str = ""
+    remarks: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -155,7 +158,8 @@ def to_labelled(file: str, place: str, raw: Mapping[str, Any]) -> Labelled:
     why = _text(_first(raw, WHY)) or ""
     if why.lower() in formats.NOT_APPLICABLE:
         why = ""
-    return Labelled(file, subset_of(raw, name), name, problem, steps, label, why)
+    remarks = remarks_of(raw.get("remarks"), len(steps) if label == NO_ERROR else label + 1)
+    return Labelled(file, subset_of(raw, name), name, problem, steps, label, why, remarks)
 
 
 def steps_of(value: Any) -> tuple[str, ...]:
@@ -169,6 +173,21 @@ def steps_of(value: Any) -> tuple[str, ...]:
     if not any(s.strip() for s in steps):
         raise ValueError("no steps")
     return tuple(s.strip() for s in steps)
+
+
+def remarks_of(value: Any, judged: int) -> tuple[str, ...]:
+    """One text for each judged step; those of later steps are left out.
+
+    >>> remarks_of(["7+6=3", "3*8=4", "then"], 2), remarks_of(None, 2)
+    (('7+6=3', '3*8=4'), ())
+    """
+    if _missing(value) or (isinstance(value, Sequence) and not value):
+        return ()
+    if isinstance(value, str | Mapping) or not all(isinstance(text, str) for text in value):
+        raise ValueError("its remarks are no texts")
+    if len(value) < judged:
+        raise ValueError(f"it has {len(value)} remarks for {judged} steps")
+    return tuple(" ".join(text.split()) for text in value[:judged])
 
 
 def label_of(row: Mapping[str, Any], steps: int) -> int:

@@ -69,11 +69,20 @@ class Lessons:
         }
 
 
-def verdict(steps: Sequence[str], label: int, why: str = "", *, quote: bool = False) -> str:
+def verdict(
+    steps: Sequence[str],
+    label: int,
+    why: str = "",
+    *,
+    remarks: Sequence[str] = (),
+    quote: bool = False,
+) -> str:
     """The reply that is taught (SGPO; docs/design/sgpo.md 4): the steps marked in order up to the
     first wrong one, its number or null, and what is wrong with it where somebody said.
 
-    quote: each step is repeated before its mark, so that a small model has it before its eyes.
+    remarks: what is written of each step before it is marked, where somebody did: the judge thinks
+    first. quote: each step is repeated before its mark, so that a small model has it before its
+    eyes.
 
     >>> verdict(["7+6=3"], -1)
     '{"steps": [{"i": 1, "ok": true}], "first_error": null}'
@@ -81,13 +90,17 @@ def verdict(steps: Sequence[str], label: int, why: str = "", *, quote: bool = Fa
     '{"steps": [{"i": 1, "ok": false}], "first_error": 1, "why": "7+6 is 3"}'
     >>> verdict(["7+6=3"], -1, quote=True)
     '{"steps": [{"i": 1, "step": "7+6=3", "ok": true}], "first_error": null}'
+    >>> verdict(["7+6=3"], -1, remarks=["7+6 is 13"])
+    '{"steps": [{"i": 1, "remark": "7+6 is 13", "ok": true}], "first_error": null}'
     """
     wrong = label != NO_ERROR
     looked_at = steps[: label + 1] if wrong else steps
     marks: list[dict[str, Any]] = []
     for number, step in enumerate(looked_at, 1):
-        quoted = {"step": step} if quote else {}
-        marks.append({"i": number, **quoted, "ok": not (wrong and number == label + 1)})
+        before = {"step": step} if quote else {}
+        if remarks:
+            before["remark"] = remarks[number - 1]
+        marks.append({"i": number, **before, "ok": not (wrong and number == label + 1)})
     reply: dict[str, Any] = {"steps": marks, "first_error": label + 1 if wrong else None}
     if wrong and why:
         reply["why"] = " ".join(why.split())
@@ -184,7 +197,7 @@ def _lesson(row: Labelled, messages: Messages, *, shown: bool, quote: bool) -> t
     """(the row, the system message it is asked with)."""
     reference = reference_text(row.problem) if shown else None
     system, user = judge_messages(messages, row.problem.question, reference, row.steps)
-    target = verdict(row.steps, row.label, row.why, quote=quote)
+    target = verdict(row.steps, row.label, row.why, remarks=row.remarks, quote=quote)
     first_error = None if row.label == NO_ERROR else row.label + 1
     return Lesson(row.name, user, target, first_error), system
 
