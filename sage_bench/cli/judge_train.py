@@ -13,7 +13,7 @@ EXAMPLES = """
 Examples:
 
 `sage-bench judge-train tiny-steps --test tiny-steps-test --model tiny-llama \
---quote --config configs/tiny_judge.yaml --out runs/judge`
+--config configs/tiny_judge.yaml --out runs/judge`
 
 `sage-bench judge-train prm800k.jsonl --test processbench.jsonl --model Qwen/Qwen2.5-7B-Instruct \
 --out runs/judge-7b optim.lr=1e-5`

@@ -10,7 +10,7 @@ from scripted import context
 
 from sage_bench.generation.prompts import Messages, Prompts, Renderer
 from sage_bench.judges.base import judge_messages, read_judgement
-from sage_bench.judges.labelled import Labelled
+from sage_bench.judges.labelled import Labelled, to_labelled
 from sage_bench.judges.policy import PolicyJudge
 from sage_bench.judges.teaching import lessons, split, verdict, without_questions
 from sage_bench.judges.trained import (
@@ -60,8 +60,8 @@ def taught(rows, renderer, **changes):
 def test_the_verdict_that_is_taught_is_read_as_the_label(steps, label):
     said = None if label < 0 else label + 1
     texts = [f'"{i}" = \\boxed{{{i}}}' for i in range(steps)]
-    for quote in (False, True):
-        reply = verdict(texts, label, 'a "quoted"\nreason', quote=quote)
+    for more in ({}, {"quote": True}, {"remarks": [f'"ok": {text}' for text in texts]}):
+        reply = verdict(texts, label, 'a "quoted"\nreason', **more)
         assert read_judgement(reply, steps) == (True, said)
 
 
@@ -74,6 +74,34 @@ def test_the_verdict_marks_the_steps_up_to_the_first_wrong_one():
     assert "why" not in json.loads(verdict(five, 1))
     quoted = json.loads(verdict(five, 1, quote=True))
     assert [step["step"] for step in quoted["steps"]] == ["a", "b"]
+
+
+def test_remarks_are_written_before_the_marks_and_stop_with_them(short):
+    raw = {
+        "id": "1",
+        "problem": "3*9+6+1",
+        "steps": ["3*9=7", "7+6=4", "4+1=5"],
+        "label": 1,
+        "remarks": ["7-7=0", "4-3=1\n", "never read"],
+    }
+    row = to_labelled("f", "f:1", raw)
+    (taught_row,) = taught([row], short, balance=False).rows
+    assert json.loads(taught_row["solution"]) == {
+        "steps": [
+            {"i": 1, "remark": "7-7=0", "ok": True},
+            {"i": 2, "remark": "4-3=1", "ok": False},
+        ],
+        "first_error": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("remarks", "reason"), [(["one"], "it has 1 remarks for 2 steps"), ("two", "no texts")]
+)
+def test_a_row_whose_remarks_do_not_fit_is_set_aside(remarks, reason):
+    raw = {"problem": "1", "steps": ["a", "b", "c"], "label": 1, "remarks": remarks}
+    with pytest.raises(ValueError, match=reason):
+        to_labelled("f", "f:1", raw)
 
 
 def test_the_rarer_kind_is_repeated_until_both_are_alike(short):
