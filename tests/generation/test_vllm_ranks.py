@@ -40,8 +40,9 @@ def fsdp2() -> dict:
     return {"env": env, "shards": True}
 
 
-@pytest.mark.parametrize("words", [(), LORA], ids=["all weights", "adapters"])
-@pytest.mark.parametrize("spread", [False, True], ids=["whole", "fsdp2"])
+@pytest.mark.parametrize(
+    ("words", "spread"), [(LORA, False), ((), True)], ids=["adapters, whole", "all weights, fsdp2"]
+)
 def test_two_processes_draw_and_learn_what_one_does(run, words, spread, tmp_path):
     from rank_runs import distance
 
