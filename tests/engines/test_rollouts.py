@@ -184,11 +184,16 @@ def test_a_server_that_is_not_named_or_does_not_answer_is_told_how_to_start(tmp_
     assert command in said
 
 
-def test_several_processes_do_not_share_a_server(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-    said = refused(tmp_path, "engine.rollouts=vllm-server", "engine.vllm.url=http://127.0.0.1:9")
-    assert "2 processes cannot share a server of rollouts" in said
+def test_adapters_on_a_vllm_that_drops_its_weights_are_refused(tmp_path):
+    words = ("engine.lora.rank=4", "engine.vllm.sleep_level=2")
+    said = refused(tmp_path, ELSEWHERE, *words)
+    assert "adapters and nothing below them" in said
+    assert "engine.vllm.sync=merged" in said
+
+
+def test_adapters_of_a_rank_that_vllm_has_no_room_for_are_refused(tmp_path):
+    said = refused(tmp_path, "engine.rollouts=vllm-server", "engine.lora.rank=600")
+    assert "vLLM takes adapters up to rank 512, these have 600" in said
 
 
 # ---- stragglers ----

@@ -109,6 +109,14 @@ def test_trl_has_the_signatures_we_build_on(name):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["add_hooks", "remove_hooks"])
+def test_trl_has_the_functions_zero3_builds_on(name):
+    from trl.models import utils
+
+    assert list(inspect.signature(getattr(utils, name)).parameters) == ["model"]
+
+
+@pytest.mark.slow
 def test_only_the_named_members_are_overridden():
     from trl import GRPOTrainer
 

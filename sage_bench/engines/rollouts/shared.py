@@ -11,7 +11,7 @@ from sage_bench.generation.live.rollouts import TRIES, Rollouts
 from sage_bench.generation.live.server import VllmServer
 from sage_bench.generation.samplers.base import Result
 from sage_bench.types import Completion, Sample
-from sage_bench.utils.errors import SageBenchError
+from sage_bench.utils.errors import SageBenchError, TrainingError
 
 
 class SharedRollouts(Rollouts):
@@ -35,7 +35,7 @@ class SharedRollouts(Rollouts):
             found: list[Result] = []
             error = self._tried(self._push_together)
             if not self.ranks.any(error is not None):
-                error = self._tried(lambda: found.append(work()))
+                error = self._tried(lambda: found.append(self._checked(work)))
                 if not self.ranks.any(error is not None):
                     return found[0]
             if attempt == TRIES:
@@ -49,6 +49,21 @@ class SharedRollouts(Rollouts):
         except EngineLostError as error:
             return error
         return None
+
+    def _checked(self, work: Callable[[], Result]) -> Result:
+        """What was drawn, if the server had the weights until the end: it may have been lost to
+        another process, and be back with those it was started with."""
+        try:
+            result = work()
+        except TrainingError as error:  # the probe's
+            self._still_held(error)
+            raise
+        self._still_held()
+        return result
+
+    def _still_held(self, why: TrainingError | None = None) -> None:
+        if not self.engine.holds(self._version()):
+            raise EngineLostError("the server has other weights now") from why
 
     def _push_together(self) -> None:
         """The weights of now, where a process finds that the server has others. All processes
