@@ -247,11 +247,11 @@ class TrlEngine(LocalEngine):
             if self.ranks.first:
                 super().save(folder)
             return
-        trainer, model = self.trainer, self.policy.model
-        moments = optimizer_tensors(self._learning(), trainer.optimizer, self.sharding)
+        trainer, model, keep = self.trainer, self.policy.model, self.ranks.first
+        moments = optimizer_tensors(self._learning(), trainer.optimizer, self.sharding, keep=keep)
         if self.sharding == "zero3":
             # the float32 weights: those of the model are bfloat16 on GPUs
-            own = zero3.masters(model)
+            own = zero3.masters(model, keep=keep)
             if self.adapted:
                 own = {adapters.name_in_file(name): tensor for name, tensor in own.items()}
         elif self.adapted:

@@ -46,8 +46,7 @@ def whole_weights(model: nn.Module, sharding: Sharding) -> Iterator[None]:
 
 
 def whole_on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of FSDP2, whole and on the CPU of every rank. Not within `whole_weights`, where a
-    state dict puts the shards back."""
+    """Tensors of FSDP2, whole and on the CPU of every rank."""
     return {
         name: (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).cpu()
         for name, tensor in tensors.items()
@@ -68,14 +67,15 @@ def local_part(tensor: Tensor) -> Tensor:
 
 
 def optimizer_tensors(
-    parameters: Sequence[nn.Parameter], optimizer: Any, sharding: Sharding
+    parameters: Sequence[nn.Parameter], optimizer: Any, sharding: Sharding, *, keep: bool = True
 ) -> dict[str, Tensor]:
-    """AdamW's state, whole and on the CPU, named as in `optimizer.safetensors`."""
+    """AdamW's state, whole and on the CPU, named as in `optimizer.safetensors`. keep: on this rank;
+    of a 7B model it is 60 GB, too much for all ranks of a machine."""
     tensors: dict[str, Tensor] = {}
     for i, parameter in enumerate(parameters):
         for key in STATE:
             value = _state(parameter, key, optimizer, sharding)
-            if value is not None:
+            if value is not None and keep:
                 tensors[f"{key}.{i}"] = value.detach().cpu()
     return tensors
 

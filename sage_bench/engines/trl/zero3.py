@@ -55,12 +55,21 @@ def about_to_spread(accelerator: Any) -> None:
     accelerator.state.deepspeed_plugin.set_deepspeed_weakref()
 
 
-def masters(model: nn.Module) -> dict[str, Tensor]:
-    """The float32 weights that the optimiser works on, whole and on the CPU of every rank."""
+def masters(model: nn.Module, *, keep: bool) -> dict[str, Tensor]:
+    """The float32 weights that the optimiser works on, whole and on the CPU.
+
+    keep: on this rank; the others get nothing, since eight times the weights may be more than a
+    machine has.
+    """
     from deepspeed.utils import safe_get_full_fp32_param
 
-    learning = ((name, p) for name, p in model.named_parameters() if p.requires_grad)
-    return {name: safe_get_full_fp32_param(p).cpu() for name, p in learning}
+    found = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            whole_tensor = safe_get_full_fp32_param(parameter)  # collective
+            if keep:
+                found[name] = whole_tensor.cpu()
+    return found
 
 
 def parts(model: nn.Module) -> dict[str, Tensor]:
