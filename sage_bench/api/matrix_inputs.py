@@ -30,6 +30,7 @@ from sage_bench.methods.base import make_config
 from sage_bench.methods.registry import BACKENDS
 from sage_bench.study.matrix.cells import Cell
 from sage_bench.study.matrix.spec import EvaluationEntry, MatrixFile, Place, words_of
+from sage_bench.study.matrix.state import EVALUATION
 from sage_bench.training.columns import missing_columns
 from sage_bench.training.identity import FREE, NAMES_OF_CONTENTS, method_digest
 from sage_bench.types import Problem
@@ -37,7 +38,6 @@ from sage_bench.utils.errors import DataError, SageBenchError
 from sage_bench.utils.secrets import masked
 
 REFERENCE = "reference."  # before the inputs of the run whose budget is the measure
-EVALUATION = "evaluation."
 OF_RECORDS = "engine.recorded."  # keys that nothing reads where completions are drawn live
 # keys of an evaluation that decide none of its answers, or are digested by themselves
 NOT_ASKED = ("model.", "label", "cost.", "tasks", "sampler.threads")

@@ -49,6 +49,19 @@ def test_a_finished_cell_with_the_same_inputs_is_done(tmp_path):
     assert not standing(tmp_path, made, {"lr": 1, "betas": (0.9,)}).todo
 
 
+@pytest.mark.parametrize("name", ["train/a", "eval/a"])
+def test_a_key_that_was_added_since_counts_as_its_default(tmp_path, name):
+    made = cell(name)
+    begun = {"data": "x", "evaluation.sampling.seed": 0}
+    write_record(tmp_path, CellRecord(cell=name, state="failed", inputs=begun))
+    added = begun | {"engine.vllm.sync": "adapters", "evaluation.sampling.limit": None}
+    assert not standing(tmp_path, made, added).todo
+    assert standing(tmp_path, made, added | {"engine.vllm.sync": "merged"}).changed == (
+        "engine.vllm.sync: adapters then, merged now",
+    )
+    assert standing(tmp_path, made, {"data": "x", "evaluation.sampling.seed": 1}).todo
+
+
 def test_a_cell_whose_inputs_changed_is_run_again_and_says_which(tmp_path):
     made = finished(tmp_path, lr=1)
     found = standing(tmp_path, made, {"lr": 2})

@@ -61,7 +61,7 @@ def test_an_unknown_key_is_named_with_its_line_and_the_closest_one(tmp_path):
 
 def test_an_unknown_key_of_a_row_is_named(tmp_path):
     found = refused(written(tmp_path, FILE.replace("backend: sage", "bakend: sage")))
-    assert "m.yaml:6: backends[2].bakend: unknown key; did you mean `backend`?" in found
+    assert "m.yaml:6: backends[2].bakend: unknown key; did you mean `backend`" in found
 
 
 def test_an_unknown_backend_is_named(tmp_path):
@@ -160,6 +160,14 @@ def test_a_later_set_wins_and_the_seed_is_the_cells_own(tmp_path):
     words = cells["train/tiny-llama/short/seed_1"].words
     assert [w for w in words if w.startswith("train.")] == ["train.steps=3", "train.seed=1"]
     assert words[:3] == ("train", "--backend", "sage")
+
+
+def test_a_file_of_a_backend_is_of_its_row_alone(tmp_path):
+    planned = plan(CONFIGS / "stories" / "hint.yaml", tmp_path)
+    with_file = {c.row for c in planned.cells if "--backend-file" in c.words}
+    assert with_file == {"second_try"}
+    configs = planned.checked.trainings
+    assert configs["train/tiny-llama/second_try/seed_0"].config.backend == "second_try"
 
 
 def test_equal_budgets_wait_for_their_reference_and_may_have_fewer_seeds(tmp_path):

@@ -249,7 +249,7 @@ class _Builder:
         self, model: ModelEntry, entry: BackendEntry, seed: int, row: str
     ) -> list[str]:
         words = ["train", "--backend", entry.method]
-        for file in self.spec.backend_files:
+        for file in (*self.spec.backend_files, *entry.backend_files):
             words += ["--backend-file", file]
         for file in self.spec.config:
             words += ["--config", file]

@@ -42,11 +42,19 @@ class BackendEntry(Section):
 
     name: str = Field(min_length=1, description="what tables call the row")
     backend: str = Field("", description="method to train with; the name unless given")
+    backend_files: tuple[str, ...] = Field(
+        (), description="Python files that register it, for this row alone"
+    )
     set: dict[str, Any] = Field(
         default_factory=dict, description="keys of the training configuration, for this row"
     )
     models: tuple[str, ...] | None = Field(None, description="names of models; all unless given")
     seeds: int | None = Field(None, ge=1, description="only the first of the seeds")
+
+    @field_validator("backend_files", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @property
     def method(self) -> str:

@@ -6,17 +6,23 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from sage_bench.config.evaluation import EvalConfig
+from sage_bench.config.nesting import flatten
+from sage_bench.config.schema import RunConfig
 from sage_bench.study.matrix.cells import Cell
 from sage_bench.utils.typed_files import Document
 
 CELLS = "cells"  # folder of the states
 LOGS = "logs"
 State = Literal["waiting", "running", "interrupted", "done", "failed"]
+
+EVALUATION = "evaluation."  # before the keys of an evaluation, among the inputs of a cell
 
 
 class CellRecord(Document):
@@ -76,15 +82,26 @@ def write_record(out: Path, record: CellRecord) -> None:
     record.write(file)
 
 
+@cache
+def defaults() -> dict[str, Any]:
+    """Of the keys of a training and of an evaluation, by way of JSON."""
+    training: dict[str, Any] = json.loads(RunConfig().model_dump_json())
+    evaluation: dict[str, Any] = json.loads(EvalConfig().model_dump_json())
+    return dict(flatten(training)) | {f"{EVALUATION}{k}": v for k, v in flatten(evaluation)}
+
+
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """In words: the inputs that differ.
+    """In words: the inputs that differ. A key that one of them does not have counts as its default:
+    it was added since, or is none of this cell's.
 
     >>> differences({"optim.lr": 1, "data": "a"}, {"optim.lr": 2, "data": "a", "x": None})
     ['optim.lr: 1 then, 2 now']
+    >>> differences({}, {"optim.grad_clip": 1.0}), differences({}, {"optim.grad_clip": 2.0})
+    ([], ['optim.grad_clip: 1.0 then, 2.0 now'])
     """
     found = []
     for key in sorted({*before, *now}):
-        then, today = before.get(key), now.get(key)
+        then, today = (values.get(key, defaults().get(key)) for values in (before, now))
         if then != today:
             found.append(f"{key}: {then} then, {today} now")
     return found
