@@ -76,12 +76,23 @@ def test_after_a_wrong_result_a_response_goes_on_from_it():
             assert response.steps[response.label + 1][0] == wrong[-1]
 
 
-def test_a_row_says_what_should_stand_there():
-    chain = chain_of("3*9+6")
-    row = tiny_steps.Response(chain, ("3*9=7", "7+6=4"), 1).row("x")
-    assert row["why"] == "7+6=3"
+def test_a_row_has_a_remark_on_every_step_up_to_the_first_wrong_one():
+    chain = chain_of("3*9+6+1")
+    row = tiny_steps.Response(chain, ("3*9=7", "7+6=4", "4+1=5"), 1).row("x")
+    assert row["remarks"] == ["3*9=7 7-7=0", "7+6=3 4-3=1"]
     assert row["solution"] == chain.solution
-    assert tiny_steps.Response(chain, ("3*9=7",), -1).row("x")["why"] == ""
+    assert tiny_steps.Response(chain, ("3*9=7",), -1).row("x")["remarks"] == ["3*9=7 7-7=0"]
+
+
+def test_remarks_end_in_zeros_where_the_step_is_right_and_nowhere_else():
+    for name in ("tiny-steps", "tiny-steps-test"):
+        for response in tiny_steps.responses(name)[:400]:
+            remarks = response.row("x")["remarks"]
+            said = [{off[-1] for off in text.split()[1:]} == {"0"} for text in remarks]
+            expected = [True] * len(remarks)
+            if response.label >= 0:
+                expected[response.label] = False
+            assert said == expected, (response, remarks)
 
 
 def test_a_mistake_in_the_second_world_is_found_as_well():
