@@ -12,6 +12,7 @@ from pathlib import Path
 NAMES = {
     "trl_step": "a GRPO step beside TRL's GRPOTrainer",
     "decoding": "the local sampler beside transformers",
+    "choosing": "the next token of large vocabularies, with and without top-p",
     "learning": "the learner beside the machine's limit",
     "grading": "rows a second of every grader",
     "pipeline": "evaluation around the model, report, compare, start-up",

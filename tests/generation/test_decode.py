@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import ARCHITECTURES
 
+from sage_bench.generation.local import decode
 from sage_bench.generation.local.cache import GrowingLayer
 from sage_bench.generation.local.decode import Decoder, choose
 from sage_bench.generation.local.forward import log_probs
@@ -148,6 +149,21 @@ def test_top_p_keeps_the_smallest_head_that_reaches_it():
     assert torch.allclose(
         logp, logits.gather(-1, tokens[:, None])[:, 0]
     )  # of the whole distribution, not of the head
+
+
+@pytest.mark.parametrize("sharp", [0.0, 1.0, 2.0, 4.0, 8.0])  # flat: no head holds the set
+@pytest.mark.parametrize("top_p", [0.5, 0.95, 0.999])
+def test_the_head_of_a_vocabulary_gives_what_sorting_all_of_it_gives(sharp, top_p, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    logits = sharp * torch.randn(16, 9000, generator=generator)
+    logits[::2, 100:] -= 20  # some rows are peaked, whatever the others are
+    u = torch.rand(16, generator=generator, dtype=torch.float64)
+    found = choose(logits, 0.6, top_p, u)
+    monkeypatch.setattr(decode, "HEADS", ())
+    expected = choose(logits, 0.6, top_p, u)
+    if sharp:  # equal probabilities have no order
+        assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
 
 
 def test_frequencies_follow_the_distribution_at_a_temperature():

@@ -19,6 +19,7 @@ from sage_bench.utils.errors import ModelError, SageBenchError
 STOP_WINDOW = 24  # last tokens of a completion in which a stop text is looked for
 # rows are dropped when this share of the wave has finished: compacting costs a copy of the cache
 DROP_AT = 0.25
+HEADS = (64, 1024)  # so many most probable tokens are put in order before the whole vocabulary is
 
 
 def choose(logits: Tensor, temperature: float, top_p: float, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,14 +39,32 @@ def choose(logits: Tensor, temperature: float, top_p: float, u: Tensor) -> tuple
     else:
         p, order = logp.exp(), None
         if top_p < 1:
-            # keep the smallest head whose mass reaches top_p
-            p, order = p.sort(-1, descending=True)
-            p = p.masked_fill(p.cumsum(-1) - p >= top_p, 0.0)
+            p, order = nucleus(p, top_p)
         cdf = p.double().cumsum(-1)
         at = (u.to(cdf.device) * cdf[:, -1])[:, None]
         tokens = torch.searchsorted(cdf, at, right=True).clamp(max=p.shape[-1] - 1)
         tokens = (tokens if order is None else order.gather(-1, tokens))[:, 0]
     return tokens, logp.gather(-1, tokens[:, None])[:, 0]
+
+
+def nucleus(p: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+    """The smallest set of tokens whose probability reaches top_p (Holtzman et al. 2020).
+
+    p: (R, V). Returns (their probabilities in descending order, zeros behind them; their tokens),
+    (R, K) both. Only the head of the vocabulary is put in order, where it holds the set.
+
+    >>> [x.tolist() for x in nucleus(torch.tensor([[0.125, 0.5, 0.125, 0.25]]), 0.7)]
+    [[[0.5, 0.25, 0.0, 0.0]], [[1, 3, 0, 2]]]
+    """
+    for size in HEADS:
+        if p.shape[-1] <= 2 * size:
+            break
+        head, order = p.topk(size, dim=-1)
+        before = head.cumsum(-1) - head
+        if bool((before[:, -1] + head[:, -1] >= top_p).all()):
+            return head.masked_fill(before >= top_p, 0.0), order
+    p, order = p.sort(-1, descending=True)
+    return p.masked_fill(p.cumsum(-1) - p >= top_p, 0.0), order
 
 
 class Decoder:
