@@ -151,6 +151,22 @@ def test_top_p_keeps_the_smallest_head_that_reaches_it():
     )  # of the whole distribution, not of the head
 
 
+@pytest.mark.parametrize("size", [4097, 4224, 9000])  # with and without a block that is not full
+def test_blocks_of_a_vocabulary_give_the_token_that_adding_all_of_it_up_gives(size, monkeypatch):
+    generator = torch.Generator().manual_seed(size)
+    logits = 3 * torch.randn(500, size, generator=generator)
+    logits[:100, 50:-50] = -torch.inf  # blocks without any probability
+    logits[100:200, :-3] = -torch.inf  # all of it in the last block
+    u = torch.rand(500, generator=generator, dtype=torch.float64)
+    u[::50] = 0.0
+    u[1::50] = 1 - 2**-53
+    p = logits.softmax(-1)
+    found = decode.inverse(p, u)
+    monkeypatch.setattr(decode, "BLOCKS_FROM", size)
+    assert torch.equal(found, decode.inverse(p, u))
+    assert bool((p.gather(-1, found) > 0).all())
+
+
 @pytest.mark.parametrize("sharp", [0.0, 1.0, 2.0, 4.0, 8.0])  # flat: no head holds the set
 @pytest.mark.parametrize("top_p", [0.5, 0.95, 0.999])
 def test_the_head_of_a_vocabulary_gives_what_sorting_all_of_it_gives(sharp, top_p, monkeypatch):
