@@ -40,23 +40,6 @@ SHARED = Path(
 ARCHITECTURES = ("tiny-llama", "tiny-qwen2", "tiny-qwen3")
 
 
-def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
-    """Slow tests of a module that share a fixture of the module run in one worker: what they share
-    is a training or an evaluation, and each worker would make it again."""
-    for item in items:
-        if item.get_closest_marker("slow") and shares_a_fixture(session, item):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
-
-
-def shares_a_fixture(session: pytest.Session, item: pytest.Item) -> bool:
-    module = item.nodeid.split("::")[0]
-    for name in getattr(item, "fixturenames", ()):
-        for found in session._fixturemanager.getfixturedefs(name, item) or ():
-            if found.scope == "module" and found.baseid == module:
-                return True
-    return False
-
-
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Reference material beside the repository (vectors, benchmark files); tests that need it skip

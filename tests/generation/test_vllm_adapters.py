@@ -53,14 +53,18 @@ def alone(tmp_path_factory) -> Path:
     return folder
 
 
-def left_behind() -> list[Path]:
-    return list(adapter_sync.MEMORY_DISK.glob("sage-bench-weights-*"))
+@pytest.fixture(scope="module", autouse=True)
+def memory_disk(tmp_path_factory):
+    """In place of /dev/shm, where other tests put theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adapter_sync, "MEMORY_DISK", tmp_path_factory.mktemp("memory"))
+        yield adapter_sync.MEMORY_DISK
 
 
-def test_vllm_says_what_the_learner_says_after_every_update(alone):
+def test_vllm_says_what_the_learner_says_after_every_update(alone, memory_disk):
     print("largest gap of each step, adapters alone:", gaps(alone))
     assert all(0 < gap < 1e-3 for gap in gaps(alone))
-    assert not left_behind()
+    assert not list(memory_disk.iterdir())
 
 
 def test_merged_weights_draw_and_teach_the_same(alone, tmp_path):
@@ -84,7 +88,9 @@ def test_adapters_that_do_not_go_over_are_found_by_the_probe(tmp_path, monkeypat
         coins(tmp_path, "engine.rollouts=vllm", "engine.max_logprob_gap=1e-3")
 
 
-def test_a_server_takes_adapters_and_draws_what_a_vllm_in_the_process_draws(alone, tmp_path):
+def test_a_server_takes_adapters_and_draws_what_a_vllm_in_the_process_draws(
+    alone, memory_disk, tmp_path
+):
     folder = tmp_path / "server"
     folder.mkdir()
     server = VllmServe(folder, "--enable-lora", "--max-lora-rank", "8")
@@ -98,4 +104,4 @@ def test_a_server_takes_adapters_and_draws_what_a_vllm_in_the_process_draws(alon
     assert all(0 < gap < 1e-3 for gap in gaps(tmp_path / "run"))
     one, two = (list(read_jsonl(f / "ledger.jsonl")) for f in (alone, tmp_path / "run"))
     assert one == two
-    assert not left_behind()
+    assert not list(memory_disk.iterdir())

@@ -152,14 +152,19 @@ def server(tmp_path_factory):
     found.kill()
 
 
-def test_a_server_takes_the_weights_once_a_step_and_says_what_the_learner_says(server, tmp_path):
+def test_a_server_takes_the_weights_once_a_step_and_says_what_the_learner_says(
+    server, tmp_path, tmp_path_factory, monkeypatch
+):
+    # in place of /dev/shm, where other tests put theirs
+    memory = tmp_path_factory.mktemp("memory")
+    monkeypatch.setattr(adapter_sync, "MEMORY_DISK", memory)
     coins(tmp_path, "engine.rollouts=vllm-server", f"engine.vllm.url={server.url}")
     rows = metrics(tmp_path)
     print("largest gap of each step:", " ".join(f"{r['probe_gap_max']:.1e}" for r in rows))
     assert [row["weight_syncs"] for row in rows] == [1.0, 1.0, 1.0]
     assert all(0 < row["probe_gap_max"] < 1e-3 for row in rows)
     assert all(row["learner/trained_rows"] == 8 for row in rows)
-    assert not list(adapter_sync.MEMORY_DISK.glob("sage-bench-weights-*"))
+    assert not list(memory.iterdir())
 
 
 def test_a_server_killed_in_a_step_is_waited_for_and_the_step_drawn_again(
