@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -49,30 +48,18 @@ VERBS = (
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])
-def test_help_has_examples_and_imports_no_torch(verb):
+def test_help_has_examples_and_imports_nothing_heavy(verb):
     words = [*verb.split(), "--help"]
     code = (
         f"import sys; sys.argv = ['sage-bench'] + {words!r}\nfrom sage_bench.cli.main import"
         " main\ntry:\n    main()\nexcept SystemExit as e:\n    assert not e.code\nassert not"
-        " {'torch', 'transformers', 'pandas', 'lm_eval'} & set(sys.modules), 'heavy import'"
+        " {'torch', 'transformers', 'pandas', 'lm_eval', 'numpy', 'scipy'} &"
+        " set(sys.modules), 'heavy import'"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "sage-bench" in done.stdout
     assert not verb or done.stdout.count("sage-bench ") >= 3
-
-
-def test_help_costs_little():
-    """CPU seconds of the whole process, which other load on the machine does not stretch as it
-    stretches wall time."""
-
-    def cpu() -> float:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert outside("--help").returncode == 0
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-    assert min(cpu() for _ in range(3)) < 0.3
 
 
 def test_version_and_module_are_the_same_program():
