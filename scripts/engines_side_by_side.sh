@@ -19,7 +19,7 @@ for engine in local trl; do
   sage-bench report $OUT/$engine/train $OUT/$engine/eval --out $OUT/$engine/report
 done
 for engine in local trl; do echo "engine $engine"; cat $OUT/$engine/report/table.md; done
-# did every method learn from something? rows trained in each step, by engine; and the same groups in step 1?
+# did every method learn from something? rows trained in each step, by engine; and are the groups the same?
 python - "$OUT" <<'PY'
 import json, sys
 from pathlib import Path

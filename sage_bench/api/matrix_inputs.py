@@ -15,7 +15,7 @@ from sage_bench.api.matrix_sources import RECORDED, sources_of
 from sage_bench.api.settings import evaluation_config, training_config
 from sage_bench.config.layers import Resolved
 from sage_bench.config.models import FAKE, path_of
-from sage_bench.config.nesting import flatten
+from sage_bench.config.nesting import values_of
 from sage_bench.config.schema import DataConfig, RunConfig
 from sage_bench.data.hub import from_the_cache
 from sage_bench.data.problems import load_problems
@@ -120,7 +120,7 @@ def _training(file: MatrixFile, cell: Cell, found: Checked) -> dict[str, Any]:
         found.mistake(f"{place}: `{cell.row}` has train.epochs; equal budgets need train.steps")
     _check_selection(file, cell, config, found)
     _check_data(file, cell, config, found)
-    values = masked(dict(flatten(config.model_dump(mode="json"))))
+    values = masked(values_of(config))
     left_out = [*FREE, *NAMES_OF_CONTENTS]
     if kind_and_argument(config.engine.rollouts)[0] != RECORDED:
         left_out.append(OF_RECORDS)
@@ -280,7 +280,7 @@ def _asked(file: MatrixFile, cell: Cell, root: str, found: Checked) -> dict[str,
     except SageBenchError as error:
         found.mistake(_placed(file, cell, error, (root,)))
         return {}
-    values = masked(dict(flatten(config.model_dump(mode="json"))))
+    values = masked(values_of(config))
     inputs = {f"{EVALUATION}{k}": v for k, v in values.items() if not k.startswith(NOT_ASKED)}
     inputs[f"{EVALUATION}tasks"] = dict(asked.tasks)
     files = task_files()

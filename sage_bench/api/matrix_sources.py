@@ -55,6 +55,7 @@ def judge_models(options: Any) -> Iterator[str]:
 
 @lru_cache(maxsize=32)
 def record_at(folder: str) -> Source:
+    """digest: of the record in a folder."""
     try:
         return Source("record", Record.open(Path(folder)).digest)
     except SageBenchError as error:
@@ -64,7 +65,7 @@ def record_at(folder: str) -> Source:
 
 @lru_cache(maxsize=32)
 def judge_at(name: str) -> Source:
-    """digest: of its weights; the name itself of a model of the Hub."""
+    """digest: of a judge's weights; of a model of the Hub its name."""
     trained = read_trained(name)
     path = trained.model if trained else path_of(name)
     if Path(path).exists():

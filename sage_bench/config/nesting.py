@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys of nested mappings; empty mappings are values.
@@ -17,6 +19,16 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def values_of(config: BaseModel) -> dict[str, Any]:
+    """All keys of a configuration, dotted, with the values that a JSON file has of them.
+
+    >>> from sage_bench.config.schema import OptimConfig
+    >>> values_of(OptimConfig(betas=(0.9, 0.98)))["betas"]
+    [0.9, 0.98]
+    """
+    return dict(flatten(config.model_dump(mode="json")))
 
 
 def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sage_bench.config.layers import Resolved
-from sage_bench.config.nesting import flatten
+from sage_bench.config.nesting import values_of
 from sage_bench.config.schema import RunConfig
 from sage_bench.data.schema import TrainConfig, TrainManifest
 from sage_bench.generation.prompts import Renderer
@@ -162,10 +162,9 @@ def _keys(
 ) -> dict[str, str]:
     """Keys of the configuration whose values differ. with_names: paths count too, for runs of
     versions that kept no digests of what they name."""
-    # by way of JSON, as the stored values went: tuples are lists there
-    now = json.loads(json.dumps(masked(dict(flatten(resolved.config.model_dump())))))
+    now = masked(values_of(resolved.config))
     before = masked(before)  # runs of earlier versions wrote keys of servers as they were given
-    defaults = json.loads(json.dumps(dict(flatten(RunConfig().model_dump()))))
+    defaults = values_of(RunConfig())
     free = FREE if with_names else FREE + NAMES_OF_CONTENTS
     depends_on_length = resolved.config.optim.schedule != "constant" or method.uses_progress
     if not depends_on_length and now["train.steps"] >= before.get("train.steps", 0):

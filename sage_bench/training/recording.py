@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sage_bench.config.nesting import flatten
+from sage_bench.config.nesting import values_of
 from sage_bench.config.schema import RunConfig
 from sage_bench.engines.ranks import ALONE, Ranks
 from sage_bench.generation.recorded.files import (
@@ -34,7 +34,7 @@ def about(config: RunConfig, context: Context, problems: Sequence[Problem], weig
     return About(
         backend=config.backend,
         policy=policy_digests(context.renderer, weights),
-        configuration=masked(dict(flatten(config.model_dump(mode="json")))),
+        configuration=masked(values_of(config)),
         grader=context.grader.version,
         data=data_digest(problems),
         version=VERSION,

@@ -102,12 +102,13 @@ def test_a_hinted_prompt_over_the_limit_is_skipped_and_counted(renderer):
 
 def test_offline_hints_are_written_once_before_training_and_rotate_by_step(renderer):
     said = iter(f'{{"level_1": "weak{i}", "level_2": "m", "level_3": "s"}}' for i in range(99))
-    engine = ScriptedEngine(
-        renderer.tokenizer,
-        lambda prompt, k: (
-            next(said) if "tutor" in prompt else "42" if "weak1" in prompt and k == 0 else "no"
-        ),
-    )
+
+    def reply(prompt, k):
+        if "tutor" in prompt:
+            return next(said)
+        return "42" if "weak1" in prompt and k == 0 else "no"
+
+    engine = ScriptedEngine(renderer.tokenizer, reply)
     ctx = context(renderer)
     method = SAGE(ctx, group_size=2, hint_source="offline", offline_hints=2)
     (written,), _ = drive([method.prepare(problem())], [problem()], engine, step=-1)

@@ -48,10 +48,13 @@ def test_speculative_probing_finds_what_sequential_probing_finds_in_two_more_rou
     renderer, level
 ):
     solves = ["weak", "medium", "strong"][level - 1]
-    engine = ScriptedEngine(
-        renderer.tokenizer,
-        lambda p, k: HINTS if "tutor" in p else "42" if k == 0 and solves in p else "no",
-    )
+
+    def reply(prompt, k):
+        if "tutor" in prompt:
+            return HINTS
+        return "42" if k == 0 and solves in prompt else "no"
+
+    engine = ScriptedEngine(renderer.tokenizer, reply)
     one, all_ = (
         roll(SAGE(context(renderer), group_size=2, probe=probe), engine)[0]
         for probe in ("sequential", "speculative")
@@ -238,12 +241,12 @@ def test_hint_refuses_hints_that_leak(renderer, hint, reason):
 
 
 def test_hint_can_be_written_by_the_policy(renderer):
-    engine = ScriptedEngine(
-        renderer.tokenizer,
-        lambda p, k: (
-            "look for symmetry" if "teacher" in p else "42" if "symmetry" in p and k == 0 else "no"
-        ),
-    )
+    def reply(prompt, k):
+        if "teacher" in prompt:
+            return "look for symmetry"
+        return "42" if "symmetry" in prompt and k == 0 else "no"
+
+    engine = ScriptedEngine(renderer.tokenizer, reply)
     (item,) = roll(HINT(context(renderer), group_size=2, hint_source="policy"), engine)
     assert item.group.level == 1
     assert item.group.notes["hint"] == "look for symmetry"

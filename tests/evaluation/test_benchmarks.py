@@ -215,9 +215,8 @@ def test_a_pinned_dataset_in_the_cache_is_read_offline(task, tmp_path, monkeypat
         ANSWERS[task] if task != "sb_gpqa_diamond" else question["answer"]
     )
     assert question["grader"] == task_files()[task].values["metadata"]["grader"]
-    assert question["question"].startswith(
-        "Let it be so.\n" if task == "sb_olympiadbench" else "W" if task != "sb_minerva" else "H"
-    )
+    begins = {"sb_olympiadbench": "Let it be so.\n", "sb_minerva": "H"}
+    assert question["question"].startswith(begins.get(task, "W"))
     if "options" in question:
         assert question["options"]["ABCDEFGHIJ".index(question["answer"])] == (
             "4" if task == "sb_gpqa_diamond" else "10"

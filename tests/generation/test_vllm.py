@@ -14,12 +14,12 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 from server import free_port
+from vllm_serve import NEEDS_VLLM
 
 from sage_bench.data.tiny_world import problems
 from sage_bench.evaluation import runner
@@ -37,13 +37,7 @@ from sage_bench.utils.errors import UsageError
 from sage_bench.utils.files import read_jsonl
 from sage_bench.utils.seeds import derive_seed
 
-pytestmark = [
-    pytest.mark.skipif(
-        find_spec("vllm") is None,
-        reason="vLLM is not installed; scripts/vllm_cpu_env.sh makes an environment with it",
-    ),
-    pytest.mark.timeout(900),
-]
+pytestmark = NEEDS_VLLM
 SAME = 0.995
 
 

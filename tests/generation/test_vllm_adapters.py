@@ -3,40 +3,21 @@ them merged in."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from small_runs import distance, train
-from vllm_serve import VllmServe
+from small_runs import distance
+from vllm_serve import NEEDS_VLLM, TAKES_ADAPTERS, VllmServe, coins
 
 from sage_bench.generation import adapters
 from sage_bench.generation.live import adapter_sync, colocated
 from sage_bench.utils.errors import TrainingError
 from sage_bench.utils.files import read_jsonl
 
-pytestmark = [
-    pytest.mark.skipif(
-        find_spec("vllm") is None,
-        reason="vLLM is not installed; scripts/vllm_cpu_env.sh makes an environment with it",
-    ),
-    pytest.mark.timeout(1800),
-]
-METHODS = str(Path(__file__).parents[1] / "support" / "rounds_method.py")
+pytestmark = NEEDS_VLLM
+# so that the adapters move far
+FAR = ("engine.lora.rank=4", "optim.lr=3e-2")
 ENDED = Path("checkpoints/step_000003")
-
-
-def coins(folder: Path, *words: str) -> Path:
-    """A run of three rounds a step whose every group has a signal, and whose adapters move far."""
-    more = (
-        "train.steps=3",
-        "method.group_size=4",
-        "engine.lora.rank=4",
-        "optim.lr=3e-2",
-        "optim.warmup_steps=0",
-        "engine.vllm.max_num_seqs=32",
-    )
-    return train(folder, *more, *words, backend="three_rounds", backend_files=[METHODS])
 
 
 def gaps(folder: Path) -> list[float]:
@@ -49,7 +30,7 @@ def gaps(folder: Path) -> list[float]:
 def alone(tmp_path_factory) -> Path:
     """Three steps in which only adapters went to a vLLM in the learner's process."""
     folder = tmp_path_factory.mktemp("alone") / "run"
-    coins(folder, "engine.rollouts=vllm")
+    coins(folder, "engine.rollouts=vllm", *FAR)
     return folder
 
 
@@ -68,7 +49,7 @@ def test_vllm_says_what_the_learner_says_after_every_update(alone, memory_disk):
 
 
 def test_merged_weights_draw_and_teach_the_same(alone, tmp_path):
-    coins(tmp_path, "engine.rollouts=vllm", "engine.vllm.sync=merged")
+    coins(tmp_path, "engine.rollouts=vllm", *FAR, "engine.vllm.sync=merged")
     print("largest gap of each step, merged:", gaps(tmp_path))
     assert all(0 < gap < 1e-3 for gap in gaps(tmp_path))
     one, two = (list(read_jsonl(folder / "ledger.jsonl")) for folder in (alone, tmp_path))
@@ -85,7 +66,7 @@ def test_adapters_that_do_not_go_over_are_found_by_the_probe(tmp_path, monkeypat
 
     monkeypatch.setattr(colocated.ColocatedVllm, "_take_adapters", only_once)
     with pytest.raises(TrainingError, match="after weight sync 2 the sampler's log-prob"):
-        coins(tmp_path, "engine.rollouts=vllm", "engine.max_logprob_gap=1e-3")
+        coins(tmp_path, "engine.rollouts=vllm", *FAR, "engine.max_logprob_gap=1e-3")
 
 
 def test_a_server_takes_adapters_and_draws_what_a_vllm_in_the_process_draws(
@@ -93,11 +74,12 @@ def test_a_server_takes_adapters_and_draws_what_a_vllm_in_the_process_draws(
 ):
     folder = tmp_path / "server"
     folder.mkdir()
-    server = VllmServe(folder, "--enable-lora", "--max-lora-rank", "8")
+    server = VllmServe(folder, *TAKES_ADAPTERS)
     server.start()
     try:
         server.wait()
-        coins(tmp_path / "run", "engine.rollouts=vllm-server", f"engine.vllm.url={server.url}")
+        url = f"engine.vllm.url={server.url}"
+        coins(tmp_path / "run", "engine.rollouts=vllm-server", *FAR, url)
     finally:
         server.kill()
     print("largest gap of each step, server:", gaps(tmp_path / "run"))

@@ -9,13 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from vllm_serve import NEEDS_VLLM, TAKES_ADAPTERS, TAKES_WEIGHTS, VllmServe
 
 pytestmark = [
-    pytest.mark.skipif(
-        find_spec("vllm") is None or find_spec("trl") is None,
-        reason="vLLM or TRL is not installed; scripts/vllm_cpu_env.sh makes an environment",
-    ),
-    pytest.mark.timeout(1800),
+    *NEEDS_VLLM,
+    pytest.mark.skipif(find_spec("trl") is None, reason="the extra `trl` is not installed"),
 ]
 VLLM = ("engine.rollouts=vllm", "engine.vllm.max_num_seqs=32")
 LORA = ("engine.lora.rank=4", "optim.lr=1e-2")
@@ -67,8 +65,6 @@ def test_two_processes_draw_and_learn_what_one_does(run, words, spread, tmp_path
 @pytest.fixture
 def server(tmp_path):
     """Starts a server with further words of its command line."""
-    from vllm_serve import VllmServe
-
     started: list[VllmServe] = []
 
     def start(*words: str) -> VllmServe:
@@ -94,12 +90,10 @@ def kill_after_a_step(server, run: Path) -> None:
     server.start()
 
 
-WHOLE = ("--weight-transfer-config", '{"backend": "sage_bench_files"}')
-ADAPTERS = ("--enable-lora", "--max-lora-rank", "8")
-
-
 @pytest.mark.parametrize(
-    ("words", "served"), [((), WHOLE), (LORA, ADAPTERS)], ids=["all weights", "adapters"]
+    ("words", "served"),
+    [((), TAKES_WEIGHTS), (LORA, TAKES_ADAPTERS)],
+    ids=["all weights", "adapters"],
 )
 def test_two_processes_share_a_server_that_dies_and_comes_back(
     run, server, words, served, tmp_path

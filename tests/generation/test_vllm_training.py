@@ -7,26 +7,18 @@ import subprocess
 import sys
 import time
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import train, weights
-from vllm_serve import VllmServe
+from small_runs import weights
+from vllm_serve import NEEDS_VLLM, TAKES_WEIGHTS, VllmServe, coins
 
 from sage_bench.generation.live import adapter_sync
 from sage_bench.generation.live import server as live_server
 from sage_bench.utils.files import read_jsonl
 
-pytestmark = [
-    pytest.mark.skipif(
-        find_spec("vllm") is None,
-        reason="vLLM is not installed; scripts/vllm_cpu_env.sh makes an environment with it",
-    ),
-    pytest.mark.timeout(1800),
-]
-METHODS = str(Path(__file__).parents[1] / "support" / "rounds_method.py")
+pytestmark = NEEDS_VLLM
 SAGE = [
     "train.steps=20",
     "train.prompts_per_step=8",
@@ -38,9 +30,6 @@ SAGE = [
     "log.tensorboard=false",
     "log.kl_rows=0",
 ]
-
-
-FILES = ("--weight-transfer-config", '{"backend": "sage_bench_files"}')
 
 
 def metrics(folder: Path) -> list[dict]:
@@ -104,18 +93,6 @@ def test_kill_nine_and_the_same_command_again_ends_in_the_same_weights(trained, 
     assert weights(finished(tmp_path, "vllm")) == weights(trained)
 
 
-def coins(folder: Path, *words: str) -> Path:
-    """A run of three rounds a step whose every group has a signal."""
-    more = (
-        "train.steps=3",
-        "method.group_size=4",
-        "optim.lr=1e-3",
-        "optim.warmup_steps=0",
-        "engine.vllm.max_num_seqs=32",
-    )
-    return train(folder, *more, *words, backend="three_rounds", backend_files=[METHODS])
-
-
 def test_an_engine_that_dies_in_a_step_is_replaced_and_draws_it_again(tmp_path, monkeypatch, capfd):
     import vllm
     from vllm.v1.engine.exceptions import EngineDeadError
@@ -145,7 +122,7 @@ def test_an_engine_that_dies_in_a_step_is_replaced_and_draws_it_again(tmp_path, 
 def server(tmp_path_factory):
     plugins = {point.name for point in entry_points(group="vllm.general_plugins")}
     assert "sage_bench" in plugins, "installed before the plugin was there: run the script again"
-    found = VllmServe(tmp_path_factory.mktemp("server"), *FILES)
+    found = VllmServe(tmp_path_factory.mktemp("server"), *TAKES_WEIGHTS)
     found.start()
     found.wait()
     yield found

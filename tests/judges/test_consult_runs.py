@@ -271,9 +271,9 @@ def test_judge_eval_with_an_endpoint_abstains_where_it_must_and_asks_nobody_twic
 
     def script(n, body):
         i = int(body["messages"][1]["content"].split("question ")[1][0])
-        return (
-            403 if i == 5 else chat("hm" if i == 6 else json.dumps({"first_error": i % 4 or None}))
-        )
+        if i == 5:
+            return 403
+        return chat("hm" if i == 6 else json.dumps({"first_error": i % 4 or None}))
 
     with ChatServer(script) as server:
         command = [

@@ -59,10 +59,12 @@ def test_keys_do_not_depend_on_the_batch(renderer):
 
 
 def test_order_of_problems_is_kept_whatever_ends_first(renderer):
-    engine = ScriptedEngine(
-        renderer.tokenizer,
-        lambda prompt, k: HINTS if writes_hints(prompt) else "42" if "2" in prompt else "no",
-    )
+    def reply(prompt, k):
+        if writes_hints(prompt):
+            return HINTS
+        return "42" if "2" in prompt else "no"
+
+    engine = ScriptedEngine(renderer.tokenizer, reply)
     problems = [problem(str(i), f"q{i}") for i in range(4)]
     assert [
         i.group.problem.uid

@@ -1,4 +1,4 @@
-"""A real `vllm serve` on a CPU, for tests of training."""
+"""For tests with a real vLLM on a CPU: what they need, a short run, and `vllm serve`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,39 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
+import pytest
 from server import free_port
+from small_runs import train
 
 from sage_bench.generation.model_folders import model_path
+
+NEEDS_VLLM = [
+    pytest.mark.skipif(
+        find_spec("vllm") is None,
+        reason="vLLM is not installed; scripts/vllm_cpu_env.sh makes an environment with it",
+    ),
+    pytest.mark.timeout(1800),
+]
+METHODS = str(Path(__file__).with_name("rounds_method.py"))
+# what a server is started with to take all weights, or adapters
+TAKES_WEIGHTS = ("--weight-transfer-config", '{"backend": "sage_bench_files"}')
+TAKES_ADAPTERS = ("--enable-lora", "--max-lora-rank", "8")
+
+
+def coins(folder: Path, *words: str) -> Path:
+    """A run of three rounds a step whose every group has a signal; its last checkpoint."""
+    more = (
+        "train.steps=3",
+        "method.group_size=4",
+        "optim.lr=1e-3",
+        "optim.warmup_steps=0",
+        "engine.vllm.max_num_seqs=32",
+    )
+    return train(folder, *more, *words, backend="three_rounds", backend_files=[METHODS])
 
 
 class VllmServe:

@@ -19,8 +19,9 @@ from sage_bench.utils.errors import ModelError, SageBenchError
 STOP_WINDOW = 24  # last tokens of a completion in which a stop text is looked for
 # rows are dropped when this share of the wave has finished: compacting costs a copy of the cache
 DROP_AT = 0.25
-BLOCK, BLOCKS_FROM = 128, 4096  # tokens of a block, and vocabularies whose blocks are summed first
-HEADS = (64, 1024)  # so many most probable tokens are put in order before the whole vocabulary is
+BLOCK = 128  # tokens whose probabilities are summed together
+BLOCKS_FROM = 4096  # the smallest vocabulary that is summed by blocks
+HEADS = (64, 1024)  # top-p sorts so many most probable tokens before it sorts the whole vocabulary
 
 
 def choose(logits: Tensor, temperature: float, top_p: float, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,10 +48,11 @@ def choose(logits: Tensor, temperature: float, top_p: float, u: Tensor) -> tuple
 
 
 def inverse(p: Tensor, u: Tensor) -> Tensor:
-    """Where the distribution function of p (R, V) reaches u (R,) float64: (R, 1) int64.
+    """The inverse distribution function: the first token at which the sum of p (R, V) passes u (R,)
+    in [0, 1), float64. Returns (R, 1) int64.
 
-    Sums are float64. Over a large vocabulary they are taken block by block first, and token by
-    token in the block that it is: adding up every token in float64 is what drawing one costs most.
+    Sums are float64. Over a large vocabulary whole blocks are summed first, and single tokens only
+    in the block where u falls.
 
     >>> inverse(torch.tensor([[0.25, 0.5, 0.25]]), torch.tensor([0.3], dtype=torch.float64)).item()
     1

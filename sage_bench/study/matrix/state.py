@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from sage_bench.config.evaluation import EvalConfig
-from sage_bench.config.nesting import flatten
+from sage_bench.config.nesting import values_of
 from sage_bench.config.schema import RunConfig
 from sage_bench.study.matrix.cells import Cell
 from sage_bench.utils.typed_files import Document
@@ -84,10 +84,9 @@ def write_record(out: Path, record: CellRecord) -> None:
 
 @cache
 def defaults() -> dict[str, Any]:
-    """Of the keys of a training and of an evaluation, by way of JSON."""
-    training: dict[str, Any] = json.loads(RunConfig().model_dump_json())
-    evaluation: dict[str, Any] = json.loads(EvalConfig().model_dump_json())
-    return dict(flatten(training)) | {f"{EVALUATION}{k}": v for k, v in flatten(evaluation)}
+    """Of the keys of a training and of an evaluation."""
+    evaluation = values_of(EvalConfig())
+    return values_of(RunConfig()) | {f"{EVALUATION}{k}": v for k, v in evaluation.items()}
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
