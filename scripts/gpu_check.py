@@ -243,7 +243,7 @@ class Check:
 
     def head(self, policy: Any, case: Case) -> float:
         """Seconds of the LM head alone, forward and backward, on the batch's completion tokens."""
-        from sage_bench.generation.local.forward import HEAD_LOGITS
+        from sage_bench.generation.local.head import plain_scores
 
         torch, batch = self.torch, case.batch
         count = batch["rows"] * batch["completion_tokens"]
@@ -251,10 +251,9 @@ class Check:
             count, policy.model.config.hidden_size, device=self.device, dtype=policy.dtype
         )
         hidden.requires_grad_(True)
-        chunk = max(1, HEAD_LOGITS // policy.model.config.vocab_size)
+        target = torch.zeros(count, dtype=torch.long, device=self.device)
         began = self.wait()
-        for part in torch.split(hidden, chunk):
-            policy.logits(part).logsumexp(-1).sum().backward()
+        plain_scores(policy.model.get_output_embeddings(), hidden, target, 1.0)[0].sum().backward()
         seconds = self.wait() - began
         policy.model.zero_grad()
         return seconds

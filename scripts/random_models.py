@@ -175,11 +175,13 @@ def learner(policy: Any, case: Case, seed: int = 0) -> Any:
     )
 
 
-def planned(arch: Any, case: Case) -> Any:
-    """What `sage-bench plan` would say of a case."""
+def planned(arch: Any, case: Case, on_cpu: bool = False) -> Any:
+    """What `sage-bench plan` would say of a case on a GPU, or on a processor."""
+    from sage_bench.generation.local import head
     from sage_bench.training.memory import Batch, Settings, train_step
 
     half = case.dtype == "bfloat16"
+    at_once = head.AT_ONCE["cpu"] if on_cpu else head.AT_ONCE_ELSEWHERE
     settings = Settings(
         number=2 if half else 4,
         master=4 if half or case.offload else 0,
@@ -188,6 +190,7 @@ def planned(arch: Any, case: Case) -> Any:
         rank=case.adapters,
         prompt_once=case.prompt_once,
         checkpointing=case.checkpointing,
+        head_logits=at_once,
     )
     return train_step(arch, Batch(**case.batch), settings)
 

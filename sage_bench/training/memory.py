@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sage_bench.engines.local.optim import PART
-from sage_bench.generation.local.forward import HEAD_LOGITS
+from sage_bench.generation.local.forward import HEAD_LOGITS, KEPT_LOGITS
+from sage_bench.generation.local.head import AT_ONCE_ELSEWHERE, LEAST_ROWS
 from sage_bench.generation.local.prefill import FORWARD_TOKENS
 from sage_bench.training.architectures import Architecture
 
@@ -18,6 +19,9 @@ GIB = 1 << 30
 # copies of the logits of one chunk that exist together in the backward of the LM head: the logits,
 # the gradient of the gathered ones, and three of the log-sum-exp (difference, exponential, product)
 LOGIT_COPIES = 5
+# where logits are made again in the backward, their gradient takes their place; in the forward
+# there are the logits and their exponentials
+LOGIT_COPIES_MADE_AGAIN = 2
 # bytes a logit takes while a token is drawn: float32 logits, their log-softmax and exponentials,
 # and the distribution function in float64
 DRAW_BYTES = 28
@@ -47,7 +51,8 @@ class Settings:
 
     number: bytes of a number of the weights (2 or 4). master: bytes of the optimiser's own copy of
     a learning weight; 0 where it works on the weights. shards: devices the weights, gradients and
-    optimiser state are spread over. rank: of adapters, 0 where all weights learn.
+    optimiser state are spread over. rank: of adapters, 0 where all weights learn. head_logits: how
+    many the local engine makes at once.
     """
 
     number: int = 2
@@ -61,6 +66,7 @@ class Settings:
     prompt_once: bool = False
     checkpointing: bool = True
     accumulates: bool = True
+    head_logits: int = AT_ONCE_ELSEWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +160,13 @@ def activations(arch: Architecture, batch: Batch, settings: Settings) -> tuple[f
 def logits(arch: Architecture, batch: Batch, settings: Settings) -> float:
     """The LM head at work on one chunk of completion tokens: logits in float32 and their
     gradients; the head's weight in float32 where it is narrower, and its gradient."""
-    chunk = min(batch.rows * batch.completion_tokens, max(1, HEAD_LOGITS // arch.vocabulary))
-    size = LOGIT_COPIES * 4.0 * chunk * arch.vocabulary
+    tokens, copies = batch.rows * batch.completion_tokens, LOGIT_COPIES
+    rows = max(1, HEAD_LOGITS // arch.vocabulary)
+    # engine `trl` has TRL's head
+    if not settings.float32 and tokens * arch.vocabulary > KEPT_LOGITS:
+        rows = max(LEAST_ROWS, settings.head_logits // arch.vocabulary)
+        copies = LOGIT_COPIES_MADE_AGAIN
+    size = copies * 4.0 * min(tokens, rows) * arch.vocabulary
     if settings.number < 4:
         size += 4 * arch.embedding
     learns = not settings.rank

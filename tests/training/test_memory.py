@@ -362,7 +362,7 @@ def test_planned_memory_is_within_15_percent_of_what_a_step_takes(family):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout, done.stderr
     found = json.loads(done.stdout)
-    assert len(found) == 5
+    assert len(found) == 6
     assert not [row for row in found if abs(row["ratio"] - 1) > 0.15]
 
 

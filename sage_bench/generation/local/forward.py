@@ -3,7 +3,7 @@
 Two ways give the same numbers. "rows" runs prompt + completion of every row, padded. "prompt once"
 runs each distinct prompt a single time, repeats its keys and values over the rows that continue it
 (gradients flow through), and runs the completions alone. The LM head sees completion tokens only,
-in chunks whose logits are recomputed in the backward when they would be large.
+and where its logits would be large, they are not kept but made again in the backward.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from sage_bench.generation.local.head import is_plain, plain_scores
 from sage_bench.generation.local.policy import Policy
 from sage_bench.generation.local.prefill import pad_left, prefill
 from sage_bench.types import TokenIds
 
 Pair = tuple[TokenIds, TokenIds]  # (prompt, completion)
-HEAD_LOGITS = 1 << 26  # logits of one chunk of the LM head: 256 MiB in float32
+KEPT_LOGITS = 1 << 23  # so many may be kept for the backward: 32 MiB in float32
+HEAD_LOGITS = 1 << 26  # logits of one chunk of a head that is more than a matrix
 
 
 def hidden_states(policy: Policy, pairs: Sequence[Pair], *, prompt_once: bool = True) -> Tensor:
@@ -97,6 +99,10 @@ def log_probs(
     """
     hidden = hidden_states(policy, pairs, prompt_once=prompt_once)
     target = torch.tensor([t for _, c in pairs for t in c], device=policy.device)
+    head = policy.model.get_output_embeddings() if policy.split else None
+    large = len(target) * vocabulary(policy) > KEPT_LOGITS
+    if large and head is not None and is_plain(head) and not entropy_gradient:
+        return plain_scores(head, hidden, target, temperature)
     chunk = max(1, HEAD_LOGITS // vocabulary(policy))
     if len(target) <= chunk:
         return _score(policy, hidden, target, temperature, entropy_gradient)

@@ -1,0 +1,138 @@
+"""The LM head on hidden states of which only one token's probability is wanted: no logits are kept.
+
+Logits are made a few rows at a time, used while they lie in the processor's cache, and made again
+in the backward, where their gradient takes their place. Autograd would keep them all and their
+gradient besides: for 8,192 tokens of a vocabulary of 8,000 a gibibyte, filled and read several
+times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+# logits made at once: what a processor's cache holds; on a GPU enough for its largest products
+AT_ONCE = {"cpu": 1 << 21}
+AT_ONCE_ELSEWHERE = 1 << 26
+LEAST_ROWS = 64  # with fewer rows a product reads the head's weights too often
+
+
+def is_plain(head: nn.Module) -> bool:
+    """Whether the head is a matrix that lies here whole: no adapters, no shards, no hooks that
+    bring its weights when it is called."""
+    if type(head) is not nn.Linear or type(head.weight) is not nn.Parameter:
+        return False
+    hooked = head._forward_hooks or head._forward_pre_hooks or head._backward_hooks
+    return not hooked and head.weight.shape == (head.out_features, head.in_features)
+
+
+def plain_scores(
+    head: nn.Linear, hidden: Tensor, target: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """(logp (N,), entropy (N,)) of target tokens (N,) from hidden states (N, H), float32 or wider.
+
+    temperature divides the logits. Gradients flow through logp to hidden states and head, none
+    through the entropy.
+
+    >>> head = nn.Linear(2, 3, bias=False)
+    >>> _ = head.weight.data.zero_()
+    >>> logp, entropy = plain_scores(head, torch.ones(1, 2), torch.tensor([2]), 1.0)
+    >>> bool(torch.allclose(logp.exp(), torch.tensor(1 / 3))), round(entropy.exp().item(), 4)
+    (True, 3.0)
+    """
+    logits = AT_ONCE.get(hidden.device.type, AT_ONCE_ELSEWHERE)
+    rows = max(LEAST_ROWS, logits // head.out_features)
+    scores: tuple[Tensor, Tensor] = _Scores.apply(  # type: ignore[no-untyped-call]  # torch's
+        hidden, head.weight, head.bias, target, temperature, rows
+    )
+    return scores
+
+
+class _Scores(torch.autograd.Function):
+    """`plain_scores`, `rows` rows at a time."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        target: Tensor,
+        temperature: float,
+        rows: int,
+    ) -> tuple[Tensor, Tensor]:
+        found = []
+        for h, t, logits in _parts(hidden, weight, bias, target, temperature, rows):
+            del h
+            chosen = logits.gather(-1, t[:, None])[:, 0]
+            top = logits.amax(-1, keepdim=True)
+            shares = (logits - top).exp_()
+            total = shares.sum(-1)
+            norm = top[:, 0] + total.log()
+            entropy = norm - shares.mul_(logits).sum(-1) / total
+            found.append(torch.stack([chosen - norm, entropy, norm]))
+        logp, entropy, norm = torch.cat(found, 1)
+        ctx.save_for_backward(hidden, weight, bias, target, norm)
+        ctx.temperature, ctx.rows = temperature, rows
+        ctx.mark_non_differentiable(entropy)
+        return logp, entropy
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        """slope: (N,), of the loss with respect to logp."""
+        hidden, weight, bias, target, norm = ctx.saved_tensors
+        wide = _wide(weight)
+        to_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        to_weight = torch.zeros_like(wide) if ctx.needs_input_grad[1] else None
+        to_bias = None
+        if bias is not None and ctx.needs_input_grad[2]:
+            to_bias = torch.zeros_like(_wide(bias))
+        at = 0
+        for h, t, logits in _parts(hidden, weight, bias, target, ctx.temperature, ctx.rows):
+            here = slice(at, at + len(t))
+            at += len(t)
+            own = slope[here, None] / ctx.temperature
+            # d logp / d logits: one at the token, less the probabilities
+            grad = logits.sub_(norm[here, None]).exp_().mul_(-own)
+            grad.scatter_add_(-1, t[:, None], own.to(grad.dtype))
+            if to_hidden is not None:
+                to_hidden[here] = (grad @ wide).to(hidden.dtype)
+            if to_weight is not None:
+                to_weight.addmm_(grad.T, h)
+            if to_bias is not None:
+                to_bias += grad.sum(0)
+        return (
+            to_hidden,
+            None if to_weight is None else to_weight.to(weight.dtype),
+            None if to_bias is None else to_bias.to(bias.dtype),
+            None,
+            None,
+            None,
+        )
+
+
+def _parts(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    target: Tensor,
+    temperature: float,
+    rows: int,
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """(hidden states, targets, logits) of so many rows at a time, float32 or wider."""
+    wide, wide_bias = _wide(weight), None if bias is None else _wide(bias)
+    for h, t in zip(torch.split(hidden, rows), torch.split(target, rows), strict=True):
+        logits = functional.linear(_wide(h), wide, wide_bias)
+        if temperature != 1.0:
+            logits /= temperature
+        yield _wide(h), t, logits
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
