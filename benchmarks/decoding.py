@@ -1,4 +1,5 @@
-"""Decoding of the local sampler beside transformers' `generate` and its continuous batching.
+"""Decoding of the local sampler beside transformers' `generate` and its continuous batching, and
+vLLM where there is one.
 
 Rows of equal length, and rows whose lengths are geometric, as they are when every token may be the
 last.
@@ -9,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.measure import Result, copy_gbytes, gemm_gflops, machine, once
 from benchmarks.models import END, PAD, make_policy, make_prompts
+from benchmarks.vllm_decoding import seconds_and_tokens
 from sage_bench.generation.local.decode import Decoder
 from sage_bench.generation.local.policy import Policy
 from sage_bench.generation.local.prefill import pad_left
@@ -54,36 +57,54 @@ def run(quick: bool = False) -> Result:
     policy = make_policy("qwen2")
     policy.__class__ = Ends
     gflops, gbytes = gemm_gflops(), copy_gbytes()
-    for count in (8,) if quick else (8, 64, 256):
+    cells = [
+        (count, kind, chance)
+        for count in ((8,) if quick else (8, 64, 256))
+        for kind, chance in (("equal", 0.0), ("geometric", 4 / tokens))
+    ]
+    drawn_before = [(count, lengths(count, chance, tokens)) for count, _, chance in cells]
+    vllm = seconds_and_tokens(drawn_before, PROMPT, GROUP)
+    for i, (count, kind, chance) in enumerate(cells):
         prompts = make_prompts(max(1, count // GROUP), PROMPT)
-        for kind, chance in (("equal", 0.0), ("geometric", 4 / tokens)):
-            policy.chance = chance
-            found = [
-                (name, *way(policy, prompts, tokens))
-                for name, way in WAYS.items()
-                if chance == 0 or name not in EQUAL_ONLY
-            ]
-            drawn = found[0][2]
-            floor = floor_seconds(policy, drawn, len(prompts), gflops, gbytes)
-            generate = next(seconds / n for name, seconds, n in found if name == "generate")
-            for name, seconds, n in found:
-                rows.append(
-                    {
-                        "rows": count,
-                        "lengths": kind,
-                        "what": name,
-                        "tokens": n,
-                        "us a token": 1e6 * seconds / n,
-                        "generate / this": generate / (seconds / n),
-                        "this / floor": seconds / n / (floor / drawn),
-                    }
-                )
+        policy.chance = chance
+        found = [
+            (name, *way(policy, prompts, tokens))
+            for name, way in WAYS.items()
+            if chance == 0 or name not in EQUAL_ONLY
+        ]
+        if vllm:
+            found.append(("vLLM", *vllm[i]))
+        drawn = found[0][2]
+        floor = floor_seconds(policy, drawn, len(prompts), gflops, gbytes)
+        generate = next(seconds / n for name, seconds, n in found if name == "generate")
+        for name, seconds, n in found:
+            rows.append(
+                {
+                    "rows": count,
+                    "lengths": kind,
+                    "what": name,
+                    "tokens": n,
+                    "us a token": 1e6 * seconds / n,
+                    "generate / this": generate / (seconds / n),
+                    "this / floor": seconds / n / (floor / drawn),
+                }
+            )
     about = (
-        f"Decoding, 4.2 M parameters, float32, one thread, CPU seconds; prompts of {PROMPT} tokens,"
+        f"Decoding, 4.9 M parameters, float32, one thread, CPU seconds; prompts of {PROMPT} tokens,"
         f" groups of {GROUP}, at most {tokens} tokens a row, temperature 1. Floor: the products of"
-        " all tokens at the machine's speed, and every row's own keys and values read once a token"
+        " all tokens at the machine's speed of large products, and every row's own keys and values"
+        " read once a token. vLLM is told the lengths, the others draw them; ours alone"
+        " returns log-probabilities"
     )
     return Result("decoding", about, rows, machine())
+
+
+def lengths(rows: int, chance: float, most: int) -> list[int]:
+    """Tokens of every row that ends with this probability at every token."""
+    if chance == 0:
+        return [most] * rows
+    drawn = np.random.default_rng(0).geometric(chance, rows)
+    return [int(n) for n in drawn.clip(max=most)]
 
 
 def floor_seconds(policy: Policy, tokens: int, prompts: int, gflops: float, gbytes: float) -> float:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 PACKAGES = ("torch", "transformers", "trl", "lm_eval", "math-verify", "numpy", "pandas")
@@ -44,6 +45,39 @@ def once(work: Callable[[], object]) -> float:
     began = time.process_time()
     work()
     return time.process_time() - began
+
+
+class Clock:
+    """CPU seconds of every step and of its parts, which are methods or functions of others."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, float]] = []
+
+    def begin(self) -> None:
+        self.steps.append({})
+        self._began = time.process_time()
+
+    def end(self) -> None:
+        self.steps[-1]["step"] = time.process_time() - self._began
+
+    def part(self, name: str, owner: Any, method: str) -> None:
+        """Count the time in `owner.method` as this part of the step it is called in."""
+        work = getattr(owner, method)
+
+        def timed(*args: Any, **words: Any) -> Any:
+            began = time.process_time()
+            try:
+                return work(*args, **words)
+            finally:
+                if self.steps:
+                    seconds = self.steps[-1].get(name, 0.0) + time.process_time() - began
+                    self.steps[-1][name] = seconds
+
+        setattr(owner, method, timed)
+
+    def median(self, part: str = "step") -> float:
+        """Of all steps but the first, which warms up."""
+        return median(step.get(part, 0.0) for step in self.steps[1:])
 
 
 def forget_peak() -> float:

@@ -1,18 +1,13 @@
 """What a step of each method costs relative to GRPO, in CPU-seconds, side by side in one run.
 
-The policy is one in the middle of its training (`--warm` steps of SAGE from a tiny policy, then
-frozen), the prompts are training prompts of which a third failed in 32 samples (the others were
-solved in each of four groups of 8). The methods take turns, so that whatever else the machine does
-falls on all of them. `dead rows too` is GRPO as most trainers run it: the update forwards groups
+The policy is one in the middle of its training (20 steps of SAGE from a tiny policy, then frozen),
+the prompts are training prompts of which a share is seldom or never solved in four groups of 8, the
+others mostly. `dead rows too` is GRPO as most trainers run it: the update runs groups
 without an advantage as well; ours skips them, at the same gradient.
-
-    python benchmarks/methods.py
-    python benchmarks/methods.py --warm 12 --steps 20 --methods sage,oar_g
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
@@ -23,17 +18,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from sage_bench.cli.common import quiet_libraries
+from benchmarks.measure import Result, machine
+from sage_bench.api.settings import training_config
+from sage_bench.methods.driver import collect
+from sage_bench.training import loop, setup
+from sage_bench.training.session import Run
+from sage_bench.types import Problem
 
-# the libraries read the environment when they are imported, so this stands before them
-quiet_libraries()
-
-from sage_bench.api.settings import training_config  # noqa: E402
-from sage_bench.methods.driver import collect  # noqa: E402
-from sage_bench.training import loop, setup  # noqa: E402
-from sage_bench.training.session import Run  # noqa: E402
-from sage_bench.types import Problem  # noqa: E402
-
+MODEL = "tiny-llama"
+PLAIN, USUAL = "grpo", "grpo, dead rows too"
+GROWING = [PLAIN, USUAL, "sage", "sage, one level"]
 VARIANTS: dict[str, tuple[str, list[str]]] = {
     "grpo": ("grpo", []),
     "grpo, dead rows too": ("grpo", ["engine.skip_dead=false"]),
@@ -103,24 +97,16 @@ def build(backend: str, model: str, data: str, out: Path, *words: str) -> Run:
     return setup.build(config, out, quiet=True)
 
 
-def a_third_failing(run: Run, prompts: int) -> list[Problem]:
-    """`prompts` training problems of which a third always failed.
-
-    They failed in each of four groups of 8; the others were solved in each.
-    """
+def some_failing(run: Run, prompts: int, share: float) -> list[Problem]:
+    """`prompts` training problems: this share of them the least often solved in four groups of 8,
+    the others the most often."""
     solved: Counter[str] = Counter()
     for step in range(4):
         items = collect(run.method, run.data.problems, run.engine, step=10_000 + step)
         solved.update(i.group.problem.uid for i in items if i.group.solved)
-    never = [p for p in run.data.problems if not solved[p.uid]]
-    always = [p for p in run.data.problems if solved[p.uid] == 4]
-    third = round(prompts / 3)
-    if len(never) < third or len(always) < prompts - third:
-        raise SystemExit(
-            f"{len(never)} prompts always fail and {len(always)} never do after these warm-up"
-            " steps; change --warm or --prompts"
-        )
-    return never[:third] + always[: prompts - third]
+    ordered = sorted(run.data.problems, key=lambda p: solved[p.uid])
+    failing = round(prompts * share)
+    return ordered[:failing] + ordered[len(ordered) - prompts + failing :]
 
 
 def as_row(p: Problem) -> dict[str, Any]:
@@ -129,85 +115,64 @@ def as_row(p: Problem) -> dict[str, Any]:
     return {**row, **p.extra}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="tiny-llama")
-    parser.add_argument(
-        "--warm", type=int, default=16, help="steps of SAGE before the policy is frozen"
-    )
-    parser.add_argument(
-        "--steps", type=int, default=10, help="measured steps a method, after two that are not"
-    )
-    parser.add_argument("--prompts", type=int, default=30, help="prompts a step")
-    parser.add_argument(
-        "--methods", default="", help="comma-separated parts of names; all by default"
-    )
-    args = parser.parse_args()
-    parts = args.methods.split(",")
-    wanted = {}
-    for name, variant in VARIANTS.items():
-        # grpo is what the others are measured by
-        if name.startswith("grpo") or not args.methods or any(part in name for part in parts):
-            wanted[name] = variant
-
+def run(quick: bool = False) -> Result:
+    """One line a variant and share of failing prompts: all variants at a third, GRPO and SAGE at
+    none, two thirds and all."""
+    steps, warm, prompts = (1, 1, 4) if quick else (6, 20, 24)
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        run = build("sage", args.model, "tiny", out / "warm", f"train.steps={args.warm}")
-        warm = str(loop.train(run))
-        chosen = a_third_failing(build("grpo", warm, "tiny", out / "probe"), args.prompts)
-        data = out / "problems.jsonl"
-        data.write_text("".join(json.dumps(as_row(p)) + "\n" for p in chosen))
-        frozen = ["optim.lr=1e-12", f"train.prompts_per_step={args.prompts}", "train.steps=1000"]
-        costs = {}
-        for i, (name, (backend, words)) in enumerate(wanted.items()):
-            run = build(backend, warm, str(data), out / f"run{i}", *frozen, *words)
-            costs[name] = Cost(run)
-        failing: dict[str, list[float]] = {n: [] for n in costs}
-        for number in range(args.steps + 2):
-            for name, cost in costs.items():
-                failing[name].append(cost.step(number))
-        print_table(args, costs, failing)
+        first = build("sage", MODEL, "tiny", out / "warm", f"train.steps={warm}")
+        policy = str(loop.train(first))
+        for share in (1.0,) if quick else (0.0, 1 / 3, 2 / 3, 1.0):
+            names = list(VARIANTS) if share == 1 / 3 else GROWING
+            probe = build("grpo", policy, "tiny", out / f"probe{share:.2f}")
+            data = out / f"problems{share:.2f}.jsonl"
+            chosen = some_failing(probe, prompts, share)
+            data.write_text("".join(json.dumps(as_row(p)) + "\n" for p in chosen))
+            rows += measured(names, policy, data, prompts, steps, out / f"runs{share:.2f}")
+    about = (
+        f"A step of each method on {MODEL} after {warm} steps of SAGE, {prompts} prompts x 8, CPU"
+        f" seconds, median of {steps} steps. failing: prompts whose first group failed. GRPO, dead"
+        " rows too: GRPO as most trainers run it, the update runs groups without an advantage"
+    )
+    return Result("methods", about, rows, machine())
+
+
+def measured(
+    names: Sequence[str], policy: str, data: Path, prompts: int, steps: int, out: Path
+) -> list[dict[str, Any]]:
+    """The variants take turns, so that whatever else the machine does falls on all of them."""
+    frozen = ["optim.lr=1e-12", f"train.prompts_per_step={prompts}", "train.steps=1000"]
+    costs: dict[str, Cost] = {}
+    for i, name in enumerate(names):
+        backend, words = VARIANTS[name]
+        costs[name] = Cost(build(backend, policy, str(data), out / str(i), *frozen, *words))
+    failing: dict[str, list[float]] = {name: [] for name in costs}
+    for number in range(steps + 2):
+        for name, cost in costs.items():
+            failing[name].append(cost.step(number))
+    rows = []
+    for name, cost in costs.items():
+        roll, update = mid(cost.roll), mid(cost.update)
+        rows.append(
+            {
+                "failing": mid(failing[name]),
+                "method": name,
+                "rollouts": int(mid(cost.rollouts)),
+                "trained tokens": int(mid(cost.trained)),
+                "rollout s": roll,
+                "update s": update,
+                "step s": roll + update,
+            }
+        )
+    for base in (PLAIN, USUAL):
+        of = next(row["step s"] for row in rows if row["method"] == base)
+        for row in rows:
+            row[f"step, {base} = 1"] = row["step s"] / of
+    return rows
 
 
 def mid(values: Sequence[float]) -> float:
     """The median step; the first two warm caches up."""
     return median(values[2:])
-
-
-def print_table(args: Any, costs: dict[str, Cost], failing: dict[str, list[float]]) -> None:
-    """Seconds, ratios to grpo, and what a completion costs."""
-    base = costs["grpo"]
-    base_roll = mid(base.roll)
-    base_total = base_roll + mid(base.update)
-    base_rollout = base_total / mid(base.rollouts)
-    dead = costs["grpo, dead rows too"]
-    usual = mid(dead.roll) + mid(dead.update)
-    print(
-        f"{args.model} after {args.warm} steps of SAGE, {args.prompts} prompts x 8 a step, median"
-        f" of {args.steps} steps, CPU-seconds"
-    )
-    print(
-        "ratios to grpo of its rollout phase and of the whole step; `usual`: to grpo with dead"
-        " rows; `a rollout`: whole step by completion sampled"
-    )
-    print(
-        f"{'method':<22} {'failing':>7} {'rollouts':>8} {'trained tokens':>14} {'roll':>7}"
-        f" {'update':>7} {'total':>7} | {'roll':>6} {'total':>6} {'usual':>6} {'a rollout':>9}"
-    )
-    for name, cost in costs.items():
-        roll = mid(cost.roll)
-        update = mid(cost.update)
-        total = roll + update
-        per_rollout = total / mid(cost.rollouts) / base_rollout
-        print(
-            f"{name:<22} {mid(failing[name]):>7.0%} {mid(cost.rollouts):>8.0f}"
-            f" {mid(cost.trained):>14.0f} {roll:>7.3f} {update:>7.3f} {total:>7.3f} |"
-            f" {roll / base_roll:>6.2f} {total / base_total:>6.2f}"
-            f" {total / usual:>6.2f} {per_rollout:>9.2f}"
-        )
-
-
-if __name__ == "__main__":
-    main()

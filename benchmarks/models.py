@@ -20,8 +20,8 @@ from sage_bench.generation.local.policy import Policy
 
 VOCABULARY = 8000
 CONFIGS = {"llama": LlamaConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
-# hidden size, layers: 4.2 and 50 million parameters with 8,000 tokens
-SIZES = {"5M": (256, 4), "50M": (640, 8)}
+# hidden size, layers; the names say millions of parameters with 8,000 tokens
+SIZES = {"5M": (256, 4), "13M": (384, 6), "50M": (640, 10)}
 PAD, END = 0, 1
 
 
@@ -37,11 +37,12 @@ def make_tokenizer() -> Any:
     return fast
 
 
-def make_folder(architecture: str, size: str = "5M") -> Path:
-    """A model folder under a temporary folder."""
+def make_folder(architecture: str, size: str = "5M", vocabulary: int = VOCABULARY) -> Path:
+    """A model folder under a temporary folder. The tokenizer knows 8,000 words whatever the
+    vocabulary of the model."""
     hidden, layers = SIZES[size]
     config = CONFIGS[architecture](
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         hidden_size=hidden,
         intermediate_size=hidden * 8 // 3,
         num_hidden_layers=layers,
@@ -61,9 +62,9 @@ def make_folder(architecture: str, size: str = "5M") -> Path:
     return folder
 
 
-def make_policy(architecture: str, size: str = "5M") -> Policy:
+def make_policy(architecture: str, size: str = "5M", vocabulary: int = VOCABULARY) -> Policy:
     """The same policy at every call."""
-    folder = make_folder(architecture, size)
+    folder = make_folder(architecture, size, vocabulary)
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     return Policy(model, make_tokenizer(), str(folder))
 

@@ -13,7 +13,8 @@ def draw(folder: Path) -> Path:
     """`folder/benchmarks.svg`. Raises `SystemExit` where a benchmark has not been run."""
     step = {}
     for row in _rows(folder, "trl_step"):
-        if row["policy"] == "qwen2":
+        plain = row["policy"] == "qwen2" and row["learns"] == "all"
+        if plain and row["what"] == "step":
             step[f"{row['prompt']}/{row['completion']}, G {row['G']}"] = row["TRL / ours"]
     decoding = {}
     for row in _rows(folder, "decoding"):

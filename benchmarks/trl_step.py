@@ -10,56 +10,60 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
-from statistics import median
 from typing import Any
 
 import torch
 
-from benchmarks.measure import Result, forget_peak, gemm_gflops, machine, once, peak
+from benchmarks.measure import Clock, Result, forget_peak, gemm_gflops, machine, peak
 from benchmarks.models import make_folder, make_policy, make_prompts, make_tokenizer
 
 PROMPTS = 4
+RANK = 16  # of the adapters
 SHAPES = [(512, 64), (128, 48), (64, 256)]  # tokens of prompt and completion
 FULL = [
-    *[("qwen2", 8, shape) for shape in SHAPES],
-    *[("qwen2", 16, shape) for shape in SHAPES],
-    ("llama", 8, (128, 48)),
-    ("qwen3", 8, (128, 48)),
+    *[("qwen2", "all", 8, shape) for shape in SHAPES],
+    *[("qwen2", "all", 16, shape) for shape in SHAPES],
+    ("llama", "all", 8, (128, 48)),
+    ("qwen3", "all", 8, (128, 48)),
+    ("qwen2", "adapters", 8, (128, 48)),
 ]
-QUICK = [("qwen2", 2, (16, 8))]
+QUICK = [("qwen2", "all", 2, (16, 8)), ("qwen2", "adapters", 2, (16, 8))]
+# how often every token's products are computed; adapters leave the gradients of the weights out
+PRODUCTS = {"sampling": 2, "forward": 2, "backward": 4}
+PARTS = (*PRODUCTS, "optimiser")
 
 
 def run(quick: bool = False) -> Result:
-    """One line a cell: architecture, group size, prompt and completion tokens."""
+    """A line for the step and one for each part of every cell: architecture, weights that learn,
+    group size, tokens."""
     gflops = gemm_gflops()
-    rows = []
-    for architecture, group, (prompt, completion) in QUICK if quick else FULL:
-        cell = (architecture, str(group), str(prompt), str(completion))
+    rows: list[dict[str, Any]] = []
+    for architecture, learns, group, (prompt, completion) in QUICK if quick else FULL:
+        cell = (architecture, learns, str(group), str(prompt), str(completion))
         ours, trl = (_in_a_process(side, *cell) for side in ("ours", "trl"))
-        floor = ours["floor_gflop"] / gflops
-        rows.append(
-            {
-                "policy": architecture,
-                "G": group,
-                "prompt": prompt,
-                "completion": completion,
-                "ours s": ours["step"],
-                "TRL s": trl["step"],
-                "TRL / ours": trl["step"] / ours["step"],
-                "sampling, ours s": ours["sampling"],
-                "sampling, TRL s": trl["sampling"],
-                "update, ours s": ours["step"] - ours["sampling"],
-                "update, TRL s": trl["step"] - trl["sampling"],
-                "floor of the update s": floor,
-                "memory ours / TRL": ours["memory"] / trl["memory"],
-            }
-        )
+        for part in ("step", *PRODUCTS, "optimiser"):
+            rows.append(
+                {
+                    "policy": architecture,
+                    "learns": learns,
+                    "G": group,
+                    "prompt": prompt,
+                    "completion": completion,
+                    "what": part,
+                    "ours s": ours[part],
+                    "TRL s": trl[part],
+                    "TRL / ours": trl[part] / ours[part],
+                    "floor s": ours[f"floor {part}"] / gflops if part != "optimiser" else None,
+                    "memory ours / TRL": (
+                        ours["memory"] / trl["memory"] if part == "step" else None
+                    ),
+                }
+            )
     about = (
-        f"A GRPO step of {PROMPTS} prompts x G completions, 4.2 M parameters, float32, one thread,"
+        f"A GRPO step of {PROMPTS} prompts x G completions, 4.9 M parameters, float32, one thread,"
         " CPU seconds, median of 3 steps after one. Memory: peak above what was resident before"
-        " the first step. Floor: 6 x parameters x tokens an update must run, at the machine's"
-        " speed of float32 products"
+        " the first step. Floor: the products of every token, none twice, at the machine's speed of"
+        " large float32 products. Optimiser: TRL's without the norm of the gradient"
     )
     return Result("trl_step", about, rows, machine())
 
@@ -73,28 +77,42 @@ def _in_a_process(side: str, *cell: str) -> dict[str, float]:
     return found
 
 
-def ours(architecture: str, group: int, prompt: int, completion: int) -> dict[str, float]:
-    """Seconds of a step and of its sampling, MiB, and what an update must compute at least."""
+def ours(
+    architecture: str,
+    learns: str,
+    group: int,
+    prompt: int,
+    completion: int,
+    size: str = "5M",
+    vocabulary: int = 8000,
+) -> dict[str, float]:
+    """Seconds of a step and of its parts, MiB, and what a step must compute at least."""
     from sage_bench.config.schema import OptimConfig
     from sage_bench.engines.local.engine import LocalEngine
+    from sage_bench.generation import adapters
     from sage_bench.methods.objective import Objective
     from sage_bench.types import Row, Sample, Sampling
 
-    policy = make_policy(architecture)
+    policy = make_policy(architecture, size, vocabulary)
     policy.eos_ids = frozenset({-1})  # no token is this one: all completions have full length
+    if learns == "adapters":
+        adapters.add(policy.model, rank=RANK, alpha=32, targets=adapters.ALL, dropout=0.0, seed=0)
     engine = LocalEngine(policy, OptimConfig(lr=1e-6))
     prompts = make_prompts(PROMPTS, prompt)
     generator = torch.Generator().manual_seed(0)
+    clock = Clock()
+    clock.part("sampling", engine, "run")
+    clock.part("forward", engine.learner, "_loss")
+    clock.part("backward", torch.autograd, "backward")
+    clock.part("optimiser", engine.learner.optim, "step")
     before = forget_peak()
-    steps, sampling = [], []
     for number in range(4):
         asks: list[Any] = [
             Sample(p, group, Sampling(1.0, 1.0, completion), key=(number, i))
             for i, p in enumerate(prompts)
         ]
-        began = time.process_time()
+        clock.begin()
         answers: Any = engine.run(asks)
-        sampling.append(time.process_time() - began)
         rows = []
         for i, completions in enumerate(answers):
             rewards = torch.rand(group, generator=generator)
@@ -103,40 +121,55 @@ def ours(architecture: str, group: int, prompt: int, completion: int) -> dict[st
                 broadcast = advantage.expand(len(c.tokens))
                 rows.append(Row(prompts[i], c.tokens, broadcast, str(i), sampler_logp=c.logp))
         engine.update(rows, Objective())
-        steps.append(time.process_time() - began)
-    head = policy.model.get_output_embeddings().weight.numel()
-    body = sum(p.numel() for p in policy.model.parameters()) - head  # the head is tied to the input
-    scored = PROMPTS * group * completion
-    floor = 6 * body * (PROMPTS * prompt + scored) + 6 * head * scored
+        clock.end()
+    # the head is tied to the input
+    head = policy.model.get_input_embeddings().weight.numel()
+    parameters = sum(p.numel() for p in policy.model.parameters())
+    body = parameters - head
+    drawn = PROMPTS * group * completion
+    once = (body * (PROMPTS * prompt + drawn) + head * drawn) / 1e9
+    floors = {f"floor {part}": times * once for part, times in PRODUCTS.items()}
+    if learns == "adapters":
+        floors["floor backward"] = 2 * once
     return {
-        "step": median(steps[1:]),
-        "sampling": median(sampling[1:]),
+        "step": clock.median(),
+        **{part: clock.median(part) for part in PARTS},
         "memory": peak() - before,
-        "floor_gflop": floor / 1e9,
+        **floors,
+        "floor step": sum(floors.values()),
+        "millions": parameters / 1e6,
     }
 
 
-def trl(architecture: str, group: int, prompt: int, completion: int) -> dict[str, float]:
+def trl(
+    architecture: str, learns: str, group: int, prompt: int, completion: int
+) -> dict[str, float]:
     """The same of TRL's own trainer, as it comes."""
     from datasets import Dataset
     from transformers import TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    seconds: dict[str, list[float]] = {"step": [], "sampling": []}
+    clock = Clock()
 
-    class Clock(TrainerCallback):  # type: ignore[misc]  # transformers has no types
-        """Notes when steps begin and end."""
+    class Steps(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+        """Tells the clock when steps begin and end."""
 
         def on_step_begin(self, *_: Any, **__: Any) -> None:
-            self.began = time.process_time()
+            clock.begin()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            seconds["step"].append(time.process_time() - self.began)
+            clock.end()
 
     def reward(completions: list[str], **_: Any) -> list[float]:
         return torch.rand(len(completions)).tolist()
 
+    extra: dict[str, Any] = {}
+    if learns == "adapters":
+        from peft import LoraConfig
+
+        extra["peft_config"] = LoraConfig(r=RANK, lora_alpha=32, target_modules="all-linear")
     texts = [" ".join(f"w{i}" for i in ids) for ids in make_prompts(PROMPTS, prompt)]
+    clock.part("optimiser", torch.optim.AdamW, "step")
     with tempfile.TemporaryDirectory() as folder:
         config = GRPOConfig(
             output_dir=folder,
@@ -160,27 +193,23 @@ def trl(architecture: str, group: int, prompt: int, completion: int) -> dict[str
             args=config,
             train_dataset=Dataset.from_dict({"prompt": texts}),
             processing_class=make_tokenizer(),
-            callbacks=[Clock()],
+            callbacks=[Steps()],
+            **extra,
         )
-        generate = trainer._generate
-
-        def timed(*args: Any) -> Any:
-            answer: list[Any] = []
-            seconds["sampling"].append(once(lambda: answer.append(generate(*args))))
-            return answer[0]
-
-        trainer._generate = timed
+        clock.part("sampling", trainer, "_generate")
+        clock.part("forward", trainer, "_compute_loss")
+        clock.part("backward", trainer.accelerator, "backward")
         before = forget_peak()
         trainer.train()
     return {
-        "step": median(seconds["step"][1:]),
-        "sampling": median(seconds["sampling"][1:]),
+        "step": clock.median(),
+        **{part: clock.median(part) for part in PARTS},
         "memory": peak() - before,
     }
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    side, architecture, *sizes = sys.argv[1:]
+    side, architecture, learns, *sizes = sys.argv[1:]
     measured = {"ours": ours, "trl": trl}[side]
-    print(json.dumps(measured(architecture, *map(int, sizes))))
+    print(json.dumps(measured(architecture, learns, *map(int, sizes))))

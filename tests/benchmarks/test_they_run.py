@@ -37,9 +37,15 @@ def test_one_writes_its_rows(name, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("trl") is None, reason="TRL is not installed")
 def test_ours_and_trl_do_the_same_work(tmp_path):
-    (row,) = bench("trl_step", tmp_path)
-    assert (row["prompt"], row["completion"], row["G"]) == (16, 8, 2)
-    assert row["TRL / ours"] == pytest.approx(row["TRL s"] / row["ours s"])
+    rows = bench("trl_step", tmp_path)
+    steps = [row for row in rows if row["what"] == "step"]
+    assert [row["learns"] for row in steps] == ["all", "adapters"]
+    for row in steps:
+        assert (row["prompt"], row["completion"], row["G"]) == (16, 8, 2)
+        assert row["TRL / ours"] == pytest.approx(row["TRL s"] / row["ours s"])
+    for name in ("ours s", "TRL s"):
+        parts = sum(row[name] for row in rows if row["what"] != "step")
+        assert 0 < parts < sum(row[name] for row in steps)
 
 
 def test_prompts_have_the_stated_length():
