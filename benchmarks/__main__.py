@@ -16,16 +16,25 @@ NAMES = {
     "learning": "the learner beside the machine's limit",
     "grading": "rows a second of every grader",
     "pipeline": "evaluation around the model, report, compare, start-up",
+    "methods": "a step of each method, beside GRPO",
+    "growth": "how a step grows with group, lengths, vocabulary and policy",
+    "real": "what evaluation adds to a real sampler, and the demo",
+}
+ABOUT = {
+    **NAMES,
+    "all": "all of these, one after the other, then the two below",
+    "picture": "results/bench/*.json as one picture",
+    "targets": "which targets those results meet",
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description="What the work costs: CPU seconds and ratios, side by side in one run.",
-        epilog="\n".join(f"{name}: {what}" for name, what in NAMES.items()),
+        epilog="\n".join(f"{name}: {what}" for name, what in ABOUT.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=["all", "picture", *NAMES])
+    parser.add_argument("what", choices=list(ABOUT))
     parser.add_argument("--quick", action="store_true", help="tiny sizes: whether it runs at all")
     parser.add_argument("--out", type=Path, default=Path("results/bench"), help="for the JSON")
     args = parser.parse_args()
@@ -35,6 +44,11 @@ def main() -> int:
         from benchmarks import picture
 
         print(picture.draw(args.out))
+        return 0
+    if args.what == "targets":
+        from benchmarks import measure, targets
+
+        measure.show(targets.table(args.out))
         return 0
     os.environ["OMP_NUM_THREADS"] = "1"
     from sage_bench.cli.common import quiet_libraries
@@ -59,7 +73,9 @@ def everything(quick: bool, out: Path) -> int:
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
         return 1
-    return subprocess.call([sys.executable, "-m", "benchmarks", "picture", "--out", str(out)])
+    for name in ("picture",) if quick else ("picture", "targets"):
+        subprocess.run([sys.executable, "-m", "benchmarks", name, "--out", str(out)], check=True)
+    return 0
 
 
 if __name__ == "__main__":

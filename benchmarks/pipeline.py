@@ -43,6 +43,11 @@ def run(quick: bool = False) -> Result:
 
         for word in ("--help", "--version"):
             line(word, 0, word)
+        for what in ("backends", "tasks"):
+            line(f"ls {what}", 0, "ls", what)
+        first = folder / "first"
+        words = ("--backend", "grpo", "-m", "tiny-llama", "--data", "tiny", "--out", str(first))
+        line("train, one step", 0, "train", "-q", *words, "train.steps=1", "validation.source=null")
         line("eval, nothing to draw but 6 rows", 6, *evaluate("fake:0.1", many), "--limit", "1")
         line("eval of a sampler that costs nothing", samples * 606, *evaluate("fake:0.5", many))
         line("the same again: nothing to do", samples * 606, *evaluate("fake:0.5", many))
@@ -56,7 +61,7 @@ def run(quick: bool = False) -> Result:
             command("eval", "-q", "-m", model, "-t", many, "--out", str(study / str(i)))
         count = samples * 606 * (2 if quick else RUNS)
         runs = [str(study / str(i)) for i in range(2)]
-        line("compare two runs", samples * 1212, "compare", *runs)
+        line("compare two runs, 10,000 draws", samples * 1212, "compare", *runs)
         line(
             f"report of {2 if quick else RUNS} runs",
             count,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 
 from benchmarks.decoding import with_end
 from benchmarks.models import END, PAD, make_policy, make_prompts, make_tokenizer
+from benchmarks.targets import TARGETS, met_by
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +28,9 @@ def bench(name: str, out: Path) -> list[dict]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["decoding", "learning", "grading", "pipeline"])
+@pytest.mark.parametrize(
+    "name", ["decoding", "learning", "grading", "pipeline", "methods", "growth", "real"]
+)
 def test_one_writes_its_rows(name, tmp_path):
     rows = bench(name, tmp_path)
     assert rows
@@ -46,6 +50,20 @@ def test_ours_and_trl_do_the_same_work(tmp_path):
     for name in ("ours s", "TRL s"):
         parts = sum(row[name] for row in rows if row["what"] != "step")
         assert 0 < parts < sum(row[name] for row in steps)
+
+
+def test_targets_are_read_from_the_results(tmp_path):
+    """Rows like those of the benchmarks, just good enough, then one that is not."""
+    files: dict[str, list[dict]] = {}
+    for target in TARGETS:
+        files.setdefault(target.file, []).append({target.column: target.bound})
+    for name, rows in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps({"rows": rows}))
+    anywhere = [replace(t, where=lambda row, t=t: row.get(t.column) == t.bound) for t in TARGETS]
+    assert {row["met"] for row in met_by(tmp_path, anywhere)} == {"yes"}
+    worse = [replace(t, bound=t.bound * (1.01 if t.at_least else 0.99)) for t in TARGETS]
+    wanted = [replace(t, where=o.where) for t, o in zip(worse, anywhere, strict=True)]
+    assert {row["met"] for row in met_by(tmp_path, wanted)} == {"NO"}
 
 
 def test_prompts_have_the_stated_length():

@@ -18,6 +18,7 @@ from sage_bench.generation.local.decode import Decoder
 from sage_bench.generation.local.forward import log_probs
 from sage_bench.generation.local.policy import Policy, head_logits
 from sage_bench.types import Sample, Sampling
+from sage_bench.utils.errors import SageBenchError
 
 SMALL = dict(
     hidden_size=32,
@@ -170,3 +171,9 @@ def test_f10_few_short_prompts_are_one_forward(tokenizer, monkeypatch):
     seen = widths(policy, monkeypatch)
     prefill.prefill(policy, PROMPTS)
     assert len(seen) == 1
+
+
+def test_a_prompt_without_a_token_is_named(tokenizer):
+    policy = make("llama", tokenizer)
+    with pytest.raises(SageBenchError, match="has no tokens"):
+        Decoder(policy).draw([Sample((), 1, Sampling(1.0, 1.0, 4), seed=0)])

@@ -16,6 +16,7 @@ from transformers.cache_utils import Cache
 from sage_bench.generation.local.cache import branch, join_rows
 from sage_bench.generation.local.policy import Policy
 from sage_bench.types import TokenIds
+from sage_bench.utils.errors import SageBenchError
 
 # tokens of prompts in one forward: what a forward needs beside the cache (a mask of width x width,
 # the widest layer) is bounded however many long prompts there are
@@ -39,7 +40,13 @@ class Prefill:
 
 def prefill(policy: Policy, prompts: Sequence[TokenIds]) -> Prefill:
     """Run each distinct prompt of `prompts` (one a row, repeats allowed) a single time. Gradients
-    flow as they do without the sharing."""
+    flow as they do without the sharing. Raises `SageBenchError` for a prompt without a token."""
+    if not all(prompts):
+        raise SageBenchError(
+            "a prompt has no tokens: the tokenizer knows nothing of its text",
+            where=policy.path,
+            remedy="check the tokenizer files of the model, and the prompts of the data",
+        )
     distinct = list(dict.fromkeys(prompts))
     of = {p: i for i, p in enumerate(distinct)}
     cache = policy.new_cache()
