@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import IntEnum
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from sage_bench.utils.seeds import derive_seed
+
+if TYPE_CHECKING:  # configurations and reports need no torch
+    from torch import Tensor
 
 TokenIds: TypeAlias = tuple[int, ...]
 Prompt: TypeAlias = TokenIds | str  # token ids, or rendered text that becomes some

@@ -12,11 +12,9 @@ from collections import Counter, defaultdict
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from torch import Tensor
 
 from sage_bench.generation.prompts import HintPosition, Renderer
 from sage_bench.grading.verdict import Grader
@@ -25,6 +23,9 @@ from sage_bench.methods.hooks import DIAGNOSTICS, Measured, UpdateHooks
 from sage_bench.methods.objective import Objective
 from sage_bench.types import Answer, Completion, Group, Problem, Request, Row, Sampling, TokenIds
 from sage_bench.utils.errors import SageBenchError, UsageError, did_you_mean
+
+if TYPE_CHECKING:  # configurations and reports know methods, and need no torch
+    from torch import Tensor
 
 Program: TypeAlias = Generator[list[Request], list[Answer], Group]
 Roll: TypeAlias = Generator[list[Request], list[Answer], Group | list[Group]]
@@ -144,6 +145,8 @@ class Context:
     ) -> tuple[Tensor, list[str]]:
         """(rewards (G,) in {0., 1.}, statuses). A truncated completion is graded like any other
         (docs/design/sage.md 3.6)."""
+        import torch
+
         verdicts = self.grader.grade(problem.answer, [self.text(c.tokens) for c in completions])
         rewards = torch.tensor([float(v.correct) for v in verdicts])
         self.trail[problem.uid].append(Attempt(level, float(rewards.mean())))

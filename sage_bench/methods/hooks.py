@@ -1,7 +1,7 @@
 """What a method may change of the update: weights of its rows, numbers for the log, the loss.
 
 The learner calls these hooks and knows no method. Their defaults cost nothing: no weights, no
-numbers, the loss of `sage_bench.methods.objective`.
+numbers, the loss of `sage_bench.methods.losses`.
 
 Shapes: R rows of T tokens each (T differs), N tokens of some rows laid end to end.
 """
@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
-from torch import Tensor
-
-from sage_bench.methods.objective import Objective, token_loss
+from sage_bench.methods.objective import Objective
 from sage_bench.types import Row
 from sage_bench.utils.registry import Registry
 
-Ratios: TypeAlias = Callable[[Sequence[Row]], list[Tensor]]
+if TYPE_CHECKING:  # reports read the registry of diagnostics, and need no torch
+    from torch import Tensor
+
+Ratios: TypeAlias = "Callable[[Sequence[Row]], list[Tensor]]"
 Measured: TypeAlias = Mapping[str, Sequence[float]]
-Measure: TypeAlias = Callable[[Sequence[Row], Sequence[Tensor], Objective], Measured]
+Measure: TypeAlias = "Callable[[Sequence[Row], Sequence[Tensor], Objective], Measured]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ class RowTokens:
 
     def split(self, values: Tensor) -> tuple[Tensor, ...]:
         """(N,) values as one (T,) a row."""
+        import torch
+
         return torch.split(values, [len(row.tokens) for row in self.rows])
 
 
@@ -69,12 +71,14 @@ class UpdateHooks:
     def token_loss(
         self, tokens: RowTokens, objective: Objective
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """(loss of each token (N,), sums for the log); see `objective.token_loss`, the default.
+        """(loss of each token (N,), sums for the log); see `losses.token_loss`, the default.
 
         What is minimised is the sum over tokens of the loss times the weight that
         `objective.aggregation` gives a token of its row, so a loss of whole rows (a ratio of
         sequences, say) stands at every token of the row and takes `aggregation: seq-mean`.
         """
+        from sage_bench.methods.losses import token_loss
+
         return token_loss(tokens.logp, tokens.old_logp, tokens.advantage, tokens.kind, objective)
 
 

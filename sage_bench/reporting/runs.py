@@ -22,7 +22,7 @@ from sage_bench.data.schema import (
 )
 from sage_bench.evaluation.grades import load_grades, questions_asked
 from sage_bench.evaluation.tasks.spec import in_order
-from sage_bench.training.ledger import no_signal_share
+from sage_bench.training.no_signal import no_signal_share
 from sage_bench.utils.errors import DataError, SageBenchError, UsageError
 from sage_bench.utils.progress import stderr
 

@@ -14,17 +14,18 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
 from sage_bench.data.schema import CheckpointFiles, MethodState, RunState
-from sage_bench.engines.base import Engine
 from sage_bench.generation.model_folders import LABEL
-from sage_bench.methods.base import Method
-from sage_bench.methods.guard import Guard, described
 from sage_bench.utils.errors import DataError, SageBenchError
 from sage_bench.utils.files import no_space, share, write_json, writing
+
+if TYPE_CHECKING:  # reports read the names of checkpoints, and need neither torch nor methods
+    from sage_bench.engines.base import Engine
+    from sage_bench.methods.base import Method
 
 FILES = "files.json"
 OPTIMIZER = "optimizer.safetensors"
@@ -94,6 +95,8 @@ def save(
 
 def state_of(method: Method, step: int) -> dict[str, Any]:
     """What the method wants kept. Raises `MethodError` where JSON would not give it back."""
+    from sage_bench.methods.guard import Guard, described
+
     guard = Guard(method, step)
     with guard.calling("state_dict"):
         state = method.state_dict()
@@ -252,6 +255,8 @@ def _load(path: Path, engine: Engine, method: Method) -> RunState:
             remedy="remove this checkpoint; the run goes on from the one before",
         ) from error
     method.prepared = saved.prepared
+    from sage_bench.methods.guard import Guard
+
     with Guard(method, state.step).calling("load_state_dict"):
         method.load_state_dict(saved.state)
     return state

@@ -30,7 +30,8 @@ from sage_bench.backends.sage import SAGE
 from sage_bench.engines.local.learner import micro_batches
 from sage_bench.methods.advantage import group_advantage
 from sage_bench.methods.driver import collect
-from sage_bench.methods.objective import Objective, row_weights, token_loss
+from sage_bench.methods.losses import row_weights, token_loss
+from sage_bench.methods.objective import Objective
 from sage_bench.types import Kind, Row
 
 sizes, chances = st.integers(2, 12), st.floats(0, 1)

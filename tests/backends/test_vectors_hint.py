@@ -20,7 +20,8 @@ from sage_bench.generation.local.policy import Policy
 from sage_bench.methods.advantage import group_advantage
 from sage_bench.methods.base import Context
 from sage_bench.methods.driver import collect
-from sage_bench.methods.objective import Objective, row_weights, token_loss
+from sage_bench.methods.losses import row_weights, token_loss
+from sage_bench.methods.objective import Objective
 from sage_bench.types import Completion, Kind, Row, Sampling
 
 AUTHORS = {"std_ddof": 1, "std_eps": 1e-4}  # how HINT's code standardises

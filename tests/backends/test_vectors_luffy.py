@@ -18,7 +18,8 @@ from sage_bench.engines.local.learner import split_updates
 from sage_bench.methods.advantage import group_advantage
 from sage_bench.methods.base import MethodConfig
 from sage_bench.methods.driver import collect
-from sage_bench.methods.objective import Objective, row_weights, token_loss
+from sage_bench.methods.losses import row_weights, token_loss
+from sage_bench.methods.objective import Objective
 from sage_bench.types import Kind, Row, Sampling
 
 UNCLIPPED = Objective(**LUFFY.objective, constant_length=1)  # clip and dual clip off, gamma .1

@@ -22,7 +22,8 @@ from sage_bench.backends.oar.saliency import (
 from sage_bench.backends.oar.weights import effective_share, token_weights
 from sage_bench.methods.base import Context
 from sage_bench.methods.driver import collect
-from sage_bench.methods.objective import Objective, row_weights, token_loss
+from sage_bench.methods.losses import row_weights, token_loss
+from sage_bench.methods.objective import Objective
 from sage_bench.types import Completion, Sample, Sampling
 
 

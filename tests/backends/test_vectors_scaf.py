@@ -15,7 +15,8 @@ from sage_bench.config.schema import OptimConfig
 from sage_bench.engines.local.optim import learning_rate
 from sage_bench.methods.advantage import group_advantage
 from sage_bench.methods.driver import Collected, collect
-from sage_bench.methods.objective import Objective, row_weights, token_loss
+from sage_bench.methods.losses import row_weights, token_loss
+from sage_bench.methods.objective import Objective
 from sage_bench.training.batches import steps_per_epoch
 from sage_bench.types import Kind
 

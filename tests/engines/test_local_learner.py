@@ -14,7 +14,8 @@ from sage_bench.engines.local.learner import Learner, micro_batches, split_updat
 from sage_bench.engines.local.optim import MasterAdamW, learning_rate
 from sage_bench.generation.local import forward
 from sage_bench.generation.local.forward import log_probs
-from sage_bench.methods.objective import Objective, row_weights, token_loss
+from sage_bench.methods.losses import row_weights, token_loss
+from sage_bench.methods.objective import Objective
 from sage_bench.types import Kind, Row
 from sage_bench.utils.errors import TrainingError
 

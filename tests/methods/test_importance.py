@@ -10,7 +10,8 @@ import torch
 
 from sage_bench.methods.hooks import RowTokens
 from sage_bench.methods.importance import corrected
-from sage_bench.methods.objective import Objective, token_loss
+from sage_bench.methods.losses import token_loss
+from sage_bench.methods.objective import Objective
 from sage_bench.types import Kind, Row
 
 F64 = torch.float64

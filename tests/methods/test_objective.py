@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sage_bench.methods.objective import Objective, row_weights, token_loss
+from sage_bench.methods.losses import row_weights, token_loss
+from sage_bench.methods.objective import Objective
 from sage_bench.types import Kind
 
 OBJECTIVE = Objective()

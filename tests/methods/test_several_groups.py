@@ -7,8 +7,9 @@ from scripted import ScriptedEngine, context, problem
 
 from sage_bench.backends.grpo import GRPO
 from sage_bench.methods.driver import collect
-from sage_bench.training.ledger import ledger_row, no_signal_share, step_metrics
+from sage_bench.training.ledger import ledger_row, step_metrics
 from sage_bench.training.loop import first_problems, problems_in
+from sage_bench.training.no_signal import no_signal_share
 
 
 class Both(GRPO):

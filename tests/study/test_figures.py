@@ -19,7 +19,7 @@ from sage_bench.reporting.runs import read_eval, read_train
 from sage_bench.reporting.svg import Bars, Lines, Span, bars_svg, lines_svg
 from sage_bench.study.figures import write_figures
 from sage_bench.study.figures.collect import collect, until
-from sage_bench.training.ledger import no_signal_share
+from sage_bench.training.no_signal import no_signal_share
 from sage_bench.utils.errors import UsageError
 
 pytestmark = pytest.mark.slow

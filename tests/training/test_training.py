@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from sage_bench.api.settings import training_config
 from sage_bench.training import loop, setup
 from sage_bench.training.batches import batch_of
-from sage_bench.training.ledger import no_signal_share
+from sage_bench.training.no_signal import no_signal_share
 from sage_bench.utils.errors import SageBenchError, UsageError
 from sage_bench.utils.files import read_jsonl
 

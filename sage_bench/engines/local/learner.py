@@ -20,7 +20,8 @@ from sage_bench.generation.local.policy import Policy
 from sage_bench.methods.guard import Guard
 from sage_bench.methods.hooks import RowTokens, UpdateHooks
 from sage_bench.methods.importance import corrected
-from sage_bench.methods.objective import Objective, row_weights
+from sage_bench.methods.losses import row_weights
+from sage_bench.methods.objective import Objective
 from sage_bench.types import Kind, Row
 from sage_bench.utils.errors import TrainingError
 from sage_bench.utils.seeds import derive_seed

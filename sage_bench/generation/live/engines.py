@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeAlias
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from sage_bench.types import Completion, Sample, TokenIds
 from sage_bench.utils.errors import SageBenchError
 
+if TYPE_CHECKING:  # the kinds of rollouts are listed without torch
+    from torch import Tensor
+
 # (name, tensor) of every parameter, named and shaped as transformers saves them
-Weights: TypeAlias = Callable[[], Iterable[tuple[str, Tensor]]]
+Weights: TypeAlias = "Callable[[], Iterable[tuple[str, Tensor]]]"
 Pair: TypeAlias = tuple[TokenIds, TokenIds]  # (prompt, completion)
 # log p (T,) of the completions at a temperature, by the learner's own forward
-Score: TypeAlias = Callable[[Sequence[Pair], float], list[Tensor]]
+Score: TypeAlias = "Callable[[Sequence[Pair], float], list[Tensor]]"
 
 
 class EngineLostError(SageBenchError):

@@ -17,7 +17,7 @@ from sage_bench.reporting.runs import EvalRun, TrainRun
 from sage_bench.reporting.svg import Span
 from sage_bench.statistics import macro
 from sage_bench.study.figures.collect import StudyRun
-from sage_bench.training.ledger import no_signal_share
+from sage_bench.training.no_signal import no_signal_share
 
 BASE = "base"
 BASELINE = "grpo"
