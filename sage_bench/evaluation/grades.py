@@ -149,10 +149,15 @@ def _set_aside(file: Path, version: str) -> None:
 
 def stored_samples(folder: Path, task: str) -> list[SampleRow]:
     """Stored rows of a task by (doc_id, sample), the first of each key."""
+    rows = _samples_by_key(folder, task)
+    return [rows[k] for k in sorted(rows)]
+
+
+def _samples_by_key(folder: Path, task: str) -> dict[tuple[int, int], SampleRow]:
     rows: dict[tuple[int, int], SampleRow] = {}
     for row in SAMPLES.read(folder / "samples" / f"{task}.jsonl"):
         rows.setdefault((row["doc_id"], row["sample"]), row)
-    return [rows[k] for k in sorted(rows)]
+    return rows
 
 
 def questions_asked(folder: Path, manifest: EvalManifest) -> dict[str, int]:
@@ -199,7 +204,7 @@ def _task_grades(folder: Path, task: str, grader: str, asked: int) -> list[tuple
         return []
     questions = QUESTIONS.read_list(folder / "questions" / f"{task}.json")
     uids = {q["doc_id"]: q["uid"] for q in questions}
-    samples = {(r["doc_id"], r["sample"]): r for r in stored_samples(folder, task)}
+    samples = _samples_by_key(folder, task)
     out: list[tuple[Any, ...]] = []
     for grade in GRADES.read(file):
         doc_id, number = grade["doc_id"], grade["sample"]
