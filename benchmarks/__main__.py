@@ -22,9 +22,10 @@ NAMES = {
 }
 ABOUT = {
     **NAMES,
-    "all": "all of these, one after the other, then the two below",
+    "all": "all of these, one after the other, then picture and targets",
     "picture": "results/bench/*.json as one picture",
     "targets": "which targets those results meet",
+    "tables": "the same results as the tables of docs/performance.md",
 }
 
 
@@ -44,6 +45,12 @@ def main() -> int:
         from benchmarks import picture
 
         print(picture.draw(args.out))
+        return 0
+    if args.what == "tables":
+        from benchmarks import tables
+
+        for title, text in tables.everything(args.out).items():
+            print(f"{title}\n\n{text}\n")
         return 0
     if args.what == "targets":
         from benchmarks import measure, targets

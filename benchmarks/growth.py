@@ -19,7 +19,7 @@ AXES: dict[str, list[Any]] = {
     "G": [4, 8, 16, 32],
     "prompt": [32, 128, 256, 512],
     "completion": [32, 64, 128, 256],
-    "vocabulary": [1000, 8000, 32000, 128000],
+    "vocabulary": [8000, 16000, 32000, 128000],
     "size": list(SIZES),
 }
 QUICK: dict[str, list[Any]] = {"G": [2, 4]}

@@ -155,11 +155,12 @@ def show(result: Result) -> None:
         numbers = all(isinstance(row[name], int | float | None) for row in result.rows)
         table.add_column(name, justify="right" if numbers else "left")
     for row in result.rows:
-        table.add_row(*(_cell(row[name]) for name in names))
+        table.add_row(*(cell(row[name]) for name in names))
     Console(file=sys.stdout, width=160).print(table)
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """A number to three digits; a dash where there is none."""
     if value is None:
         return "–"
     if isinstance(value, float):
