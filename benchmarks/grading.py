@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,10 @@ def _group(pair: tuple[str, str]) -> tuple[str, list[str]]:
 
 
 def _cpu() -> float:
-    """CPU seconds of this process and all its running children (Linux)."""
+    """CPU seconds of this process and all its children, those that have ended too (Linux)."""
     ticks = os.sysconf("SC_CLK_TCK")
-    total = time.process_time()
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    total = time.process_time() + ended.ru_utime + ended.ru_stime
     for task in Path("/proc/self/task").iterdir():
         for child in (task / "children").read_text().split():
             fields = Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()

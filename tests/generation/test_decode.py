@@ -217,3 +217,27 @@ def test_growing_cache_holds_what_was_appended():
     assert layer.get_seq_length() == 43
     layer.batch_select_indices(torch.tensor([1]))
     assert torch.equal(layer.keys, torch.cat(want, 2)[1:])
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("top_p", [1.0, 0.95])
+def test_large_vocabularies_are_drawn_from_like_small_ones(temperature, top_p, monkeypatch):
+    """One copy instead of four: the same tokens, log-probabilities to rounding."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(200, 5000, generator=generator)
+    u = torch.rand(200, generator=generator, dtype=torch.float64)
+    before = logits.clone()
+    large = decode.choose(logits, temperature, top_p, u)
+    assert torch.equal(logits, before)
+    monkeypatch.setattr(decode, "BLOCKS_FROM", 1 << 20)
+    small = decode.choose(logits, temperature, top_p, u)
+    assert torch.equal(large[0], small[0])
+    assert torch.allclose(large[1], small[1], rtol=0, atol=2e-6)
+
+
+def test_a_broken_logit_of_a_large_vocabulary_shows_in_the_log_probability():
+    logits = torch.zeros(2, 5000)
+    logits[0, 7] = torch.inf
+    logits[1, 7] = torch.nan
+    _, logp = decode.choose(logits, 1.0, 1.0, torch.tensor([0.5, 0.5], dtype=torch.float64))
+    assert not torch.isfinite(logp).any()

@@ -35,16 +35,25 @@ def choose(logits: Tensor, temperature: float, top_p: float, u: Tensor) -> tuple
     >>> [choose(logits, 1.0, 1.0, torch.tensor([u]))[0].item() for u in (0.4, 0.6)]
     [0, 1]
     """
-    logp = (logits if temperature in (0, 1) else logits / temperature).log_softmax(-1)
-    if temperature == 0:
-        tokens = logp.argmax(-1)
-    else:
-        p, order = logp.exp(), None
-        if top_p < 1:
-            p, order = nucleus(p, top_p)
-        tokens = inverse(p, u.to(p.device))
-        tokens = (tokens if order is None else order.gather(-1, tokens))[:, 0]
-    return tokens, logp.gather(-1, tokens[:, None])[:, 0]
+    scaled = logits if temperature in (0, 1) else logits / temperature
+    if temperature == 0 or logits.shape[-1] < BLOCKS_FROM:
+        logp = scaled.log_softmax(-1)
+        tokens = logp.argmax(-1) if temperature == 0 else drawn(logp.exp(), 1.0, top_p, u)
+        return tokens, logp.gather(-1, tokens[:, None])[:, 0]
+    # of a large vocabulary one copy is made, not four: new memory costs more than the arithmetic
+    top = scaled.amax(-1, keepdim=True)
+    p = (logits - top if scaled is logits else scaled.sub_(top)).exp_()
+    total = p.sum(-1, keepdim=True)
+    tokens = drawn(p, total, top_p, u)
+    return tokens, (p.gather(-1, tokens[:, None]) / total).log()[:, 0]
+
+
+def drawn(p: Tensor, total: Tensor | float, top_p: float, u: Tensor) -> Tensor:
+    """Tokens (R,) from probabilities p (R, V) that sum to total (R, 1)."""
+    if top_p >= 1:
+        return inverse(p, u.to(p.device))[:, 0]
+    p, order = nucleus(p, top_p * total)
+    return order.gather(-1, inverse(p, u.to(p.device)))[:, 0]
 
 
 def inverse(p: Tensor, u: Tensor) -> Tensor:
@@ -75,10 +84,10 @@ def inverse(p: Tensor, u: Tensor) -> Tensor:
     return (block * BLOCK + step).clamp(max=last)
 
 
-def nucleus(p: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+def nucleus(p: Tensor, top_p: Tensor | float) -> tuple[Tensor, Tensor]:
     """The smallest set of tokens whose probability reaches top_p (Holtzman et al. 2020).
 
-    p: (R, V). Returns (their probabilities in descending order, zeros behind them; their tokens),
+    p: (R, V). top_p: one number, or (R, 1). Returns (their probabilities in descending order, zeros behind them; their tokens),
     (R, K) both. Only the head of the vocabulary is put in order, where it holds the set.
 
     >>> [x.tolist() for x in nucleus(torch.tensor([[0.125, 0.5, 0.125, 0.25]]), 0.7)]
@@ -89,7 +98,7 @@ def nucleus(p: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
             break
         head, order = p.topk(size, dim=-1)
         before = head.cumsum(-1) - head
-        if bool((before[:, -1] + head[:, -1] >= top_p).all()):
+        if bool((before[:, -1:] + head[:, -1:] >= top_p).all()):
             return head.masked_fill(before >= top_p, 0.0), order
     p, order = p.sort(-1, descending=True)
     return p.masked_fill(p.cumsum(-1) - p >= top_p, 0.0), order
