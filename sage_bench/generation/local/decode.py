@@ -87,8 +87,9 @@ def inverse(p: Tensor, u: Tensor) -> Tensor:
 def nucleus(p: Tensor, top_p: Tensor | float) -> tuple[Tensor, Tensor]:
     """The smallest set of tokens whose probability reaches top_p (Holtzman et al. 2020).
 
-    p: (R, V). top_p: one number, or (R, 1). Returns (their probabilities in descending order, zeros behind them; their tokens),
-    (R, K) both. Only the head of the vocabulary is put in order, where it holds the set.
+    p: (R, V). top_p: one number, or (R, 1). Returns (their probabilities in descending order, zeros
+    behind them; their tokens), (R, K) both. Only the head of the vocabulary is put in order, where
+    it holds the set.
 
     >>> [x.tolist() for x in nucleus(torch.tensor([[0.125, 0.5, 0.125, 0.25]]), 0.7)]
     [[[0.5, 0.25, 0.0, 0.0]], [[1, 3, 0, 2]]]
