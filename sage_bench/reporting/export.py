@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -30,10 +30,10 @@ def write_eval(folder: Path, *, show: bool = True) -> EvalRun:
 
     Prints warnings about the run's answers, and with `show` its table.
     """
-    run = read_eval(folder)
+    grades = load_grades(folder)
+    run = read_eval(folder, grades=grades)
     board = leaderboard([run], passes=True)
     write_text(folder / "summary.csv", csv_text(board))
-    grades = load_grades(folder)
     per_question = (
         grades.groupby(["task", "doc_id", "uid"], sort=False)
         .agg(n=("correct", "size"), correct=("correct", "sum"), tokens=("tokens", "mean"))
@@ -42,7 +42,7 @@ def write_eval(folder: Path, *, show: bool = True) -> EvalRun:
     if run.limited:
         per_question["limited"] = run.limited
     write_text(folder / "per_question.csv", csv_text(per_question))
-    write_leaderboard(folder.parent.parent)
+    write_leaderboard(folder.parent.parent, {folder: run})
     if show:
         print_markdown(run_table(run))
     _warn_of_answers(run)
@@ -63,11 +63,13 @@ def _warn_of_answers(run: EvalRun) -> None:
             )
 
 
-def write_leaderboard(out: Path) -> None:
-    """leaderboard.csv and leaderboard.md of all evaluations below a folder."""
+def write_leaderboard(out: Path, known: Mapping[Path, EvalRun] | None = None) -> None:
+    """leaderboard.csv and leaderboard.md of all evaluations below a folder. known: those that were
+    read already, by folder."""
+    known = known or {}
     # an evaluation that still draws has no summary, and perhaps no grade
     finished = [f for f in find_kind(out, "eval") if (f / "summary.csv").exists()]
-    runs = list(readable(finished, read_eval).values())
+    runs = list(readable(finished, lambda f: known.get(f) or read_eval(f)).values())
     if not runs:
         return
     write_text(out / "leaderboard.csv", csv_text(leaderboard(runs, passes=True)))

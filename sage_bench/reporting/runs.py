@@ -164,15 +164,18 @@ def find_runs(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def read_eval(folder: Path, grader: str | None = None) -> EvalRun:
+def read_eval(
+    folder: Path, grader: str | None = None, grades: pd.DataFrame | None = None
+) -> EvalRun:
     """An evaluation from its folder.
 
-    grader: whose grades, the run's own unless named. Raises `DataError` when nothing in it is
-    graded, or not by that one.
+    grader: whose grades, the run's own unless named. grades: what `load_grades` returned for it,
+    where that was asked before. Raises `DataError` when nothing in it is graded, or not by that
+    one.
     """
     manifest = EvalManifest.read(folder / "manifest.json")
     manifest.grader = grader or manifest.grader
-    grades = load_grades(folder, grader)
+    grades = load_grades(folder, grader) if grades is None else grades
     if grades.empty:
         raise DataError(
             "no graded sample",
