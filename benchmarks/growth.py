@@ -4,14 +4,13 @@ one of them is changed at a time, and a straight line is fitted to each."""
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import Result, machine
+from benchmarks.measure import Result, in_a_process, machine
 from benchmarks.models import SIZES
 
 BASE = {"G": 8, "prompt": 128, "completion": 64, "size": "5M", "vocabulary": 8000}
@@ -31,11 +30,10 @@ def run(quick: bool = False) -> Result:
     base = BASE | ({"prompt": 16, "completion": 8} if quick else {})
     rows: list[dict[str, Any]] = []
     for axis, values in (QUICK if quick else AXES).items():
-        found = [_in_a_process(base | {axis: value}) for value in values]
-        xs = [
-            one["millions"] if axis == "size" else float(v)
-            for v, one in zip(values, found, strict=True)
+        found = [
+            in_a_process("benchmarks.growth", json.dumps(base | {axis: value})) for value in values
         ]
+        xs = [one["millions"] for one in found] if axis == "size" else list(map(float, values))
         fits = {name: line([one[name] for one in found], xs) for name in MEASURED}
         for i, x in enumerate(xs):
             row: dict[str, Any] = {"axis": axis, "value": x}
@@ -62,15 +60,6 @@ def line(values: Sequence[float], xs: Sequence[float]) -> tuple[float, float]:
     """
     slope, at = np.polyfit(xs, values, 1, w=1 / np.asarray(values))
     return float(at), float(slope)
-
-
-def _in_a_process(setting: dict[str, Any]) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.growth", json.dumps(setting)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr[-3000:]}")
-    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
 
 
 def _measure(setting: dict[str, Any]) -> dict[str, float]:

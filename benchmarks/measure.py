@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -144,6 +144,15 @@ def write(result: Result, folder: Path) -> Path:
     return file
 
 
+def stored(folder: Path, name: str) -> list[dict[str, Any]]:
+    """The rows that `write` kept. Raises `SystemExit` where that benchmark has not been run."""
+    file = folder / f"{name}.json"
+    if not file.is_file():
+        raise SystemExit(f"{file} is not there: python -m benchmarks {name}")
+    found: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    return found
+
+
 def show(result: Result) -> None:
     """The table, numbers to three digits."""
     from rich.console import Console
@@ -168,11 +177,17 @@ def cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def ratios(rows: Sequence[dict[str, Any]], key: str, to: str) -> None:
-    """Add a column: this row's number over the named row's."""
-    base = next(row[key] for row in rows if row["what"] == to)
-    for row in rows:
-        row[f"{key}, {to} = 1"] = row[key] / base
+def in_a_process(*words: str, python: str = sys.executable, **env: str) -> Any:
+    """What `python -m WORDS` prints as JSON on its last line. Raises `SystemExit` with the end of
+    its output where it fails."""
+    done = subprocess.run(
+        [python, "-m", *words], env=os.environ | env, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise SystemExit(
+            f"{python} -m {' '.join(words)}: exit code {done.returncode}\n{done.stderr[-3000:]}"
+        )
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def command(*words: str) -> tuple[float, float]:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
+from benchmarks.measure import stored
 from sage_bench.reporting.svg import Bars, Span, bars_svg
 
 
 def draw(folder: Path) -> Path:
     """`folder/benchmarks.svg`. Raises `SystemExit` where a benchmark has not been run."""
     step = {}
-    for row in _rows(folder, "trl_step"):
+    for row in stored(folder, "trl_step"):
         plain = row["policy"] == "qwen2" and row["learns"] == "all"
         if plain and row["what"] == "step":
             step[f"{row['prompt']}/{row['completion']}, G {row['G']}"] = row["TRL / ours"]
     decoding = {}
-    for row in _rows(folder, "decoding"):
+    for row in stored(folder, "decoding"):
         if row["what"] == "ours":
             decoding[f"{row['rows']} {row['lengths']}"] = row["generate / this"]
     learning = {}
-    for row in _rows(folder, "learning"):
+    for row in stored(folder, "learning"):
         if row["what"] == "learner, prompt once":
             learning[f"update {row['parameters']}"] = row["padded / this"]
     found = {
@@ -39,11 +38,3 @@ def draw(folder: Path) -> Path:
     file = folder / "benchmarks.svg"
     file.write_text(bars_svg(chart), encoding="utf-8")
     return file
-
-
-def _rows(folder: Path, name: str) -> list[dict[str, Any]]:
-    file = folder / f"{name}.json"
-    if not file.is_file():
-        raise SystemExit(f"{file} is not there: python -m benchmarks {name}")
-    found: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["rows"]
-    return found

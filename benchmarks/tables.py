@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import targets
-from benchmarks.measure import cell
+from benchmarks.measure import cell, stored
 
 Row = Mapping[str, Any]
 
-
-def everything(folder: Path) -> dict[str, str]:
-    """Title -> table. Raises `SystemExit` where a benchmark has not been run."""
-    rows = {name: _rows(folder, name) for name in ALL}
-    return {
-        "targets": markdown(targets.met_by(folder, targets.TARGETS)),
-        "a step beside TRL": markdown(rows["trl_step"], STEP, lambda row: row["what"] == "step"),
-        "its parts": markdown(rows["trl_step"], PARTS, _is_middle_part),
-        "the learner": markdown(rows["learning"]),
-        "decoding": markdown(rows["decoding"]),
-        "choosing": markdown(rows["choosing"]),
-        "methods": markdown(rows["methods"], METHODS),
-        "growth": markdown(rows["growth"]),
-        "grading": markdown(rows["grading"]),
-        "pipeline": markdown([*rows["pipeline"]]),
-        "real": markdown(rows["real"]),
-    }
-
-
-ALL = (
-    "trl_step",
+WHOLE = (
     "learning",
     "decoding",
     "choosing",
@@ -45,17 +24,17 @@ ALL = (
 CELL = ("policy", "learns", "G", "prompt", "completion")
 STEP = (*CELL, "ours s", "TRL s", "TRL / ours", "floor s", "memory ours / TRL")
 PARTS = ("prompt", "completion", "what", "ours s", "TRL s", "TRL / ours", "floor s")
-METHODS = (
-    "failing",
-    "method",
-    "rollouts",
-    "trained tokens",
-    "rollout s",
-    "update s",
-    "step s",
-    "step, grpo = 1",
-    "step, grpo, dead rows too = 1",
-)
+
+
+def everything(folder: Path) -> dict[str, str]:
+    """Title -> table. Raises `SystemExit` where a benchmark has not been run."""
+    step = stored(folder, "trl_step")
+    shown = {
+        "targets": markdown(targets.met_by(folder, targets.TARGETS)),
+        "a step beside TRL": markdown(step, STEP, lambda row: row["what"] == "step"),
+        "its parts": markdown(step, PARTS, _is_middle_part),
+    }
+    return shown | {name: markdown(stored(folder, name)) for name in WHOLE}
 
 
 def _is_middle_part(row: Row) -> bool:
@@ -88,11 +67,3 @@ def markdown(
 
 def _is_number(rows: Sequence[Row], column: str) -> bool:
     return all(isinstance(row[column], int | float | None) for row in rows)
-
-
-def _rows(folder: Path, name: str) -> list[Row]:
-    file = folder / f"{name}.json"
-    if not file.is_file():
-        raise SystemExit(f"{file} is not there: python -m benchmarks {name}")
-    found: list[Row] = json.loads(file.read_text(encoding="utf-8"))["rows"]
-    return found

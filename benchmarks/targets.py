@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Result
+from benchmarks.measure import Result, stored
 
 Row = dict[str, Any]
 
@@ -55,21 +54,24 @@ def sage_at_a_third(row: Row) -> bool:
     return bool(row["method"] == "sage" and 0.2 < row["failing"] < 0.5)
 
 
-SPEED = "TRL / ours"
-MEMORY = "memory ours / TRL"
 SHARE = "share of the machine's speed"
+STEPS = {(512, 64): 5, (128, 48): 2.7, (64, 256): 1.6}  # tokens of prompt and completion
+SPEED = [
+    Target(f"step beside TRL, {p}/{c}", "trl_step", "TRL / ours", bound, step(p, c), True)
+    for (p, c), bound in STEPS.items()
+]
+MEMORY = [
+    Target(f"peak memory beside TRL, {p}/{c}", "trl_step", "memory ours / TRL", 0.6, step(p, c))
+    for p, c in STEPS
+]
 TARGETS = [
-    Target("step beside TRL, 512/64", "trl_step", SPEED, 5, step(512, 64), True),
-    Target("step beside TRL, 128/48", "trl_step", SPEED, 2.7, step(128, 48), True),
-    Target("step beside TRL, 64/256", "trl_step", SPEED, 1.6, step(64, 256), True),
-    Target("peak memory beside TRL, 512/64", "trl_step", MEMORY, 0.6, step(512, 64)),
-    Target("peak memory beside TRL, 128/48", "trl_step", MEMORY, 0.6, step(128, 48)),
-    Target("peak memory beside TRL, 64/256", "trl_step", MEMORY, 0.6, step(64, 256)),
+    *SPEED,
+    *MEMORY,
     Target("learner, 5 M, share of sgemm", "learning", SHARE, 0.7, learner("5M"), True),
     Target("learner, 50 M, share of sgemm", "learning", SHARE, 0.7, learner("50M"), True),
-    Target("decoding, 64 equal", "decoding", "generate / this", 2, ours_at_64("equal"), True),
-    Target(
-        "decoding, 64 geometric", "decoding", "generate / this", 2, ours_at_64("geometric"), True
+    *(
+        Target(f"decoding, 64 {kind}", "decoding", "generate / this", 2, ours_at_64(kind), True)
+        for kind in ("equal", "geometric")
     ),
     Target("decoding, 64 equal, over floor", "decoding", "this / floor", 1.5, ours_at_64("equal")),
     Target("eval over its sampler", "real", "over drawing", 1.02, named("eval")),
@@ -104,13 +106,10 @@ def met_by(folder: Path, targets: Sequence[Target]) -> list[Row]:
     """What was measured of every target, and whether that meets it."""
     rows = []
     for target in targets:
-        file = folder / f"{target.file}.json"
-        if not file.is_file():
-            raise SystemExit(f"{file} is not there: python -m benchmarks {target.file}")
-        found = json.loads(file.read_text(encoding="utf-8"))["rows"]
+        found = stored(folder, target.file)
         value = next((row[target.column] for row in found if target.where(row)), None)
         if value is None:
-            raise SystemExit(f"{file} has no row for `{target.what}`: it is of --quick")
+            raise SystemExit(f"{target.file}.json has no row for `{target.what}`: it is of --quick")
         met = value >= target.bound if target.at_least else value <= target.bound
         sign = ">=" if target.at_least else "<="
         rows.append(

@@ -7,14 +7,21 @@ Both run a process of their own a cell, so that neither's memory is the other's.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from typing import Any
 
 import torch
 
-from benchmarks.measure import Clock, Result, forget_peak, gemm_gflops, machine, peak
+from benchmarks.measure import (
+    Clock,
+    Result,
+    forget_peak,
+    gemm_gflops,
+    in_a_process,
+    machine,
+    peak,
+)
 from benchmarks.models import make_folder, make_policy, make_prompts, make_tokenizer
 
 PROMPTS = 4
@@ -40,7 +47,7 @@ def run(quick: bool = False) -> Result:
     rows: list[dict[str, Any]] = []
     for architecture, learns, group, (prompt, completion) in QUICK if quick else FULL:
         cell = (architecture, learns, str(group), str(prompt), str(completion))
-        ours, trl = (_in_a_process(side, *cell) for side in ("ours", "trl"))
+        ours, trl = (in_a_process("benchmarks.trl_step", side, *cell) for side in ("ours", "trl"))
         for part in ("step", *PRODUCTS, "optimiser"):
             rows.append(
                 {
@@ -66,15 +73,6 @@ def run(quick: bool = False) -> Result:
         " large float32 products. Optimiser: TRL's without the norm of the gradient"
     )
     return Result("trl_step", about, rows, machine())
-
-
-def _in_a_process(side: str, *cell: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.trl_step", side, *cell]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr[-3000:]}")
-    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
 
 
 def ours(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from typing import Any
+
+from benchmarks.measure import in_a_process, once
 
 VARIABLE = "VLLM_PYTHON"
 ENVIRONMENT = {
@@ -31,23 +32,16 @@ def seconds_and_tokens(
     if python is None:
         print(f"vLLM is left out: {VARIABLE} names no Python that has it", file=sys.stderr)
         return None
-    done = subprocess.run(
-        [python, "-m", "benchmarks.vllm_decoding", json.dumps([prompt, group, cells])],
-        env=os.environ | ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
+    asked = json.dumps([prompt, group, cells])
+    found: list[tuple[float, int]] = in_a_process(
+        "benchmarks.vllm_decoding", asked, python=python, **ENVIRONMENT
     )
-    if done.returncode != 0:
-        raise SystemExit(f"{python}: exit code {done.returncode}\n{done.stderr[-3000:]}")
-    found: list[tuple[float, int]] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 
 
 def _measure(prompt: int, group: int, cells: list[tuple[int, list[int]]]) -> list[Any]:
     from vllm import LLM, SamplingParams
 
-    from benchmarks.measure import once
     from benchmarks.models import make_folder, make_prompts
 
     llm = LLM(

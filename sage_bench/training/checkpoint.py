@@ -244,6 +244,8 @@ def _set_aside(damaged: list[tuple[Path, str]], used: Path, warn: Callable[[str]
 
 
 def _load(path: Path, engine: Engine, method: Method) -> RunState:
+    from sage_bench.methods.guard import Guard
+
     state = RunState.read(path / "run.json")
     saved = MethodState.read(path / "method.json")
     try:
@@ -255,8 +257,6 @@ def _load(path: Path, engine: Engine, method: Method) -> RunState:
             remedy="remove this checkpoint; the run goes on from the one before",
         ) from error
     method.prepared = saved.prepared
-    from sage_bench.methods.guard import Guard
-
     with Guard(method, state.step).calling("load_state_dict"):
         method.load_state_dict(saved.state)
     return state

@@ -22,8 +22,8 @@ LOGIT_COPIES = 5
 # where logits are made again in the backward, their gradient takes their place; in the forward
 # there are the logits and their exponentials
 LOGIT_COPIES_MADE_AGAIN = 2
-# bytes a logit takes while a token is drawn: float32 logits, their log-softmax and exponentials,
-# and the distribution function in float64
+# bytes a logit takes while a token is drawn: float32 logits and probabilities, and where top-p puts
+# all in order, the ordered ones, their tokens (int64), their sums, and the sums before each
 DRAW_BYTES = 28
 # a cache that grows takes up to half again as much as it holds
 CACHE_GROWTH = 1.5

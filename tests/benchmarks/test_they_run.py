@@ -3,6 +3,7 @@ here."""
 
 from __future__ import annotations
 
+import doctest
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import growth, tables
 from benchmarks.decoding import with_end
 from benchmarks.models import END, PAD, make_policy, make_prompts, make_tokenizer
 from benchmarks.targets import TARGETS, met_by
@@ -64,6 +66,13 @@ def test_targets_are_read_from_the_results(tmp_path):
     worse = [replace(t, bound=t.bound * (1.01 if t.at_least else 0.99)) for t in TARGETS]
     wanted = [replace(t, where=o.where) for t, o in zip(worse, anywhere, strict=True)]
     assert {row["met"] for row in met_by(tmp_path, wanted)} == {"NO"}
+
+
+@pytest.mark.parametrize("module", [growth, tables])
+def test_the_examples_of_their_docstrings_hold(module):
+    found = doctest.testmod(module)
+    assert found.attempted > 0
+    assert found.failed == 0
 
 
 def test_prompts_have_the_stated_length():

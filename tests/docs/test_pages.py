@@ -295,7 +295,7 @@ SHOWN = (
     "targets",
     "a step beside TRL",
     "its parts",
-    "the learner",
+    "learning",
     "decoding",
     "methods",
     "growth",

@@ -21,7 +21,9 @@ from sage_bench.generation.local.prefill import pad_left, prefill
 from sage_bench.types import TokenIds
 
 Pair = tuple[TokenIds, TokenIds]  # (prompt, completion)
-KEPT_LOGITS = 1 << 23  # so many may be kept for the backward: 32 MiB in float32
+# so many are kept for the backward, 32 MiB in float32: up to here that costs no more than making
+# them twice
+KEPT_LOGITS = 1 << 23
 HEAD_LOGITS = 1 << 26  # logits of one chunk of a head that is more than a matrix
 
 

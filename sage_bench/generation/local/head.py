@@ -67,9 +67,10 @@ class _Scores(torch.autograd.Function):
         rows: int,
     ) -> tuple[Tensor, Tensor]:
         found = []
-        for h, t, logits in _parts(hidden, weight, bias, target, temperature, rows):
-            del h
-            chosen = logits.gather(-1, t[:, None])[:, 0]
+        wide, wide_bias = _wide(weight), _wide(bias)
+        for here in _slices(len(hidden), rows):
+            logits = _logits(_wide(hidden[here]), wide, wide_bias, temperature)
+            chosen = logits.gather(-1, target[here, None])[:, 0]
             top = logits.amax(-1, keepdim=True)
             shares = (logits - top).exp_()
             total = shares.sum(-1)
@@ -87,20 +88,17 @@ class _Scores(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         """slope: (N,), of the loss with respect to logp."""
         hidden, weight, bias, target, norm = ctx.saved_tensors
-        wide = _wide(weight)
+        wide, wide_bias = _wide(weight), _wide(bias)
         to_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         to_weight = torch.zeros_like(wide) if ctx.needs_input_grad[1] else None
-        to_bias = None
-        if bias is not None and ctx.needs_input_grad[2]:
-            to_bias = torch.zeros_like(_wide(bias))
-        at = 0
-        for h, t, logits in _parts(hidden, weight, bias, target, ctx.temperature, ctx.rows):
-            here = slice(at, at + len(t))
-            at += len(t)
+        to_bias = torch.zeros_like(wide_bias) if ctx.needs_input_grad[2] else None
+        for here in _slices(len(hidden), ctx.rows):
+            h = _wide(hidden[here])
             own = slope[here, None] / ctx.temperature
             # d logp / d logits: one at the token, less the probabilities
-            grad = logits.sub_(norm[here, None]).exp_().mul_(-own)
-            grad.scatter_add_(-1, t[:, None], own.to(grad.dtype))
+            grad = _logits(h, wide, wide_bias, ctx.temperature)
+            grad.sub_(norm[here, None]).exp_().mul_(-own)
+            grad.scatter_add_(-1, target[here, None], own.to(grad.dtype))
             if to_hidden is not None:
                 to_hidden[here] = (grad @ wide).to(hidden.dtype)
             if to_weight is not None:
@@ -117,22 +115,16 @@ class _Scores(torch.autograd.Function):
         )
 
 
-def _parts(
-    hidden: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    target: Tensor,
-    temperature: float,
-    rows: int,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """(hidden states, targets, logits) of so many rows at a time, float32 or wider."""
-    wide, wide_bias = _wide(weight), None if bias is None else _wide(bias)
-    for h, t in zip(torch.split(hidden, rows), torch.split(target, rows), strict=True):
-        logits = functional.linear(_wide(h), wide, wide_bias)
-        if temperature != 1.0:
-            logits /= temperature
-        yield _wide(h), t, logits
+def _slices(count: int, rows: int) -> Iterator[slice]:
+    """So many rows at a time."""
+    return (slice(at, at + rows) for at in range(0, count, rows))
 
 
-def _wide(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
+def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
+    logits = functional.linear(hidden, weight, bias)
+    return logits if temperature == 1.0 else logits.div_(temperature)
+
+
+def _wide(x: Any) -> Any:
+    """float32 where it is narrower; None stays None."""
+    return x if x is None or x.dtype == torch.float64 else x.float()
