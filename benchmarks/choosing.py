@@ -16,11 +16,11 @@ def run(quick: bool = False) -> Result:
     """One line a vocabulary and shape of the distribution, in CPU ms a token of all rows."""
     import torch
 
-    from sage_bench.generation.local import decode
+    from sage_bench.generation.local import choosing
 
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    heads = decode.HEADS
+    heads = choosing.HEADS
     rows: list[dict[str, Any]] = []
     for size in VOCABULARIES[:2] if quick else VOCABULARIES:
         for shape, sharp in SHARP.items():
@@ -28,11 +28,11 @@ def run(quick: bool = False) -> Result:
             u = torch.rand(ROWS, generator=generator, dtype=torch.float64)
 
             def chosen(top_p: float, logits: Any = logits, u: Any = u) -> float:
-                return 1e3 * cpu_seconds(lambda: decode.choose(logits, 0.6, top_p, u), 5)
+                return 1e3 * cpu_seconds(lambda: choosing.choose(logits, 0.6, top_p, u), 5)
 
-            decode.HEADS = ()
+            choosing.HEADS = ()
             sorted_whole = chosen(0.95)
-            decode.HEADS = heads
+            choosing.HEADS = heads
             rows.append(
                 {
                     "vocabulary": size,

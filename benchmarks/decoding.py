@@ -2,7 +2,7 @@
 vLLM where there is one.
 
 Rows of equal length, and rows whose lengths are geometric, as they are when every token may be the
-last.
+last; and such rows with more of them waiting than there are places.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sage_bench.generation.local.prefill import pad_left
 from sage_bench.types import Sample, Sampling
 
 PROMPT, TOKENS, GROUP = 64, 128, 8
+PLACES = 64  # rows decoded together where more wait
 
 
 class Ends(Policy):
@@ -74,21 +75,11 @@ def run(quick: bool = False) -> Result:
         ]
         if vllm:
             found.append(("vLLM", *vllm[i]))
-        drawn = found[0][2]
-        floor = floor_seconds(policy, drawn, len(prompts), gflops, gbytes)
-        generate = next(seconds / n for name, seconds, n in found if name == "generate")
-        for name, seconds, n in found:
-            rows.append(
-                {
-                    "rows": count,
-                    "lengths": kind,
-                    "what": name,
-                    "tokens": n,
-                    "us a token": 1e6 * seconds / n,
-                    "generate / this": generate / (seconds / n),
-                    "this / floor": seconds / n / (floor / drawn),
-                }
-            )
+        floor = floor_seconds(policy, found[0][2], len(prompts), gflops, gbytes)
+        rows += lines(count, kind, found, floor)
+        if chance and count > PLACES:
+            waiting = [(name, *way(policy, prompts, tokens)) for name, way in IN_PLACES.items()]
+            rows += lines(count, f"{kind}, {PLACES} at a time", waiting, floor)
     about = (
         f"Decoding, 4.9 M parameters, float32, one thread, CPU seconds; prompts of {PROMPT} tokens,"
         f" groups of {GROUP}, at most {tokens} tokens a row, temperature 1. Floor: the products of"
@@ -97,6 +88,26 @@ def run(quick: bool = False) -> Result:
         " returns log-probabilities"
     )
     return Result("decoding", about, rows, machine())
+
+
+def lines(
+    count: int, kind: str, found: list[tuple[str, float, int]], floor: float
+) -> list[dict[str, Any]]:
+    """found: (name, CPU seconds, tokens), ours first; floor: CPU seconds of as many tokens."""
+    each = {name: seconds / n for name, seconds, n in found}
+    generate = next(value for name, value in each.items() if name.startswith("generate"))
+    return [
+        {
+            "rows": count,
+            "lengths": kind,
+            "what": name,
+            "tokens": n,
+            "us a token": 1e6 * each[name],
+            "generate / this": generate / each[name],
+            "this / floor": each[name] / (floor / found[0][2]),
+        }
+        for name, _, n in found
+    ]
 
 
 def lengths(rows: int, chance: float, most: int) -> list[int]:
@@ -120,14 +131,40 @@ def floor_seconds(policy: Policy, tokens: int, prompts: int, gflops: float, gbyt
     return multiplied / gflops / 1e9 + tokens * (own + PROMPT / GROUP) * cache / gbytes / 1e9
 
 
-def ours(policy: Policy, prompts: list[tuple[int, ...]], tokens: int) -> tuple[float, int]:
-    """CPU seconds and tokens drawn. Also returns log-probabilities, which the others do not."""
-    asks = [
+def asked(prompts: list[tuple[int, ...]], tokens: int) -> list[Sample]:
+    return [
         Sample(p, 1, Sampling(1.0, 1.0, tokens), seed=GROUP * i + k)
         for i, p in enumerate(prompts)
         for k in range(GROUP)
     ]
+
+
+def ours(policy: Policy, prompts: list[tuple[int, ...]], tokens: int) -> tuple[float, int]:
+    """CPU seconds and tokens drawn. Also returns log-probabilities, which the others do not."""
+    asks = asked(prompts, tokens)
     return timed(lambda: sum(len(c.tokens) for c in Decoder(policy).draw(asks)))
+
+
+def in_places(policy: Policy, prompts: list[tuple[int, ...]], tokens: int) -> tuple[float, int]:
+    """A row that has ended leaves its place to one that waits."""
+    asks, room = asked(prompts, tokens), PLACES * (PROMPT + tokens)
+    decoder = Decoder(policy, wave_tokens=room)
+    return timed(lambda: sum(len(c.tokens) for c in decoder.draw(asks)))
+
+
+def in_batches(policy: Policy, prompts: list[tuple[int, ...]], tokens: int) -> tuple[float, int]:
+    """The same requests, each batch of `PLACES` rows until its longest row has ended."""
+    asks, decoder = asked(prompts, tokens), Decoder(policy)
+    batches = [asks[i : i + PLACES] for i in range(0, len(asks), PLACES)]
+    return timed(lambda: sum(len(c.tokens) for batch in batches for c in decoder.draw(batch)))
+
+
+def generate_in_batches(
+    policy: Policy, prompts: list[tuple[int, ...]], tokens: int
+) -> tuple[float, int]:
+    each = PLACES // GROUP
+    parts = [generate(policy, prompts[i : i + each], tokens) for i in range(0, len(prompts), each)]
+    return sum(seconds for seconds, _ in parts), sum(n for _, n in parts)
 
 
 def generate(policy: Policy, prompts: list[tuple[int, ...]], tokens: int) -> tuple[float, int]:
@@ -186,4 +223,9 @@ def timed(work: Callable[[], int]) -> tuple[float, int]:
 
 
 WAYS = {"ours": ours, "generate": generate, "continuous batching": continuous}
+IN_PLACES = {
+    "ours": in_places,
+    "ours, batch after batch": in_batches,
+    "generate, batch after batch": generate_in_batches,
+}
 EQUAL_ONLY = {"continuous batching"}  # it has no place for a rule of ours about the end

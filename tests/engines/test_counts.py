@@ -213,6 +213,6 @@ def test_finished_rows_leave_the_cache(random_policy, monkeypatch):
     asked = [Sample((5, 6), 1, Sampling(1.0, 1.0, 200), seed=i) for i in range(64)]
     completions = Decoder(policy).draw(asked)
     needed = sum(len(c.tokens) - 1 for c in completions)
-    # a wave is made smaller when a quarter of its rows has ended
+    # rows leave when a quarter of them has ended
     assert needed <= sum(steps) <= needed / (1 - decode.DROP_AT) + 64
     assert len(steps) == max(len(c.tokens) for c in completions) - 1

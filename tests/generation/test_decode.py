@@ -6,9 +6,10 @@ import pytest
 import torch
 from conftest import ARCHITECTURES
 
-from sage_bench.generation.local import decode
+from sage_bench.generation.local import choosing
 from sage_bench.generation.local.cache import GrowingLayer
-from sage_bench.generation.local.decode import Decoder, choose
+from sage_bench.generation.local.choosing import choose, inverse
+from sage_bench.generation.local.decode import Decoder
 from sage_bench.generation.local.forward import log_probs
 from sage_bench.generation.local.rng import uniform
 from sage_bench.types import Sample, Sampling
@@ -123,12 +124,12 @@ def test_a_completion_cut_at_max_tokens_says_so(random_policy, renderer):
     assert {c.finish for c in out if c.tokens[0] != policy.pad_id} == {"length"}
 
 
-def test_mixed_parameters_go_into_waves_of_their_own(random_policy, renderer):
+def test_mixed_parameters_wait_in_queues_of_their_own(random_policy, renderer):
     sampler = Decoder(random_policy())
     mixed = draws(renderer, Sampling(0.0, 1.0, 8), 1) + draws(renderer, Sampling(1.0, 1.0, 12), 1)
-    waves = list(sampler.waves(mixed))
-    assert len(waves) == 2
-    assert sorted(i for w in waves for i in w) == list(range(8))
+    queues = sampler.queues(mixed)
+    assert len(queues) == 2
+    assert sorted(i for queue in queues for i in queue) == list(range(8))
     assert [c.tokens for c in sampler.draw(mixed)[:4]] == [
         c.tokens for c in sampler.draw(mixed[:4])
     ]
@@ -161,9 +162,9 @@ def test_blocks_of_a_vocabulary_give_the_token_that_adding_all_of_it_up_gives(si
     u[::50] = 0.0
     u[1::50] = 1 - 2**-53
     p = logits.softmax(-1)
-    found = decode.inverse(p, u)
-    monkeypatch.setattr(decode, "BLOCKS_FROM", size)
-    assert torch.equal(found, decode.inverse(p, u))
+    found = inverse(p, u)
+    monkeypatch.setattr(choosing, "BLOCKS_FROM", size)
+    assert torch.equal(found, inverse(p, u))
     assert bool((p.gather(-1, found) > 0).all())
 
 
@@ -175,7 +176,7 @@ def test_the_head_of_a_vocabulary_gives_what_sorting_all_of_it_gives(sharp, top_
     logits[::2, 100:] -= 20  # some rows are peaked, whatever the others are
     u = torch.rand(16, generator=generator, dtype=torch.float64)
     found = choose(logits, 0.6, top_p, u)
-    monkeypatch.setattr(decode, "HEADS", ())
+    monkeypatch.setattr(choosing, "HEADS", ())
     expected = choose(logits, 0.6, top_p, u)
     if sharp:  # equal probabilities have no order
         assert torch.equal(found[0], expected[0])
@@ -227,10 +228,10 @@ def test_large_vocabularies_are_drawn_from_like_small_ones(temperature, top_p, m
     logits = 3 * torch.randn(200, 5000, generator=generator)
     u = torch.rand(200, generator=generator, dtype=torch.float64)
     before = logits.clone()
-    large = decode.choose(logits, temperature, top_p, u)
+    large = choose(logits, temperature, top_p, u)
     assert torch.equal(logits, before)
-    monkeypatch.setattr(decode, "BLOCKS_FROM", 1 << 20)
-    small = decode.choose(logits, temperature, top_p, u)
+    monkeypatch.setattr(choosing, "BLOCKS_FROM", 1 << 20)
+    small = choose(logits, temperature, top_p, u)
     assert torch.equal(large[0], small[0])
     assert torch.allclose(large[1], small[1], rtol=0, atol=2e-6)
 
@@ -239,5 +240,5 @@ def test_a_broken_logit_of_a_large_vocabulary_shows_in_the_log_probability():
     logits = torch.zeros(2, 5000)
     logits[0, 7] = torch.inf
     logits[1, 7] = torch.nan
-    _, logp = decode.choose(logits, 1.0, 1.0, torch.tensor([0.5, 0.5], dtype=torch.float64))
+    _, logp = choose(logits, 1.0, 1.0, torch.tensor([0.5, 0.5], dtype=torch.float64))
     assert not torch.isfinite(logp).any()

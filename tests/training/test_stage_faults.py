@@ -122,17 +122,17 @@ def test_the_boundaries_are_those_of_every_stage(straight):
 
 # ---- memory ----
 def out_of_memory_beyond(monkeypatch, rows: int) -> list[int]:
-    """Waves of more rows do not fit; the list has the sizes that were tried."""
+    """More rows do not fit; the list has how many were tried."""
     tried: list[int] = []
-    whole = decode.Wave.decode
+    real = decode.prefill
 
-    def decoded(wave):
-        tried.append(len(wave.prompts))
-        if len(wave.prompts) > rows:
+    def limited(policy, prompts):
+        tried.append(len(prompts))
+        if len(prompts) > rows:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return whole(wave)
+        return real(policy, prompts)
 
-    monkeypatch.setattr(decode.Wave, "decode", decoded)
+    monkeypatch.setattr(decode, "prefill", limited)
     return tried
 
 

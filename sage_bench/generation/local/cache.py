@@ -1,5 +1,5 @@
 """A key-value cache that grows in blocks instead of being copied at every token, and whose rows can
-be dropped."""
+be dropped and joined by others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers.cache_utils import Cache, DynamicLayer
 
 
@@ -53,8 +54,33 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no t
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        self._room = [b.index_select(0, indices) for b in self._room]
+        self.keep(indices)
+
+    def keep(self, rows: Tensor, unused: int = 0) -> None:
+        """Only these rows, (K,) int64, without their first positions that none of them uses."""
+        self._room = [b[..., unused:, :].index_select(0, rows) for b in self._room]
+        self.length -= unused
         self._show()
+
+    def join(self, keys: Tensor, values: Tensor) -> None:
+        """Rows behind those there are, (R', heads, T, head_dim). All end in the same position:
+        zeros lie before the shorter ones, and who reads has to mask them."""
+        width = max(self.length, keys.shape[-2])
+        self._room = [
+            self._with_room(torch.cat([padded_left(x, width) for x in pair]))
+            for pair in ((self.keys, keys), (self.values, values))
+        ]
+        self.length = width
+        self._show()
+
+
+def padded_left(x: Tensor, width: int) -> Tensor:
+    """x (..., T, D) with zeros before it, (..., width, D).
+
+    >>> padded_left(torch.ones(2, 1), 3).tolist()
+    [[0.0], [1.0], [1.0]]
+    """
+    return functional.pad(x, (0, 0, width - x.shape[-2], 0))
 
 
 def repeat_rows(cache: Cache, rows: Tensor) -> Cache:
@@ -102,10 +128,14 @@ def join_rows(caches: Sequence[Cache]) -> Cache:
     return first
 
 
-def drop_rows(cache: Cache, keep: Tensor) -> None:
-    """Keep only the given rows ((K,) int64)."""
+def drop_rows(cache: Cache, keep: Tensor, unused: int = 0) -> None:
+    """Keep only the given rows ((K,) int64), without their first positions that none of them uses
+    (growing layers alone know of such)."""
     for layer in cache.layers:
-        layer.batch_select_indices(keep)
+        if unused:
+            layer.keep(keep, unused)
+        else:
+            layer.batch_select_indices(keep)
 
 
-__all__ = ["GrowingLayer", "branch", "drop_rows", "join_rows", "repeat_rows"]
+__all__ = ["GrowingLayer", "branch", "drop_rows", "join_rows", "padded_left", "repeat_rows"]

@@ -1,108 +1,27 @@
-"""Decoding: prefill a prompt once, repeat its cache over the samples, draw token after token, drop
-rows as they finish."""
+"""Decoding: rows draw token after token; where one has ended, the next request takes its place."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
+from sage_bench.generation.local.choosing import choose
 from sage_bench.generation.local.policy import Policy, non_finite
-from sage_bench.generation.local.prefill import prefill
+from sage_bench.generation.local.prefill import Prefill, prefill
 from sage_bench.generation.local.rng import uniform
 from sage_bench.generation.local.token_step import body_of
 from sage_bench.types import Completion, Sample, Sampling, TokenIds
 from sage_bench.utils.errors import ModelError, SageBenchError
 
 STOP_WINDOW = 24  # last tokens of a completion in which a stop text is looked for
-# rows are dropped when this share of the wave has finished: compacting costs a copy of the cache
+# rows leave when this share of them has ended: making room copies the cache once
 DROP_AT = 0.25
-BLOCK = 128  # tokens whose probabilities are summed together
-BLOCKS_FROM = 4096  # the smallest vocabulary that is summed by blocks
-HEADS = (64, 1024)  # top-p sorts so many most probable tokens before it sorts the whole vocabulary
-
-
-def choose(logits: Tensor, temperature: float, top_p: float, u: Tensor) -> tuple[Tensor, Tensor]:
-    """Pick one token a row by inverting the distribution function at u.
-
-    logits: (R, V) float32; u: (R,) in [0, 1). Returns (tokens (R,), log-probability (R,) at this
-    temperature, before top-p). Temperature 0 is the argmax, its log-probability taken at
-    temperature 1.
-
-    >>> logits = torch.tensor([[0.0, 0.0, -30.0]])
-    >>> [choose(logits, 1.0, 1.0, torch.tensor([u]))[0].item() for u in (0.4, 0.6)]
-    [0, 1]
-    """
-    scaled = logits if temperature in (0, 1) else logits / temperature
-    if temperature == 0 or logits.shape[-1] < BLOCKS_FROM:
-        logp = scaled.log_softmax(-1)
-        tokens = logp.argmax(-1) if temperature == 0 else drawn(logp.exp(), 1.0, top_p, u)
-        return tokens, logp.gather(-1, tokens[:, None])[:, 0]
-    # of a large vocabulary one copy is made, not four: new memory costs more than the arithmetic
-    top = scaled.amax(-1, keepdim=True)
-    p = (logits - top if scaled is logits else scaled.sub_(top)).exp_()
-    total = p.sum(-1, keepdim=True)
-    tokens = drawn(p, total, top_p, u)
-    return tokens, (p.gather(-1, tokens[:, None]) / total).log()[:, 0]
-
-
-def drawn(p: Tensor, total: Tensor | float, top_p: float, u: Tensor) -> Tensor:
-    """Tokens (R,) from probabilities p (R, V) that sum to total (R, 1)."""
-    if top_p >= 1:
-        return inverse(p, u.to(p.device))[:, 0]
-    p, order = nucleus(p, top_p * total)
-    return order.gather(-1, inverse(p, u.to(p.device)))[:, 0]
-
-
-def inverse(p: Tensor, u: Tensor) -> Tensor:
-    """The inverse distribution function: the first token at which the sum of p (R, V) passes u (R,)
-    in [0, 1), float64. Returns (R, 1) int64.
-
-    Sums are float64. Over a large vocabulary whole blocks are summed first, and single tokens only
-    in the block where u falls.
-
-    >>> inverse(torch.tensor([[0.25, 0.5, 0.25]]), torch.tensor([0.3], dtype=torch.float64)).item()
-    1
-    """
-    last = p.shape[-1] - 1
-    if last < BLOCKS_FROM:
-        cdf = p.double().cumsum(-1)
-        return torch.searchsorted(cdf, (u * cdf[:, -1])[:, None], right=True).clamp(max=last)
-    whole = p.shape[-1] // BLOCK * BLOCK
-    sums = p[:, :whole].view(len(p), -1, BLOCK).sum(-1, dtype=torch.float64)
-    if whole <= last:
-        sums = torch.cat([sums, p[:, whole:].sum(-1, keepdim=True, dtype=torch.float64)], -1)
-    cdf = sums.cumsum(-1)
-    at = (u * cdf[:, -1])[:, None]
-    block = torch.searchsorted(cdf, at, right=True).clamp(max=sums.shape[-1] - 1)
-    before = cdf.gather(-1, block) - sums.gather(-1, block)
-    tokens = block * BLOCK + torch.arange(BLOCK, device=p.device)
-    inside = p.gather(-1, tokens.clamp(max=last)).double().cumsum(-1)
-    step = torch.searchsorted(inside, at - before, right=True).clamp(max=BLOCK - 1)
-    return (block * BLOCK + step).clamp(max=last)
-
-
-def nucleus(p: Tensor, top_p: Tensor | float) -> tuple[Tensor, Tensor]:
-    """The smallest set of tokens whose probability reaches top_p (Holtzman et al. 2020).
-
-    p: (R, V). top_p: one number, or (R, 1). Returns (their probabilities in descending order, zeros
-    behind them; their tokens), (R, K) both. Only the head of the vocabulary is put in order, where
-    it holds the set.
-
-    >>> [x.tolist() for x in nucleus(torch.tensor([[0.125, 0.5, 0.125, 0.25]]), 0.7)]
-    [[[0.5, 0.25, 0.0, 0.0]], [[1, 3, 0, 2]]]
-    """
-    for size in HEADS:
-        if p.shape[-1] <= 2 * size:
-            break
-        head, order = p.topk(size, dim=-1)
-        before = head.cumsum(-1) - head
-        if bool((before[:, -1:] + head[:, -1:] >= top_p).all()):
-            return head.masked_fill(before >= top_p, 0.0), order
-    p, order = p.sort(-1, descending=True)
-    return p.masked_fill(p.cumsum(-1) - p >= top_p, 0.0), order
+REPLACE_AT = 0.125  # the same where requests wait: an idle place costs more than the copy
 
 
 class Decoder:
@@ -112,29 +31,39 @@ class Decoder:
     def __init__(self, policy: Policy, *, wave_tokens: int = 1 << 18):
         self.policy = policy
         self.wave_tokens = wave_tokens
-        self.eos = torch.tensor(sorted(policy.eos_ids), device=policy.device)
 
     def draw(self, samples: Sequence[Sample]) -> list[Completion]:
         """One completion for each request, in order. The requests are for one completion each, in
         token ids, with their seed (`Sample.units`).
 
-        Waves are cut from them in a fixed way, so that the same call repeats bit for bit.
+        Places are taken in a fixed way, so that the same call repeats bit for bit. Where the device
+        is out of memory, half as many rows go on with what is left: the seeds stay what they are.
+        Raises `SageBenchError` when a single completion does not fit.
         """
-        out: list[Completion] = [Completion(failed="not drawn")] * len(samples)
-        for wave in self.waves(samples):
-            for i, completion in zip(wave, self._decoded([samples[i] for i in wave]), strict=True):
-                out[i] = completion
-        return out
+        out: dict[int, Completion] = {}
+        for queue in self.queues(samples):
+            most = len(queue)
+            while left := [i for i in queue if i not in out]:
+                full = self._run(samples, left, most, out)
+                most = self._smaller(*full) if full else most
+        return [out[i] for i in range(len(samples))]
 
-    def _decoded(self, samples: Sequence[Sample]) -> list[Completion]:
-        """A wave, in halves where the device is out of memory: the seeds stay what they are.
-        Raises `SageBenchError` when a single completion does not fit."""
+    def _run(
+        self, samples: Sequence[Sample], queue: list[int], most: int, out: dict[int, Completion]
+    ) -> tuple[str, int] | None:
+        """Draw what waits in `queue`, at most so many rows at a time, into `out`; or why and with
+        how many rows the device was full. Nothing of a run outlives it: its tensors filled it."""
+        batch = Batch(self.policy, samples, deque(queue), most, self.wave_tokens)
         try:
-            return Wave(self.policy, self.eos, samples).decode()
+            for i, completion in batch.decode():
+                out[i] = completion
         except torch.OutOfMemoryError as error:
             # the text alone: the error's frames hold the tensors that filled the device
-            reason = str(error).splitlines()[0] if str(error) else "out of memory"
-        if len(samples) == 1:
+            return str(error).splitlines()[0] if str(error) else "out of memory", batch.asked
+        return None
+
+    def _smaller(self, reason: str, rows: int) -> int:
+        if rows == 1:
             raise SageBenchError(
                 f"a single completion does not fit the device ({reason})",
                 where="sampling.max_tokens",
@@ -142,94 +71,201 @@ class Decoder:
             )
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        half = len(samples) // 2
         print(
-            f"warning: {reason}: {len(samples)} completions are drawn in halves"
+            f"warning: {reason}: {rows} completions are drawn in halves"
             " (engine.wave_tokens takes fewer at once)",
             file=sys.stderr,
             flush=True,
         )
-        return self._decoded(samples[:half]) + self._decoded(samples[half:])
+        return rows // 2
 
-    def waves(self, samples: Sequence[Sample]) -> Iterator[list[int]]:
-        """Indices of requests decoded together: same sampling parameters, prompts of similar
-        length, bounded size."""
+    def queues(self, samples: Sequence[Sample]) -> list[list[int]]:
+        """Indices of requests with the same sampling parameters, short prompts first, so that
+        those decoded together are of similar length."""
+        queues: dict[Sampling, list[int]] = {}
         order = sorted(
             range(len(samples)),
             key=lambda i: (_params(samples[i].params), len(samples[i].prompt), samples[i].prompt),
         )
-        wave: list[int] = []
         for i in order:
-            size = len(samples[i].prompt) + samples[i].params.max_tokens
-            full = (len(wave) + 1) * size > self.wave_tokens
-            if wave and (full or samples[i].params != samples[wave[0]].params):
-                yield wave
-                wave = []
-            wave.append(i)
-        if wave:
-            yield wave
+            queues.setdefault(samples[i].params, []).append(i)
+        return list(queues.values())
 
 
-class Wave:
-    """Requests that are decoded together. A row is one completion; `alive` are the rows that still
-    lie in the cache, `ended` says which of them have finished."""
+@dataclass(slots=True)
+class Rows:
+    """R completions on their way. (R,) each, but position, (R, 1), and tokens and logps, (R, most
+    tokens)."""
 
-    def __init__(self, policy: Policy, eos: Tensor, samples: Sequence[Sample]):
+    number: Tensor  # which request
+    seed: Tensor
+    limit: Tensor  # most tokens
+    count: Tensor  # tokens it has
+    position: Tensor  # of the last token, the prompt's before there is one
+    tokens: Tensor
+    logps: Tensor
+    stopped: Tensor  # by an end token or a stop text
+    ended: Tensor  # stopped, or at its limit; the row may still lie in the cache
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+    def at(self, rows: Tensor) -> Rows:
+        return Rows(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+    def joined(self, new: Rows) -> Rows:
+        return Rows(*(torch.cat([getattr(r, f.name) for r in (self, new)]) for f in fields(self)))
+
+
+class Batch:
+    """Requests with the same sampling parameters, some of them being decoded, the others waiting in
+    `queue`. Room: `most` rows, and `wave_tokens` of rows x (prompt + max_tokens)."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        samples: Sequence[Sample],
+        queue: deque[int],
+        most: int,
+        wave_tokens: int,
+    ):
         self.policy = policy
-        self.eos = eos
-        self.params = samples[0].params
-        self.prompts = [_ids(s) for s in samples]
-        self.limit = self._limit()
-        rows, device = len(samples), policy.device
-        self.position = torch.zeros(rows, 1, dtype=torch.long, device=device)
-        self.seeds = torch.tensor([s.seed for s in samples], device=device)
-        self.tokens = torch.zeros(rows, self.limit, dtype=torch.long, device=device)
-        self.logps = torch.zeros(rows, self.limit, device=device)
-        self.length = torch.full((rows,), self.limit, device=device)
-        self.stopped = torch.zeros(rows, dtype=torch.bool, device=device)
-        self.alive = torch.arange(rows, device=device)
-        self.ended = torch.zeros(rows, dtype=torch.bool, device=device)
+        self.samples = samples
+        self.queue = queue
+        self.most = most
+        self.wave_tokens = wave_tokens
+        self.params = samples[queue[0]].params
+        self.eos = torch.tensor(sorted(policy.eos_ids), device=policy.device)
+        self.asked = 0  # rows of the last attempt, for who finds the device full
 
-    def _limit(self) -> int:
-        longest = max(map(len, self.prompts))
-        limit = min(self.params.max_tokens, self.policy.context - longest)
+    @torch.inference_mode()
+    def decode(self) -> Iterator[tuple[int, Completion]]:
+        """(request, completion) as rows leave."""
+        while self.queue:
+            rows, start, logits = self._begun(self._admitted(0))
+            body = body_of(self.policy, start, int(rows.limit.max()))
+            while True:
+                token = self._drawn(rows, logits)
+                ended = int(rows.ended.sum())
+                # a window of keys cannot be lined up with others: its rows wait for the next batch
+                joins = bool(self.queue) and self.policy.dense_masks
+                leave = ended >= (REPLACE_AT if joins else DROP_AT) * len(rows)
+                if leave:
+                    yield from self._completions(rows)
+                    if ended == len(rows):
+                        break
+                    stay = (~rows.ended).nonzero()[:, 0]
+                    body.drop(stay)
+                    rows, token = rows.at(stay), token[stay]
+                rows.position = rows.position + (~rows.ended)[:, None]
+                logits = self.policy.logits(body.hidden(token, rows.position))
+                if leave and joins and (new := self._admitted(len(rows))):
+                    more, start, first = self._begun(new)
+                    body.join(start)
+                    rows, logits = rows.joined(more), torch.cat([logits, first])
+
+    def _admitted(self, rows: int) -> list[int]:
+        """The next requests, taken from the queue, for which there is room beside so many rows. A
+        single row always finds room."""
+        new: list[int] = []
+        while self.queue:
+            asked = rows + len(new) + 1
+            size = len(self.samples[self.queue[0]].prompt) + self.params.max_tokens
+            if asked > 1 and (asked > self.most or asked * size > self.wave_tokens):
+                break
+            new.append(self.queue.popleft())
+        self.asked = rows + len(new)
+        return new
+
+    def _begun(self, new: list[int]) -> tuple[Rows, Prefill, Tensor]:
+        """Rows that have no token yet, their prompts run, and the logits (R, V) of the first."""
+        prompts = [_ids(self.samples[i]) for i in new]
+        limits = [self._limit(len(p)) for p in prompts]
+        start = prefill(self.policy, prompts)
+        logits = self.policy.logits(start.last[:, -1])[start.rows]
+        none = torch.zeros(len(new), dtype=torch.long, device=self.policy.device)
+        tokens = none.new_zeros(len(new), self.params.max_tokens)
+        rows = Rows(
+            number=none.new_tensor(new),
+            seed=none.new_tensor([self.samples[i].seed for i in new]),
+            limit=none.new_tensor(limits),
+            count=none,
+            position=start.after[start.rows] - 1,
+            tokens=tokens,
+            logps=torch.zeros_like(tokens, dtype=torch.float32),
+            stopped=none.bool(),
+            ended=none.bool(),
+        )
+        return rows, start, logits
+
+    def _limit(self, prompt: int) -> int:
+        """Most tokens of a completion after a prompt of so many."""
+        limit = min(self.params.max_tokens, self.policy.context - prompt)
         if limit < 1:
             raise SageBenchError(
-                f"a prompt of {longest} tokens leaves no room in the model's context of"
+                f"a prompt of {prompt} tokens leaves no room in the model's context of"
                 f" {self.policy.context}",
                 remedy="lower `sampling.max_prompt_tokens`",
             )
         return limit
 
-    @torch.inference_mode()
-    def decode(self) -> list[Completion]:
-        policy, params = self.policy, self.params
-        logits = self._prefill()
-        for t in range(self.limit):
-            u = uniform(self.seeds[self.alive], t)
-            token, logp = choose(logits, params.temperature, params.top_p, u)
-            self._keep(token, logp, t)
-            finished = int(self.ended.sum())
-            if finished == len(self.alive) or t + 1 == self.limit:
-                break
-            if finished >= DROP_AT * len(self.alive):
-                token = self._drop_finished(token)
-            self.position = self.position + 1
-            logits = policy.logits(self.body.hidden(token, self.position))
-        self._check_finite()
-        return self._completions()
+    def _drawn(self, rows: Rows, logits: Tensor) -> Tensor:
+        """One more token (R,) of every row, written down for those that have not ended."""
+        u = uniform(rows.seed, rows.count)
+        token, logp = choose(logits, self.params.temperature, self.params.top_p, u)
+        runs = (~rows.ended).nonzero()[:, 0]
+        at = rows.count[runs]
+        rows.tokens[runs, at] = token[runs]
+        rows.logps[runs, at] = logp[runs].to(rows.logps.dtype)
+        rows.count = rows.count + ~rows.ended
+        stops = torch.isin(token, self.eos)
+        if self.params.stop:
+            stops |= self._wrote_a_stop(rows)
+        rows.stopped = rows.stopped | (stops & ~rows.ended)
+        rows.ended = rows.stopped | (rows.count == rows.limit)
+        return token
 
-    def _check_finite(self) -> None:
+    def _wrote_a_stop(self, rows: Rows) -> Tensor:
+        """Which rows have just written one of the stop texts."""
+        width = min(STOP_WINDOW, rows.tokens.shape[1])
+        at = rows.count[:, None] + torch.arange(-width, 0, device=rows.count.device)
+        recent = rows.tokens.gather(1, at.clamp(min=0)).tolist()
+        counts = rows.count.tolist()
+        written = [ids[max(0, width - n) :] for ids, n in zip(recent, counts, strict=True)]
+        texts = self.policy.tokenizer.batch_decode(written)
+        found = [any(stop in text for stop in self.params.stop) for text in texts]
+        return torch.tensor(found, device=rows.count.device)
+
+    def _completions(self, rows: Rows) -> Iterator[tuple[int, Completion]]:
+        """Of the rows that have ended."""
+        self._check_finite(rows)
+        done = rows.at(rows.ended.nonzero()[:, 0])
+        for i, ids, logp, n, stopped in zip(
+            done.number.tolist(),
+            done.tokens.cpu(),
+            done.logps.cpu(),
+            done.count.tolist(),
+            done.stopped.tolist(),
+            strict=True,
+        ):
+            yield (
+                i,
+                Completion(
+                    tuple(ids[:n].tolist()), logp[:n].clone(), "stop" if stopped else "length"
+                ),
+            )
+
+    def _check_finite(self, rows: Rows) -> None:
         """A logit that is not finite makes the log-probability of every token of its row NaN."""
-        bad = (~torch.isfinite(self.logps)).nonzero()
+        bad = (~torch.isfinite(rows.logps)).nonzero()
         if not len(bad):
             return
-        rows, first = len(torch.unique(bad[:, 0])), int(bad[:, 1].min())
+        count, first = len(torch.unique(bad[:, 0])), int(bad[:, 1].min())
         broken = non_finite(self.policy.model)
         cause = f"the weights `{broken[0]}` are not finite" if broken else "the weights are finite"
         raise ModelError(
-            f"the logits of token {first} are not finite in {rows} of {len(self.prompts)}"
-            f" completions; {cause}",
+            f"the logits of token {first} are not finite in {count} of {len(rows)} completions;"
+            f" {cause}",
             where=self.policy.path,
             remedy=(
                 "take an earlier checkpoint"
@@ -237,56 +273,6 @@ class Wave:
                 else "sample in float32 (model.dtype=float32)"
             ),
         )
-
-    def _prefill(self) -> Tensor:
-        """Logits of the first token, (R, V); sets the body and positions."""
-        policy = self.policy
-        start = prefill(policy, self.prompts)
-        logits = policy.logits(start.last[:, -1])[start.rows]
-        self.body = body_of(policy, start, self.limit)
-        self.position = start.after[start.rows] - 1
-        return logits
-
-    def _keep(self, token: Tensor, logp: Tensor, t: int) -> None:
-        """Write down token number t of every row that runs, and who ends with it."""
-        running = self.alive[~self.ended]
-        self.tokens[running, t] = token[~self.ended]
-        self.logps[running, t] = logp[~self.ended].to(self.logps.dtype)
-        now = torch.isin(token, self.eos) & ~self.ended
-        if self.params.stop:
-            recent = self.tokens[self.alive, max(0, t + 1 - STOP_WINDOW) : t + 1]
-            now |= self._wrote_a_stop(recent) & ~self.ended
-        self.length[self.alive[now]] = t + 1
-        self.stopped[self.alive[now]] = True
-        self.ended = self.ended | now
-
-    def _wrote_a_stop(self, recent: Tensor) -> Tensor:
-        """Which rows have just written one of the stop texts. recent: (R, W) their last tokens."""
-        texts = self.policy.tokenizer.batch_decode(recent.tolist())
-        stop = self.params.stop
-        return torch.tensor([any(s in text for s in stop) for text in texts], device=recent.device)
-
-    def _drop_finished(self, token: Tensor) -> Tensor:
-        """Take finished rows out of the cache; the tokens (R,) of those that stay."""
-        keep = (~self.ended).nonzero()[:, 0]
-        self.body.drop(keep)
-        self.alive = self.alive[keep]
-        self.position = self.position[keep]
-        self.ended = self.ended[keep]
-        return token[keep]
-
-    def _completions(self) -> list[Completion]:
-        rows: Iterable[tuple[Tensor, Tensor, int, bool]] = zip(
-            self.tokens.cpu(),
-            self.logps.cpu(),
-            self.length.tolist(),
-            self.stopped.tolist(),
-            strict=True,
-        )
-        return [
-            Completion(tuple(ids[:n].tolist()), logp[:n].clone(), "stop" if stop else "length")
-            for ids, logp, n, stop in rows
-        ]
 
 
 def _ids(sample: Sample) -> TokenIds:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sage_bench.generation.local.cache import GrowingLayer, drop_rows, repeat_rows
+from sage_bench.generation.local.cache import GrowingLayer, drop_rows, padded_left, repeat_rows
 from sage_bench.generation.local.policy import Policy
 from sage_bench.generation.local.prefill import Prefill
 
@@ -35,6 +35,9 @@ class Body(Protocol):
 
     def drop(self, keep: Tensor) -> None:
         """Forget all rows but these, (K,) int64."""
+
+    def join(self, start: Prefill) -> None:
+        """Rows that continue other prompts, behind those there are. Only where `dense_masks`."""
 
 
 def body_of(policy: Policy, start: Prefill, limit: int) -> Body:
@@ -74,16 +77,24 @@ def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class WholeModel:
-    """The model's own forward over a cache that holds every row's prompt and completion."""
+    """The model's own forward over a cache that holds every row's prompt and completion.
+
+    `seen`, (R, T) bool: which positions of the cache are a row's own.
+    """
 
     def __init__(self, policy: Policy, start: Prefill, limit: int):
         self.policy = policy
+        self.limit = limit
         self.cache = repeat_rows(start.cache, start.rows)
-        self.length = start.mask.shape[1]
-        room = start.mask.new_ones(len(start.rows), limit)
-        mask = torch.cat([start.mask[start.rows], room], 1)
+        self._see(start.mask[start.rows] != 0)
+
+    def _see(self, seen: Tensor) -> None:
+        """These positions, and all that are written from now on."""
+        self.seen = torch.cat([seen, seen.new_ones(len(seen), self.limit)], 1)
+        self.length = seen.shape[1]
         # an additive mask, sliced at every token, is half the time of one derived anew
-        self.mask = additive(mask, policy.dtype) if policy.dense_masks else mask
+        dense = self.policy.dense_masks
+        self.mask = additive(self.seen, self.policy.dtype) if dense else self.seen.long()
 
     def hidden(self, tokens: Tensor, position: Tensor) -> Tensor:
         self.length += 1
@@ -96,16 +107,28 @@ class WholeModel:
         return states[:, -1]
 
     def drop(self, keep: Tensor) -> None:
-        drop_rows(self.cache, keep)
-        self.mask = self.mask[keep]
+        self.seen = self.seen[keep]
+        unused = int(self.seen.any(0).int().argmax()) if self.policy.dense_masks else 0
+        drop_rows(self.cache, keep, unused)
+        self.seen, self.mask = self.seen[:, unused:], self.mask[keep][..., unused:]
+        self.length -= unused
+
+    def join(self, start: Prefill) -> None:
+        new = repeat_rows(start.cache, start.rows)
+        for layer, theirs in zip(self.cache.layers, new.layers, strict=True):
+            layer.join(theirs.keys, theirs.values)
+        own, other = self.seen[:, : self.length], start.mask[start.rows] != 0
+        width = max(own.shape[1], other.shape[1])
+        self._see(torch.cat([functional.pad(x, (width - x.shape[1], 0)) for x in (own, other)]))
 
 
 class TokenStep:
     """The body of a policy for which `applies` holds.
 
     P prompts lie in `prompt_keys` and `prompt_values`, a pair a layer, (P, K, width, D) with K
-    heads of keys; completions in `own`, (R, K, tokens, D). Row i continues prompt `rows[i]` and is
-    number `slot[i]` of its rows.
+    heads of keys; completions in `own`, (R, K, tokens, D). Row i continues prompt `rows[i]`, is
+    number `slot[i]` of its rows and begins in column `begin[i]` of `own`: not in the first where it
+    joined later.
     """
 
     def __init__(self, policy: Policy, start: Prefill):
@@ -117,7 +140,13 @@ class TokenStep:
             GrowingLayer(*(x[:, :, :0].index_select(0, start.rows) for x in pair))
             for pair in self.prompts
         ]
+        self._begin(torch.zeros_like(start.rows))
         self._arrange(start.rows)
+
+    def _begin(self, begin: Tensor) -> None:
+        self.begin = begin
+        columns = torch.arange(int(begin.max()))
+        self.before = additive(columns >= begin[:, None], self.mask.dtype)
 
     def _arrange(self, rows: Tensor) -> None:
         """Number the rows of every prompt, and forget prompts that no row continues."""
@@ -135,9 +164,31 @@ class TokenStep:
         self.slot[order] = torch.arange(len(rows)) - first[rows[order]]
 
     def drop(self, keep: Tensor) -> None:
+        begin = self.begin[keep]
+        unused = int(begin.min())
         for layer in self.own:
-            layer.batch_select_indices(keep)
+            layer.keep(keep, unused)
+        self._begin(begin - unused)
         self._arrange(self.rows[keep])
+
+    def join(self, start: Prefill) -> None:
+        width = max(self.mask.shape[-1], start.mask.shape[1])
+        for i, layer in enumerate(start.cache.layers):
+            new = layer.keys, layer.values
+            keys, values = (
+                torch.cat([padded_left(x, width) for x in pair])
+                for pair in zip(self.prompts[i], new, strict=True)
+            )
+            self.prompts[i] = keys, values
+            self.own[i].join(*(x[:, :, :0].index_select(0, start.rows) for x in new))
+        rows = len(self.mask) + start.rows
+        masks = self.mask, additive(start.mask, self.mask.dtype)
+        least = torch.finfo(self.mask.dtype).min
+        self.mask = torch.cat(
+            [functional.pad(m, (width - m.shape[-1], 0), value=least) for m in masks]
+        )
+        self._begin(torch.cat([self.begin, torch.full_like(rows, self.own[0].length)]))
+        self._arrange(torch.cat([self.rows, rows]))
 
     def hidden(self, tokens: Tensor, position: Tensor) -> Tensor:
         body = self.body
@@ -171,6 +222,8 @@ class TokenStep:
         keys, values = self.own[i].update(key[:, :, None], value[:, :, None])
         before = torch.matmul(self._to_prompts(query), prompt_keys.transpose(-1, -2)) + self.mask
         now = torch.matmul(query, keys.transpose(-1, -2))
+        if self.before.shape[-1]:
+            now[..., : self.before.shape[-1]] += self.before
         share = torch.cat([self._to_rows(before), now], -1).softmax(-1)
         width = prompt_keys.shape[2]
         mixed = self._to_rows(torch.matmul(self._to_prompts(share[..., :width]), prompt_values))
