@@ -17,6 +17,7 @@ PREFILL_SHARE = 0.4
 READING_SHARE = 0.6  # of the memory bandwidth, weights and cache while decoding
 LAUNCH = {"local": 0.0007, "vllm": 0.00005}  # seconds a layer and token, whatever it computes
 ADAPTER_LAUNCH = 2.0  # times as many kernels where adapters stand beside the weights
+IDLE = 0.06  # share of our sampler's places whose rows have ended and not left yet
 HOST_BANDWIDTH = 25e9  # bytes a second between host and GPU, and of AdamW on the host
 
 
@@ -88,14 +89,12 @@ def _sampling(
     seen = work.prompt_tokens + work.completion_tokens / 2
     cache = cache_bytes(arch, settings.number) * seen / (READING_SHARE * bandwidth)
     compute = 2.0 * arch.parameters / (LEARNING_SHARE * flops)
-    # a wave lasts as long as its longest row; those that ended are no longer read
-    waves = rollouts / rows if work.sampler == "vllm" else -(-rollouts // rows)
-    steps = work.completion_tokens if work.sampler == "vllm" else work.longest
-    alive = rows if work.sampler == "vllm" else rows * work.completion_tokens / work.longest
-    decoding = waves * steps * (launch + max(weights, alive * compute) + alive * cache)
-    if work.sampler == "vllm":
-        # the last rows end alone
-        decoding += (work.longest - work.completion_tokens) * (launch + weights)
+    # a row that ends leaves its place to the next
+    rows *= 1.0 if work.sampler == "vllm" else 1 - IDLE
+    steps = rollouts / rows * work.completion_tokens
+    decoding = steps * (launch + max(weights, rows * compute) + rows * cache)
+    # the last rows end alone
+    decoding += (work.longest - work.completion_tokens) * (launch + weights)
     return prompts / (PREFILL_SHARE * flops) + decoding
 
 
@@ -134,8 +133,7 @@ def _assumed(work: Work, settings: Settings) -> list[str]:
             f"decoding reads weights and cache at {READING_SHARE:.0%} of the bandwidth and needs"
             f" {LAUNCH[work.sampler] * 1e6:g} us a layer and token to start its kernels"
         )
-    if work.samples and work.sampler == "local":
-        lines.append("in every wave of the local sampler one completion reaches the longest length")
+        lines.append("of each step's completions one reaches the longest length and ends alone")
     if settings.offload:
         lines.append(
             f"{HOST_BANDWIDTH / 1e9:g} GB/s between host and GPU, and for AdamW on the host"
