@@ -332,3 +332,14 @@ def test_batch_files_are_shell_and_wait_for_what_they_need(tmp_path):
     assert "afterany" in shown.stdout
     script = files[-1].read_text()
     assert "--dependency=afterok:${job_1} --kill-on-invalid-dep=yes eval_tiny-llama_grpo" in script
+
+
+@pytest.mark.parametrize("file", sorted((CONFIGS / "stories" / "second").glob("*.yaml")))
+def test_a_story_told_again_has_the_same_rows(file, tmp_path):
+    first = plan(CONFIGS / "stories" / file.name, tmp_path).checked.trainings
+    again = plan(file, tmp_path).checked.trainings
+    assert [name.replace("/tiny2-", "/tiny-") for name in again] == list(first)
+    for one, other in zip(first.values(), again.values(), strict=True):
+        for part in ("method", "objective", "optim", "sampling", "train"):
+            assert getattr(other.config, part) == getattr(one.config, part)
+        assert other.config.data.source == one.config.data.source.replace("tiny", "tiny2")
