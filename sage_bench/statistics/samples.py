@@ -31,6 +31,14 @@ def pass_at_k(right: ArrayLike, n: int, k: int) -> NDArray[np.float64]:
         raise ValueError(f"pass@{k}: k is at least 1")
     if k > n:
         return np.full(c.shape, nan)
+    return _pass_at_k(n, k)[c.astype(int)]
+
+
+@lru_cache(maxsize=4096)
+def _pass_at_k(n: int, k: int) -> NDArray[np.float64]:
+    """For every number of right samples from 0 to n, (n + 1,): reports ask for the same n and k
+    again and again."""
+    c = np.arange(n + 1)
     return np.where(c == 0, 0.0, stats.hypergeom.sf(0, n, c, k))
 
 
