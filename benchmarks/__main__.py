@@ -14,6 +14,7 @@ NAMES = {
     "decoding": "the local sampler beside transformers",
     "choosing": "the next token of large vocabularies, with and without top-p",
     "learning": "the learner beside the machine's limit",
+    "rounding": "what bfloat16 weights change",
     "grading": "rows a second of every grader",
     "pipeline": "evaluation around the model, report, compare, start-up",
     "methods": "a step of each method, beside GRPO",

@@ -13,6 +13,7 @@ Row = Mapping[str, Any]
 
 WHOLE = (
     "learning",
+    "rounding",
     "decoding",
     "choosing",
     "methods",

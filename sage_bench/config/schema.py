@@ -238,7 +238,10 @@ class EngineConfig(Section):
     wave_tokens: int = Field(
         1 << 18,
         ge=256,
-        description="tokens of KV cache: completions decoded together x (prompt + max_tokens)",
+        description=(
+            "tokens of KV cache: completions decoded together x (prompt + max_tokens); one that"
+            " ends leaves its place to the next"
+        ),
     )
     micro_tokens: int = Field(
         1 << 14,

@@ -31,7 +31,8 @@ def bench(name: str, out: Path) -> list[dict]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["decoding", "learning", "grading", "pipeline", "methods", "growth", "real"]
+    "name",
+    ["decoding", "learning", "rounding", "grading", "pipeline", "methods", "growth", "real"],
 )
 def test_one_writes_its_rows(name, tmp_path):
     rows = bench(name, tmp_path)
