@@ -161,7 +161,8 @@ class Check:
         return took
 
     def sampling(self, policy: Any) -> dict[str, Any]:
-        """Tokens a second of our own decoder, and whether two draws agree token for token."""
+        """Tokens a second of our own decoder, as it is and with recorded steps (CUDA graphs), and
+        whether two draws, and the two ways, agree token for token."""
         from sage_bench.generation.local.decode import Decoder
         from sage_bench.types import Sample, Sampling
 
@@ -171,17 +172,17 @@ class Check:
             Sample(prompt, 1, Sampling(1.0, 1.0, length), key=("gpu", i)).units(0)[0]
             for i in range(count)
         ]
-        decoder = Decoder(policy, wave_tokens=1 << 24)
-        first = decoder.draw(asks)
-        began = self.wait()
-        second = decoder.draw(asks)
-        seconds = self.wait() - began
-        tokens = sum(len(completion.tokens) for completion in second)
-        return {
-            "rows": count,
-            "tokens_per_s": round(tokens / seconds, 1),
-            "same_tokens": [c.tokens for c in first] == [c.tokens for c in second],
-        }
+        found: dict[str, Any] = {"rows": count}
+        drawn = {}
+        for way, recorded in {"": False, "_recorded": True}.items():
+            decoder = Decoder(policy, wave_tokens=1 << 24, cuda_graphs=recorded)
+            first = [c.tokens for c in decoder.draw(asks)]
+            began = self.wait()
+            drawn[way] = [c.tokens for c in decoder.draw(asks)]
+            seconds = self.wait() - began
+            found[f"tokens_per_s{way}"] = round(sum(map(len, drawn[way])) / seconds, 1)
+            found[f"same_tokens{way}"] = first == drawn[way]
+        return {**found, "same_tokens_both_ways": drawn[""] == drawn["_recorded"]}
 
     def gradient(self, policy: Any, case: Case) -> Any:
         """The gradient of the case's batch, flat and in float32 on the host: all of it, or evenly

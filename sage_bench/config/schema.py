@@ -243,6 +243,10 @@ class EngineConfig(Section):
             " ends leaves its place to the next"
         ),
     )
+    cuda_graphs: bool = Field(
+        False,
+        description="the sampler's rows have fixed places, and a GPU replays a recorded step",
+    )
     micro_tokens: int = Field(
         1 << 14,
         ge=16,

@@ -31,7 +31,8 @@ def pass_at_k(right: ArrayLike, n: int, k: int) -> NDArray[np.float64]:
         raise ValueError(f"pass@{k}: k is at least 1")
     if k > n:
         return np.full(c.shape, nan)
-    return _pass_at_k(n, k)[c.astype(int)]
+    found: NDArray[np.float64] = _pass_at_k(n, k)[c.astype(int)]
+    return found
 
 
 @lru_cache(maxsize=4096)

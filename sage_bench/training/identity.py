@@ -53,6 +53,7 @@ FREE = (
     "train.stall_minutes",
     "optim.on_nonfinite",
     "engine.wave_tokens",
+    "engine.cuda_graphs",
     "engine.micro_tokens",
     "engine.threads",
     "engine.max_logprob_gap",

@@ -8,13 +8,15 @@ import torch
 from conftest import ARCHITECTURES
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sage_bench.generation.local import decode, token_step
 from sage_bench.generation.local.decode import Decoder
+from sage_bench.generation.local.places import COLUMNS, Places
 from sage_bench.generation.local.prefill import prefill
 from sage_bench.generation.local.token_step import TokenStep, WholeModel
 from sage_bench.types import Sample, Sampling
-from sage_bench.utils.errors import SageBenchError
+from sage_bench.utils.errors import SageBenchError, UsageError
 
 SYSTEM = tuple(range(40, 52))  # long enough to be run once for all
 
@@ -43,7 +45,7 @@ def small_policy(random_policy):
 def of_steps(monkeypatch) -> list[int]:
     """Rows of every token that is run."""
     steps: list[int] = []
-    for kind in (TokenStep, WholeModel):
+    for kind in (TokenStep, WholeModel, Places):
         step = kind.hidden
 
         def seen(self, tokens, position, step=step):
@@ -55,16 +57,17 @@ def of_steps(monkeypatch) -> list[int]:
 
 
 @pytest.mark.parametrize("shared", [(), SYSTEM], ids=["", "system"])
-@pytest.mark.parametrize("whole_model", [False, True])
+@pytest.mark.parametrize("kind", [TokenStep, WholeModel, Places])
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_what_is_drawn_does_not_change(name, whole_model, shared, random_policy, monkeypatch):
+def test_what_is_drawn_does_not_change(name, kind, shared, random_policy, monkeypatch):
     """In float64, where the shape of a batch does not reach the drawn token."""
     policy = that_ends(random_policy(name, dtype=torch.float64))
-    monkeypatch.setattr(token_step, "applies", lambda policy: not whole_model)
+    monkeypatch.setattr(token_step, "applies", lambda policy: kind is TokenStep)
     asked = requests(48, shared=shared)
     together = Decoder(policy).draw(asked)
     steps = of_steps(monkeypatch)
-    few = Decoder(policy, wave_tokens=10 * (len(shared) + 47)).draw(asked)
+    room = 10 * (len(shared) + 47)
+    few = Decoder(policy, wave_tokens=room, cuda_graphs=kind is Places).draw(asked)
     assert max(steps) <= 10
     assert [c.tokens for c in few] == [c.tokens for c in together]
     assert [c.finish for c in few] == [c.finish for c in together]
@@ -74,16 +77,17 @@ def test_what_is_drawn_does_not_change(name, whole_model, shared, random_policy,
 
 @settings(max_examples=30, deadline=None)
 @given(
+    fixed=st.booleans(),
     rows=st.integers(1, 12),
     most=st.integers(1, 30),
     share=st.floats(0.02, 0.5),
     count=st.integers(1, 40),
 )
-def test_whatever_ends_when(small_policy, rows, most, share, count):
+def test_whatever_ends_when(small_policy, fixed, rows, most, share, count):
     policy = that_ends(small_policy, share)
     asked = requests(4 * count, most)
     together = Decoder(policy).draw(asked)
-    few = Decoder(policy, wave_tokens=rows * (most + 7)).draw(asked)
+    few = Decoder(policy, wave_tokens=rows * (most + 7), cuda_graphs=fixed).draw(asked)
     assert [c.tokens for c in few] == [c.tokens for c in together]
 
 
@@ -140,6 +144,88 @@ def test_the_cache_does_not_grow_with_what_has_left(kind, random_policy):
         position = torch.stack([position[1], torch.tensor([1])])
     layer = body.own[0] if isinstance(body, TokenStep) else body.cache.layers[0]
     assert layer.keys.shape[-2] <= 2 + 5 + 5
+
+
+# ---- what a GPU records --------------------------------------------------------------------------
+class AsksTheDevice(TorchDispatchMode):
+    """Refuses what needs an answer of the device, or gives a tensor of a size that hangs on data:
+    neither can be recorded."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        assert name not in {"_local_scalar_dense", "nonzero", "equal", "unique", "masked_select"}
+        assert not (
+            name == "index" and any(x is not None and x.dtype == torch.bool for x in args[1])
+        )
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@torch.inference_mode()
+def test_a_step_of_fixed_places_can_be_recorded(name, random_policy):
+    """The same tensors every time, and no question on the way. That CUDA records it is not tested
+    here: there is no GPU."""
+    policy = random_policy(name)
+    body = Places(policy, prefill(policy, [(5, 6), (7, 8, 9), (5, 6)]), 20)
+
+    def storage() -> list[int]:
+        layers = [b.data_ptr() for layer in body.cache.layers for b in layer.buffers]
+        return [*layers, *(x.data_ptr() for x in (body.tokens, body.position, body.shared.length))]
+
+    before = storage()
+    with AsksTheDevice():
+        for _ in range(3):
+            body._step()
+    body.drop(torch.tensor([0, 2]))
+    body.join(prefill(policy, [(30, 31, 32)]))
+    body.hidden(torch.tensor([9, 9, 9]), torch.tensor([[5], [5], [3]]))
+    assert storage() == before
+    assert sorted(body.place.tolist()) == [0, 1, 2]
+
+
+def test_long_prompts_get_more_columns(random_policy, monkeypatch):
+    policy = that_ends(random_policy(dtype=torch.float64), 0.02)
+    texts = [3, COLUMNS - 30, COLUMNS + 10, 2 * COLUMNS + 100]
+    asked = [
+        Sample((6,) * n + (7 + k,), 1, Sampling(1.0, 1.0, 60), seed=1000 * n + k)
+        for n in texts
+        for k in range(4)
+    ]
+    straight = Decoder(policy).draw(asked)
+    widths: list[int] = []
+    step = Places._step
+
+    def seen(self):
+        widths.append(self.shared.columns)
+        return step(self)
+
+    monkeypatch.setattr(Places, "_step", seen)
+    decoder = Decoder(policy, wave_tokens=3 * (texts[-1] + 61), cuda_graphs=True)
+    assert [c.tokens for c in decoder.draw(asked)] == [c.tokens for c in straight]
+    assert set(widths) >= {COLUMNS, 2 * COLUMNS, 3 * COLUMNS}
+
+
+def test_a_few_last_rows_give_the_other_places_up(random_policy):
+    policy = random_policy()
+    prompts = [(5, 6)] * 8
+    with torch.inference_mode():
+        fixed = Places(policy, prefill(policy, prompts), 20)
+        other = WholeModel(policy, prefill(policy, prompts), 20)
+        for body in (fixed, other):
+            body.hidden(torch.arange(8) + 9, torch.full((8, 1), 2))
+            body.drop(torch.tensor([2, 5]))
+        assert len(fixed.tokens) == 2
+        ours, theirs = (
+            b.hidden(torch.tensor([7, 8]), torch.full((2, 1), 3)) for b in (fixed, other)
+        )
+    assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_windows_of_keys_have_no_places(random_policy):
+    policy = random_policy()
+    policy.dense_masks = False
+    with pytest.raises(UsageError, match="forgets keys"):
+        Decoder(policy, cuda_graphs=True).draw(requests(4))
 
 
 def full_beyond(monkeypatch, rows: int) -> list[int]:

@@ -392,4 +392,5 @@ runpy.run_path({str(SCRIPTS / "gpu_check.py")!r}, run_name="__main__")
             assert row["prompt_once_relative_difference"] < 0.05
         if row["what"] == "sampling":
             assert row["same_tokens"]
+            assert row["same_tokens_recorded"]
     assert (tmp_path / "gpu.md").read_text().startswith("# GPU check")

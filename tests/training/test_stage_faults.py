@@ -149,6 +149,12 @@ def test_completions_that_do_not_fit_together_are_drawn_in_halves(
     assert tokens == [row["tokens"] for row in straight[0][1] if "trail" in row]
 
 
+def test_fixed_places_draw_the_same(straight, tmp_path):
+    train(tmp_path, *WORDS, "engine.cuda_graphs=true", **RUN)
+    tokens = [row["tokens"] for row in read_jsonl(tmp_path / "ledger.jsonl")]
+    assert tokens == [row["tokens"] for row in straight[0][1] if "trail" in row]
+
+
 def test_one_completion_that_does_not_fit_is_said_and_the_run_goes_on_later(
     straight, tmp_path, monkeypatch
 ):

@@ -100,6 +100,7 @@ def load(
     own = Hf.of(
         policy,
         wave_tokens=engine.wave_tokens,
+        cuda_graphs=engine.cuda_graphs,
         template_options=template_options_of(settings.path, settings.template_options),
     )
     sampler = rollout_sampler(

@@ -26,11 +26,15 @@ REPLACE_AT = 0.125  # the same where requests wait: an idle place costs more tha
 
 class Decoder:
     """Draws completions from a policy. wave_tokens bounds rows x (prompt + max_tokens) of what is
-    decoded together."""
+    decoded together. cuda_graphs: rows have places in a cache of fixed size, and a GPU replays a
+    recorded step."""
 
-    def __init__(self, policy: Policy, *, wave_tokens: int = 1 << 18):
+    def __init__(
+        self, policy: Policy, *, wave_tokens: int = 1 << 18, cuda_graphs: bool = False
+    ) -> None:
         self.policy = policy
         self.wave_tokens = wave_tokens
+        self.cuda_graphs = cuda_graphs
 
     def draw(self, samples: Sequence[Sample]) -> list[Completion]:
         """One completion for each request, in order. The requests are for one completion each, in
@@ -53,7 +57,7 @@ class Decoder:
     ) -> tuple[str, int] | None:
         """Draw what waits in `queue`, at most so many rows at a time, into `out`; or why and with
         how many rows the device was full. Nothing of a run outlives it: its tensors filled it."""
-        batch = Batch(self.policy, samples, deque(queue), most, self.wave_tokens)
+        batch = Batch(self, samples, deque(queue), most)
         try:
             for i, completion in batch.decode():
                 out[i] = completion
@@ -119,21 +123,17 @@ class Rows:
 
 class Batch:
     """Requests with the same sampling parameters, some of them being decoded, the others waiting in
-    `queue`. Room: `most` rows, and `wave_tokens` of rows x (prompt + max_tokens)."""
+    `queue`. Room: `most` rows, and the decoder's `wave_tokens`."""
 
     def __init__(
-        self,
-        policy: Policy,
-        samples: Sequence[Sample],
-        queue: deque[int],
-        most: int,
-        wave_tokens: int,
-    ):
-        self.policy = policy
+        self, decoder: Decoder, samples: Sequence[Sample], queue: deque[int], most: int
+    ) -> None:
+        self.policy = policy = decoder.policy
         self.samples = samples
         self.queue = queue
         self.most = most
-        self.wave_tokens = wave_tokens
+        self.wave_tokens = decoder.wave_tokens
+        self.cuda_graphs = decoder.cuda_graphs
         self.params = samples[queue[0]].params
         self.eos = torch.tensor(sorted(policy.eos_ids), device=policy.device)
         self.asked = 0  # rows of the last attempt, for who finds the device full
@@ -143,7 +143,7 @@ class Batch:
         """(request, completion) as rows leave."""
         while self.queue:
             rows, start, logits = self._begun(self._admitted(0))
-            body = body_of(self.policy, start, int(rows.limit.max()))
+            body = body_of(self.policy, start, int(rows.limit.max()), self.cuda_graphs)
             while True:
                 token = self._drawn(rows, logits)
                 ended = int(rows.ended.sum())

@@ -1,6 +1,7 @@
-"""One more token of every row: what decoding does most of the time, in two ways.
+"""One more token of every row: what decoding does most of the time, in three ways.
 
-`WholeModel` asks the model itself, whatever it is. `TokenStep` applies the weights of a known body
+`WholeModel` asks the model itself, whatever it is; so does `Places`, in tensors of fixed size.
+`TokenStep` applies the weights of a known body
 directly: half of a processor's time otherwise goes into general masks, an attention kernel made for
 many queries and wrappers around every layer. It also keeps the keys and values of a prompt once for
 all rows that continue it, so that a group reads them once a token and not once a row. The sums are
@@ -16,8 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sage_bench.generation.local.cache import GrowingLayer, drop_rows, padded_left, repeat_rows
+from sage_bench.generation.local.places import Places
 from sage_bench.generation.local.policy import Policy
 from sage_bench.generation.local.prefill import Prefill
+from sage_bench.utils.errors import UsageError
 
 # a body is taken apart only where its source is known; a subclass may compute something else
 KNOWN = {
@@ -40,8 +43,17 @@ class Body(Protocol):
         """Rows that continue other prompts, behind those there are. Only where `dense_masks`."""
 
 
-def body_of(policy: Policy, start: Prefill, limit: int) -> Body:
-    """limit: most tokens a row will have."""
+def body_of(policy: Policy, start: Prefill, limit: int, fixed: bool = False) -> Body:
+    """limit: most tokens a row will have. fixed: rows keep their places, and a GPU records a step
+    once. Raises `UsageError` for a model whose keys cannot have places."""
+    if fixed:
+        if policy.dense_masks:
+            return Places(policy, start, limit)
+        raise UsageError(
+            "this model forgets keys (sliding windows), or its attention takes no mask of ours",
+            where="engine.cuda_graphs",
+            remedy="set it to false",
+        )
     if applies(policy):
         return TokenStep(policy, start)
     return WholeModel(policy, start, limit)

@@ -39,6 +39,7 @@ class Hf(TemplatedSampler):
         device: str = "auto",
         revision: str | None = None,
         wave_tokens: int = WAVE_TOKENS,
+        cuda_graphs: bool = False,
         chat_template: str = "auto",
         template: Mapping[str, Any] | None = None,
         trust_remote_code: bool = False,
@@ -52,7 +53,9 @@ class Hf(TemplatedSampler):
         )
         options = template_options_of(model, template)
         renderer = chat_renderer(policy.tokenizer, chat_template, options)
-        self._take(policy, renderer, wave_tokens)
+        self._take(
+            policy, renderer, Decoder(policy, wave_tokens=wave_tokens, cuda_graphs=cuda_graphs)
+        )
 
     @classmethod
     def of(
@@ -60,6 +63,7 @@ class Hf(TemplatedSampler):
         policy: Policy,
         *,
         wave_tokens: int = WAVE_TOKENS,
+        cuda_graphs: bool = False,
         template_options: Mapping[str, Any] | None = None,
     ) -> Hf:
         """The sampler of a policy that is in memory: an engine's, while it learns.
@@ -69,18 +73,19 @@ class Hf(TemplatedSampler):
         """
         sampler = cls.__new__(cls)
         renderer = Renderer(policy.tokenizer, template_options=dict(template_options or {}))
-        sampler._take(policy, renderer, wave_tokens, live=True)
+        decoder = Decoder(policy, wave_tokens=wave_tokens, cuda_graphs=cuda_graphs)
+        sampler._take(policy, renderer, decoder, live=True)
         return sampler
 
     def _take(
-        self, policy: Policy, renderer: Renderer, wave_tokens: int, live: bool = False
+        self, policy: Policy, renderer: Renderer, decoder: Decoder, live: bool = False
     ) -> None:
         self.policy = policy
         self.path = policy.path
         self.renderer = renderer
         self.live = live
         self.context = policy.context
-        self.decoder = Decoder(policy, wave_tokens=wave_tokens)
+        self.decoder = decoder
 
     def draw(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Completion]]:
         prompts = [self.ids(s.prompt) for s in samples]
