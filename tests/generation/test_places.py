@@ -221,6 +221,19 @@ def test_a_few_last_rows_give_the_other_places_up(random_policy):
     assert torch.allclose(ours, theirs, atol=1e-5)
 
 
+@torch.inference_mode()
+def test_columns_of_long_rows_are_not_read_when_they_have_left(random_policy):
+    policy = random_policy()
+    body = Places(policy, prefill(policy, [(5, 6), (7,) * (COLUMNS + 10), (8, 9)]), 20)
+    position = torch.tensor([[2], [COLUMNS + 10], [2]])
+    body.hidden(torch.tensor([9, 9, 9]), position)
+    assert body.shared.columns == 2 * COLUMNS
+    stay = torch.tensor([0, 2])
+    body.drop(stay)
+    body.hidden(torch.tensor([9, 9]), position[stay] + 1)
+    assert body.shared.columns == COLUMNS
+
+
 def test_windows_of_keys_have_no_places(random_policy):
     policy = random_policy()
     policy.dense_masks = False

@@ -77,7 +77,7 @@ class Places:
         self.cache.layers = [PlacedLayer(x, places, self.capacity, self.shared) for x in like]
         self.tokens = torch.zeros(places, dtype=torch.long, device=device)
         self.position = torch.zeros(places, 1, dtype=torch.long, device=device)
-        self.longest = 0  # of the lengths, without asking the device for them
+        self.longest = 0  # at least every length in use, without asking for them at every token
         self.recorded: dict[int, tuple[Any, Tensor]] = {}
 
     def _settle(self, start: Prefill, places: Tensor) -> None:
@@ -103,6 +103,7 @@ class Places:
 
     def drop(self, keep: Tensor) -> None:
         self.place = self.place[keep]
+        self.longest = int(self.shared.length[self.place].max())
         if len(self.place) <= FEW * len(self.tokens):
             self._move(len(self.place), self.capacity - self.limit)
 
