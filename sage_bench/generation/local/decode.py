@@ -99,7 +99,7 @@ class Decoder:
 @dataclass(slots=True)
 class Rows:
     """R completions on their way. (R,) each, but position, (R, 1), and tokens and logps, (R, most
-    tokens)."""
+    tokens + 1), of which `count` are a row's own."""
 
     number: Tensor  # which request
     seed: Tensor
@@ -184,7 +184,7 @@ class Batch:
         start = prefill(self.policy, prompts)
         logits = self.policy.logits(start.last[:, -1])[start.rows]
         none = torch.zeros(len(new), dtype=torch.long, device=self.policy.device)
-        tokens = none.new_zeros(len(new), self.params.max_tokens)
+        tokens = none.new_zeros(len(new), self.params.max_tokens + 1)
         rows = Rows(
             number=none.new_tensor(new),
             seed=none.new_tensor([self.samples[i].seed for i in new]),
@@ -210,13 +210,13 @@ class Batch:
         return limit
 
     def _drawn(self, rows: Rows, logits: Tensor) -> Tensor:
-        """One more token (R,) of every row, written down for those that have not ended."""
+        """One more token (R,) of every row; it counts for those that have not ended."""
         u = uniform(rows.seed, rows.count)
         token, logp = choose(logits, self.params.temperature, self.params.top_p, u)
-        runs = (~rows.ended).nonzero()[:, 0]
-        at = rows.count[runs]
-        rows.tokens[runs, at] = token[runs]
-        rows.logps[runs, at] = logp[runs].to(rows.logps.dtype)
+        # a row that has ended writes behind its last token, where nobody reads
+        at = rows.count[:, None]
+        rows.tokens.scatter_(1, at, token[:, None])
+        rows.logps.scatter_(1, at, logp[:, None].to(rows.logps.dtype))
         rows.count = rows.count + ~rows.ended
         stops = torch.isin(token, self.eos)
         if self.params.stop:
@@ -227,7 +227,7 @@ class Batch:
 
     def _wrote_a_stop(self, rows: Rows) -> Tensor:
         """Which rows have just written one of the stop texts."""
-        width = min(STOP_WINDOW, rows.tokens.shape[1])
+        width = min(STOP_WINDOW, self.params.max_tokens)
         at = rows.count[:, None] + torch.arange(-width, 0, device=rows.count.device)
         recent = rows.tokens.gather(1, at.clamp(min=0)).tolist()
         counts = rows.count.tolist()
@@ -257,7 +257,8 @@ class Batch:
 
     def _check_finite(self, rows: Rows) -> None:
         """A logit that is not finite makes the log-probability of every token of its row NaN."""
-        bad = (~torch.isfinite(rows.logps)).nonzero()
+        own = torch.arange(rows.logps.shape[1], device=rows.count.device) < rows.count[:, None]
+        bad = (own & ~torch.isfinite(rows.logps)).nonzero()
         if not len(bad):
             return
         count, first = len(torch.unique(bad[:, 0])), int(bad[:, 1].min())

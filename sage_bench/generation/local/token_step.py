@@ -174,6 +174,9 @@ class TokenStep:
         self.rows, self.most = rows, int(counts.max())
         self.slot = torch.empty_like(rows)
         self.slot[order] = torch.arange(len(rows)) - first[rows[order]]
+        # as a batch begins: as many rows of every prompt, in order. Then nothing has to be looked up
+        in_order = torch.arange(len(used)).repeat_interleave(self.most)
+        self.even = torch.equal(rows, in_order)
 
     def drop(self, keep: Tensor) -> None:
         begin = self.begin[keep]
@@ -247,14 +250,20 @@ class TokenStep:
         """(P, K, rows of a prompt x queries, N) from (R, K, queries, N); zeros where a prompt has
         fewer rows than another."""
         _, heads, queries, n = x.shape
-        grid = x.new_zeros(len(self.mask), self.most, heads, queries, n)
-        grid[self.rows, self.slot] = x
+        if self.even:
+            grid = x.reshape(len(self.mask), self.most, heads, queries, n)
+        else:
+            grid = x.new_zeros(len(self.mask), self.most, heads, queries, n)
+            grid[self.rows, self.slot] = x
         return grid.transpose(1, 2).reshape(len(grid), heads, -1, n)
 
     def _to_rows(self, x: Tensor) -> Tensor:
         """`_to_prompts` undone: (R, K, queries, N)."""
         prompts, heads, _, n = x.shape
-        return x.view(prompts, heads, self.most, -1, n)[self.rows, :, self.slot]
+        grid = x.view(prompts, heads, self.most, -1, n)
+        if self.even:
+            return grid.transpose(1, 2).reshape(prompts * self.most, heads, -1, n)
+        return grid[self.rows, :, self.slot]
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
