@@ -174,7 +174,7 @@ class TokenStep:
         self.rows, self.most = rows, int(counts.max())
         self.slot = torch.empty_like(rows)
         self.slot[order] = torch.arange(len(rows)) - first[rows[order]]
-        # as a batch begins: as many rows of every prompt, in order. Then nothing has to be looked up
+        # as a batch begins: as many rows of every prompt, in order; nothing has to be looked up
         in_order = torch.arange(len(used)).repeat_interleave(self.most)
         self.even = torch.equal(rows, in_order)
 
