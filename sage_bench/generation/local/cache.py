@@ -100,14 +100,20 @@ def repeat_rows(cache: Cache, rows: Tensor) -> Cache:
     return cache
 
 
+def copied(cache: Cache) -> Cache:
+    """A cache with the same keys and values, whose rows can be chosen without the old one's."""
+    new = copy.copy(cache)
+    new.layers = [copy.copy(layer) for layer in cache.layers]
+    return new
+
+
 def branch(cache: Cache, rows: Tensor, length: int | None = None) -> Cache:
     """A new cache of R rows, row i a copy of row rows[i], cut to the first `length` positions; the
     old one stays as it is.
 
     Only for full-attention layers: a window cannot be cut at the end.
     """
-    new = copy.copy(cache)
-    new.layers = [copy.copy(layer) for layer in cache.layers]
+    new = copied(cache)
     for layer in new.layers:
         layer.keys, layer.values = (
             x[..., :length, :].index_select(0, rows) for x in (layer.keys, layer.values)
@@ -138,4 +144,12 @@ def drop_rows(cache: Cache, keep: Tensor, unused: int = 0) -> None:
             layer.batch_select_indices(keep)
 
 
-__all__ = ["GrowingLayer", "branch", "drop_rows", "join_rows", "padded_left", "repeat_rows"]
+__all__ = [
+    "GrowingLayer",
+    "branch",
+    "copied",
+    "drop_rows",
+    "join_rows",
+    "padded_left",
+    "repeat_rows",
+]
