@@ -1,5 +1,6 @@
 """`python -m sage_bench` is `sage-bench`."""
 
+import gc
 import sys
 
 CTRL_C = 130  # as a shell says it: 128 + SIGINT
@@ -7,6 +8,8 @@ CTRL_C = 130  # as a shell says it: 128 + SIGINT
 
 def run() -> None:
     """The program. Ctrl-C while its modules are still being imported leaves without a traceback."""
+    # nothing that verbs are declared with can be thrown away; they turn it on again (`Verbs`)
+    gc.disable()
     try:
         from sage_bench.utils.signals import leaving_on_signals
 

@@ -6,6 +6,7 @@ The exit codes are listed in docs/exit-codes.md.
 from __future__ import annotations
 
 import errno
+import gc
 import signal
 import sys
 from typing import Annotated, Any, NoReturn, TextIO
@@ -66,6 +67,7 @@ class Verbs(typer.core.TyperGroup):
     """All verbs; hands an interruption to `main` as it is."""
 
     def invoke(self, ctx: Any) -> Any:
+        gc.enable()  # off while the program starts
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as asked:

@@ -370,3 +370,19 @@ def test_a_wrong_yaml_names_file_and_key(text, said, tmp_path):
     )
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_garbage_is_collected_while_a_verb_runs():
+    """It is not while the program starts, which `--help` consists of."""
+    program = """
+import gc, sys
+from sage_bench.__main__ import run
+from sage_bench.cli.main import app
+app.command("probe")(lambda: print(gc.isenabled()))
+sys.argv = ["sage-bench", "probe"]
+run()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
