@@ -9,6 +9,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import httpx
 import pytest
 from chat_server import ChatServer, chat, in_turn
 from evaluating import evaluate
@@ -68,6 +69,15 @@ def test_f9_a_server_that_drips_is_given_up_after_the_timeout(fast, tmp_path):
         assert made.answer([{"n": 1}]) == [None]
         assert time.monotonic() - began < 3
     assert [r["status"] for r in read_jsonl(tmp_path / "judge_calls.jsonl")] == ["timeout"]
+
+
+def test_f9_half_a_reply_is_a_timeout_whoever_sees_the_deadline_first(tmp_path):
+    """On a busy machine the thread that reads may be back before the one that waits gives up."""
+    with Dripping(-1) as server:
+        made = endpoint({"base_url": server.url, "timeout": 0.3, "tries": 1}, name="judge")
+        made.open(tmp_path)
+        with httpx.Client() as client, pytest.raises(httpx.ReadTimeout, match="too slowly"):
+            made._read(client, {})
 
 
 def test_f9_a_slow_server_that_is_in_time_is_waited_for(tmp_path):

@@ -24,6 +24,7 @@ CHAT, PLAIN = "/chat/completions", "/completions"  # what is called below base_u
 RETRY = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 GARBAGE = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError)
 MOST_BYTES = 1 << 26  # of one reply; a server that sends more is broken
+SLOW = "the reply came too slowly"
 Payload = dict[str, Any]
 
 
@@ -215,7 +216,7 @@ class Endpoint:
         try:
             found = done.get(timeout=self.options.timeout)
         except Empty:
-            raise httpx.ReadTimeout("the reply came too slowly") from None
+            raise httpx.ReadTimeout(SLOW) from None
         if isinstance(found, Exception):
             raise found
         return found
@@ -226,7 +227,10 @@ class Endpoint:
         with client.stream("POST", self.url, json=body) as response:
             for piece in response.iter_bytes():
                 content += piece
-                if len(content) > MOST_BYTES or time.monotonic() > deadline:
+                if time.monotonic() > deadline:
+                    # half a reply: who waits may be a moment later than this thread
+                    raise httpx.ReadTimeout(SLOW)
+                if len(content) > MOST_BYTES:
                     break
         return response, bytes(content)
 
