@@ -59,18 +59,15 @@ def compared(name: str) -> dict[str, Any]:
 def drawn(policy: Policy) -> list[Row]:
     """Completions with random advantages."""
     renderer = Renderer(policy.tokenizer)
-    asks = [
-        Sample(renderer.answer(question), 1, Sampling(1.0, 1.0, 64), seed=GROUP * i + k)
-        for i, question in enumerate(QUESTIONS)
-        for k in range(GROUP)
-    ]
-    advantages = torch.randn(len(asks), generator=torch.Generator().manual_seed(0))
+    prompts = [renderer.answer(question) for question in QUESTIONS for _ in range(GROUP)]
+    params = Sampling(1.0, 1.0, 64)
+    completions = Decoder(policy).draw(
+        [Sample(p, 1, params, seed=i) for i, p in enumerate(prompts)]
+    )
+    advantages = torch.randn(len(prompts), generator=torch.Generator().manual_seed(0))
     return [
-        Row(ask.prompt, c.tokens, torch.full((len(c.tokens),), float(a)), str(i // GROUP))
-        for i, (ask, c, a) in enumerate(
-            zip(asks, Decoder(policy).draw(asks), advantages, strict=True)
-        )
-        if isinstance(ask.prompt, tuple)
+        Row(prompt, c.tokens, a.repeat(len(c.tokens)), str(i // GROUP))
+        for i, (prompt, c, a) in enumerate(zip(prompts, completions, advantages, strict=True))
     ]
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import ARCHITECTURES
 from torch.utils._python_dispatch import TorchDispatchMode
+from watching import watched
 
 from sage_bench.config.schema import OptimConfig
 from sage_bench.engines.local.learner import Learner
@@ -47,25 +48,6 @@ def make_rows() -> list[Row]:
         for i, (prompt, completions, advantage) in enumerate(GROUPS)
         for tokens in completions
     ]
-
-
-def watched(policy, monkeypatch) -> tuple[list[int], list[int]]:
-    """(tokens of every forward of the body, rows of every call of the head)."""
-    body: list[int] = []
-    head: list[int] = []
-    hidden, logits = policy.hidden, policy.logits
-
-    def seen_hidden(ids, **rest):
-        body.append(ids.numel())
-        return hidden(ids, **rest)
-
-    def seen_logits(states):
-        head.append(states.shape[:-1].numel())
-        return logits(states)
-
-    monkeypatch.setattr(policy, "hidden", seen_hidden)
-    monkeypatch.setattr(policy, "logits", seen_logits)
-    return body, head
 
 
 # ---- the learner ---------------------------------------------------------------------------------

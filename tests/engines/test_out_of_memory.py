@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from test_local_learner import make_rows
+from watching import FULL
 
 from sage_bench.config.schema import OptimConfig
 from sage_bench.engines.local import learner as module
@@ -16,8 +17,6 @@ from sage_bench.generation.local.forward import log_probs
 from sage_bench.methods.objective import Objective
 from sage_bench.types import Score
 from sage_bench.utils.errors import TrainingError
-
-FULL = "CUDA out of memory. Tried to allocate 2.00 GiB"
 
 
 def device_of(tokens: int, seen: list[int]) -> Callable[..., object]:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from small_runs import build
+from watching import FULL
 
 from sage_bench.engines.base import RolloutBatch
 from sage_bench.engines.local.budget import TokenBudget
@@ -17,7 +18,6 @@ from sage_bench.methods.objective import Objective
 from sage_bench.types import Row
 from sage_bench.utils.errors import TrainingError
 
-FULL = "CUDA out of memory. Tried to allocate 2.00 GiB"
 WORDS = ("engine.name=trl", "train.steps=20", "train.updates_per_step=1", "optim.lr=1e-3")
 
 

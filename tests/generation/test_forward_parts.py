@@ -7,6 +7,7 @@ import torch
 from conftest import ARCHITECTURES
 from hypothesis import given
 from hypothesis import strategies as st
+from watching import watched
 
 from sage_bench.generation.local import forward
 from sage_bench.generation.local.forward import alike, log_probs
@@ -50,14 +51,7 @@ def test_numbers_and_gradients_are_those_of_all_together(
 
 def test_what_is_run_is_counted(random_policy, in_parts, monkeypatch):
     policy = random_policy()
-    body: list[int] = []
-    hidden = policy.hidden
-
-    def seen(ids, **rest):
-        body.append(ids.numel())
-        return hidden(ids, **rest)
-
-    monkeypatch.setattr(policy, "hidden", seen)
+    body, _ = watched(policy, monkeypatch)
     log_probs(policy, PAIRS)
     prompts = body.pop(0)
     # 30 30 28 | 17 16 | 9 3 2 | 1, each without its last token

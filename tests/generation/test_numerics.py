@@ -12,6 +12,7 @@ from transformers import (
     Phi3Config,
     Phi3ForCausalLM,
 )
+from watching import watched
 
 from sage_bench.generation.local import prefill
 from sage_bench.generation.local.decode import Decoder
@@ -135,19 +136,6 @@ def test_w24_gradients_flow_through_the_float32_head(tokenizer):
 
 
 # ---- F10: prompts in parts -----------------------------------------------------------------------
-def widths(policy: Policy, monkeypatch) -> list[int]:
-    """Tokens of each forward of the body."""
-    seen: list[int] = []
-    hidden = policy.hidden
-
-    def watched(ids, **rest):
-        seen.append(ids.numel())
-        return hidden(ids, **rest)
-
-    monkeypatch.setattr(policy, "hidden", watched)
-    return seen
-
-
 @pytest.mark.parametrize("shared", [0, 16], ids=["apart", "common beginning"])
 @pytest.mark.parametrize("name", ["llama", "mistral"])
 def test_f10_long_prompts_are_run_in_bounded_parts_with_the_same_result(
@@ -159,7 +147,7 @@ def test_f10_long_prompts_are_run_in_bounded_parts_with_the_same_result(
     asked = [Sample(p, 1, Sampling(1.0, 1.0, 12), seed=i) for i, p in enumerate(prompts)]
     whole = Decoder(policy).draw(asked)
     monkeypatch.setattr(prefill, "FORWARD_TOKENS", 100)
-    seen = widths(policy, monkeypatch)
+    seen, _ = watched(policy, monkeypatch)
     parts = Decoder(policy).draw(asked)
     assert [c.tokens for c in parts] == [c.tokens for c in whole]
     assert all(torch.allclose(a.logp, b.logp, atol=1e-6) for a, b in zip(parts, whole, strict=True))
@@ -168,7 +156,7 @@ def test_f10_long_prompts_are_run_in_bounded_parts_with_the_same_result(
 
 def test_f10_few_short_prompts_are_one_forward(tokenizer, monkeypatch):
     policy = make("llama", tokenizer)
-    seen = widths(policy, monkeypatch)
+    seen, _ = watched(policy, monkeypatch)
     prefill.prefill(policy, PROMPTS)
     assert len(seen) == 1
 

@@ -9,6 +9,7 @@ from conftest import ARCHITECTURES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
+from watching import full_beyond
 
 from sage_bench.generation.local import decode, token_step
 from sage_bench.generation.local.decode import Decoder
@@ -169,7 +170,7 @@ def test_a_step_of_fixed_places_can_be_recorded(name, random_policy):
     body = Places(policy, prefill(policy, [(5, 6), (7, 8, 9), (5, 6)]), 20)
 
     def storage() -> list[int]:
-        layers = [b.data_ptr() for layer in body.cache.layers for b in layer.buffers]
+        layers = [b.data_ptr() for layer in body.cache.layers for b in (layer.keys, layer.values)]
         return [*layers, *(x.data_ptr() for x in (body.tokens, body.position, body.shared.length))]
 
     before = storage()
@@ -239,21 +240,6 @@ def test_windows_of_keys_have_no_places(random_policy):
     policy.dense_masks = False
     with pytest.raises(UsageError, match="forgets keys"):
         Decoder(policy, cuda_graphs=True).draw(requests(4))
-
-
-def full_beyond(monkeypatch, rows: int) -> list[int]:
-    """A device that holds the prompts of so many rows; the list has what was tried."""
-    tried: list[int] = []
-    real = decode.prefill
-
-    def limited(policy, prompts):
-        tried.append(len(prompts))
-        if len(prompts) > rows:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return real(policy, prompts)
-
-    monkeypatch.setattr(decode, "prefill", limited)
-    return tried
 
 
 def test_a_full_device_goes_on_with_half_of_the_rows(random_policy, monkeypatch, capsys):

@@ -10,10 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from small_runs import build, train, weights
+from watching import full_beyond
 
-from sage_bench.generation.local import decode
 from sage_bench.training import loop
 from sage_bench.training.heartbeat import Heartbeat
 from sage_bench.utils.errors import SageBenchError, TrainingError
@@ -121,25 +120,10 @@ def test_the_boundaries_are_those_of_every_stage(straight):
 
 
 # ---- memory ----
-def out_of_memory_beyond(monkeypatch, rows: int) -> list[int]:
-    """More rows do not fit; the list has how many were tried."""
-    tried: list[int] = []
-    real = decode.prefill
-
-    def limited(policy, prompts):
-        tried.append(len(prompts))
-        if len(prompts) > rows:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return real(policy, prompts)
-
-    monkeypatch.setattr(decode, "prefill", limited)
-    return tried
-
-
 def test_completions_that_do_not_fit_together_are_drawn_in_halves(
     straight, tmp_path, monkeypatch, capsys
 ):
-    tried = out_of_memory_beyond(monkeypatch, 1)
+    tried = full_beyond(monkeypatch, 1)
     train(tmp_path, *WORDS, **RUN)
     assert max(tried) == 4
     assert "CUDA out of memory. Tried to allocate 2.00 GiB: 4 completions are drawn in halves" in (
@@ -159,7 +143,7 @@ def test_one_completion_that_does_not_fit_is_said_and_the_run_goes_on_later(
     straight, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        out_of_memory_beyond(patch, 0)
+        full_beyond(patch, 0)
         with pytest.raises(SageBenchError, match="a single completion does not fit the device"):
             train(tmp_path, *WORDS, **RUN)
     train(tmp_path, *WORDS, **RUN)

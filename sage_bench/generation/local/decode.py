@@ -6,6 +6,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -67,6 +68,7 @@ class Decoder:
         return None
 
     def _smaller(self, reason: str, rows: int) -> int:
+        """How many rows to go on with where so many did not fit; says so on standard error."""
         if rows == 1:
             raise SageBenchError(
                 f"a single completion does not fit the device ({reason})",
@@ -128,14 +130,13 @@ class Batch:
     def __init__(
         self, decoder: Decoder, samples: Sequence[Sample], queue: deque[int], most: int
     ) -> None:
-        self.policy = policy = decoder.policy
+        self.decoder = decoder
+        self.policy = decoder.policy
         self.samples = samples
         self.queue = queue
         self.most = most
-        self.wave_tokens = decoder.wave_tokens
-        self.cuda_graphs = decoder.cuda_graphs
         self.params = samples[queue[0]].params
-        self.eos = torch.tensor(sorted(policy.eos_ids), device=policy.device)
+        self.eos = torch.tensor(sorted(self.policy.eos_ids), device=self.policy.device)
         self.asked = 0  # rows of the last attempt, for who finds the device full
 
     @torch.inference_mode()
@@ -143,7 +144,9 @@ class Batch:
         """(request, completion) as rows leave."""
         while self.queue:
             rows, start, logits = self._begun(self._admitted(0))
-            body = body_of(self.policy, start, int(rows.limit.max()), self.cuda_graphs)
+            # short prompts come first: no later row has more room
+            limit = int(rows.limit.max())
+            body = body_of(self.policy, start, limit, self.decoder.cuda_graphs)
             while True:
                 token = self._drawn(rows, logits)
                 ended = int(rows.ended.sum())
@@ -171,7 +174,7 @@ class Batch:
         while self.queue:
             asked = rows + len(new) + 1
             size = len(self.samples[self.queue[0]].prompt) + self.params.max_tokens
-            if asked > 1 and (asked > self.most or asked * size > self.wave_tokens):
+            if asked > 1 and (asked > self.most or asked * size > self.decoder.wave_tokens):
                 break
             new.append(self.queue.popleft())
         self.asked = rows + len(new)
@@ -248,12 +251,8 @@ class Batch:
             done.stopped.tolist(),
             strict=True,
         ):
-            yield (
-                i,
-                Completion(
-                    tuple(ids[:n].tolist()), logp[:n].clone(), "stop" if stopped else "length"
-                ),
-            )
+            finish: Literal["stop", "length"] = "stop" if stopped else "length"
+            yield i, Completion(tuple(ids[:n].tolist()), logp[:n].clone(), finish)
 
     def _check_finite(self, rows: Rows) -> None:
         """A logit that is not finite makes the log-probability of every token of its row NaN."""

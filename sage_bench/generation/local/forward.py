@@ -2,8 +2,9 @@
 
 Two ways give the same numbers. "rows" runs prompt + completion of every row, padded. "prompt once"
 runs each distinct prompt a single time, repeats its keys and values over the rows that continue it
-(gradients flow through), and runs the completions alone. The LM head sees completion tokens only,
-and where its logits would be large, they are not kept but made again in the backward.
+(gradients flow through), and runs the completions alone, those of similar length together. The LM
+head sees completion tokens only, and where its logits would be large, they are not kept but made
+again in the backward.
 """
 
 from __future__ import annotations

@@ -41,17 +41,17 @@ class PlacedLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no ty
         self.is_initialized = True
         self.shared = shared
         _, heads, _, size = like.shape
-        self.buffers = [like.new_zeros(places, heads, capacity, size) for _ in range(2)]
-        self.keys, self.values = self.buffers
+        self.keys = like.new_zeros(places, heads, capacity, size)
+        self.values = torch.zeros_like(self.keys)
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
         at = self.shared.length[:, None, None, None].expand_as(key_states)
-        keys, values = self.buffers
-        keys.scatter_(2, at, key_states)
-        values.scatter_(2, at, value_states)
-        return keys[:, :, : self.shared.columns], values[:, :, : self.shared.columns]
+        self.keys.scatter_(2, at, key_states)
+        self.values.scatter_(2, at, value_states)
+        columns = self.shared.columns
+        return self.keys[:, :, :columns], self.values[:, :, :columns]
 
 
 class Places:
@@ -87,7 +87,8 @@ class Places:
         order = torch.argsort((~seen).int(), dim=1, stable=True)
         width = seen.shape[1]
         for layer, theirs in zip(self.cache.layers, start.cache.layers, strict=True):
-            for buffer, new in zip(layer.buffers, (theirs.keys, theirs.values), strict=True):
+            pairs = (layer.keys, theirs.keys), (layer.values, theirs.values)
+            for buffer, new in pairs:
                 own = new.gather(2, order[:, None, :, None].expand_as(new))
                 buffer[places, :, :width] = own[start.rows]
         self.shared.length[places] = seen.sum(1)[start.rows]
@@ -124,10 +125,9 @@ class Places:
         rows = len(self.place)
         self._allocate([layer.keys for layer in before], places, width)
         for layer, old in zip(self.cache.layers, before, strict=True):
-            for buffer, from_ in zip(layer.buffers, old.buffers, strict=True):
-                columns = min(from_.shape[2], self.capacity)
-                buffer[:rows, :, :columns] = from_[self.place, :, :columns]
-            old.buffers = []
+            for buffer, had in ((layer.keys, old.keys), (layer.values, old.values)):
+                columns = min(had.shape[2], self.capacity)
+                buffer[:rows, :, :columns] = had[self.place, :, :columns]
         self.shared.length[:rows] = length[self.place]
         self.longest = longest
         self.place = torch.arange(rows, device=self.policy.device)
@@ -162,6 +162,8 @@ class Places:
         return states[:, -1]
 
     def _record(self) -> tuple[Any, Tensor]:
+        """(graph of a step at the columns of now, the states it writes). Raises `SageBenchError`
+        where CUDA cannot record it."""
         length = self.shared.length.clone()
         side: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
@@ -174,6 +176,8 @@ class Places:
         try:
             with torch.cuda.graph(graph):
                 states = self._step()
+        except torch.OutOfMemoryError:
+            raise  # half of the rows may fit
         except RuntimeError as error:
             raise SageBenchError(
                 f"a step of this model cannot be recorded: {str(error).splitlines()[0]}",
@@ -184,7 +188,8 @@ class Places:
 
 
 def rounded_up(columns: int) -> int:
-    """
+    """The next whole number of `COLUMNS`.
+
     >>> rounded_up(1), rounded_up(256), rounded_up(257)
     (256, 256, 512)
     """

@@ -7,6 +7,7 @@ what is drawn.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -28,15 +29,11 @@ def uniform(seeds: Tensor, index: Tensor | int) -> Tensor:
     """Uniform numbers in [0, 1), one a row. seeds: (R,) int64; index: (R,) int64, or one for all.
     Returns (R,) float64. (splitmix64; int64 wraps in torch.)
 
-    >>> import torch
     >>> u = uniform(torch.arange(20000), 5)
     >>> bool((u >= 0).all() and (u < 1).all()), round(u.mean().item(), 2), round(u.var().item(), 3)
     (True, 0.5, 0.083)
     """
-    if isinstance(index, int):
-        x = seeds + _signed(((index + 1) * (_GOLDEN & (2**64 - 1))) % 2**64)
-    else:
-        x = seeds + (index + 1) * _GOLDEN
+    x = seeds + (torch.as_tensor(index, device=seeds.device) + 1) * _GOLDEN
     x = (x ^ _shift(x, 30)) * _MIX1
     x = (x ^ _shift(x, 27)) * _MIX2
     x = x ^ _shift(x, 31)
