@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sage_bench.generation.recorded.rows import Draw, to_line
+from pydantic import TypeAdapter, ValidationError
+
+from sage_bench.generation.recorded.rows import Draw, first_reason, to_line
 from sage_bench.utils.errors import DataError, UsageError
 from sage_bench.utils.files import Appender, make_folder, read_json, write_json, writing
 
@@ -63,13 +65,20 @@ class About:
                 remedy="record the groups again with this version",
             )
         try:
-            return cls(**found)
-        except TypeError as error:
-            raise DataError(
-                f"it does not describe a record ({error})",
-                where=str(folder / ABOUT),
-                remedy="restore it from a copy, or record the groups again",
-            ) from error
+            about = TypeAdapter(cls).validate_python(found)
+        except ValidationError as error:
+            raise cls._other(folder, first_reason(error)) from error
+        if not isinstance(about.policy.get("weights"), str):
+            raise cls._other(folder, "policy.weights: there is none")
+        return about
+
+    @classmethod
+    def _other(cls, folder: Path, reason: str) -> DataError:
+        return DataError(
+            f"it does not describe a record ({reason})",
+            where=str(folder / ABOUT),
+            remedy="restore it from a copy, or record the groups again",
+        )
 
 
 def folder_of(path: Path) -> Path:

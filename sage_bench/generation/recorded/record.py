@@ -21,7 +21,7 @@ from sage_bench.generation.recorded.files import (
     step_files,
     step_of,
 )
-from sage_bench.generation.recorded.rows import DIGEST, Draw, Key, Purpose, from_line
+from sage_bench.generation.recorded.rows import DIGEST, Draw, Key, Purpose, from_line, key_in
 from sage_bench.utils.errors import DataError
 from sage_bench.utils.rows import RejectedRow
 
@@ -96,7 +96,7 @@ class Record:
                     continue
                 if "end" in found:
                     ended = True
-                    self._check_count(file, found["end"].get("draws"), number)
+                    self._check_count(file, found["end"], number)
                     continue
                 digest = self._draw(found, Place(file, number, start, len(line), "rollout", False))
                 if digest is not None:
@@ -119,7 +119,8 @@ class Record:
         self.rejected.append(RejectedRow(f"{file}:{number}", reason, text))
         return None
 
-    def _check_count(self, file: Path, draws: object, number: int) -> None:
+    def _check_count(self, file: Path, end: object, number: int) -> None:
+        draws = end.get("draws") if isinstance(end, dict) else None
         if draws != number - 1:
             reason = f"the step has {number - 1} lines of the {draws} that were written"
             self.rejected.append(RejectedRow(f"{file}:{number}", reason))
@@ -134,9 +135,9 @@ class Record:
         except ValueError as error:
             row = RejectedRow(place.where, str(error), str(line)[:EXCERPT])
             self.rejected.append(row)
-            key = line.get("key")
-            if isinstance(key, list) and len(key) == 3:
-                self.lost.setdefault((key[0], str(key[1]), key[2]), row)
+            key = key_in(line)
+            if key is not None:
+                self.lost.setdefault(key, row)
             return None
         self.places[draw.key] = Place(
             place.file, place.line, place.offset, place.size, draw.purpose, draw.kept

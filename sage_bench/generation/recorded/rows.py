@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, cast
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from sage_bench.generation.weights import short_sha
@@ -22,6 +23,7 @@ from sage_bench.types import Completion, Finish, Problem, Sample, Sampling, Toke
 Key: TypeAlias = tuple[int, str, int]  # (batch, uid, number of the request within the problem)
 Purpose: TypeAlias = Literal["rollout", "hint", "judge"]
 DIGEST = "sha256"
+_KEY: TypeAdapter[Key] = TypeAdapter(Annotated[Key, Field(strict=False)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,52 @@ class Draw:
     def is_group(self) -> bool:
         """Completions that were verified, rather than a hint or a judgement."""
         return self.purpose == "rollout"
+
+
+class Strict(BaseModel):
+    """What JSON says is taken as it is: the text "1" is no number."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class CompletionLine(Strict):
+    tokens: list[int]
+    logp: list[float]
+    finish: Finish
+    seed: int
+
+
+class ProblemLine(Strict):
+    uid: str
+    question: str
+    solution: str | None
+    answer: str
+    extra: dict[str, Any]
+
+
+class SamplingLine(Strict):
+    temperature: float
+    top_p: float
+    max_tokens: int
+    stop: list[str]
+
+
+class Line(Strict):
+    """The object of a line, as `to_line` writes it."""
+
+    step: int
+    key: Annotated[Key, Field(strict=False)]  # JSON has lists for tuples
+    purpose: Purpose
+    problem: ProblemLine
+    prompt: list[int]
+    params: SamplingLine
+    completions: list[CompletionLine]
+    rewards: list[float] | None
+    status: list[str] | None
+    level: int | None
+    hint: str | None
+    kept: bool
+    weights: str
 
 
 def key_of(sample: Sample) -> Key | None:
@@ -130,6 +178,24 @@ def digest_of(line: Mapping[str, Any]) -> str:
     return short_sha(json.dumps(rest, sort_keys=True, ensure_ascii=True))
 
 
+def key_in(line: Mapping[str, Any]) -> Key | None:
+    """The key of a line that cannot be used, where it has one.
+
+    >>> key_in({"key": [0, "a", 1]}), key_in({"key": [0, [], 1]}), key_in({})
+    ((0, 'a', 1), None, None)
+    """
+    try:
+        return _KEY.validate_python(line.get("key"))
+    except ValidationError:
+        return None
+
+
+def first_reason(error: ValidationError) -> str:
+    """Where what was read is of another kind than it should be, and of which."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
 def from_line(line: Mapping[str, Any], where: str) -> Draw:
     """The draw of a line. Raises `ValueError` with the reason where the line is not whole."""
     if line.get(DIGEST) != digest_of(line):
@@ -138,39 +204,39 @@ def from_line(line: Mapping[str, Any], where: str) -> Draw:
             " that of its contents"
         )
     try:
-        return _draw(line, where)
-    except (KeyError, TypeError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"it is not a draw of this format ({reason})") from error
+        found = Line.model_validate(line)
+    except ValidationError as error:
+        raise ValueError(f"it is not a draw of this format ({first_reason(error)})") from error
+    return _draw(found, where)
 
 
-def _draw(line: Mapping[str, Any], where: str) -> Draw:
-    batch, uid, number = line["key"]
-    params = line["params"]
-    completions, seeds = [], []
-    for one in line["completions"]:
-        tokens, logp = tuple(one["tokens"]), torch.tensor(one["logp"], dtype=torch.float32)
-        if len(tokens) != len(logp):
-            raise ValueError(f"{len(tokens)} tokens have {len(logp)} log-probabilities")
-        completions.append(Completion(tokens, logp, cast(Finish, one["finish"])))
-        seeds.append(one["seed"])
-    rewards = line["rewards"]
-    if rewards is not None and len(rewards) != len(completions):
-        raise ValueError(f"{len(completions)} completions have {len(rewards)} rewards")
+def _draw(line: Line, where: str) -> Draw:
+    completions = []
+    for one in line.completions:
+        if len(one.tokens) != len(one.logp):
+            raise ValueError(f"{len(one.tokens)} tokens have {len(one.logp)} log-probabilities")
+        logp = torch.tensor(one.logp, dtype=torch.float32)
+        completions.append(Completion(tuple(one.tokens), logp, one.finish))
+    for name, found in (("rewards", line.rewards), ("statuses", line.status)):
+        if found is not None and len(found) != len(completions):
+            raise ValueError(f"{len(completions)} completions have {len(found)} {name}")
+    params, problem = line.params, line.problem
     return Draw(
-        step=line["step"],
-        key=(batch, uid, number),
-        problem=Problem(**line["problem"]),
-        prompt=tuple(line["prompt"]),
-        params=Sampling(**{**params, "stop": tuple(params["stop"])}),
+        step=line.step,
+        key=line.key,
+        problem=Problem(
+            problem.uid, problem.question, problem.solution, problem.answer, problem.extra
+        ),
+        prompt=tuple(line.prompt),
+        params=Sampling(params.temperature, params.top_p, params.max_tokens, tuple(params.stop)),
         completions=completions,
-        seeds=seeds,
-        weights=line["weights"],
-        purpose=line["purpose"],
-        rewards=rewards,
-        status=line["status"],
-        level=line["level"],
-        hint=line["hint"],
-        kept=line["kept"],
+        seeds=[one.seed for one in line.completions],
+        weights=line.weights,
+        purpose=line.purpose,
+        rewards=line.rewards,
+        status=line.status,
+        level=line.level,
+        hint=line.hint,
+        kept=line.kept,
         where=where,
     )
