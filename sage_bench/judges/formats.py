@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Raw = Mapping[str, Any]
@@ -50,21 +52,56 @@ def plain_row(raw: Raw) -> Raw:
     return raw
 
 
+# ---- values --------------------------------------------------------------------------------------
+def missing(value: Any) -> bool:
+    """What a file has where there is nothing: null, or the NaN of a table."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def whole(value: Any) -> int | None:
+    """A whole number, also one that stands as text or, as in tables, as 3.0; None for all else.
+
+    >>> whole(3), whole("3"), whole(3.0), whole(2.5), whole(True), whole("N/A")
+    (3, 3, 3, None, None, None)
+    """
+    if isinstance(value, str):
+        return int(float(value)) if re.fullmatch(r"\s*-?\d{1,6}(\.0)?\s*", value) else None
+    if isinstance(value, bool):
+        return None
+    exact = isinstance(value, int) or (hasattr(value, "is_integer") and value.is_integer())
+    return int(value) if exact else None
+
+
+def listed(value: Any, what: str) -> list[Any]:
+    """The members of a list. Raises `ValueError` for all else."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise ValueError(f"{what} are no list")
+    return list(value)
+
+
+def is_wrong(rating: Any) -> bool:
+    """Whether a step is rated -1. Raises `ValueError` for a rating of another scale."""
+    number = None if missing(rating) else whole(rating)
+    if number not in (-1, 0, 1) and not missing(rating):
+        raise ValueError("a rating is none of -1, 0 and 1")
+    return number == -1
+
+
 # ---- MR-GSM8K ------------------------------------------------------------------------------------
 def _from_mr_gsm8k(raw: Raw) -> dict[str, Any]:
     """Counts from 1, and says N/A where nothing is wrong."""
     first = raw[FIRST_ERROR]
-    blank = first is None or str(first).strip().lower() in NOT_APPLICABLE
+    blank = missing(first) or str(first).strip().lower() in NOT_APPLICABLE
     if blank and raw.get("model_output_solution_correctness") == "wrong":
         raise ValueError("it is called wrong, and none of its steps is")
-    label: Any = -1
+    label = -1
     if not blank:
-        try:
-            label = int(str(first).strip()) - 1
-        except ValueError:
-            raise ValueError("its label is no whole number") from None
-        if label < 0:
+        number = whole(first)
+        if number is None:
+            raise ValueError("its label is no whole number")
+        if number < 1:
             raise ValueError("its label is none of its steps")
+        label = number - 1
     return {
         **raw,
         "label": label,
@@ -84,17 +121,17 @@ def _from_prm800k(raw: Raw) -> dict[str, Any]:
     had been generated before (phase 2)."""
     question, label = raw["question"], raw["label"]
     verdict = label.get("finish_reason")
-    if verdict in NO_VERDICT:
+    if isinstance(verdict, str) and verdict in NO_VERDICT:
         raise ValueError(NO_VERDICT[verdict])
-    marked = label.get("steps")
-    if not isinstance(marked, Sequence) or isinstance(marked, str) or not marked:
+    marked = listed(label.get("steps") or [], "its steps")
+    if not marked:
         raise ValueError("no steps")
     steps: list[Any] = []
     first_wrong = -1
     for number, step in enumerate(marked):
         text, rating = _followed(step)
         steps.append(text)
-        if rating == -1:
+        if is_wrong(rating):
             first_wrong = number
             break
     if first_wrong < 0 and verdict == "found_error":
@@ -114,12 +151,12 @@ def _followed(step: Any) -> tuple[Any, Any]:
     which is where a solution ends. What people wrote themselves is right."""
     if not isinstance(step, Mapping):
         raise ValueError("a step is no text")
-    completions = step.get("completions") or []
+    completions = listed(step.get("completions") or [], "its completions")
     chosen, human = step.get("chosen_completion"), step.get("human_completion")
     if chosen is None and isinstance(human, Mapping):
         return human.get("text"), 1
     place = chosen if chosen is not None else 0
-    if not isinstance(place, int) or not 0 <= place < len(completions):
+    if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < len(completions):
         raise ValueError("its chosen completion is none of those it has")
     found = completions[place]
     if not isinstance(found, Mapping):

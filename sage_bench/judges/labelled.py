@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sage_bench.data.rows import RejectedRow, check_source, read_source
 from sage_bench.judges import formats
-from sage_bench.judges.formats import QUESTION, STEPS
+from sage_bench.judges.formats import QUESTION, STEPS, is_wrong, listed, missing, whole
 from sage_bench.types import Problem
 from sage_bench.utils import rows as data_rows
 from sage_bench.utils.errors import DataError, UsageError
@@ -165,9 +164,11 @@ def to_labelled(file: str, place: str, raw: Mapping[str, Any]) -> Labelled:
 def steps_of(value: Any) -> tuple[str, ...]:
     """Texts, or objects with a `text`. Raises `ValueError`. Blank steps stay: the label counts
     them."""
-    if value is None or isinstance(value, str | Mapping) or not isinstance(value, Iterable):
-        raise ValueError("no steps" if value is None else "its steps are no list")
-    steps: list[Any] = [s.get("text") if isinstance(s, Mapping) else s for s in value]
+    if value is None:
+        raise ValueError("no steps")
+    steps: list[Any] = [
+        s.get("text") if isinstance(s, Mapping) else s for s in listed(value, "its steps")
+    ]
     if not all(isinstance(s, str) for s in steps):
         raise ValueError("a step is no text")
     if not any(s.strip() for s in steps):
@@ -181,13 +182,12 @@ def remarks_of(value: Any, judged: int) -> tuple[str, ...]:
     >>> remarks_of(["7+6=3", "3*8=4", "then"], 2), remarks_of(None, 2)
     (('7+6=3', '3*8=4'), ())
     """
-    if _missing(value) or (isinstance(value, Sequence) and not value):
-        return ()
-    if isinstance(value, str | Mapping) or not all(isinstance(text, str) for text in value):
+    texts = [] if missing(value) else listed(value, "its remarks")
+    if not all(isinstance(text, str) for text in texts):
         raise ValueError("its remarks are no texts")
-    if len(value) < judged:
-        raise ValueError(f"it has {len(value)} remarks for {judged} steps")
-    return tuple(" ".join(text.split()) for text in value[:judged])
+    if texts and len(texts) < judged:
+        raise ValueError(f"it has {len(texts)} remarks for {judged} steps")
+    return tuple(" ".join(text.split()) for text in texts[:judged])
 
 
 def label_of(row: Mapping[str, Any], steps: int) -> int:
@@ -199,26 +199,26 @@ def label_of(row: Mapping[str, Any], steps: int) -> int:
     >>> label_of({"ratings": [1, 0, 1]}, 3)
     -1
     """
-    label: Any = row.get("label")
-    wrong: Any = row.get("error_steps")
-    ratings: Any = row.get("ratings")
-    if _missing(label) and not _missing(wrong):
-        label = min((int(w) - 1 for w in wrong), default=NO_ERROR)
-    elif _missing(label) and not _missing(ratings):
+    if not missing(row.get("label")):
+        label = whole(row["label"])
+        if label is None:
+            raise ValueError("its label is no whole number")
+        if not NO_ERROR <= label < steps:
+            raise ValueError("its label is none of its steps")
+        return label
+    if not missing(row.get("error_steps")):
+        wrong = [whole(number) for number in listed(row["error_steps"], "its error steps")]
+        if any(number is None or not 1 <= number <= steps for number in wrong):
+            raise ValueError("an error step is none of its steps, which count from 1")
+        return min((number for number in wrong if number is not None), default=0) - 1
+    if not missing(row.get("ratings")):
+        ratings = listed(row["ratings"], "its ratings")
         if len(ratings) != steps:
             raise ValueError("it has not one rating for each step")
-        label = next((i for i, r in enumerate(ratings) if r == -1), NO_ERROR)
-    if _missing(label):
-        raise ValueError("no label")
-    if isinstance(label, str) and re.fullmatch(r"\s*-?\d{1,6}\s*", label):
-        label = int(label)
-    if isinstance(label, bool) or not (
-        isinstance(label, int) or (hasattr(label, "is_integer") and label.is_integer())
-    ):
-        raise ValueError("its label is no whole number")
-    if not NO_ERROR <= int(label) < steps:
-        raise ValueError("its label is none of its steps")
-    return int(label)
+        # all are read: a rating of another scale is seen behind the first wrong step too
+        marked = [is_wrong(rating) for rating in ratings]
+        return marked.index(True) if True in marked else NO_ERROR
+    raise ValueError("no label")
 
 
 def subset_of(row: Mapping[str, Any], uid: str) -> str:
@@ -260,11 +260,7 @@ def in_batches(rows: Sequence[Labelled], size: int) -> Iterator[Sequence[Labelle
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
-    return next((row[n] for n in names if not _missing(row.get(n))), None)
-
-
-def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    return next((row[n] for n in names if not missing(row.get(n))), None)
 
 
 def _text(value: Any) -> str | None:

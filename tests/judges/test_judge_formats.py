@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from labelled_rows import GOOD, write
 
 from sage_bench.judges.labelled import read_labelled, to_labelled
@@ -117,6 +119,11 @@ def test_mr_gsm8k_rows_that_cannot_be(first, reason):
         read({**MR_GSM8K, "model_output_solution_first_error_step": first})
 
 
+@pytest.mark.parametrize("first", [2, "2", 2.0, "2.0"])
+def test_mr_gsm8k_numbers_of_tables_are_whole_ones(first):
+    assert read({**MR_GSM8K, "model_output_solution_first_error_step": first}).label == 1
+
+
 def test_prm800k_goes_on_with_the_steps_that_had_been_generated():
     row = read(PHASE_2)
     assert row.steps == ("3*4 = 12", "2 + 12 = 15", "So 15.")
@@ -148,11 +155,49 @@ def test_prm800k_follows_the_path_that_was_chosen():
             "an error was found in it, and no step is rated -1",
         ),
         (("question", "problem"), " ", "no question"),
+        (("label", "steps", 0, "completions"), 3, "its completions are no list"),
+        (("label", "steps", 0, "chosen_completion"), True, "its chosen completion is none"),
+        (("label", "steps", 0, "completions", 0, "rating"), 0.4, "a rating is none of -1, 0 and 1"),
     ],
 )
 def test_prm800k_rows_that_cannot_be(path, value, reason):
     with pytest.raises(ValueError, match=reason):
         read(changed(PHASE_2, *path, value=value))
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["text", "rating", "steps", "completions"]), inner)
+    ),
+    max_leaves=5,
+)
+
+
+@given(
+    st.sampled_from([MR_GSM8K, PHASE_1, PHASE_2, *GOOD]),
+    st.lists(st.tuples(st.integers(0, 40), ANYTHING), min_size=1, max_size=2),
+)
+def test_a_row_with_anything_in_it_is_read_or_has_a_reason(row, changes):
+    for number, value in changes:
+        places = list(paths(row))
+        row = changed(row, *places[number % len(places)], value=value)
+    try:
+        found = read(row)
+    except ValueError as error:
+        assert str(error)
+    else:
+        assert -1 <= found.label < len(found.steps)
+
+
+def paths(value, before=()):
+    """The way to every value within."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in inside:
+        yield (*before, key)
+        if isinstance(inner, dict | list):
+            yield from paths(inner, (*before, key))
 
 
 def test_a_file_of_no_known_format_is_named_with_the_formats_that_are(tmp_path):

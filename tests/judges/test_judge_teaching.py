@@ -96,7 +96,7 @@ def test_remarks_are_written_before_the_marks_and_stop_with_them(short):
 
 
 @pytest.mark.parametrize(
-    ("remarks", "reason"), [(["one"], "it has 1 remarks for 2 steps"), ("two", "no texts")]
+    ("remarks", "reason"), [(["one"], "it has 1 remarks for 2 steps"), ("two", "no list")]
 )
 def test_a_row_whose_remarks_do_not_fit_is_set_aside(remarks, reason):
     raw = {"problem": "1", "steps": ["a", "b", "c"], "label": 1, "remarks": remarks}

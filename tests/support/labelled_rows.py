@@ -52,6 +52,28 @@ BAD = [
         {"id": "l", "problem": "q", "steps": ["x", "y"], "ratings": [1]},
         "it has not one rating for each step",
     ),
+    (
+        {"id": "m", "problem": "q", "steps": ["x"], "error_steps": [0]},
+        "an error step is none of its steps, which count from 1",
+    ),
+    (
+        {"id": "n", "problem": "q", "steps": ["x", "y"], "error_steps": [1, 3]},
+        "an error step is none of its steps, which count from 1",
+    ),
+    ({"id": "o", "problem": "q", "steps": ["x"], "error_steps": 1}, "its error steps are no list"),
+    (
+        {"id": "p", "problem": "q", "steps": ["x"], "error_steps": ["first"]},
+        "an error step is none of its steps, which count from 1",
+    ),
+    (
+        {"id": "r", "problem": "q", "steps": ["x"], "ratings": [0.2]},
+        "a rating is none of -1, 0 and 1",
+    ),
+    ({"id": "s", "problem": "q", "steps": ["x"], "ratings": 1}, "its ratings are no list"),
+    (
+        {"id": "t", "problem": "q", "steps": ["x"], "label": 0, "remarks": 1},
+        "its remarks are no list",
+    ),
 ]
 
 
