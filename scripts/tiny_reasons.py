@@ -3,12 +3,14 @@
 went.
 
     python scripts/tiny_reasons.py runs/table1
+    python scripts/tiny_reasons.py runs/stories/second/oar --model tiny2-llama
 
-Tables over training seeds. From the evaluations: products of two digits that the final policy
-knows, doubts, or is sure of wrongly, and where its responses first go wrong. From the groups that
-were logged: how many responses of training left steps out, and where OAR put its weights, for right
-and wrong responses. Logged groups are a sample, and methods that explain themselves log those with
-a signal first: shares of different methods are of different groups.
+Tables over training seeds. From the evaluations: results of the world's doubted operator (products
+in the first, powers in the second) that the final policy knows, doubts, or is sure of wrongly, and
+where its responses first go wrong. From the groups that were logged: how many responses of training
+left steps out, and where OAR put its weights, for right and wrong responses. Logged groups are a
+sample, and methods that explain themselves log those with a signal first: shares of different
+methods are of different groups.
 """
 
 from __future__ import annotations
@@ -23,11 +25,18 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from sage_bench.data.tiny_steps import NO_ERROR, chain_of, cut, first_wrong_step, pieces
-from sage_bench.data.tiny_world import Chain, problems
+from sage_bench.data.tiny_steps import (
+    NO_ERROR,
+    OPERATOR,
+    chain_of,
+    cut,
+    first_wrong_step,
+    pieces,
+)
+from sage_bench.data.tiny_world import FIRST, SECOND, Chain, computed, problems
 
-KINDS = ("right", "product", "other result", "step", "answer")
-PRODUCT = re.compile(r"(\d)\*(\d)=(\d)")
+# what the doubted operator of a world makes of two digits
+RESULTS = {FIRST.doubted: "product", SECOND.doubted: "power"}
 QUESTION = re.compile(r"<\|user\|>(.*?)<\|end")
 SURE = 0.8  # share of one digit from which a policy is called sure of it
 KNOWS = 0.9
@@ -43,32 +52,38 @@ def main() -> int:
         print(f"{runs}: no such folder; give the --out of `sage-bench matrix`", file=sys.stderr)
         return 2
     methods = sorted(p.name for p in runs.iterdir() if p.is_dir())
-    print("products of two digits, of 90, mean over seeds (seed by seed)")
+    second = args.model.startswith("tiny2")
+    operator = (SECOND if second else FIRST).doubted
+    result = RESULTS[operator]
+    kinds = ("right", result, "other result", "step", "answer")
+    print(f"{result}s of two digits, of 90, mean over seeds (seed by seed)")
     print(f"{'method':<22}{'known':>8}{'doubted':>9}{'sure, wrong':>13}")
     for method in methods:
-        counts = [facts(seed) for seed in seeds(args.study / "eval" / args.model / method)]
+        counts = [
+            facts(seed, operator) for seed in seeds(args.study / "eval" / args.model / method)
+        ]
         if counts:
             known, doubted, wrong = zip(*counts, strict=True)
             each = " ".join(map(str, wrong))
             print(
                 f"{method:<22}{mean(known):>8.1f}{mean(doubted):>9.1f}{mean(wrong):>13.1f} ({each})"
             )
-    for benchmark in (None, "tiny_short"):
+    for benchmark in (None, "tiny2_short" if second else "tiny_short"):
         asked = benchmark or "all benchmarks"
         print(f"\npercent of the responses to {asked}, by what is wrong first")
-        print(f"{'method':<22}" + "".join(f"{kind:>14}" for kind in KINDS))
+        print(f"{'method':<22}" + "".join(f"{kind:>14}" for kind in kinds))
         for method in methods:
             seed_folders = seeds(args.study / "eval" / args.model / method)
             shares = [found for s in seed_folders if (found := first_mistakes(s, benchmark))]
             if shares:
-                cells = (100 * mean(share[kind] for share in shares) for kind in KINDS)
+                cells = (100 * mean(share.get(kind, 0.0) for share in shares) for kind in kinds)
                 print(f"{method:<22}" + "".join(f"{cell:>14.1f}" for cell in cells))
     print("\nresponses of training with fewer steps than the question asks for, by tenth steps")
     for method in methods:
         print(f"{method:<22}{left_out(runs / method)}")
-    print("\nweights of OAR at the result of a product, and at the `=` before it")
+    print(f"\nweights of OAR at the result of a {result}, and at the `=` before it")
     for method in methods:
-        for line in weights(runs / method):
+        for line in weights(runs / method, operator):
             print(f"{method:<22}{line}")
     return 0
 
@@ -77,16 +92,17 @@ def seeds(folder: Path) -> list[Path]:
     return sorted(folder.glob("seed_*"))
 
 
-def facts(seed: Path) -> tuple[int, int, int]:
-    """Products known, doubted, and answered by one wrong digit."""
+def facts(seed: Path, operator: str) -> tuple[int, int, int]:
+    """Results of an operator known, doubted, and answered by one wrong digit."""
+    step = re.compile(rf"(\d){re.escape(operator)}(\d)=(\d)")
     answers: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
     for file in seed.rglob("samples/*.jsonl"):
         for row in rows_of(file):
-            for a, b, result in PRODUCT.findall(row.get("text") or ""):
+            for a, b, result in step.findall(row.get("text") or ""):
                 answers[a, b][int(result)] += 1
     known = wrong = 0
     for (a, b), counted in answers.items():
-        share = counted[int(a) * int(b) % 10] / counted.total()
+        share = counted[computed(int(a), operator, int(b))] / counted.total()
         most = counted.most_common(1)[0][1] / counted.total()
         known += share > KNOWS
         wrong += share < 1 - KNOWS and most > SURE
@@ -94,7 +110,7 @@ def facts(seed: Path) -> tuple[int, int, int]:
 
 
 def first_mistakes(seed: Path, benchmark: str | None) -> dict[str, float]:
-    """Share of the responses of each kind; empty where there are none."""
+    """Share of the responses by kind; empty where there are none."""
     counted: Counter[str] = Counter()
     for file in seed.rglob("samples/*.jsonl"):
         if benchmark in (None, file.stem):
@@ -102,12 +118,12 @@ def first_mistakes(seed: Path, benchmark: str | None) -> dict[str, float]:
                 chain = chain_of(problems(file.stem)[row["doc_id"]].question)
                 if chain is not None:
                     counted[mistake(chain, row.get("text") or "")] += 1
-    return {kind: counted[kind] / counted.total() for kind in KINDS} if counted else {}
+    return {kind: number / counted.total() for kind, number in counted.items()}
 
 
 def mistake(chain: Chain, text: str) -> str:
-    """What is wrong first: nothing, the result of a product, another result, the step (another one
-    than is due, or none), or the answer, which is not what the steps came to.
+    """What is wrong first: nothing, the result of a doubted operator, another result, the step
+    (another one than is due, or none), or the answer, which is not what the steps came to.
 
     >>> [mistake(chain_of("3*9+6"), t) for t in ("3*9=5 5+6=1", "3*9=7 3+6=9", "3*9=7 7+6=3 73")]
     ['product', 'step', 'answer']
@@ -123,7 +139,7 @@ def mistake(chain: Chain, text: str) -> str:
     due = chain.steps[place]
     if place >= len(steps) or steps[place][:-1] != due[:-1]:
         return "step"
-    return "product" if due[1] == "*" else "other result"
+    return RESULTS.get(due[1], "other result")
 
 
 def left_out(method: Path) -> str:
@@ -133,13 +149,13 @@ def left_out(method: Path) -> str:
         question = QUESTION.search(row["prompt"])
         if question is None:
             continue
-        wanted = len(re.findall(r"[-+*/]", question[1]))
+        wanted = len(re.findall(OPERATOR, question[1]))
         for completion in row["completions"]:
             found[row["step"] // 10].append(completion["text"].count("=") < wanted)
     return "  ".join(f"{10 * k}: {mean(v):.2f}" for k, v in sorted(found.items()))
 
 
-def weights(method: Path) -> Iterator[str]:
+def weights(method: Path, operator: str) -> Iterator[str]:
     """Mean weight by step of the response, whether the response was right, and the digit."""
     found: dict[tuple[str, str, str], list[tuple[float, float]]] = defaultdict(list)
     for row in logged(method):
@@ -148,7 +164,7 @@ def weights(method: Path) -> Iterator[str]:
             continue
         for completion, table in zip(completions, tables, strict=False):
             outcome = "right" if completion["reward"] == 1 else "wrong"
-            for where, digit, pair in products(table or []):
+            for where, digit, pair in doubted(table or [], operator):
                 found[where, outcome, digit].append(pair)
     for (where, outcome, digit), pairs in sorted(found.items()):
         result = mean(w for w, _ in pairs)
@@ -159,16 +175,20 @@ def weights(method: Path) -> Iterator[str]:
         )
 
 
-def products(table: list[list[Any]]) -> Iterator[tuple[str, str, tuple[float, float]]]:
-    """(first or later, right or wrong, weights of the result and of `=`) of every product."""
+def doubted(
+    table: list[list[Any]], operator: str
+) -> Iterator[tuple[str, str, tuple[float, float]]]:
+    """(first or later, right or wrong, weights of the result and of `=`) of every result of an
+    operator."""
     tokens = [text for text, _ in table]
     step = 0
     for i in range(3, len(tokens) - 1):
         if tokens[i] != "=" or not tokens[i + 1].isdigit():
             continue
-        a, operator, b = tokens[i - 3 : i]
-        if operator == "*" and a.isdigit() and b.isdigit():
-            digit = "right" if int(tokens[i + 1]) == int(a) * int(b) % 10 else "wrong"
+        a, found, b = tokens[i - 3 : i]
+        if found == operator and a.isdigit() and b.isdigit():
+            right = computed(int(a), operator, int(b))
+            digit = "right" if int(tokens[i + 1]) == right else "wrong"
             yield "first" if step == 0 else "later", digit, (table[i + 1][1], table[i][1])
         step += 1
 

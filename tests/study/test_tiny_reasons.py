@@ -36,8 +36,8 @@ def study(folder: Path) -> Path:
     return folder
 
 
-def printed(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), str(folder)]
+def printed(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPT), str(folder), *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -62,6 +62,32 @@ def test_where_responses_first_go_wrong(tmp_path):
     shares = [line.split() for line in printed(folder).stdout.splitlines() if "oar_p" in line]
     assert shares[1] == ["oar_p", "20.0", "0.0", "0.0", "40.0", "40.0"]
     assert shares[1] == shares[2]
+
+
+def test_the_second_world_doubts_powers(tmp_path):
+    """2^3 is known, 3^3 doubted; 3>3 and 2*3 are none of its business."""
+    seed = tmp_path / "eval/tiny2-llama/grpo/seed_0/samples"
+    seed.mkdir(parents=True)
+    question = problems("tiny2_short")[0]
+    texts = [question.solution, "2^3=8 3^3=7 3>3=3 2*3=5", "2^3=8 3^3=1"]
+    lines = [json.dumps({"text": text, "doc_id": 0}) for text in texts]
+    (seed / "tiny2_short.jsonl").write_text("\n".join(lines))
+    run = tmp_path / "runs/tiny2-llama/grpo/seed_0"
+    run.mkdir(parents=True)
+    group = {
+        "step": 0,
+        "prompt": "<|user|>2^3>1<|end|>",
+        "completions": [{"text": "2^3=8 8>1=8", "reward": 1.0}, {"text": "8>1=8", "reward": 0.0}],
+    }
+    (run / "completions.jsonl").write_text(json.dumps(group))
+    done = printed(tmp_path, "--model", "tiny2-llama")
+    assert done.returncode == 0, done.stderr
+    assert "powers of two digits, of 90" in done.stdout
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("grpo")]
+    known = {step[:3] for step in question.extra["steps"] if step[1] == "^"} | {"2^3"}
+    assert lines[0] == ["grpo", f"{len(known - {'3^3'})}.0", "1.0", "0.0", "(0)"]
+    assert lines[1][1] == "33.3"
+    assert lines[3] == ["grpo", "0:", "0.50"]
 
 
 def test_a_folder_that_is_no_study_is_named(tmp_path):
