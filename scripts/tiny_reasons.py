@@ -20,7 +20,7 @@ import json
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -57,16 +57,18 @@ def main() -> int:
     result = RESULTS[operator]
     kinds = ("right", result, "other result", "step", "answer")
     print(f"{result}s of two digits, of 90, mean over seeds (seed by seed)")
-    print(f"{'method':<22}{'known':>8}{'doubted':>9}{'sure, wrong':>13}")
+    print(f"{'method':<22}{'known':>8}{'doubted':>9}{'sure, wrong':>13}", end="")
+    # n^k = n is right for 58 powers of 90: a rule without the exponent
+    print("  of these n^k = n" if second else "")
     for method in methods:
-        counts = [
-            facts(seed, operator) for seed in seeds(args.study / "eval" / args.model / method)
-        ]
+        evaluated = seeds(args.study / "eval" / args.model / method)
+        counts = [facts(answers(seed, operator), operator) for seed in evaluated]
         if counts:
-            known, doubted, wrong = zip(*counts, strict=True)
+            known, doubted, wrong, base = zip(*counts, strict=True)
             each = " ".join(map(str, wrong))
             print(
                 f"{method:<22}{mean(known):>8.1f}{mean(doubted):>9.1f}{mean(wrong):>13.1f} ({each})"
+                + (f"  {mean(base):.1f}" if second else "")
             )
     for benchmark in (None, "tiny2_short" if second else "tiny_short"):
         asked = benchmark or "all benchmarks"
@@ -92,21 +94,34 @@ def seeds(folder: Path) -> list[Path]:
     return sorted(folder.glob("seed_*"))
 
 
-def facts(seed: Path, operator: str) -> tuple[int, int, int]:
-    """Results of an operator known, doubted, and answered by one wrong digit."""
+def answers(seed: Path, operator: str) -> dict[tuple[int, int], Counter[int]]:
+    """How often each digit was given as the result, by the two digits before it."""
     step = re.compile(rf"(\d){re.escape(operator)}(\d)=(\d)")
-    answers: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
+    found: dict[tuple[int, int], Counter[int]] = defaultdict(Counter)
     for file in seed.rglob("samples/*.jsonl"):
         for row in rows_of(file):
             for a, b, result in step.findall(row.get("text") or ""):
-                answers[a, b][int(result)] += 1
-    known = wrong = 0
-    for (a, b), counted in answers.items():
-        share = counted[computed(int(a), operator, int(b))] / counted.total()
-        most = counted.most_common(1)[0][1] / counted.total()
+                found[int(a), int(b)][int(result)] += 1
+    return found
+
+
+def facts(
+    given: Mapping[tuple[int, int], Counter[int]], operator: str
+) -> tuple[int, int, int, int]:
+    """Results known, doubted, and answered by one wrong digit; of these, by the first of the two.
+
+    >>> facts({(2, 3): Counter({8: 9}), (2, 2): Counter({2: 9}), (3, 2): Counter([3, 9])}, "^")
+    (1, 1, 1, 1)
+    """
+    known = wrong = base = 0
+    for (a, b), counted in given.items():
+        digit, most = counted.most_common(1)[0]
+        share = counted[computed(a, operator, b)] / counted.total()
         known += share > KNOWS
-        wrong += share < 1 - KNOWS and most > SURE
-    return known, len(answers) - known - wrong, wrong
+        if share < 1 - KNOWS and most / counted.total() > SURE:
+            wrong += 1
+            base += digit == a
+    return known, len(given) - known - wrong, wrong, base
 
 
 def first_mistakes(seed: Path, benchmark: str | None) -> dict[str, float]:

@@ -31,6 +31,7 @@ PAGES = [
     *sorted((ROOT / "results").rglob("README.md")),
     *sorted(DOCS.rglob("*.md")),
 ]
+FIGURES = sorted((ROOT / "results").rglob("figures.md"))
 
 
 def name_of(page: Path) -> str:
@@ -67,7 +68,7 @@ def links(page: Path) -> list[str]:
     return [target for target in targets if not re.match(r"[a-z]+:", target)]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", [*PAGES, *FIGURES], ids=name_of)
 def test_links_lead_to_files(page):
     files = {target: target.split("#")[0] for target in links(page)}
     missing = [t for t, file in files.items() if file and not (page.parent / file).exists()]

@@ -65,11 +65,11 @@ def test_where_responses_first_go_wrong(tmp_path):
 
 
 def test_the_second_world_doubts_powers(tmp_path):
-    """2^3 is known, 3^3 doubted; 3>3 and 2*3 are none of its business."""
+    """2^3 is known, 3^3 doubted, 7^2 surely taken for 7; 3>3 and 2*3 are none of its business."""
     seed = tmp_path / "eval/tiny2-llama/grpo/seed_0/samples"
     seed.mkdir(parents=True)
     question = problems("tiny2_short")[0]
-    texts = [question.solution, "2^3=8 3^3=7 3>3=3 2*3=5", "2^3=8 3^3=1"]
+    texts = [question.solution, "2^3=8 3^3=7 7^2=7 3>3=3 2*3=5", "2^3=8 3^3=1"]
     lines = [json.dumps({"text": text, "doc_id": 0}) for text in texts]
     (seed / "tiny2_short.jsonl").write_text("\n".join(lines))
     run = tmp_path / "runs/tiny2-llama/grpo/seed_0"
@@ -85,7 +85,7 @@ def test_the_second_world_doubts_powers(tmp_path):
     assert "powers of two digits, of 90" in done.stdout
     lines = [line.split() for line in done.stdout.splitlines() if line.startswith("grpo")]
     known = {step[:3] for step in question.extra["steps"] if step[1] == "^"} | {"2^3"}
-    assert lines[0] == ["grpo", f"{len(known - {'3^3'})}.0", "1.0", "0.0", "(0)"]
+    assert lines[0] == ["grpo", f"{len(known - {'3^3'})}.0", "1.0", "1.0", "(1)", "1.0"]
     assert lines[1][1] == "33.3"
     assert lines[3] == ["grpo", "0:", "0.50"]
 
