@@ -334,12 +334,22 @@ def test_batch_files_are_shell_and_wait_for_what_they_need(tmp_path):
     assert "--dependency=afterok:${job_1} --kill-on-invalid-dep=yes eval_tiny-llama_grpo" in script
 
 
-@pytest.mark.parametrize("file", sorted((CONFIGS / "stories" / "second").glob("*.yaml")))
-def test_a_story_told_again_has_the_same_rows(file, tmp_path):
-    first = plan(CONFIGS / "stories" / file.name, tmp_path).checked.trainings
-    again = plan(file, tmp_path).checked.trainings
+@pytest.mark.parametrize("name", ["sage", "hint", "sgpo", "oar"])
+def test_a_story_told_again_has_the_same_rows(name, tmp_path):
+    first = plan(CONFIGS / f"stories/{name}.yaml", tmp_path).checked.trainings
+    again = plan(CONFIGS / f"stories/second/{name}.yaml", tmp_path).checked.trainings
     assert [name.replace("/tiny2-", "/tiny-") for name in again] == list(first)
     for one, other in zip(first.values(), again.values(), strict=True):
         for part in ("method", "objective", "optim", "sampling", "train"):
             assert getattr(other.config, part) == getattr(one.config, part)
         assert other.config.data.source == one.config.data.source.replace("tiny", "tiny2")
+
+
+def test_grpo_given_the_rollouts_of_sage_differs_in_steps_alone(tmp_path):
+    rows = plan(CONFIGS / "stories/second/equal_rollouts.yaml", tmp_path).checked.trainings
+    plain = rows["train/tiny2-llama/grpo/seed_0"].config
+    longer = rows["train/tiny2-llama/grpo_110_steps/seed_0"].config
+    assert (plain.train.steps, longer.train.steps) == (40, 110)
+    assert longer.train.model_copy(update={"steps": 40}) == plain.train
+    for part in ("method", "objective", "optim", "sampling", "data"):
+        assert getattr(longer, part) == getattr(plain, part)
