@@ -276,6 +276,7 @@ def test_keys_of_records_are_inputs_only_where_a_record_is_read(tmp_path):
 def test_what_other_runs_make_is_an_input_and_refused_where_it_is_missing(tmp_path, monkeypatch):
     file = CONFIGS / "stories" / "judge_quality.yaml"
     monkeypatch.chdir(tmp_path)
+    matrix_sources.judge_at.cache_clear()  # a working copy may have the judge under runs/
     with pytest.raises(
         UsageError, match=r"yaml:17: .* no judge in runs/judge_quality/judge: teach"
     ):
